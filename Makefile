@@ -1,0 +1,71 @@
+# Everything runs in .venv, which is made on first use with the versions of constraints.txt. Only Python and make are needed.
+
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH := 2.13.0
+FIND_PYTHON := for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check format docs bench constraints clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf 'make %-12s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.runtime ## train, evaluate and predict on a generated stack (under two minutes)
+	@bash scripts/demo.sh $(BIN)/unetkit demo
+
+test: check ## install everything, check the code, run the tests
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: check ## the same with the slow tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## style, types, the direction of imports, sizes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python scripts/check_sizes.py
+
+format: $(VENV)/.dev ## lay the code out as `make check` wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/.docs ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+bench: $(VENV)/.bench ## measure the claims of the README against their peers
+	$(BIN)/python benchmarks/time_to_dice.py
+
+$(VENV)/bin/python:
+	@python=$$($(FIND_PYTHON)); \
+	test -n "$$python" || { echo "no Python >= 3.11 with venv and ensurepip was found; install one (Debian: python3-venv)" >&2; exit 1; }; \
+	echo "making $(VENV) with $$python"; "$$python" -m venv $(VENV)
+
+$(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "installing unetkit into $(VENV)"
+	@$(INSTALL) hatchling editables
+	@$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "installing what the tests need"
+	@$(INSTALL) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.runtime
+	@$(INSTALL) --no-build-isolation --editable '.[docs]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.runtime
+	@$(INSTALL) --no-build-isolation --editable '.[bench]'
+	@touch $@
+
+constraints: ## resolve all versions again and write constraints.txt
+	@bash scripts/write_constraints.sh "$$($(FIND_PYTHON))" $(TORCH)
+
+clean: ## delete what can be made again, .venv included
+	rm -rf $(VENV) build dist site demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Write constraints.txt: the newest versions that fit pyproject.toml, with every extra, in a fresh environment.
+# Usage: write_constraints.sh PYTHON TORCH_VERSION. Run it with the oldest supported Python: its pins hold on newer ones.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=$1 torch=$2
+
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+"$python" -m venv "$place/env"
+pip=("$place/env/bin/python" -m pip --quiet --disable-pip-version-check)
+"${pip[@]}" uninstall --yes setuptools # only what is asked for may be pinned
+"${pip[@]}" install "torch==$torch" hatchling editables --editable '.[bench,coco,dev,docs,tensorboard]'
+
+# A local tag (+cpu) would refuse every other build of the same version. What a CUDA build of torch brings along,
+# torch itself pins exactly.
+{
+    echo "# Written by \`make constraints\`: every package, and what it needs, at the version the tests ran with."
+    "${pip[@]}" freeze --all --exclude-editable | grep -v -i -E '^(pip|nvidia-.*|cuda-.*|triton)==' | sed 's/+[a-z0-9.]*$//'
+} >"$place/constraints.txt"
+mv "$place/constraints.txt" constraints.txt

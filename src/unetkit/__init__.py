@@ -1,0 +1,62 @@
+"""unetkit: from a stack of microscope images and a handful of masks to a trained U-Net that can be trusted.
+
+    import unetkit
+
+    run = unetkit.train("isbi", data="path/to/data", out="runs/a")
+    unetkit.evaluate(run).scores["mean_iou"]
+    mask = unetkit.predict(run, image)
+    network = unetkit.load("runs/a").network
+
+Each name is imported when it is first used, so that `import unetkit` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from unetkit.version import __version__
+
+if TYPE_CHECKING:
+    from unetkit.api import evaluate, extend, load, predict, report, resume, train
+    from unetkit.config import Config, load_config
+    from unetkit.data import open_dataset
+    from unetkit.errors import UnetkitError
+    from unetkit.models import build_model
+
+_HOMES = {
+    "evaluate": "api",
+    "extend": "api",
+    "load": "api",
+    "predict": "api",
+    "report": "api",
+    "resume": "api",
+    "train": "api",
+    "Config": "config",
+    "load_config": "config",
+    "open_dataset": "data",
+    "UnetkitError": "errors",
+    "build_model": "models",
+}
+
+__all__ = [
+    "Config",
+    "UnetkitError",
+    "__version__",
+    "build_model",
+    "evaluate",
+    "extend",
+    "load",
+    "load_config",
+    "open_dataset",
+    "predict",
+    "report",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'unetkit' has no attribute {name!r}")
+    value = getattr(import_module(f"unetkit.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,5 @@
+"""`python -m unetkit` is the command."""
+
+from unetkit.cli import main
+
+main()

@@ -1,0 +1,113 @@
+"""What a set of samples was, in numbers small enough to keep with a run: sizes, range, class shares, checksums.
+
+Assumes that the samples can be read twice with the same result. Does not judge the data: `check` does.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetkit.data.sample import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The numbers of a set.
+
+    Attributes:
+        samples: how many there are.
+        sizes: '[C, H, W]' of the pixels -> how many samples have it.
+        dtype: the types of the pixels, such as 'uint8'.
+        minimum: lowest stored value.
+        maximum: highest stored value.
+        mean: mean over all pixels and channels, stored units.
+        classes: the names of the classes.
+        class_shares: share of the labelled pixels in each class; empty without labels.
+        sha256_pixels: checksum of all pixels in order, little-endian; for a grey stack that of its decoded bytes.
+        sha256_labels: checksum of all class indices in order; empty without labels.
+        names: the samples in order.
+    """
+
+    samples: int
+    sizes: dict[str, int]
+    dtype: str
+    minimum: float
+    maximum: float
+    mean: float
+    classes: tuple[str, ...]
+    class_shares: tuple[float, ...]
+    sha256_pixels: str
+    sha256_labels: str
+    names: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary of plain values that `json` writes."""
+        return asdict(self)
+
+
+def fingerprint(dataset: Dataset, *, indices: Sequence[int] | None = None) -> Fingerprint:
+    """Measure a data set, or the part of it that `indices` names.
+
+    Raises:
+        DataError: a sample that cannot be read.
+    """
+    seen = _Seen(len(dataset.classes))
+    for index in range(len(dataset)) if indices is None else indices:
+        sample = dataset[index]
+        seen.add(sample.name, sample.pixels, sample.labels)
+    labelled = int(seen.class_counts.sum())
+    return Fingerprint(
+        samples=len(seen.names),
+        sizes={str(list(shape)): count for shape, count in seen.sizes.items()},
+        dtype=", ".join(sorted(seen.dtypes)),
+        minimum=seen.minimum if seen.names else 0.0,
+        maximum=seen.maximum if seen.names else 0.0,
+        mean=seen.total / max(seen.pixels, 1),
+        classes=tuple(dataset.classes),
+        class_shares=tuple(float(count) / labelled for count in seen.class_counts) if labelled else (),
+        sha256_pixels=seen.pixel_hash.hexdigest(),
+        sha256_labels=seen.label_hash.hexdigest() if labelled else "",
+        names=tuple(seen.names),
+    )
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What has been counted so far."""
+
+    num_classes: int
+    names: list[str] = field(default_factory=list[str])
+    sizes: Counter[tuple[int, ...]] = field(default_factory=Counter[tuple[int, ...]])
+    dtypes: set[str] = field(default_factory=set[str])
+    minimum: float = np.inf
+    maximum: float = -np.inf
+    total: float = 0.0
+    pixels: int = 0
+    pixel_hash: Any = field(default_factory=hashlib.sha256)
+    label_hash: Any = field(default_factory=hashlib.sha256)
+    class_counts: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.class_counts = np.zeros(self.num_classes, np.int64)
+
+    def add(self, name: str, pixels: NDArray[Any], labels: NDArray[Any] | None) -> None:
+        self.names.append(name)
+        self.sizes[pixels.shape] += 1
+        self.dtypes.add(str(pixels.dtype))
+        self.minimum = min(self.minimum, float(pixels.min()))
+        self.maximum = max(self.maximum, float(pixels.max()))
+        self.total += float(pixels.sum(dtype=np.float64))
+        self.pixels += pixels.size
+        self.pixel_hash.update(_little_endian(pixels))
+        if labels is not None:
+            self.label_hash.update(_little_endian(labels))
+            self.class_counts += np.bincount(labels.ravel(), minlength=self.num_classes)
+
+
+def _little_endian(values: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(values, values.dtype.newbyteorder("<"))

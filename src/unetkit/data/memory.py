@@ -1,0 +1,38 @@
+"""A data set held in memory, so that every file is decoded once however often its samples are used.
+
+Assumes that the whole set fits. Does not know where the samples come from.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from unetkit.data.sample import Dataset, Sample, samples_of
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """A data set whose samples are held."""
+
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.samples)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        """Return the sample at `index`."""
+        return self.samples[index]
+
+
+def in_memory(dataset: Dataset) -> InMemory:
+    """Read every sample of a data set once, away from the files: a mapped stack is copied.
+
+    Raises:
+        DataError: a sample that cannot be read.
+    """
+    if isinstance(dataset, InMemory):
+        return dataset
+    held = (replace(sample, pixels=np.array(sample.pixels)) for sample in samples_of(dataset))
+    return InMemory(tuple(held), dataset.classes)

@@ -1,0 +1,48 @@
+"""Which image and which place each patch of a training is cut from, as a function of the seed and the step alone.
+
+Nothing is kept between steps: any step can be drawn at any time, so a resumed run, or one on another number of
+processes, draws the same patches. Images come in shuffled epochs: each is used once before any is used again.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PatchSampler:
+    """Draws the places of the patches of a step.
+
+    Attributes:
+        sizes: [N, 2] rows and columns of the images.
+        batch: patches in a step.
+        patch: side in pixels of the part of a patch that is scored by the loss.
+        seed: the only source of randomness.
+    """
+
+    sizes: Tensor
+    batch: int
+    patch: int
+    seed: int
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return the image indices [B] int64 and the patch centres [B, 2] float32 (row, column) of a step.
+
+        A patch lies inside its image; an image smaller than the patch has it centred.
+        """
+        count = len(self.sizes)
+        positions = np.arange(step * self.batch, (step + 1) * self.batch)
+        epochs = {epoch: generator(self.seed, "epoch", epoch).permutation(count) for epoch in set(positions // count)}
+        image_B = torch.tensor([int(epochs[position // count][position % count]) for position in positions])
+        sizes_B2 = self.sizes[image_B]
+        share_B2 = torch.from_numpy(generator(self.seed, "place", step).random((self.batch, 2)))
+        room_B2 = sizes_B2 - self.patch
+        corner_B2 = torch.where(room_B2 >= 0, (share_B2 * (room_B2 + 1)).floor(), room_B2.div(2, rounding_mode="floor"))
+        return image_B, (corner_B2 + (self.patch - 1) / 2).float()
+
+
+def generator(seed: int, purpose: str, number: int) -> np.random.Generator:
+    """Return the random generator of one purpose and one step or epoch of a training."""
+    return np.random.default_rng([seed, *purpose.encode(), number])

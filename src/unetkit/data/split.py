@@ -1,0 +1,137 @@
+"""Which samples are trained on and which are held out: the founding systems' exact rules, and rules of our own.
+
+Assumes nothing about the samples but their number and, for `stacks`, the file that each comes from. The founding
+rules are those of the MindSpore and the TensorFlow system, written out at each function. Does not know what the samples
+are used for.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unetkit.config.schema import SplitConfig
+from unetkit.data.sample import Dataset, samples_of
+from unetkit.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Indices of the samples to train on and of those held out, each in the order in which the rule names them."""
+
+    train: tuple[int, ...]
+    validation: tuple[int, ...]
+
+
+def split_dataset(dataset: Dataset, config: SplitConfig) -> Split:
+    """Split a data set; its samples are only read where the method needs to know their stacks.
+
+    Raises:
+        ConfigError: the split would leave nothing to train on or nothing to hold out.
+    """
+    if config.method != "stacks":
+        return split_indices(len(dataset), config)
+    return split_indices(len(dataset), config, stacks=[stack_of(sample.name) for sample in samples_of(dataset)])
+
+
+def split_indices(count: int, config: SplitConfig, *, stacks: Sequence[str] | None = None) -> Split:
+    """Split the numbers 0 .. count-1; `stacks` names the stack of each, for the method of that name.
+
+    Raises:
+        ConfigError: the split would leave nothing to train on or nothing to hold out.
+    """
+    if config.method == "none":
+        return Split(tuple(range(count)), ())
+    if config.method == "stacks":
+        split = _stacks(count, config, stacks or [str(index) for index in range(count)])
+    else:
+        split = _RULES[config.method](count, config)
+    if not split.train or not split.validation:
+        raise ConfigError(
+            f"{count} samples cannot be split by '{config.method}' into {config.folds} folds with fold {config.fold} "
+            "held out: one side would be empty; set data.split.folds lower, or data.split.method=none"
+        )
+    return split
+
+
+def stack_of(name: str) -> str:
+    """Return the name of the stack that a sample belongs to: `train-volume` for `train-volume[07]`."""
+    return name.rpartition("[")[0] if name.endswith("]") else name
+
+
+def _shuffled(count: int, seed: int) -> list[int]:
+    # numpy's legacy generator: `np.random.seed(0)` followed by `np.random.shuffle` draws exactly these numbers.
+    order = np.arange(count)
+    np.random.RandomState(seed).shuffle(order)
+    return [int(index) for index in order]
+
+
+def _rotated(order: list[int], places: int) -> list[int]:
+    """Move every element `places` to the right, round the end, as `collections.deque.rotate` does."""
+    cut = -places % len(order) if order else 0
+    return order[cut:] + order[:cut]
+
+
+def _mindspore(count: int, config: SplitConfig) -> Split:
+    """Shuffle, rotate by fold * round(count / folds), and hold out the last round(count / folds).
+
+    The folds are a partition where `folds` divides `count`; elsewhere the rule leaves a few out of every fold or uses
+    a few twice, as the founding system does. `shuffled` is the same idea without that flaw.
+    """
+    held = round(count / config.folds)
+    order = _rotated(_shuffled(count, config.seed), config.fold * held)
+    return Split(tuple(order[: count - held]), tuple(order[count - held :]))
+
+
+def _tensorflow(count: int, config: SplitConfig) -> Split:
+    """Shuffle, rotate by fold * int((1 - ratio) * count), and train on the first int(ratio * count).
+
+    The ratio is 1 - 1 / folds in floating point, so that (1 - 0.8) * 30 is 5.999... and the folds of 30 slices rotate
+    by 5 and hold out 6: they overlap, and some slices are never validated. Kept to reproduce that system's numbers.
+    """
+    ratio = 1.0 - 1.0 / config.folds
+    order = _rotated(_shuffled(count, config.seed), config.fold * int((1.0 - ratio) * count))
+    trained = int(ratio * count)
+    return Split(tuple(order[:trained]), tuple(order[trained:]))
+
+
+def _shuffle_evenly(count: int, config: SplitConfig) -> Split:
+    """Shuffle, and hold out one of `folds` parts whose sizes differ by one at most: a partition for every count."""
+    order = _shuffled(count, config.seed)
+    return _without(order, order[_block(count, config)])
+
+
+def _interleaved(count: int, config: SplitConfig) -> Split:
+    """Hold out every `folds`-th sample, beginning with number `fold`."""
+    return _without(list(range(count)), list(range(config.fold, count, config.folds)))
+
+
+def _blocks(count: int, config: SplitConfig) -> Split:
+    """Hold out one of `folds` runs of neighbours, so that a slice's neighbours are on its own side but for the ends."""
+    order = list(range(count))
+    return _without(order, order[_block(count, config)])
+
+
+def _stacks(count: int, config: SplitConfig, stacks: Sequence[str]) -> Split:
+    """Hold out whole stacks: the sorted stack names are shuffled and dealt into `folds` parts."""
+    names = sorted(set(stacks))
+    chosen = {names[index] for index in _shuffled(len(names), config.seed)[_block(len(names), config)]}
+    return _without(list(range(count)), [index for index in range(count) if stacks[index] in chosen])
+
+
+def _block(count: int, config: SplitConfig) -> slice:
+    return slice(config.fold * count // config.folds, (config.fold + 1) * count // config.folds)
+
+
+def _without(order: list[int], held: list[int]) -> Split:
+    chosen = set(held)
+    return Split(tuple(index for index in order if index not in chosen), tuple(held))
+
+
+_RULES: dict[str, Callable[[int, SplitConfig], Split]] = {
+    "mindspore": _mindspore,
+    "tensorflow": _tensorflow,
+    "shuffled": _shuffle_evenly,
+    "interleaved": _interleaved,
+    "blocks": _blocks,
+}

@@ -1,0 +1,96 @@
+"""Training images of any sizes, resident on the device as one flat row of pixels, and sampled at any places in one go.
+
+Legend of shapes: B batch, C channels, P pixels of all images together, S side of a patch.
+Places are pixels of an image: (row, column), the first pixel's centre at 0. Beyond the border the image is mirrored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unetkit.data.normalize import Normalization
+from unetkit.data.sample import Sample
+from unetkit.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class PixelStore:
+    """All pixels that training draws from.
+
+    Attributes:
+        pixels_CP: normalised pixels, float32.
+        labels_P: class indices, uint8 or int32.
+        start: first pixel of every image, int64.
+        height: rows of every image, int64.
+        width: columns of every image, int64.
+    """
+
+    pixels_CP: Tensor
+    labels_P: Tensor
+    start: Tensor
+    height: Tensor
+    width: Tensor
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], normalization: Normalization, device: torch.device) -> "PixelStore":
+        """Normalise the samples and lay them on the device.
+
+        Raises:
+            DataError: samples without labels, or with different numbers of channels.
+        """
+        channels = {sample.pixels.shape[0] for sample in samples}
+        if len(channels) != 1:
+            raise DataError(f"images with {sorted(channels)} channels are mixed; training needs one number of channels")
+        missing = [sample.name for sample in samples if sample.labels is None]
+        if missing:
+            raise DataError(f"{missing[0]}: has no labels; training needs them for every image")
+        flat = [torch.from_numpy(normalization.apply(sample.pixels)).flatten(1) for sample in samples]
+        labels = [
+            torch.from_numpy(sample.labels.astype("int32")).flatten() for sample in samples if sample.labels is not None
+        ]
+        sizes = torch.tensor([sample.pixels.shape[1:] for sample in samples])
+        ends = sizes.prod(1).cumsum(0)
+        return cls(
+            torch.cat(flat, 1).to(device),
+            torch.cat(labels).to(device),
+            (ends - sizes.prod(1)).to(device),
+            sizes[:, 0].to(device),
+            sizes[:, 1].to(device),
+        )
+
+    def labels_at(self, image_B: Tensor, places_B2SS: Tensor) -> Tensor:
+        """Return the labels [B, S, S] int64 nearest to the places."""
+        rows, columns = places_B2SS.round().long().unbind(1)
+        return self.labels_P[self._index(image_B, rows, columns)].long()
+
+    def pixels_at(self, image_B: Tensor, places_B2SS: Tensor) -> Tensor:
+        """Return the pixels [B, C, S, S] float32, bilinear between the four pixels round each place."""
+        corner = places_B2SS.floor()
+        weight_y, weight_x = (places_B2SS - corner).unsqueeze(2).unbind(1)
+        top, left = corner.long().unbind(1)
+        upper = torch.lerp(self._pick(image_B, top, left), self._pick(image_B, top, left + 1), weight_x)
+        lower = torch.lerp(self._pick(image_B, top + 1, left), self._pick(image_B, top + 1, left + 1), weight_x)
+        return torch.lerp(upper, lower, weight_y)
+
+    def pixels_on_grid(self, image_B: Tensor, places_B2SS: Tensor) -> Tensor:
+        """Return the pixels [B, C, S, S] float32 at places that are whole numbers."""
+        rows, columns = places_B2SS.round().long().unbind(1)
+        return self._pick(image_B, rows, columns)
+
+    def _pick(self, image_B: Tensor, rows_BSS: Tensor, columns_BSS: Tensor) -> Tensor:
+        index = self._index(image_B, rows_BSS, columns_BSS)
+        picked_CB = self.pixels_CP.index_select(1, index.flatten()).view(-1, *index.shape)
+        return picked_CB.transpose(0, 1)
+
+    def _index(self, image_B: Tensor, rows_BSS: Tensor, columns_BSS: Tensor) -> Tensor:
+        start, height, width = (field[image_B].view(-1, 1, 1) for field in (self.start, self.height, self.width))
+        return start + _mirrored(rows_BSS, height) * width + _mirrored(columns_BSS, width)
+
+
+def _mirrored(position: Tensor, length: Tensor) -> Tensor:
+    """Fold positions outside 0 .. length-1 back in, as often as needed, without repeating the border pixel."""
+    period = (2 * (length - 1)).clamp_min(1)
+    folded = position.remainder(period)
+    return torch.minimum(folded, period - folded).clamp_max(length - 1)

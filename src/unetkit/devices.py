@@ -1,0 +1,68 @@
+"""Where to compute and in which number format; the only place that asks the machine what it has."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from unetkit.errors import DeviceError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; "auto" is CUDA, else MPS, else the CPU.
+
+    Raises:
+        DeviceError: the device is not there.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if there[kind]))
+    if not there.get(name, False):
+        found = ", ".join(kind for kind, yes in there.items() if yes)
+        raise DeviceError(f"device {name!r} is not there; this machine and this build of PyTorch have: {found}")
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the number format of the network's arithmetic in training.
+
+    "auto": bfloat16 where the device multiplies it in hardware, float16 on older CUDA devices, float32 elsewhere.
+
+    Raises:
+        DeviceError: the device has no such arithmetic.
+    """
+    if name == "auto":
+        if _multiplies_bfloat16(device):
+            return torch.bfloat16
+        return torch.float16 if device.type == "cuda" else torch.float32
+    if name == "float16" and device.type == "cpu":
+        raise DeviceError("precision float16 trains on CUDA only; use bfloat16 or float32 on a CPU")
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and _cpu_has("avx512_bf16", "amx_bf16")
+
+
+def _cpu_has(*flags: str) -> bool:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:
+            words = next((line.split() for line in cpuinfo if line.startswith("flags")), [])
+    except OSError:
+        return False
+    return any(flag in words for flag in flags)
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[int]:
+    """Compute with this many CPU threads, or one for every core that the process may use; restore the number after."""
+    before = torch.get_num_threads()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(count or cores)
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,103 @@
+"""One training on many processes: who am I, how many are we, what must all of us know. One process is a world of one.
+
+Only this file reads the variables that torchrun sets. A world is data parallel: every process holds the whole network
+and the whole data, and takes its share of every batch.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from unetkit.errors import DeviceError, UsageError
+
+_PATIENCE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The processes of a training.
+
+    Attributes:
+        rank: this process, from 0.
+        size: how many there are.
+        local_rank: this process among those of its machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def share(self, count: int) -> range:
+        """Return which of `count` things are this process's: every size-th, so that shares differ by one at most."""
+        return range(self.rank, count, self.size)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every process's value, by rank, to every process."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def same_buffers(self, module: nn.Module) -> None:
+        """Give every process the buffers (running statistics) of the first."""
+        if self.size > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def any(self, flag: int) -> int:
+        """Return the largest of all processes' flags to every process."""
+        return max(self.gather(flag))
+
+
+def launched_world() -> World:
+    """Read what torchrun says of this process.
+
+    Raises:
+        UsageError: its variables contradict each other.
+    """
+    values = {name: os.environ.get(name, default) for name, default in _DEFAULTS.items()}
+    if not all(value.isdigit() for value in values.values()):
+        raise UsageError(
+            f"RANK, WORLD_SIZE and LOCAL_RANK are {list(values.values())}; start with torchrun, or unset them"
+        )
+    world = World(*(int(value) for value in values.values()))
+    if world.rank >= world.size:
+        raise UsageError(f"RANK={world.rank} does not fit WORLD_SIZE={world.size}; start the processes with torchrun")
+    return world
+
+
+_DEFAULTS = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+
+
+@contextmanager
+def joined(world: World, device: torch.device) -> Iterator[None]:
+    """Connect the processes for the block: NCCL between CUDA devices, gloo between CPUs.
+
+    Raises:
+        DeviceError: the processes do not find each other within ten minutes.
+    """
+    if world.size == 1:
+        yield
+        return
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    except (dist.DistError, RuntimeError, ValueError) as error:
+        cause = " ".join(str(error).split())[:200]
+        raise DeviceError(f"the {world.size} processes cannot connect ({cause}); start them with torchrun") from None
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()

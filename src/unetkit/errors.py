@@ -1,0 +1,70 @@
+"""Every error a user can meet, in one tree.
+
+    UnetkitError
+    ├── UsageError            the request cannot be carried out as it was put
+    │   ├── ConfigError       a configuration key, type or value is wrong
+    │   ├── RunFolderError    a run folder is occupied, missing or incomplete
+    │   └── DeviceError       the device or the precision asked for is not there
+    ├── DataError             a file or folder of data cannot be used as it is
+    ├── ModelFileError        a file that should hold a network cannot be read
+    │   └── DamagedFileError  it was whole once: its checksum no longer matches
+    ├── DivergedError         the loss is no longer a number; the last good checkpoint stands
+    ├── StorageError          the disk refused to take what had to be written
+    └── InterruptedRun        a signal ended the run; its state is saved
+
+A message says what was found, what was expected and what to do, in one line. The command prints it without a
+traceback and ends with `exit_code`. A failure that is not in this tree is a defect of ours and ends with 1.
+"""
+
+from typing import ClassVar
+
+
+class UnetkitError(Exception):
+    """The root of the tree: catch it to catch everything that unetkit raises on purpose."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class UsageError(UnetkitError):
+    """The request cannot be carried out as it was put."""
+
+
+class ConfigError(UsageError):
+    """A configuration key, type or value is wrong."""
+
+
+class RunFolderError(UsageError):
+    """A run folder is occupied, missing or incomplete."""
+
+
+class DeviceError(UsageError):
+    """The device or the precision asked for is not there."""
+
+
+class DataError(UnetkitError):
+    """A file or folder of data cannot be used as it is."""
+
+
+class ModelFileError(UnetkitError):
+    """A file that should hold a network cannot be read."""
+
+
+class DamagedFileError(ModelFileError):
+    """A file was whole once: its checksum no longer matches its content."""
+
+
+class DivergedError(UnetkitError):
+    """The loss is no longer a number; the last good checkpoint stands."""
+
+
+class StorageError(UnetkitError):
+    """The disk refused to take what had to be written."""
+
+
+class InterruptedRun(UnetkitError):
+    """A signal ended the run; its state is saved and `--resume` goes on from it."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        """Keep the signal, so that the command can end as a process ended by it would (128 + number)."""
+        super().__init__(message)
+        self.signal_number = signal_number

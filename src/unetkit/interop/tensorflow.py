@@ -1,0 +1,205 @@
+"""TensorFlow's checkpoint bundles: a table of what there is, and shards with the bytes of the tensors.
+
+A bundle is named by the folder that holds it, by its `checkpoint` file, by its prefix (`model.ckpt-6400`, which is no
+file) or by one of its files. Every block of the table and every tensor has a CRC-32C, and all of them are checked.
+Single-file checkpoints of before 2016, saved models and partitioned variables are not read.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unetkit.errors import DamagedFileError, ModelFileError
+from unetkit.interop.archive import MOST_TENSORS, Archive, to_tensor, whole_number
+from unetkit.interop.crc32c import crc32c, unmask
+from unetkit.interop.protobuf import WireError, fields, grouped
+from unetkit.interop.sstable import ChecksumError, entries, is_table
+
+SYSTEM = "TensorFlow"
+
+TYPES: dict[int, torch.dtype] = {
+    1: torch.float32,
+    2: torch.float64,
+    3: torch.int32,
+    4: torch.uint8,
+    5: torch.int16,
+    6: torch.int8,
+    9: torch.int64,
+    10: torch.bool,
+    14: torch.bfloat16,
+    17: torch.uint16,
+    19: torch.float16,
+    22: torch.uint32,
+    23: torch.uint64,
+}
+"""The numbers of `DataType` in types.proto that have a torch type; texts, variants and quantised types have none."""
+
+_LARGEST_INDEX = 1 << 28
+_LARGEST_POINTER = 1 << 20
+_SUFFIX = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
+_SLOTS = ("/Adam", "/Adam_1")  # first and second moments
+_OPTIMIZER = ("global_step", "beta1_power", "beta2_power")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a tensor lies."""
+
+    dtype: int
+    shape: tuple[int, ...]
+    shard: int
+    start: int
+    size: int
+    checksum: int
+
+
+def read(path: Path) -> Archive | None:
+    """Read a bundle; None for what is not one.
+
+    Raises:
+        ModelFileError: a shard is missing, or the table contradicts itself or its shards.
+        DamagedFileError: a block or a tensor does not match its checksum.
+    """
+    prefix = _find_prefix(path)
+    if prefix is None:
+        return None
+    index = prefix.with_name(prefix.name + ".index")
+    try:
+        shards, found = _read_index(index)
+        return _sort(prefix, shards, found)
+    except WireError as error:
+        raise ModelFileError(
+            f"{index}: the index of a TensorFlow checkpoint, cut short or damaged ({error}); copy the checkpoint again"
+        ) from None
+    except ChecksumError:
+        raise DamagedFileError(f"{index}: damaged: a block does not match its checksum; copy it again") from None
+
+
+def _find_prefix(path: Path) -> Path | None:
+    """Return what the names of a bundle's files begin with, or None where there is no index."""
+    if path.is_dir():
+        places = (path / "checkpoint", path / "model_checkpoint" / "checkpoint")
+        pointers = [place for place in places if place.is_file()]
+        prefix = _pointed_to(pointers[0]) if pointers else _only_index(path)
+    elif path.is_file() and not _SUFFIX.search(path.name):
+        prefix = _pointed_to(path)
+    else:
+        prefix = path.with_name(_SUFFIX.sub("", path.name)) if path.name else None
+    if prefix is None:
+        return None
+    index = prefix.with_name(prefix.name + ".index")
+    if not index.is_file() or index.stat().st_size > _LARGEST_INDEX:
+        return None
+    return prefix if is_table(index.read_bytes()) else None
+
+
+def _pointed_to(pointer: Path) -> Path | None:
+    """Return the prefix that a `checkpoint` file names; only its last part counts, because bundles are moved about."""
+    if pointer.stat().st_size > _LARGEST_POINTER:
+        return None
+    match = re.search(rb'^model_checkpoint_path: "([^"\n]+)"', pointer.read_bytes(), re.MULTILINE)
+    if match is None:
+        return None
+    name = match[1].decode(errors="replace").replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return pointer.with_name(name) if name not in ("", ".", "..") and "\0" not in name else None
+
+
+def _only_index(folder: Path) -> Path | None:
+    """Return the prefix of the only bundle in a folder that has lost its `checkpoint` file."""
+    found = sorted(folder.glob("*.index"))
+    return found[0].with_suffix("") if len(found) == 1 else None
+
+
+def _read_index(path: Path) -> tuple[int, dict[str, Entry]]:
+    """Return the number of shards and the entries of a bundle; texts and other types without numbers have size -1."""
+    shards, found = 1, dict[str, Entry]()
+    for name, value in entries(path.read_bytes()):
+        if name == "":
+            header = grouped(value)
+            shards = _number(header, 1)
+            if _number(header, 2) != 0:
+                raise WireError("it is big-endian")
+        else:
+            found[name] = _entry(name, value)
+        if len(found) > MOST_TENSORS:
+            raise WireError(f"more than {MOST_TENSORS:,} tensors")
+    return shards, found
+
+
+def _entry(name: str, value: memoryview) -> Entry:
+    parts = grouped(value)
+    if 7 in parts:
+        raise WireError(f"{name} is partitioned; save it whole")
+    return Entry(
+        dtype=_number(parts, 1),
+        shape=tuple(_shape(parts.get(2, []))),
+        shard=_number(parts, 3),
+        start=_number(parts, 4),
+        size=_number(parts, 5),
+        checksum=unmask(_number(parts, 6)),
+    )
+
+
+def _shape(shapes: list[int | memoryview]) -> Iterator[int]:
+    for shape in shapes:
+        for number, dim in fields(_bytes(shape)):
+            if number == 2:
+                yield _number(grouped(_bytes(dim)), 1)
+
+
+def _number(parts: dict[int, list[int | memoryview]], number: int) -> int:
+    value = parts.get(number, [0])[-1]
+    if not isinstance(value, int):
+        raise WireError(f"field {number} should be an integer")
+    return value
+
+
+def _bytes(value: int | memoryview) -> memoryview:
+    if isinstance(value, int):
+        raise WireError("an integer where a message should be")
+    return value
+
+
+def _sort(prefix: Path, shards: int, found: dict[str, Entry]) -> Archive:
+    """Read all tensors, and tell the network's from the optimizer's."""
+    values = {name: _tensor(prefix, shards, name, entry) for name, entry in found.items() if entry.dtype in TYPES}
+    first, second = (_take(slot, values) for slot in _SLOTS)
+    step = next((value for name, value in values.items() if name.endswith("global_step")), None)
+    return Archive(
+        system=SYSTEM,
+        tensors={name: tensor for name, tensor in values.items() if not name.endswith(_OPTIMIZER)},
+        first=first,
+        second=second,
+        step=whole_number(step),
+        left_out=tuple(name for name in found if found[name].dtype not in TYPES),
+    )
+
+
+def _take(slot: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removesuffix(slot): values.pop(name) for name in list(values) if name.endswith(slot)}
+
+
+def _tensor(prefix: Path, shards: int, name: str, entry: Entry) -> Tensor:
+    shard = prefix.with_name(f"{prefix.name}.data-{entry.shard:05d}-of-{shards:05d}")
+    try:
+        with shard.open("rb") as file:
+            available = shard.stat().st_size
+            if entry.start + entry.size > available:
+                end = entry.start + entry.size
+                raise ModelFileError(f"{shard}: cut short: {name} ends at byte {end:,} of {available:,}; copy it again")
+            file.seek(entry.start)
+            content = file.read(entry.size)
+    except OSError as error:
+        raise ModelFileError(
+            f"{shard}: cannot be read ({error.strerror or error}); copy all {shards} data files of the checkpoint"
+        ) from None
+    if crc32c(content) != entry.checksum:
+        raise DamagedFileError(f"{shard}: damaged: {name} does not match its checksum; copy the checkpoint again")
+    tensor = to_tensor(content, TYPES[entry.dtype], entry.shape)
+    if tensor is None:
+        raise WireError(f"{name} has {entry.size:,} bytes, which do not fill its shape {entry.shape}")
+    return tensor

@@ -1,0 +1,44 @@
+"""What training minimises. Every loss takes logits [N, K, H, W] and class indices [N, H, W] and gives a scalar."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unetkit.config import LossConfig
+
+
+def soft_dice_loss(logits_NKHW: Tensor, labels_NHW: Tensor) -> Tensor:
+    """Return 1 - soft Dice with squared denominator over all classes together, each image by itself, then the mean.
+
+    1 - 2 sum(p y) / (sum(p^2) + sum(y^2) + 1e-6) with p = softmax(logits) and one-hot y, sums over classes and pixels:
+    the quantity that the metric `soft_dice_two_class` reports (Milletari et al. 2016 for the squared form).
+    """
+    p_NKHW = logits_NKHW.float().softmax(1)
+    overlap_N = p_NKHW.gather(1, labels_NHW.unsqueeze(1)).sum((1, 2, 3))
+    squares_N = p_NKHW.square().sum((1, 2, 3))
+    return (1 - 2 * overlap_N / (squares_N + labels_NHW[0].numel() + 1e-6)).mean()
+
+
+class WeightedLoss:
+    """The configured sum of losses."""
+
+    def __init__(self, config: LossConfig, device: torch.device) -> None:
+        """Lay the class weights on the device.
+
+        Args:
+            config: the weights of the terms.
+            device: where logits and labels will lie.
+        """
+        self.config = config
+        self.class_weights = None if config.class_weights is None else torch.tensor(config.class_weights, device=device)
+
+    def __call__(self, logits_NKHW: Tensor, labels_NHW: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss to minimise and its terms by name."""
+        terms: dict[str, Tensor] = {}
+        if self.config.cross_entropy > 0:
+            terms["cross_entropy"] = F.cross_entropy(logits_NKHW.float(), labels_NHW, self.class_weights)
+        if self.config.dice > 0:
+            terms["dice_loss"] = soft_dice_loss(logits_NKHW, labels_NHW)
+        weights = {"cross_entropy": self.config.cross_entropy, "dice_loss": self.config.dice}
+        total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        return total, {name: term.detach() for name, term in terms.items()}

@@ -1,0 +1,38 @@
+"""Scores, and what they mean: every function says its formula, every name has a card in `DEFINITIONS`."""
+
+from unetkit.metrics import overlap
+from unetkit.metrics.definitions import Definition, find_definition, improves
+from unetkit.metrics.overlap import ImageScores, pool, score_image, soft_dice, soft_scores
+
+DEFINITIONS: dict[str, Definition] = overlap.DEFINITIONS
+
+
+def definition_of(name: str) -> Definition:
+    """Return the card of a score by its name, such as `mean_iou` or `dice_nucleus`.
+
+    Raises:
+        ConfigError: there is no such score.
+    """
+    return find_definition(name, DEFINITIONS)
+
+
+def better(name: str, value: float, best: float) -> bool:
+    """Tell whether `value` of the score `name` is strictly better than `best`; NaN never is.
+
+    Raises:
+        ConfigError: there is no such score.
+    """
+    return improves(definition_of(name), value, best)
+
+
+__all__ = [
+    "DEFINITIONS",
+    "Definition",
+    "ImageScores",
+    "better",
+    "definition_of",
+    "pool",
+    "score_image",
+    "soft_dice",
+    "soft_scores",
+]

@@ -1,0 +1,51 @@
+"""The networks: `build_model` makes one from the configuration, `geometry` says which pixels an output depends on."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from unetkit.config import ModelConfig
+from unetkit.errors import ConfigError
+from unetkit.models.folding import fold_norms
+from unetkit.models.geometry import Geometry
+from unetkit.models.unet import UNet
+from unetkit.models.unetpp import UNetPlusPlus
+
+__all__ = ["NETWORKS", "Geometry", "UNet", "UNetPlusPlus", "build_model", "count_parameters", "fold_norms"]
+
+Network = UNet | UNetPlusPlus
+
+
+def _unet(config: ModelConfig) -> UNet:
+    return UNet(**config.model_dump(exclude={"name", "deep_supervision", "head"}))
+
+
+def _unetpp(config: ModelConfig) -> UNetPlusPlus:
+    return UNetPlusPlus(**config.model_dump(exclude={"name", "padding", "odd_sizes"}))
+
+
+NETWORKS: dict[str, Callable[[ModelConfig], Network]] = {"unet": _unet, "unetpp": _unetpp}
+
+
+def build_model(config: ModelConfig) -> Network:
+    """Make the network of a configuration, its weights drawn from PyTorch's global generator.
+
+    The network takes float32 [N, C, H, W] with any H and W of at least 1 (valid convolutions: more than 2 * margin) and
+    gives logits [N, K, H, W]; its `geometry` tells what one output pixel depends on.
+
+    Args:
+        config: with `in_channels` and `num_classes` filled in.
+
+    Raises:
+        ConfigError: channels or classes are open.
+    """
+    for key in ("in_channels", "num_classes"):
+        if getattr(config, key) is None:
+            raise ConfigError(f"model.{key}: found null, and no data to take it from; set it to a number")
+    return NETWORKS[config.name](config)
+
+
+def count_parameters(*modules: nn.Module) -> int:
+    """Return the number of trainable values, each counted once."""
+    weights = {id(weight): weight for module in modules for weight in module.parameters() if weight.requires_grad}
+    return sum(weight.numel() for weight in weights.values())

@@ -1,0 +1,81 @@
+"""What the network is given for each tile, in each of its flips and turns, and where the answer lies in what it returns.
+
+Does not know the network, nor what becomes of the answers.
+
+Legend of shapes: C channels, H height, W width.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from unetkit.predict.plan import Plan
+from unetkit.predict.tiles import Grid, Span, Window, mirrored, window
+from unetkit.predict.tta import Symmetry
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """One tile, shown in one way.
+
+    Attributes:
+        row: the tile's span of rows of the image.
+        column: its span of columns.
+        symmetry: the way it is shown.
+        pixels_CHW: what the network is given, in stored units.
+        rows: of the network's answer, as far as the tile has a share in them.
+        columns: of the network's answer.
+    """
+
+    row: Span
+    column: Span
+    symmetry: Symmetry
+    pixels_CHW: NDArray[Any]
+    rows: slice
+    columns: slice
+
+
+def crops_of(pixels_CHW: NDArray[Any], plan: Plan, symmetries: Iterable[Symmetry]) -> Iterator[Crop]:
+    """Yield every tile in every symmetry: row by row, and all symmetries of a tile one after the other."""
+    shown = [(symmetry, symmetry.apply(pixels_CHW)) for symmetry in symmetries]
+    for row in plan.rows:
+        for column in plan.columns:
+            for symmetry, shown_CHW in shown:
+                yield _crop(shown_CHW, row, column, symmetry, plan.grid)
+
+
+def in_batches(crops: Iterable[Crop], size: int) -> Iterator[list[Crop]]:
+    """Put up to `size` crops that follow each other and have one shape together."""
+    batch: list[Crop] = []
+    for crop in crops:
+        if batch and (len(batch) == size or crop.pixels_CHW.shape != batch[0].pixels_CHW.shape):
+            yield batch
+            batch = []
+        batch.append(crop)
+    if batch:
+        yield batch
+
+
+def _crop(shown_CHW: NDArray[Any], row: Span, column: Span, symmetry: Symmetry, grid: Grid) -> Crop:
+    size = shown_CHW.shape[1:]
+    own = symmetry.place(slice(row.low, row.high), slice(column.low, column.high), size)
+    shared = symmetry.place(slice(row.begin, row.end), slice(column.begin, column.end), size)
+    rows, columns = (
+        window(part.start, part.stop, length=length, grid=grid) for part, length in zip(own, size, strict=True)
+    )
+    answer = _within(shared[0], rows), _within(shared[1], columns)
+    return Crop(row, column, symmetry, _read(shown_CHW, rows, columns), *answer)
+
+
+def _read(image_CHW: NDArray[Any], rows: Window, columns: Window) -> NDArray[Any]:
+    height, width = image_CHW.shape[1:]
+    if min(rows.start, columns.start) >= 0 and rows.stop <= height and columns.stop <= width:
+        return image_CHW[:, rows.start : rows.stop, columns.start : columns.stop]
+    down, across = mirrored(rows.start, rows.stop, height), mirrored(columns.start, columns.stop, width)
+    return image_CHW[:, down[:, None], across]
+
+
+def _within(part: slice, given: Window) -> slice:
+    return slice(part.start - given.first, part.stop - given.first)

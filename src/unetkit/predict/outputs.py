@@ -1,0 +1,138 @@
+"""Files that predictions go to: TIFF stacks filled part by part, and PNG images. They are there whole or not at all.
+
+A TIFF stack lies uncompressed in one block, so that parts go straight to their places and no page is ever held in
+memory. It has ImageJ's metadata and opens as a (hyper)stack in Fiji; above 4 GB, where ImageJ's form ends, it is a
+BigTIFF, which Fiji opens through Bio-Formats.
+
+Legend of shapes: K channels of a page, H height, W width.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import tifffile
+from numpy.typing import DTypeLike, NDArray
+
+from unetkit.storage import written_whole
+
+_LARGEST_IMAGEJ = 2**32 - 2**20
+
+
+class Output(Protocol):
+    """A file that is being filled."""
+
+    def put(self, page: int, top: int, left: int, values_KHW: NDArray[Any]) -> None:
+        """Put a part of a page to its place."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a file will hold.
+
+    Attributes:
+        dtype: of the values.
+        height: rows of a page.
+        width: columns of a page.
+        pages: how many images.
+        channels: names of a page's channels, written one after the other; empty for a single unnamed one.
+        top: the value that is shown white.
+    """
+
+    dtype: DTypeLike
+    height: int
+    width: int
+    pages: int
+    channels: tuple[str, ...]
+    top: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of every axis of `axes`."""
+        sizes = {"Z": self.pages, "C": len(self.channels), "Y": self.height, "X": self.width}
+        return tuple(sizes[axis] for axis in self.axes)
+
+    @property
+    def axes(self) -> str:
+        """Z for several images, C for several channels, then rows and columns."""
+        return ("Z" if self.pages > 1 else "") + ("C" if self.channels else "") + "YX"
+
+
+@contextmanager
+def tiff_stack(path: Path, form: Form) -> Iterator[Output]:
+    """Give a TIFF stack to be filled; it is at `path` when the block ends, and nothing is when it fails.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    with written_whole(path) as temporary:
+        offset = _write_empty(temporary, form)
+        with temporary.open("r+b") as handle:
+            yield _TiffStack(handle, form, offset)
+
+
+@contextmanager
+def png_image(path: Path, form: Form) -> Iterator[Output]:
+    """Give a PNG image of 8 or 16 bits to be filled; it is at `path` when the block ends, and nothing is when it fails.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    from PIL import Image  # needed for PNG alone
+
+    assert form.pages == 1
+    assert not form.channels
+    with written_whole(path) as temporary:
+        image = _Image(np.empty((form.height, form.width), form.dtype))
+        yield image
+        Image.fromarray(image.pixels_HW).save(temporary, format="PNG")
+
+
+@dataclass(frozen=True, slots=True)
+class _TiffStack:
+    handle: BinaryIO
+    form: Form
+    offset: int
+
+    def put(self, page: int, top: int, left: int, values_KHW: NDArray[Any]) -> None:
+        for channel, values_HW in enumerate(np.ascontiguousarray(values_KHW, self.form.dtype)):
+            plane = page * max(1, len(self.form.channels)) + channel
+            # Rows that span the page lie one after the other: they go out in one piece.
+            pieces = values_HW[None] if values_HW.shape[1] == self.form.width else values_HW[:, None]
+            for row, piece in enumerate(pieces):
+                pixel = (plane * self.form.height + top + row) * self.form.width + left
+                self.handle.seek(self.offset + pixel * piece.itemsize)
+                self.handle.write(piece.data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    pixels_HW: NDArray[Any]
+
+    def put(self, page: int, top: int, left: int, values_KHW: NDArray[Any]) -> None:
+        _, height, width = values_KHW.shape
+        self.pixels_HW[top : top + height, left : left + width] = values_KHW[0]
+
+
+def _write_empty(path: Path, form: Form) -> int:
+    """Write the headers and leave the pixels' place empty; return where it begins."""
+    size = int(np.prod(form.shape, dtype=np.int64)) * np.dtype(form.dtype).itemsize
+    imagej = size <= _LARGEST_IMAGEJ
+    metadata: dict[str, Any] = {"axes": form.axes}
+    if imagej:
+        metadata |= {"min": 0.0, "max": form.top, "mode": "grayscale"}
+        if form.channels:
+            metadata["Labels"] = list(form.channels) * form.pages
+    order = "<" if sys.byteorder == "little" else ">"
+    with tifffile.TiffWriter(path, imagej=imagej, bigtiff=not imagej, byteorder=order) as writer:
+        place = writer.write(
+            None, shape=form.shape, dtype=np.dtype(form.dtype), photometric="minisblack", metadata=metadata,
+            software="unetkit", returnoffset=True,
+        )
+    assert place is not None
+    return place[0]

@@ -1,0 +1,128 @@
+"""How one image is taken through the network: whole where the memory allows it, in tiles otherwise, and how true that is.
+
+The rule for tiles, where the configuration names none: of all grids of tiles whose network call fits the allowed memory,
+the one that computes the fewest pixels. Each tile sees the network's whole receptive field, so that the result is the
+untiled one. A tile that is named may be too small for that: it then sees what leaves it a quarter of its side, and
+neighbouring tiles are blended. The plan says so in words.
+
+Does not know pixels or tensors.
+"""
+
+from dataclasses import dataclass
+from itertools import count
+
+from unetkit.config.schema import PredictConfig
+from unetkit.models.geometry import Geometry
+from unetkit.predict.tiles import Grid, Span, align_down, align_up, count_spans, divide, side_for
+
+_CONTEXT_OF_WHOLE_IMAGE_NORMS = 64
+"""Pixels over which tiles are blended where no context would make them equal to the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The tiles of one image.
+
+    Attributes:
+        rows: from the top.
+        columns: from the left.
+        grid: how their windows lie.
+        note: one sentence where the result may differ from an untiled prediction; None where it does not.
+    """
+
+    rows: tuple[Span, ...]
+    columns: tuple[Span, ...]
+    grid: Grid
+    note: str | None = None
+
+    @property
+    def tiles(self) -> int:
+        """The number of tiles."""
+        return len(self.rows) * len(self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a tile may cost.
+
+    Attributes:
+        pixels: as many may be in one call of the network.
+        blended_pixels: each pixel of a row of blended tiles costs as much as this many pixels in the network.
+    """
+
+    pixels: float
+    blended_pixels: float = 0.0
+
+
+def make_plan(height: int, width: int, *, geometry: Geometry, config: PredictConfig, allowance: Allowance) -> Plan:
+    """Plan the tiles of an image of `height` x `width` pixels; `allowance` counts where `config.tile` is None."""
+    grid, note = Grid(geometry, _context(geometry, config)), difference(geometry, config)
+    blend, side = note is not None, config.tile
+    tile = (side, side) if side else _affordable(height, width, grid=grid, allowance=allowance, blend=blend)
+    rows = divide(height, tile=tile[0], grid=grid, blend=blend)
+    columns = divide(width, tile=tile[1], grid=grid, blend=blend)
+    return Plan(rows, columns, grid, None if len(rows) == len(columns) == 1 else note)
+
+
+def difference(geometry: Geometry, config: PredictConfig) -> str | None:
+    """Say in one sentence why tiles may differ from an untiled prediction; None: they do not."""
+    if geometry.overlap is None:
+        return (
+            "the image is cut into tiles, but the network's norms average over all that it sees: "
+            "results may differ from an untiled prediction; more predict.memory makes tiles larger"
+        )
+    context = _context(geometry, config)
+    if context >= geometry.overlap:
+        return None
+    return (
+        f"tiles overlap by {context} px on each side, the network sees {geometry.overlap}: results may differ from an "
+        f"untiled prediction near tile edges; {_remedy(geometry, config)} makes them equal"
+    )
+
+
+def _context(geometry: Geometry, config: PredictConfig) -> int:
+    if config.overlap is not None:
+        return align_up(config.overlap, geometry.multiple)
+    wanted = geometry.overlap
+    if wanted is None:
+        wanted = align_up(_CONTEXT_OF_WHOLE_IMAGE_NORMS, geometry.multiple)
+    if config.tile is None:
+        return wanted
+    return min(wanted, max(geometry.multiple, _most_context(config.tile, geometry)))
+
+
+def _most_context(tile: int, geometry: Geometry) -> int:
+    """Return the context that leaves a span a quarter of its tile: beyond that, tiles cost more than they are worth."""
+    return align_down((tile - 2 * geometry.margin) * 3 // 8, geometry.multiple)
+
+
+def _affordable(height: int, width: int, *, grid: Grid, allowance: Allowance, blend: bool) -> tuple[int, int]:
+    """Return height and width of the tiles that fit the allowance and compute the fewest pixels."""
+    if grid.window_side(height) * grid.window_side(width) <= allowance.pixels:
+        return grid.window_side(height), grid.window_side(width)
+    smallest = grid.window_side(2 * grid.context + grid.geometry.multiple)
+    best, fewest = (smallest, smallest), float("inf")
+    for rows in count(1):
+        tall = grid.window_side(side_for(height, count=rows, grid=grid))
+        left = allowance.pixels - (allowance.blended_pixels * tall * width if blend else 0)
+        wide = min(int(left / tall), grid.window_side(width))
+        if wide >= min(smallest, grid.window_side(width)):
+            columns = count_spans(width, tile=wide, grid=grid)
+            pixels = _computed(height, rows, grid) * _computed(width, columns, grid)
+            if pixels < fewest:
+                best, fewest = (tall, wide), pixels
+        if tall <= smallest:
+            return best
+
+
+def _computed(length: int, spans: int, grid: Grid) -> int:
+    """Return the length of all windows of an axis together, roughly."""
+    return length + 2 * (spans - 1) * grid.context + 2 * spans * grid.geometry.margin
+
+
+def _remedy(geometry: Geometry, config: PredictConfig) -> str:
+    assert geometry.overlap is not None
+    if config.overlap is not None:
+        return f"predict.overlap={geometry.overlap}"
+    enough = -(-geometry.overlap * 8 // 3) + 2 * geometry.margin
+    return f"predict.tile={align_up(enough, geometry.multiple)} or more"

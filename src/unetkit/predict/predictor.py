@@ -1,0 +1,213 @@
+"""A network with all that is needed to use it on pixels as they are stored: any size in, the same size out.
+
+Assumes a network in evaluation mode that gives logits [N, K, H, W], or [N, 1, H, W] for the second of two classes.
+Does not know files.
+
+Legend of shapes: N tiles, C channels, K classes, H height, W width.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unetkit.config import PredictConfig, load_config
+from unetkit.data.normalize import Normalization
+from unetkit.errors import DataError, UsageError
+from unetkit.models.geometry import Geometry
+from unetkit.predict.crops import Crop, crops_of, in_batches
+from unetkit.predict.memory import peak_bytes
+from unetkit.predict.plan import Allowance, Plan, difference, make_plan
+from unetkit.predict.tiles import Span
+from unetkit.predict.tta import EIGHT, IDENTITY
+
+_BYTES_OF_A_VALUE = 4
+_PROBED_SIDE = 512
+"""Pixels that the network answers for, on each axis, when its memory is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A finished part of a prediction.
+
+    Attributes:
+        rows: of the image.
+        columns: of the image.
+        probabilities_KHW: of the classes, float32, on the predictor's device.
+    """
+
+    rows: slice
+    columns: slice
+    probabilities_KHW: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """A tile's spans, and the probabilities of all pixels that it has a share in."""
+
+    row: Span
+    column: Span
+    probabilities_KHW: Tensor
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network, its preprocessing, and how images are taken through it.
+
+    Attributes:
+        network: float32 [N, C, H, W] -> logits [N, K, H, W], less `geometry.margin` on each side.
+        geometry: which sizes fit the network, and how far it sees.
+        normalization: from stored units to what the network was trained on.
+        classes: names, index 0 first.
+        config: tiles, batch and flips.
+        device: where the network is.
+    """
+
+    network: Callable[[Tensor], Tensor]
+    geometry: Geometry
+    normalization: Normalization
+    classes: tuple[str, ...]
+    config: PredictConfig
+    device: torch.device
+
+    def with_options(self, options: Mapping[str, Any]) -> "Predictor":
+        """Return the predictor with some keys of its configuration replaced; None values are passed over.
+
+        Raises:
+            ConfigError: an unknown key or an impossible value.
+        """
+        given = {key: value for key, value in options.items() if value is not None}
+        config = load_config({"predict": {**self.config.model_dump(mode="json"), **given}}).predict
+        return replace(self, config=config)
+
+    def probabilities(self, pixels_CHW: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the probability of each class at each pixel, [K, H, W] float32, for pixels [C, H, W] as stored.
+
+        Raises:
+            DataError: another number of channels or axes, or no pixels.
+            UsageError: the network is in training mode.
+        """
+        result = np.empty((len(self.classes), *pixels_CHW.shape[1:]), np.float32)
+        for part in self.parts(pixels_CHW):
+            result[:, part.rows, part.columns] = part.probabilities_KHW.cpu().numpy()
+        return result
+
+    def labels(self, pixels_CHW: NDArray[Any]) -> NDArray[Any]:
+        """Return the index of the most probable class at each pixel, [H, W] uint8, or uint16 above 256 classes.
+
+        Raises:
+            DataError, UsageError: as `probabilities`.
+        """
+        result = np.empty(pixels_CHW.shape[1:], self.label_type)
+        for part in self.parts(pixels_CHW):
+            result[part.rows, part.columns] = most_probable(part.probabilities_KHW)
+        return result
+
+    @property
+    def label_type(self) -> type[np.uint8] | type[np.uint16]:
+        """The smallest unsigned type that holds every class index."""
+        return np.uint8 if len(self.classes) <= 256 else np.uint16
+
+    @torch.inference_mode()
+    def parts(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:
+        """Predict part by part, from the top; together the parts hold each pixel of the image once.
+
+        Memory is that of one call of the network and one part, whatever the size of the image.
+
+        Raises:
+            DataError, UsageError: as `probabilities`.
+        """
+        self._require_usable(pixels_CHW)
+        plan = self.plan(*pixels_CHW.shape[1:])
+        tiles = self._tiles(pixels_CHW, plan)
+        yield from _whole_parts(tiles) if plan.note is None else _blended_parts(tiles, width=pixels_CHW.shape[2])
+
+    def plan(self, height: int, width: int) -> Plan:
+        """Plan the tiles of an image of `height` x `width` pixels."""
+        allowance = Allowance(1.0)
+        if self.config.tile is None:
+            per_call = self._bytes_per_pixel * self.config.batch
+            # A row of blended tiles is kept whole, and what overlaps the next row twice.
+            row = 2 * _BYTES_OF_A_VALUE * len(self.classes) / per_call
+            allowance = Allowance(self.config.memory * 1e9 / per_call, row)
+        return make_plan(height, width, geometry=self.geometry, config=self.config, allowance=allowance)
+
+    def exactness(self) -> str | None:
+        """Say in one sentence why images that are cut into tiles may come out differently; None: they do not."""
+        return difference(self.geometry, self.config)
+
+    @cached_property
+    def _bytes_per_pixel(self) -> float:
+        side, channels = self.geometry.fitting_input_size(_PROBED_SIDE), len(self.normalization.mean)
+        x_NCHW = torch.zeros(1, channels, side, side, device=self.device).to(memory_format=torch.channels_last)
+        # Beside the network's own tensors there are its input, and afterwards logits and probabilities.
+        return peak_bytes(self.network, x_NCHW) / side**2 + _BYTES_OF_A_VALUE * (channels + 2 * len(self.classes))
+
+    def _require_usable(self, pixels_CHW: NDArray[Any]) -> None:
+        if pixels_CHW.ndim != 3 or 0 in pixels_CHW.shape:
+            raise DataError(f"an image of shape {pixels_CHW.shape} was given; [channels, height, width] was expected")
+        if getattr(self.network, "training", False):
+            raise UsageError("the network is in training mode, which predicts differently; call network.eval() first")
+
+    def _tiles(self, pixels_CHW: NDArray[Any], plan: Plan) -> Iterator[_Tile]:
+        """Yield every tile, row by row, averaged over its flips and turns."""
+        symmetries = EIGHT if self.config.tta else (IDENTITY,)
+        crops = crops_of(pixels_CHW, plan, symmetries)
+        answers = (answer for batch in in_batches(crops, self.config.batch) for answer in self._answers(batch))
+        for crop, total_KHW in answers:
+            for _ in symmetries[1:]:
+                total_KHW = total_KHW + next(answers)[1]
+            yield _Tile(crop.row, crop.column, total_KHW / len(symmetries) if self.config.tta else total_KHW)
+
+    def _answers(self, batch: list[Crop]) -> Iterator[tuple[Crop, Tensor]]:
+        x_NCHW = torch.stack([torch.from_numpy(self.normalization.apply(crop.pixels_CHW)) for crop in batch])
+        x_NCHW = x_NCHW.to(self.device, memory_format=torch.channels_last)
+        for crop, shown_KHW in zip(batch, _probabilities(self.network(x_NCHW)), strict=True):
+            yield crop, crop.symmetry.undo(shown_KHW[:, crop.rows, crop.columns])
+
+
+def most_probable(probabilities_KHW: Tensor) -> NDArray[np.int64]:
+    """Return the index [H, W] of the most probable class, the lower one of two equals."""
+    return probabilities_KHW.argmax(0).cpu().numpy()
+
+
+def _probabilities(logits_NKHW: Tensor) -> Tensor:
+    if logits_NKHW.shape[1] == 1:
+        second_N1HW = logits_NKHW.sigmoid()
+        return torch.cat([1 - second_N1HW, second_N1HW], 1)
+    return logits_NKHW.softmax(1)
+
+
+def _whole_parts(tiles: Iterator[_Tile]) -> Iterator[Part]:
+    for tile in tiles:
+        yield Part(slice(tile.row.low, tile.row.high), slice(tile.column.low, tile.column.high), tile.probabilities_KHW)
+
+
+def _blended_parts(tiles: Iterator[_Tile], width: int) -> Iterator[Part]:
+    """Add up weighted tiles to rows of tiles, and yield each row as far as the next one has no share in it."""
+    rest_KHW: Tensor | None = None
+    for row, in_row in groupby(tiles, key=lambda tile: tile.row):
+        band_KHW = _band(in_row, row, width)
+        if rest_KHW is not None:
+            band_KHW[:, : rest_KHW.shape[1]] += rest_KHW
+        finished = row.high - row.fall
+        rest_KHW = band_KHW[:, finished - row.begin :]
+        yield Part(slice(row.begin, finished), slice(0, width), band_KHW[:, : finished - row.begin])
+
+
+def _band(tiles: Iterator[_Tile], row: Span, width: int) -> Tensor:
+    band_KHW: Tensor | None = None
+    for tile in tiles:
+        share_KHW = tile.probabilities_KHW
+        if band_KHW is None:
+            band_KHW = share_KHW.new_zeros(share_KHW.shape[0], share_KHW.shape[1], width)
+        across_W = torch.from_numpy(tile.column.weights()).to(band_KHW.device)
+        band_KHW[:, :, tile.column.begin : tile.column.end].addcmul_(share_KHW, across_W)
+    assert band_KHW is not None
+    return band_KHW.mul_(torch.from_numpy(row.weights()).to(band_KHW.device)[:, None])

@@ -1,0 +1,192 @@
+"""Pictures of one image: what went in, the truth, what came out, and where the two differ.
+
+Colours are Okabe and Ito's, which colour-blind readers tell apart. Assumes pixels, labels and probabilities of one
+height and width. Does not know runs or pages.
+
+Legend of shapes: C channels, K classes, H height, W width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Rgb = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+LONGEST_SIDE = 700
+SHORTEST_SIDE = 240
+PERCENTILES = (0.5, 99.5)
+BLACK, WHITE, ORANGE, BLUE = (0, 0, 0), (255, 255, 255), (230, 159, 0), (0, 114, 178)
+
+_OKABE_ITO = (BLACK, ORANGE, (86, 180, 233), (0, 158, 115), (240, 228, 66), BLUE, (213, 94, 0), (204, 121, 167))
+_BACKGROUNDS = frozenset({"background", "bg", "other"})
+_FADED_STEP = 4  # the image behind the errors needs no more greys, and so fits in a palette
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """An image with its truth and what a network says of it.
+
+    Attributes:
+        name: the image's name.
+        pixels: [C, H, W] as stored; three channels are shown in colour, of any other number the first in grey.
+        labels: [H, W] class indices.
+        probabilities: [K, H, W] float, summing to one over K.
+    """
+
+    name: str
+    pixels: NDArray[Any]
+    labels: NDArray[Any]
+    probabilities: NDArray[Any]
+
+    @cached_property
+    def prediction(self) -> NDArray[Any]:
+        """[H, W] indices of the most probable class, the first of equals."""
+        return self.probabilities.argmax(0)
+
+    @cached_property
+    def stretch(self) -> tuple[float, float]:
+        """The stored values that are shown black and white: percentiles over all pixels and channels."""
+        low, high = np.percentile(self.pixels, PERCENTILES)
+        return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One picture of an image: uint8 [H, W, 3] with its title."""
+
+    title: str
+    pixels: Rgb
+
+
+def tiles(exhibit: Exhibit, classes: Sequence[str]) -> tuple[Tile, ...]:
+    """Return the five pictures of an image: image, truth, prediction, errors, and probability.
+
+    With two classes the probability is that of the second, white where it is 1, as that class is white in the truth;
+    with more it is that of the class predicted. Sides above 700 pixels are reduced, small images enlarged.
+    """
+    colours = np.array(class_colours(len(classes)), np.uint8)
+    two = len(classes) == 2
+    certain = exhibit.probabilities[1] if two else exhibit.probabilities.max(0)
+    pictures = {
+        "image": _stretched(exhibit),
+        "truth": colours[exhibit.labels],
+        "prediction": colours[exhibit.prediction],
+        "errors": _errors(exhibit, classes),
+        f"probability of {classes[1]}" if two else "probability of the prediction": _grey(certain),
+    }
+    return tuple(Tile(title, _fitted(pixels)) for title, pixels in pictures.items())
+
+
+def class_colours(count: int) -> list[Colour]:
+    """Return a colour for every class: black and white for two, Okabe and Ito's up to eight, viridis beyond."""
+    if count <= len(_OKABE_ITO):
+        return [BLACK, WHITE] if count == 2 else list(_OKABE_ITO[:count])
+    from matplotlib import colormaps
+
+    table = (colormaps["viridis"](np.linspace(0, 1, count))[:, :3] * 255).astype(int)
+    return [(int(red), int(green), int(blue)) for red, green, blue in table]
+
+
+def error_names(classes: Sequence[str]) -> tuple[str, str]:
+    """Return the names of the two errors between two classes: (orange, blue).
+
+    They are told from the class that is looked for: the first one, or the second where the first is the background.
+    """
+    sought = _sought(classes)
+    return f"false {classes[sought]}", f"missed {classes[sought]}"
+
+
+def error_shares(exhibit: Exhibit, classes: Sequence[str]) -> tuple[float, float]:
+    """Return the shares of all pixels that are a false and a missed pixel of the class looked for, of two classes."""
+    false, missed = _wrong_ways(exhibit, classes)
+    return float(false.mean()), float(missed.mean())
+
+
+def legend(classes: Sequence[str]) -> list[tuple[Colour, str]]:
+    """Return the colours of the pictures and what they mean, in words."""
+    named = list(zip(class_colours(len(classes)), classes, strict=True))
+    if len(classes) != 2:
+        return named
+    sought = _sought(classes)
+    false, missed = error_names(classes)
+    other = classes[1 - sought]
+    return [*named, (ORANGE, f"{false}: truth is {other}"), (BLUE, f"{missed}: predicted as {other}")]
+
+
+def scale_note(exhibit: Exhibit) -> str:
+    """Return how the pictures were resized, or nothing where they were not."""
+    height, width = exhibit.labels.shape
+    shown_width, shown_height, enlargement = _shown_size(height, width)
+    if enlargement > 1:
+        return f"{width} × {height} px, shown enlarged {enlargement} times"
+    if (shown_height, shown_width) != (height, width):
+        return f"{width} × {height} px, shown reduced to {shown_width} × {shown_height}"
+    return f"{width} × {height} px"
+
+
+def stretch_note(exhibit: Exhibit) -> str:
+    """Return which stored values are black and white in the image."""
+    low, high = exhibit.stretch
+    return f"black = {low:.5g}, white = {high:.5g} (percentiles {PERCENTILES[0]} and {PERCENTILES[1]})"
+
+
+def _stretched(exhibit: Exhibit) -> Rgb:
+    low, high = exhibit.stretch
+    channels = exhibit.pixels if len(exhibit.pixels) == 3 else exhibit.pixels[:1]
+    shown = (channels.astype(np.float32) - low) / (high - low) if high > low else np.full(channels.shape, 0.5, np.float32)
+    return np.broadcast_to(np.moveaxis(_bytes(shown), 0, -1), (*channels.shape[1:], 3))
+
+
+def _errors(exhibit: Exhibit, classes: Sequence[str]) -> Rgb:
+    """Paint what is wrong on a faded image: two classes by the way it is wrong, more by the class predicted."""
+    grey = _stretched(exhibit).mean(-1)
+    faded = (255 - (255 - grey) * 0.45).astype(np.uint8) // _FADED_STEP * _FADED_STEP
+    picture = np.repeat(faded[..., None], 3, -1)
+    if len(classes) == 2:
+        for wrong, colour in zip(_wrong_ways(exhibit, classes), (ORANGE, BLUE), strict=True):
+            picture[wrong] = colour
+        return picture
+    wrong = exhibit.prediction != exhibit.labels
+    picture[wrong] = np.array(class_colours(len(classes)), np.uint8)[exhibit.prediction[wrong]]
+    return picture
+
+
+def _wrong_ways(exhibit: Exhibit, classes: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    predicted, true = exhibit.prediction == _sought(classes), exhibit.labels == _sought(classes)
+    return predicted & ~true, true & ~predicted
+
+
+def _sought(classes: Sequence[str]) -> int:
+    return int(classes[0].lower() in _BACKGROUNDS)
+
+
+def _grey(probability: NDArray[Any]) -> Rgb:
+    return np.repeat(_bytes(probability)[..., None], 3, -1)
+
+
+def _bytes(unit: NDArray[Any]) -> Rgb:
+    return (unit.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _shown_size(height: int, width: int) -> tuple[int, int, int]:
+    """Return the width and height that are shown, and by what whole number they are enlarged (1: not)."""
+    longest = max(height, width)
+    if longest > LONGEST_SIDE:
+        return max(1, round(width * LONGEST_SIDE / longest)), max(1, round(height * LONGEST_SIDE / longest)), 1
+    enlargement = -(-SHORTEST_SIDE // longest)
+    return width * enlargement, height * enlargement, enlargement
+
+
+def _fitted(pixels: Rgb) -> Rgb:
+    width, height, enlargement = _shown_size(*pixels.shape[:2])
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    # Areas are averaged when reducing, so that thin lines fade instead of breaking.
+    way = Image.Resampling.NEAREST if enlargement > 1 else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), way))

@@ -1,0 +1,51 @@
+"""Scores as a plain table for a terminal: every number with its name and what it means."""
+
+import math
+import textwrap
+from collections.abc import Mapping
+
+from unetkit.metrics import definition_of
+
+WIDTH = 100
+
+
+def scores_table(scores: Mapping[str, float]) -> str:
+    """Return the scores as aligned lines of name, value and formula, with a legend, within 100 columns.
+
+    Args:
+        scores: values by the names of `metrics.DEFINITIONS`.
+
+    Raises:
+        ConfigError: a name that has no definition.
+    """
+    name_width = max([len("score"), *map(len, scores)])
+    room = max(WIDTH - name_width - 12, 20)
+    lines = [f"{'score':<{name_width}}  {'value':>8}  definition"]
+    for name, value in scores.items():
+        formula, _ = short_formula(name)
+        lines.append(f"{name:<{name_width}}  {shown(value):>8}  {_cut(formula, room)}")
+    return "\n".join([*lines, "", *_legend(scores)])
+
+
+def shown(value: float | None) -> str:
+    """Return a score with four decimals, or a dash where there is no number."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
+
+
+def short_formula(name: str) -> tuple[str, str]:
+    """Return a score's formula without and with its symbols: the rule, and what its letters stand for."""
+    rule, _, symbols = definition_of(name).formula.partition(", ")
+    return rule, symbols
+
+
+def _legend(scores: Mapping[str, float]) -> list[str]:
+    symbols = dict.fromkeys(text for name in scores if (text := short_formula(name)[1]))
+    lines = [f"with {text}" for text in symbols]
+    if any(name.endswith("_per_image") for name in scores):
+        lines.append("_per_image: computed in every image, then the mean over images that have a value")
+    lines += [f"{name}: on {definition_of(name).resolution}" for name in scores if name.endswith("_388")][:1]
+    return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else f"{text[: room - 1]}…"

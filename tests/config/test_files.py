@@ -1,0 +1,111 @@
+"""Configurations: what is read is what was meant, and what is wrong is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unetkit.config import Config, annotated_yaml, json_schema, load_config, plain_yaml, preset_names
+from unetkit.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_survives_both_ways_of_writing_it(name: str, tmp_path: Path) -> None:
+    config = load_config(name)
+    for index, text in enumerate((annotated_yaml(config), plain_yaml(config))):
+        file = tmp_path / f"{index}.yaml"
+        file.write_text(text, encoding="utf-8")
+        assert load_config(file) == config
+
+
+def test_every_key_is_explained() -> None:
+    def below(schema: dict[str, object], definitions: dict[str, dict[str, object]]) -> None:
+        for key, entry in schema["properties"].items():  # type: ignore[attr-defined]
+            if "$ref" in entry:
+                below(definitions[entry["$ref"].rsplit("/", 1)[1]], definitions)
+            else:
+                assert entry.get("description"), f"{key} has no description"
+
+    schema = json_schema()
+    below(schema, schema["$defs"])
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("train.stesp=3", "did you mean 'train.steps'?"),
+        ("steps=3", "did you mean 'train.steps'?"),
+        ("train.steps=-1", "train.steps: found -1"),
+        ("train.steps=many", "train.steps: found 'many'; expected a valid integer"),
+        ("train.steps=1e2", "train.steps: found 100.0; expected a valid integer"),
+        ("augment.flip=yes", "augment.flip: found 'yes'; expected a valid boolean"),
+        ("augment.flip=1", "augment.flip: found 1"),
+        ("optimizer.lr=.nan", "optimizer.lr: found nan"),
+        ("optimizer.lr=.inf", "optimizer.lr: found inf"),
+        ("data.split.fold=9", "with 5 folds the last one is 4"),
+        ("model=3", "model: found 3"),
+        ("train.steps.more=3", "steps is a value, not a section"),
+        ("train.steps", "write key=value"),
+        ("train.steps=[", "not valid YAML"),
+        ("train.steps=!!python/object/apply:os.system ['true']", "not valid YAML"),
+    ],
+)
+def test_a_wrong_override_is_named(override: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config("isbi", [override])
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_and_words_are_read_as_people_mean_them() -> None:
+    config = load_config("isbi", ["optimizer.lr=1e-4", "data.path=no", "train.best_metric=on"])
+    assert config.optimizer.lr == 1e-4
+    assert config.data.path == "no"
+    assert config.train.best_metric == "on"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("- 1\n- 2\n", "holds a list"),
+        ("train: {steps: 1, steps: 2}\n", "stands there twice"),
+        ("a: &x 1\nb: *x\n", "aliases"),
+        ("train: [\n", "not valid YAML"),
+        ("\x00", "not valid YAML"),
+    ],
+)
+def test_a_broken_file_is_named(text: str, complaint: str, tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert "broken.yaml" in str(caught.value)
+    assert complaint in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "binary.yaml"
+    file.write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ConfigError, match="cannot be read as text"):
+        load_config(file)
+
+
+def test_an_unknown_preset_suggests_the_near_one() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'isbi'"):
+        load_config("isbl")
+
+
+@given(st.text(max_size=60))
+def test_no_override_ends_in_another_error(text: str) -> None:
+    try:
+        config = load_config("isbi", [text])
+    except ConfigError:
+        return
+    assert load_config(yaml.safe_load(plain_yaml(config))) == config
+
+
+def test_the_schema_is_json() -> None:
+    assert json.loads(json.dumps(json_schema()))["title"] == Config.__name__
