@@ -100,10 +100,7 @@ def _needs(name: str, extras: set[str]) -> list[Requirement]:
     except metadata.PackageNotFoundError:  # of an extra that is not installed here
         return []
     environments = [{"extra": extra} for extra in ("", *extras)]
-    # A build of torch for CUDA pins its own companions exactly, and only that build brings them along.
-    companion = re.compile(r"nvidia-|cuda-|triton")
-    wanted = [r for r in needed if r.marker is None or any(r.marker.evaluate(e) for e in environments)]
-    return [r for r in wanted if not companion.match(r.name)]
+    return [r for r in needed if r.marker is None or any(r.marker.evaluate(e) for e in environments)]
 
 
 def test_constraints_hold_exact_versions_and_nothing_of_the_machine() -> None:

@@ -1,5 +1,6 @@
 """The functions behind the verbs: each takes what a user has in hand, a path or an array, and does the whole job."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,15 +8,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from unetkit import evaluate as evaluation_room
+from unetkit import report as report_room
 from unetkit import train as training_room
 from unetkit.checkpoints import Checkpoint
 from unetkit.config import ConfigSource, DataConfig
-from unetkit.data import Normalization, fingerprint, open_dataset, split_dataset
-from unetkit.devices import choose_device
-from unetkit.errors import UsageError
+from unetkit.data import Dataset, Normalization, fingerprint, open_dataset, split_dataset
+from unetkit.devices import choose_device, cpu_threads
+from unetkit.distributed import launched_world
+from unetkit.errors import ModelFileError, UsageError
 from unetkit.evaluate import Evaluation
-from unetkit.models import build_model
-from unetkit.predict import Predictor
+from unetkit.models import build_model, count_parameters
+from unetkit.predict import Predictor, predict_to_file
 from unetkit.progress import Reporter
 from unetkit.runs import Run, open_run
 
@@ -29,6 +32,9 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
         model: a run or its folder (its best weights), or a network file.
         device: auto, cpu, cuda or mps.
         options: keys of the `predict` section that go before the file's own; None values are passed over.
+
+    Returns:
+        The predictor; `predictor.network` is the torch.nn.Module.
 
     Raises:
         ModelFileError: no network is there, or its file is damaged.
@@ -62,17 +68,52 @@ def train(
     overrides: Sequence[str] = (),
     reporter: Reporter | None = None,
 ) -> Run:
-    """Train a network, score it on what was held out, and write the report; see `unetkit.train.train`."""
+    """Train a network, score it on what was held out, and write its report.
+
+    Args:
+        source: a preset's name, a YAML file, a dict, or a Config.
+        data: the data set; goes before `data.path` of the configuration.
+        out: the run folder to make; it must be new or empty.
+        overrides: `key=value` texts that go before the configuration.
+        reporter: hears about the course; None: nobody does.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ConfigError, DataError, RunFolderError, DeviceError: the training cannot start; nothing was written.
+        DivergedError, StorageError, InterruptedRun: it ended early; the run folder holds the last good checkpoint.
+
+    Example:
+        >>> run = unetkit.train("isbi", data="sample", out="runs/first", overrides=["train.steps=50"])
+    """
     return _finish(training_room.train(source, data=data, out=out, overrides=overrides, reporter=reporter))
 
 
 def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
-    """Go on with a run exactly where it stopped; see `unetkit.train.resume`."""
+    """Go on with a run exactly where its newest whole checkpoint stands; a finished run keeps its weights.
+
+    Raises:
+        RunFolderError: not a run folder, or all its checkpoints are damaged.
+        DataError: the data is not what the run was trained on.
+        DivergedError, StorageError, InterruptedRun: as `train`.
+
+    Example:
+        >>> unetkit.resume("runs/first")
+    """
     return _finish(training_room.resume(path, reporter=reporter))
 
 
 def extend(path: str | Path, *, overrides: Sequence[str], reporter: Reporter | None = None) -> Run:
-    """Give a run more steps; see `unetkit.train.extend`."""
+    """Give a run more steps: change `train.steps` (and other keys of train, loss or optimizer) and go on.
+
+    Raises:
+        ConfigError: a key that a run cannot change on its way.
+        RunFolderError, DataError, DivergedError, StorageError, InterruptedRun: as `resume`.
+
+    Example:
+        >>> unetkit.extend("runs/first", overrides=["train.steps=800"])
+    """
     return _finish(training_room.extend(path, overrides=overrides, reporter=reporter))
 
 
@@ -87,7 +128,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a network on labelled images.
 
-    A run that is given the data it was trained on is scored on the images that it held out, unless `everything` is asked.
+    A run that is given the data it was trained on is scored on the images that it held out, unless `everything` is
+    asked for.
 
     Args:
         model: a run, its folder, a network file, or a Predictor.
@@ -108,12 +150,11 @@ def evaluate(
     config = (run.config.data if run else DataConfig()).model_copy(update={"classes": predictor.classes})
     path = data if data is not None else config.path
     if path is None:
-        raise UsageError("no data is named; give --data DIR with images and labels")
+        raise UsageError("no data is named; give --data DIR with images and their masks")
     dataset = open_dataset(path, config=config)
-    held_out = None
-    if run is not None and not everything and _trained_on(run, fingerprint(dataset).sha256_pixels):
-        held_out = split_dataset(dataset, run.config.data.split).validation or None
-    return evaluation_room.evaluate(predictor, dataset, indices=held_out, founding_protocol=True, reporter=reporter)
+    held_out = None if everything or run is None else _held_out(run, dataset)
+    with cpu_threads(None):
+        return evaluation_room.evaluate(predictor, dataset, indices=held_out, founding_protocol=True, reporter=reporter)
 
 
 def predict(model: Model, image: NDArray[Any], *, probabilities: bool = False, **options: Any) -> NDArray[Any]:
@@ -130,14 +171,114 @@ def predict(model: Model, image: NDArray[Any], *, probabilities: bool = False, *
 
     Raises:
         DataError: another number of channels or dimensions.
+
+    Example:
+        >>> mask = unetkit.predict("runs/first", image, tta=True)
     """
     predictor = load(model, options=options)
     pixels = image[None] if image.ndim == 2 else image
-    return predictor.probabilities(pixels) if probabilities else predictor.labels(pixels)
+    with cpu_threads(None):
+        return predictor.probabilities(pixels) if probabilities else predictor.labels(pixels)
 
 
-def report(path: Run | str | Path) -> Path:
-    """Score the best weights of a run on what was held out, and write its pictures and report.html."""
-    run = path if isinstance(path, Run) else open_run(Path(path))
-    _finish(run)
-    return run.report
+def predict_file(
+    model: Model,
+    source: str | Path,
+    out: str | Path,
+    *,
+    probabilities: bool = False,
+    options: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> tuple[str, ...]:
+    """Segment an image file, a stack, or a folder of images into files of the same sizes and page counts.
+
+    Args:
+        model: a run, its folder, a network file, or a Predictor.
+        source: what to segment.
+        out: the file or folder to write.
+        probabilities: write probabilities instead of masks.
+        options: keys of the `predict` section, such as {"tta": True}.
+        device: auto, cpu, cuda or mps.
+        reporter: hears about the course.
+
+    Returns:
+        Sentences about where the result may differ from an untiled prediction.
+
+    Raises:
+        DataError, UsageError, StorageError: nothing is left half-written.
+
+    Example:
+        >>> unetkit.predict_file("runs/first", "stack.tif", "masks.tif")
+    """
+    predictor = load(model, device=device, options=options)
+    with cpu_threads(None):
+        return predict_to_file(predictor, source, out, probabilities=probabilities, reporter=reporter)
+
+
+def report(run: Run | str | Path) -> Path:
+    """Score the best weights of a run on what was held out, and write its pictures and report.html.
+
+    Example:
+        >>> unetkit.report("runs/first")
+    """
+    return _finish(run if isinstance(run, Run) else open_run(Path(run))).report
+
+
+def _finish(run: Run) -> Run:
+    """Write the report of a run; one process of a training does it."""
+    if not launched_world().leads:
+        return run
+    begun = time.perf_counter()
+    predictor = load(run)
+    dataset = open_dataset(str(run.config.data.path), config=run.config.data)
+    held_out = split_dataset(dataset, run.config.data.split).validation
+    evaluation, look = None, None
+    with cpu_threads(run.config.train.threads):
+        if held_out:
+            evaluation = evaluation_room.evaluate(predictor, dataset, indices=held_out, founding_protocol=True)
+            run.write_json("evaluation.json", evaluation.as_json())
+            places = {dataset[index].name: index for index in held_out}
+
+            def look(name: str) -> report_room.Exhibit:
+                sample = dataset[places[name]]
+                assert sample.labels is not None
+                return report_room.Exhibit(name, sample.pixels, sample.labels, predictor.probabilities(sample.pixels))
+
+        parameters = f"{count_parameters(predictor.network):,}"
+        report_room.write_report(run, evaluation, look, extra={"Parameters": parameters})
+    summary = run.read_json("summary.json")
+    if summary is not None:
+        summary["seconds"]["report"] = time.perf_counter() - begun
+        run.write_json("summary.json", summary)
+    return run
+
+
+def _weights_of(model: Run | str | Path) -> Path:
+    if isinstance(model, Run):
+        return model.weights()
+    path = Path(model)
+    if (path / "config.yaml").is_file():
+        return open_run(path).weights()
+    if not path.is_file():
+        raise ModelFileError(
+            f"{path}: no network is there; expected a run folder or a network file such as best.safetensors"
+        )
+    return path
+
+
+def _run_of(model: Model) -> Run | None:
+    """Return the run that a model belongs to: itself, its folder, or the folder that the file lies in."""
+    if isinstance(model, Run):
+        return model
+    if isinstance(model, Predictor):
+        return None
+    places = [Path(model), Path(model).parent, Path(model).parent.parent]
+    return next((open_run(place) for place in places if (place / "config.yaml").is_file()), None)
+
+
+def _held_out(run: Run, dataset: Dataset) -> Sequence[int] | None:
+    known = run.read_json("data.json")
+    if known is None or known["sha256_pixels"] != fingerprint(dataset).sha256_pixels:
+        return None
+    return split_dataset(dataset, run.config.data.split).validation or None

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,16 +50,16 @@ def train(
 
     words = [*([config] if config else []), *(overrides or [])] if resume or extend else list(overrides or [])
     words += [f"train.device={device}"] if device else []
-    with reporter("training") as report:
+    with reporter("training") as listener:
         if resume is not None:
             _refuse(words, "--resume goes on exactly as the run began; to change keys use --extend")
-            run = api.resume(resume, reporter=report)
+            run = api.resume(resume, reporter=listener)
         elif extend is not None:
-            run = api.extend(extend, overrides=words, reporter=report)
+            run = api.extend(extend, overrides=words, reporter=listener)
         else:
             _require(config, "a configuration", "unetkit train isbi --data DIR --out RUN")
             _require(out, "--out", "unetkit train isbi --data DIR --out RUN")
-            run = api.train(str(config), data=data, out=Path(str(out)), overrides=words, reporter=report)
+            run = api.train(str(config), data=data, out=Path(str(out)), overrides=words, reporter=listener)
     _print_summary(run.path, run.read_json("summary.json"))
 
 
@@ -78,18 +79,26 @@ def evaluate(
     """Score a network on data with labels: unetkit evaluate RUN --data DIR."""
     from unetkit import api
     from unetkit.progress import reporter
+    from unetkit.report import scores_table
+    from unetkit.storage import write_whole
 
-    with reporter("evaluating") as report:
+    with reporter("evaluating") as listener:
         evaluation = api.evaluate(
-            model, data=data, tta=tta, everything=everything, device=device or "auto", reporter=report
+            model,
+            data=data,
+            everything=everything,
+            options={"tta": tta or None},
+            device=device or "auto",
+            reporter=None if str(json_file) == "-" else listener,
         )
     if str(json_file) == "-":
         print(json.dumps(evaluation.as_json(), indent=2))
         return
-    print(evaluation.table())
+    print(scores_table(evaluation.scores))
+    print(f"\nover {len(evaluation.images)} images: {', '.join(image.name for image in evaluation.images[:8])}", end="")
+    print(" ..." if len(evaluation.images) > 8 else "")
+    _print_notes(evaluation.notes)
     if json_file is not None:
-        from unetkit.storage import write_whole
-
         write_whole(json_file, json.dumps(evaluation.as_json(), indent=2) + "\n")
         print(f"written: {json_file}")
 
@@ -114,11 +123,11 @@ def predict(
     from unetkit.progress import reporter
 
     options = {"tta": tta or None, "tile": tile, "overlap": overlap}
-    with reporter("predicting") as report:
-        for note in api.predict_file(
-            model, source, out, probabilities=probabilities, options=options, device=device or "auto", reporter=report
-        ):
-            print(f"note: {note}")
+    with reporter("predicting") as listener:
+        notes = api.predict_file(
+            model, source, out, probabilities=probabilities, options=options, device=device or "auto", reporter=listener
+        )
+    _print_notes(notes)
     print(f"written: {out}")
 
 
@@ -201,6 +210,11 @@ def _require(value: Any, what: str, example: str) -> None:
 def _refuse(words: list[str], reason: str) -> None:
     if words:
         raise UsageError(f"{' '.join(words)}: {reason}")
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        print(f"note: {note}")
 
 
 def _print_summary(path: Path, summary: dict[str, Any] | None) -> None:

@@ -98,6 +98,7 @@ class ModelConfig(Section):
     conv_bias: bool | None = Field(
         default=None, description="bias in the 3x3 convolutions; null: where no norm follows"
     )
+    decoder_convs: Literal[1, 2] = Field(default=2, description="3x3 convolutions in a block of the decoder")
     residual: bool = Field(default=False, description="blocks add their input to their output")
     up: Literal["deconv", "bilinear", "bilinear-legacy"] = Field(
         default="deconv",

@@ -38,6 +38,12 @@ def is_mask_name(path: Path) -> bool:
     return path.stem.lower().endswith(MASK_SUFFIXES)
 
 
+def mask_name_of(path: Path) -> str | None:
+    """Return the name of the image that a mask's name points to: `cell` for `cell_mask.png`; None for other names."""
+    suffix = next((suffix for suffix in MASK_SUFFIXES if path.stem.lower().endswith(suffix)), None)
+    return None if suffix is None else path.stem[: -len(suffix)]
+
+
 def is_paired_folder(folder: Path) -> bool:
     """Tell whether a folder holds a folder of images, or masks that are told by a suffix."""
     if find_folder(folder, IMAGE_FOLDERS) or find_folder(folder, MASK_FOLDERS):
@@ -92,16 +98,11 @@ def open_pairs(images: list[Path], masks: list[Path], config: DataConfig, *, pla
 def _by_name(paths: list[Path], *, suffixed: bool) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for path in paths:
-        name = _without_suffix(path.stem) if suffixed else path.stem
+        name = (mask_name_of(path) or path.stem) if suffixed else path.stem
         if name in named:
             raise DataError(f"{path}: has the same name as {named[name]}; names must differ in more than their endings")
         named[name] = path
     return named
-
-
-def _without_suffix(stem: str) -> str:
-    suffix = next((end for end in sorted(MASK_SUFFIXES, key=len, reverse=True) if stem.lower().endswith(end)), "")
-    return stem[: len(stem) - len(suffix)]
 
 
 def _require_partners(these: dict[str, Path], those: dict[str, Path], what: str, place: str) -> None:

@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, zoom
-from scipy.spatial import cKDTree
 
 from unetkit.data.items import ItemDataset, items_of_stack
 from unetkit.data.masks import MaskMap
 from unetkit.data.pages import Pages
 from unetkit.data.tiff import ISBI_CLASSES, TEST_IMAGES, TRAIN_IMAGES, TRAIN_LABELS
+from unetkit.storage import make_folder, written_whole
 
 Floats = NDArray[np.float32]
 
@@ -53,20 +52,27 @@ def generate(*, seed: int = 0, slices: int = SLICES, size: int = SIZE) -> Sample
     return SampleStack(images, labels)
 
 
-def open_sample(*, seed: int = 0, slices: int = SLICES, size: int = SIZE) -> ItemDataset:
+def open_sample(
+    mask_map: MaskMap | None = None, *, seed: int = 0, slices: int = SLICES, size: int = SIZE
+) -> ItemDataset:
     """Open a generated stack as a data set of samples `sample[00]` ..., held in memory."""
     stack = generate(seed=seed, slices=slices, size=size)
     items = items_of_stack("sample", _pages(stack.images), _pages(stack.labels))
-    return ItemDataset(tuple(items), MaskMap(ISBI_CLASSES))
+    return ItemDataset(tuple(items), mask_map or MaskMap(ISBI_CLASSES))
 
 
 def write_sample(folder: Path, *, seed: int = 0, slices: int = SLICES, size: int = SIZE) -> Path:
-    """Write train-volume.tif, train-labels.tif and, from another seed, test-volume.tif; return the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write train-volume.tif, train-labels.tif and, from another seed, test-volume.tif; return the folder.
+
+    Raises:
+        StorageError: the folder cannot be written to, or the disk is full.
+    """
+    make_folder(folder)
     train = generate(seed=seed, slices=slices, size=size)
     test = generate(seed=seed + 1, slices=slices, size=size)
     for name, pixels in ((TRAIN_IMAGES, train.images), (TRAIN_LABELS, train.labels), (TEST_IMAGES, test.images)):
-        tifffile.imwrite(folder / f"{name}.tif", pixels, photometric="minisblack")
+        with written_whole(folder / f"{name}.tif") as temporary:
+            tifffile.imwrite(temporary, pixels, photometric="minisblack")
     return folder
 
 
@@ -163,6 +169,8 @@ def _vesicles(rng: np.random.Generator, slices: int, size: int, lift: NDArray[np
 
 def _expose(rng: np.random.Generator, tissue: _Tissue, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return one slice and its labels, both [H, W]."""
+    from scipy.ndimage import gaussian_filter  # a third of a second to import, for a form of data that few runs use
+
     size = tissue.size
     thickness, light, fluid = (_enlarged(field[number], size) for field in tissue.stain)
     owner, wall = _cells(tissue, number)
@@ -187,6 +195,8 @@ def _cells(tissue: _Tissue, number: int) -> tuple[NDArray[np.intp], Floats]:
 
     A cell's lifted radius adds to its distance, which makes a power diagram: straight walls, cells of different sizes.
     """
+    from scipy.spatial import cKDTree  # as above
+
     grid = np.arange(tissue.bend.shape[2], dtype=np.float32) * _COARSE
     row, column = tissue.bend[0, number] + grid[:, None], tissue.bend[1, number] + grid
     places = np.stack([row, column, np.zeros_like(row)], axis=-1)
@@ -199,6 +209,8 @@ def _cells(tissue: _Tissue, number: int) -> tuple[NDArray[np.intp], Floats]:
 
 
 def _enlarged(values: Floats, size: int) -> Floats:
+    from scipy.ndimage import zoom  # as above
+
     return zoom(values, _COARSE, order=1, grid_mode=True, mode="nearest")[:size, :size]
 
 

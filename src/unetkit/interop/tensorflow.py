@@ -8,6 +8,7 @@ Single-file checkpoints of before 2016, saved models and partitioned variables a
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -127,6 +128,9 @@ def _read_index(path: Path) -> tuple[int, dict[str, Entry]]:
             found[name] = _entry(name, value)
         if len(found) > MOST_TENSORS:
             raise WireError(f"more than {MOST_TENSORS:,} tensors")
+    for one, other in pairwise(sorted((entry.shard, entry.start, entry.size) for entry in found.values())):
+        if one[0] == other[0] and one[1] + one[2] > other[1]:
+            raise WireError("its tensors overlap")  # a small file could fill the memory
     return shards, found
 
 

@@ -1,10 +1,11 @@
 """Scores, and what they mean: every function says its formula, every name has a card in `DEFINITIONS`."""
 
-from unetkit.metrics import overlap
+from unetkit.metrics import isbi, overlap
 from unetkit.metrics.definitions import Definition, find_definition, improves
+from unetkit.metrics.isbi import PUBLISHED, IsbiScores, ThresholdScore, isbi_scores
 from unetkit.metrics.overlap import ImageScores, pool, score_image, soft_dice, soft_scores
 
-DEFINITIONS: dict[str, Definition] = overlap.DEFINITIONS
+DEFINITIONS: dict[str, Definition] = overlap.DEFINITIONS | isbi.DEFINITIONS
 
 
 def definition_of(name: str) -> Definition:
@@ -27,10 +28,14 @@ def better(name: str, value: float, best: float) -> bool:
 
 __all__ = [
     "DEFINITIONS",
+    "PUBLISHED",
     "Definition",
     "ImageScores",
+    "IsbiScores",
+    "ThresholdScore",
     "better",
     "definition_of",
+    "isbi_scores",
     "pool",
     "score_image",
     "soft_dice",

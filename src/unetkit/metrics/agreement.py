@@ -96,9 +96,7 @@ def f_scores(counts: _Counts) -> tuple[_Counts, _Counts, _Counts]:
     return precision, recall, np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
 
 
-def _count_overlaps(
-    truth: Objects, found: NDArray[np.int32]
-) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
+def _count_overlaps(truth: Objects, found: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
     """Return the non-zero c[i,j] with j >= 1 in any order, their sums over i, and n0."""
     width = int(found.max()) + 1
     cells = truth.ids * width + found

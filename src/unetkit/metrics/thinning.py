@@ -9,22 +9,22 @@ The order does not depend on the labels. So a breadth-first search finds it firs
 root's basin, and only where two basins touch is the rule applied, again and again, until nothing changes: a pixel's
 label follows from pixels taken earlier, so there is one fixed point and it is the flood's result.
 
-Assumes one image at a time. Does not know probabilities or thresholds.
+Assumes one image at a time. Does not know probabilities or thresholds. scipy is imported where it is called: training
+imports the metrics and never thins.
 """
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order
 
 _Flat = NDArray[np.int32]
 
 
 def label_components(interior: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
     """Return the 4-connected components of a [H, W] mask as int32 ids from 1 (0: not in the mask), and their number."""
+    from scipy import ndimage
+
     labels = np.empty(interior.shape, np.int32)
     count: Any = ndimage.label(interior, output=labels)  # scipy gives only the number when it is handed the array
     return labels, int(count)
@@ -79,6 +79,9 @@ def _queue_order(border: NDArray[np.bool_], first: _Flat, neighbours: _Flat) -> 
     A breadth-first search is such a queue: its graph has the four edges of every border pixel, in the rule's order, and
     one node more from which the first ring is reached. Basin pixels have no edges, so nothing spreads through them.
     """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import breadth_first_order
+
     start, places = border.size, np.flatnonzero(border).astype(np.int32)
     targets = np.empty(4 * places.size + first.size, np.int32)
     edges = targets[: 4 * places.size].reshape(-1, 4)

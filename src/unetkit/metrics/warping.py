@@ -4,8 +4,7 @@ The truth is bent towards the prediction by flipping pixels whose flip changes n
 differs at the end is a topological error; splits and mergers of objects count, holes and lone objects do not.
 
 Flipping is sequential by definition: in order of falling distance to the threshold, over and over until a round
-flips nothing. A pixel that cannot be flipped is looked at again only after one of its eight neighbours was flipped,
-which leaves every round as it would have been.
+flips nothing. Every pixel carries its eight neighbours as one byte, so that a look at a pixel is one look at a table.
 
 Assumes binary truth. Does not know stacks or thresholds other than the one it is given.
 
@@ -13,7 +12,6 @@ Legend of shapes: M mismatches.
 """
 
 from functools import cache
-from heapq import heapify, heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -50,16 +48,14 @@ def _warp(
     """Return the warped truth with a rim of one pixel, and the flat places in it that still differ."""
     rimmed = np.pad(truth, 1)
     places = _mismatches(truth, probability, threshold)
-    codes = _neighbour_codes(rimmed)
-    flipped = _flip_simple_points(places, codes, rimmed.shape[1])
+    left = np.array(_flip_simple_points(places, _neighbour_codes(rimmed), rimmed.shape[1]), np.intp)
     warped = rimmed.ravel()
-    warped[places[flipped]] ^= True
-    return warped.reshape(rimmed.shape), places[~flipped]
+    warped[places] ^= True
+    warped[left] ^= True
+    return warped.reshape(rimmed.shape), left
 
 
-def _mismatches(
-    truth: NDArray[np.bool_], probability: NDArray[np.float64], threshold: float
-) -> NDArray[np.intp]:
+def _mismatches(truth: NDArray[np.bool_], probability: NDArray[np.float64], threshold: float) -> NDArray[np.intp]:
     """Return the places [M] of mismatches in the rimmed slice, the surest first, equals column by column."""
     columns, rows = np.nonzero((truth != (probability > threshold)).T)
     distance = np.abs(probability[rows, columns] - threshold).astype(np.float32)
@@ -77,37 +73,22 @@ def _neighbour_codes(rimmed: NDArray[np.bool_]) -> bytearray:
     return bytearray(codes.tobytes())
 
 
-def _flip_simple_points(places: NDArray[np.intp], codes: bytearray, stride: int) -> NDArray[np.bool_]:
-    """Flip in rounds and return which of the places [M] were flipped.
-
-    Ranks are positions in `places`. A place whose code becomes simple is looked at later in the same round if its rank
-    is still to come, and in the next round if it has passed.
-    """
+def _flip_simple_points(places: NDArray[np.intp], codes: bytearray, stride: int) -> list[int]:
+    """Flip simple points in rounds over the places [M] until a round flips nothing; return the places that are left."""
     simple = _simple_codes()
     # Neighbour k sees the flipped pixel on its opposite side.
     steps = [(down * stride + right, 1 << (bit + 4) % 8) for bit, (down, right) in enumerate(_AROUND)]
-    where: list[int] = places.tolist()
-    rank_at = {place: rank for rank, place in enumerate(where)}
-    flipped = np.zeros(len(where), np.bool_)
-    waiting = [rank for rank, place in enumerate(where) if simple[codes[place]]]
-    while waiting:
-        heapify(waiting)
-        passed: list[int] = []
-        while waiting:
-            rank = heappop(waiting)
-            place = where[rank]
-            if place not in rank_at or not simple[codes[place]]:
-                continue
-            del rank_at[place]
-            flipped[rank] = True
-            for step, bit in steps:
-                beside = place + step
-                code = codes[beside] = codes[beside] ^ bit
-                if simple[code] and beside in rank_at:
-                    other = rank_at[beside]
-                    heappush(waiting, other) if other > rank else passed.append(other)
-        waiting = passed
-    return flipped
+    waiting: list[int] = []
+    left: list[int] = places.tolist()
+    while len(left) != len(waiting):
+        waiting, left = left, []
+        for place in waiting:
+            if simple[codes[place]]:
+                for step, bit in steps:
+                    codes[place + step] ^= bit
+            else:
+                left.append(place)
+    return left
 
 
 @cache

@@ -64,6 +64,7 @@ class BlockStyle:
     bias: bool | None
     residual: bool
     valid: bool
+    convs: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class JoinStyle:
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions, each followed by its norm and a ReLU; a residual block adds its input before the last ReLU.
+    """One or two 3x3 convolutions, each followed by its norm and a ReLU; a residual one adds its input before the last.
 
     Where the numbers of channels differ, the input is added through a 1x1 convolution without bias.
     """
@@ -112,16 +113,17 @@ class Block(nn.Module):
         bias = style.norm == "none" if style.bias is None else style.bias
         self.conv1 = nn.Conv2d(channels_in, channels, 3, padding=padding, bias=bias)
         self.norm1 = NORMS[style.norm](channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=padding, bias=bias)
-        self.norm2 = NORMS[style.norm](channels)
-        self.residual, self.loss = style.residual, 2 if style.valid else 0
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=padding, bias=bias) if style.convs == 2 else None
+        self.norm2 = NORMS[style.norm](channels) if style.convs == 2 else None
+        self.residual, self.loss = style.residual, style.convs if style.valid else 0
         project = style.residual and channels_in != channels
         self.shortcut = nn.Conv2d(channels_in, channels, 1, bias=False) if project else nn.Identity()
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        """Return [N, channels, H, W]; H and W are 4 less where convolutions are valid."""
-        y_NCHW = F.relu(self.norm1(self.conv1(x_NCHW)), inplace=True)
-        y_NCHW = self.norm2(self.conv2(y_NCHW))
+        """Return [N, channels, H, W]; H and W are 2 less for every valid convolution."""
+        y_NCHW = self.norm1(self.conv1(x_NCHW))
+        if self.conv2 is not None and self.norm2 is not None:
+            y_NCHW = self.norm2(self.conv2(F.relu(y_NCHW, inplace=True)))
         if self.residual:
             y_NCHW = y_NCHW.add_(self.shortcut(crop(x_NCHW, self.loss)))
         return F.relu(y_NCHW, inplace=True)

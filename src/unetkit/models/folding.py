@@ -21,7 +21,8 @@ def fold_norms(network: Network) -> Network:
     for block in folded.modules():
         if isinstance(block, Block):
             block.conv1, block.norm1 = _folded(block.conv1, block.norm1)
-            block.conv2, block.norm2 = _folded(block.conv2, block.norm2)
+            if block.conv2 is not None and block.norm2 is not None:
+                block.conv2, block.norm2 = _folded(block.conv2, block.norm2)
     return folded
 
 

@@ -81,6 +81,7 @@ class Layout:
         valid: 3x3 convolutions are not padded.
         up: how maps are enlarged.
         up_kernel: side of the convolution that enlarges (deconv) or that follows or precedes the interpolation.
+        decoder_convs: 3x3 convolutions in a block of the decoder; the encoder's have two.
     """
 
     depth: int
@@ -88,10 +89,11 @@ class Layout:
     valid: bool = False
     up: Up = "deconv"
     up_kernel: int = 2
+    decoder_convs: int = 2
 
     @property
     def block_loss(self) -> int:
-        """Return the pixels that a block loses on each side."""
+        """Return the pixels that a block of the encoder loses on each side."""
         return 2 if self.valid else 0
 
     @property
@@ -101,7 +103,9 @@ class Layout:
 
     def margin(self, level: int) -> int:
         """Return what a level and all below it lose on each side, in pixels of that level."""
-        return self.block_loss if level == self.depth else 2 * self.block_loss + self.crop(level)
+        if level == self.depth:
+            return self.block_loss
+        return self.block_loss + (self.decoder_convs if self.valid else 0) + self.crop(level)
 
     def crop(self, level: int) -> int:
         """Return what is cut from each side of a level's skip before it is joined, in pixels of that level."""
@@ -120,7 +124,7 @@ def unet_geometry(layout: Layout, *, whole_image: bool) -> Geometry:
     def decoder(span: Span, level: int = 0) -> Span:
         if level == layout.depth:
             return _encoder(layout, span, level)
-        span = _block(layout, span)
+        span = _block(layout, span, layout.decoder_convs)
         skip = (span[0] + layout.crop(level), span[1] + layout.crop(level))
         return _hull(_encoder(layout, skip, level), decoder(_up(layout, span), level + 1))
 
@@ -139,7 +143,7 @@ def unetpp_geometry(layout: Layout, *, head: int, whole_image: bool) -> Geometry
     def node(span: Span, level: int = 0, column: int = head) -> Span:
         if column == 0:
             return _encoder(layout, span, level)
-        span = _block(layout, span)
+        span = _block(layout, span, layout.decoder_convs)
         # Nodes further left in the row see less than the left neighbour: it has them among its inputs.
         return _hull(node(span, level, column - 1), node(_up(layout, span), level + 1, column - 1))
 
@@ -180,8 +184,8 @@ def _encoder(layout: Layout, span: Span, level: int) -> Span:
     return _block(layout, span)
 
 
-def _block(layout: Layout, span: Span) -> Span:
-    return (span[0], span[1] + 4) if layout.valid else (span[0] - 2, span[1] + 2)
+def _block(layout: Layout, span: Span, convs: int = 2) -> Span:
+    return (span[0], span[1] + 2 * convs) if layout.valid else (span[0] - convs, span[1] + convs)
 
 
 def _up(layout: Layout, span: Span) -> Span:

@@ -55,6 +55,7 @@ class UNet(nn.Module):
         norm: Norm = "batch",
         decoder_norm: Norm | None = None,
         conv_bias: bool | None = None,
+        decoder_convs: int = 2,
         residual: bool = False,
         up: Up = "deconv",
         up_kernel: int | None = None,
@@ -73,11 +74,11 @@ class UNet(nn.Module):
         block = BlockStyle(norm, conv_bias, residual, valid)
         join = JoinStyle(
             up=UpStyle(up, up_kernel, up_bias, up_relu, valid),
-            block=replace(block, norm=decoder_norm or norm),
+            block=replace(block, norm=decoder_norm or norm, convs=decoder_convs),
             up_first=concat == "up-skip",
             fill=odd_sizes == "zeros",
         )
-        layout = Layout(depth=self.depth, stem=stem, valid=valid, up=up, up_kernel=join.up.side)
+        layout = Layout(depth=self.depth, stem=stem, valid=valid, up=up, up_kernel=join.up.side, decoder_convs=decoder_convs)
         self.geometry = unet_geometry(layout, whole_image=not WHOLE_IMAGE_NORMS.isdisjoint((norm, join.block.norm)))
         self.floors_odd_sizes = odd_sizes == "zeros"
         self.encoder = nn.ModuleList(

@@ -56,6 +56,7 @@ class UNetPlusPlus(nn.Module):
         norm: Norm = "batch",
         decoder_norm: Norm | None = None,
         conv_bias: bool | None = None,
+        decoder_convs: int = 2,
         residual: bool = False,
         up: Up = "deconv",
         up_kernel: int | None = None,
@@ -76,10 +77,10 @@ class UNetPlusPlus(nn.Module):
         block = BlockStyle(norm, conv_bias, residual, valid=False)
         join = JoinStyle(
             up=UpStyle(up, up_kernel, up_bias, up_relu, valid=False),
-            block=replace(block, norm=decoder_norm or norm),
+            block=replace(block, norm=decoder_norm or norm, convs=decoder_convs),
             up_first=concat == "up-skip",
         )
-        self._layout = Layout(depth=self.depth, stem=stem, up=up, up_kernel=join.up.side)
+        self._layout = Layout(depth=self.depth, stem=stem, up=up, up_kernel=join.up.side, decoder_convs=decoder_convs)
         self._whole_image = not WHOLE_IMAGE_NORMS.isdisjoint((norm, join.block.norm))
         self.encoder = nn.ModuleList(
             Block(channels_in, channels, block) for channels_in, channels in pairwise((in_channels * stem**2, *widths))

@@ -1,4 +1,4 @@
-"""What the network is given for each tile, in each of its flips and turns, and where the answer lies in what it returns.
+"""What the network is given for each tile, in each of its flips and turns, and where in its output the answer lies.
 
 Does not know the network, nor what becomes of the answers.
 

@@ -1,19 +1,23 @@
 """From image files to files of predictions: an image, a stack, or a folder of them.
 
 Masks of two classes are 0 and 255, as labels are; those of more classes hold class indices. Probabilities are float32:
-of class 1 for two classes, of every class otherwise, one channel a class. Everything that can be refused is refused
-before the first pixel is predicted, and an output is there whole or not at all, a folder too.
+of the second class where there are two, of every class otherwise, one channel a class. What can be refused is refused
+before the first pixel is predicted, and an output is there whole or not at all: a folder, too.
+
+Legend of shapes: K channels of a page, H height, W width.
 """
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import NDArray
 
 from unetkit.data.images import SUFFIXES, is_tiff, open_pages
 from unetkit.data.pages import Pages, as_pixels
@@ -22,5 +26,172 @@ from unetkit.predict.outputs import Form, Output, png_image, tiff_stack
 from unetkit.predict.predictor import Part, Predictor, most_probable
 from unetkit.progress import Reporter, Silence
 
-_TIFF = frozenset({".tif", ".tiff"})
-_PNG = frozenset({".png"})
+_OUTPUTS = {".tif": tiff_stack, ".tiff": tiff_stack, ".png": png_image}
+
+
+def predict_to_file(
+    predictor: Predictor,
+    source: str | Path,
+    out: str | Path,
+    *,
+    probabilities: bool = False,
+    reporter: Reporter | None = None,
+) -> tuple[str, ...]:
+    """Segment an image, a stack or a folder of images, and write as many pages of the same sizes.
+
+    Args:
+        predictor: the network.
+        source: an image file, or a folder whose image files are all segmented.
+        out: the file to write, .tif or .png, or a folder that takes the source's name; for a
+            folder of images, a new or empty folder.
+        probabilities: write probabilities instead of masks.
+        reporter: hears about the course.
+
+    Returns:
+        Sentences that say where tiles may differ from an untiled prediction; none where they do not.
+
+    Raises:
+        DataError: an image that cannot be read, or that the network does not take.
+        UsageError: an output that cannot hold the result, or that would overwrite the images.
+        StorageError: the disk did not take the output.
+    """
+    source, out = Path(source), Path(out)
+    writing = _Writing(predictor, probabilities, reporter or Silence())
+    if source.is_dir():
+        return _predict_folder(writing, source, out)
+    if out.is_dir():
+        out /= _name_for(source, probabilities=probabilities)
+    task = writing.planned(source, out)
+    if out.exists() and out.samefile(source):
+        raise UsageError(f"{out}: is the image itself; choose another --out, so that it is not overwritten")
+    _make_folder(out.parent)
+    return writing.carry_out([task])
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One file to be predicted, whose headers have been read."""
+
+    source: Path
+    out: Path
+    form: Form
+    parts: int
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """What is common to all files of a prediction."""
+
+    predictor: Predictor
+    probabilities: bool
+    reporter: Reporter
+
+    def planned(self, source: Path, out: Path) -> _Task:
+        """Read the headers of a file and refuse what cannot be done.
+
+        Raises:
+            DataError, UsageError: as `predict_to_file`.
+        """
+        pages, wanted = open_pages(source), len(self.predictor.normalization.mean)
+        if pages.channels != wanted:
+            raise DataError(
+                f"{source}: has {pages.channels} channels, but the network was trained on images with {wanted}; "
+                "give images like those of the training"
+            )
+        if out.suffix.lower() not in _OUTPUTS:
+            raise UsageError(f"{out}: its ending says no form that is written; choose a name with .tif or .png")
+        if out.suffix.lower() == ".png" and (self.probabilities or pages.count > 1):
+            found = "probabilities are" if self.probabilities else f"{source} has {pages.count} pages, which are"
+            raise UsageError(f"{out}: {found} too much for a PNG file; choose a name with .tif")
+        plan = self.predictor.plan(pages.height, pages.width)
+        return _Task(source, out, self._form(pages), plan.parts * pages.count, plan.note)
+
+    def carry_out(self, tasks: list[_Task]) -> tuple[str, ...]:
+        """Predict and write every file, and return their notes."""
+        done, total, started, pixels = 0, sum(task.parts for task in tasks), time.monotonic(), 0
+        self.reporter.advance(done, total, {})
+        for task in tasks:
+            with _OUTPUTS[task.out.suffix.lower()](task.out, task.form) as output:
+                for size in self._fill(output, task.source):
+                    done, pixels = done + 1, pixels + size
+                    speed = pixels / 1e6 / (time.monotonic() - started)
+                    self.reporter.advance(done, total, {"Mpx/s": f"{speed:.2f}"})
+        return tuple(dict.fromkeys(task.note for task in tasks if task.note))
+
+    def _fill(self, output: Output, source: Path) -> Iterator[int]:
+        """Predict every page, and yield the number of pixels that each part has brought."""
+        pages = open_pages(source)
+        for page in range(pages.count):
+            for part in self.predictor.parts(as_pixels(pages.read(page), f"{source}, page {page}")):
+                values_KHW = self._values(part)
+                output.put(page, part.rows.start, part.columns.start, values_KHW)
+                yield values_KHW[0].size
+
+    def _values(self, part: Part) -> NDArray[Any]:
+        two = len(self.predictor.classes) == 2
+        if self.probabilities:
+            chosen_KHW = part.probabilities_KHW[1:] if two else part.probabilities_KHW
+            return chosen_KHW.cpu().numpy()
+        labels_HW = most_probable(part.probabilities_KHW)
+        return (labels_HW * np.uint8(255) if two else labels_HW)[None]
+
+    def _form(self, pages: Pages) -> Form:
+        classes = self.predictor.classes
+        two = len(classes) == 2
+        return Form(
+            dtype=np.float32 if self.probabilities else self.predictor.label_type,
+            height=pages.height,
+            width=pages.width,
+            pages=pages.count,
+            channels=classes if self.probabilities and not two else (),
+            white=1.0 if self.probabilities else 255.0 if two else len(classes) - 1.0,
+        )
+
+
+def _predict_folder(writing: _Writing, source: Path, out: Path) -> tuple[str, ...]:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: is not an empty folder; choose another --out, so that nothing is overwritten")
+    names = _names_for(source, probabilities=writing.probabilities)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
+    tasks = [writing.planned(image, temporary / name) for image, name in names.items()]
+    _make_folder(out.parent)
+    with _folder_whole(out, temporary):
+        return writing.carry_out(tasks)
+
+
+def _names_for(folder: Path, *, probabilities: bool) -> dict[Path, str]:
+    """Return the image files of a folder and the names of what is written for them."""
+    images = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+    if not images:
+        raise DataError(f"{folder}: holds no image files; expected {', '.join(sorted(SUFFIXES))}")
+    taken: dict[str, Path] = {}
+    for image in images:
+        twin = taken.setdefault(_name_for(image, probabilities=probabilities), image)
+        if twin != image:
+            raise DataError(f"{image}: its mask would have the name of that for {twin.name}; rename one of them")
+    return {image: name for name, image in taken.items()}
+
+
+def _name_for(image: Path, *, probabilities: bool) -> str:
+    return f"{image.stem}{'.tif' if probabilities or is_tiff(image) else '.png'}"
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: the folder cannot be made ({error.strerror})") from error
+
+
+@contextmanager
+def _folder_whole(folder: Path, temporary: Path) -> Generator[None]:
+    """Make a folder under a temporary name; on success it becomes `folder`, on any failure nothing is left of it."""
+    _make_folder(temporary)
+    try:
+        yield
+        temporary.replace(folder)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another place") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -8,7 +8,7 @@ Legend of shapes: K channels of a page, H height, W width.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ class Form:
         width: columns of a page.
         pages: how many images.
         channels: names of a page's channels, written one after the other; empty for a single unnamed one.
-        top: the value that is shown white.
+        white: the value that viewers show white.
     """
 
     dtype: DTypeLike
@@ -49,7 +49,7 @@ class Form:
     width: int
     pages: int
     channels: tuple[str, ...]
-    top: float
+    white: float
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,7 +64,7 @@ class Form:
 
 
 @contextmanager
-def tiff_stack(path: Path, form: Form) -> Iterator[Output]:
+def tiff_stack(path: Path, form: Form) -> Generator[Output]:
     """Give a TIFF stack to be filled; it is at `path` when the block ends, and nothing is when it fails.
 
     Raises:
@@ -77,7 +77,7 @@ def tiff_stack(path: Path, form: Form) -> Iterator[Output]:
 
 
 @contextmanager
-def png_image(path: Path, form: Form) -> Iterator[Output]:
+def png_image(path: Path, form: Form) -> Generator[Output]:
     """Give a PNG image of 8 or 16 bits to be filled; it is at `path` when the block ends, and nothing is when it fails.
 
     Raises:
@@ -125,7 +125,7 @@ def _write_empty(path: Path, form: Form) -> int:
     imagej = size <= _LARGEST_IMAGEJ
     metadata: dict[str, Any] = {"axes": form.axes}
     if imagej:
-        metadata |= {"min": 0.0, "max": form.top, "mode": "grayscale"}
+        metadata |= {"min": 0.0, "max": form.white, "mode": "grayscale"}
         if form.channels:
             metadata["Labels"] = list(form.channels) * form.pages
     order = "<" if sys.byteorder == "little" else ">"

@@ -1,9 +1,9 @@
-"""How one image is taken through the network: whole where the memory allows it, in tiles otherwise, and how true that is.
+"""How an image is taken through the network: whole where the memory allows it, else in tiles; and how true that is.
 
-The rule for tiles, where the configuration names none: of all grids of tiles whose network call fits the allowed memory,
-the one that computes the fewest pixels. Each tile sees the network's whole receptive field, so that the result is the
-untiled one. A tile that is named may be too small for that: it then sees what leaves it a quarter of its side, and
-neighbouring tiles are blended. The plan says so in words.
+The rule for tiles, where the configuration names none: of all grids of tiles that fit the allowed memory in one call of
+the network, the one that computes the fewest pixels. Each tile sees the network's whole receptive field, so that the
+result is the untiled one. A tile that is named may be too small for that: it then sees what leaves it a quarter of its
+side, and neighbouring tiles are blended. The plan says so in words.
 
 Does not know pixels or tensors.
 """
@@ -36,9 +36,9 @@ class Plan:
     note: str | None = None
 
     @property
-    def tiles(self) -> int:
-        """The number of tiles."""
-        return len(self.rows) * len(self.columns)
+    def parts(self) -> int:
+        """In how many parts the prediction is finished: tiles, or rows of them where they are blended."""
+        return len(self.rows) * (len(self.columns) if self.note is None else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,8 @@ def _affordable(height: int, width: int, *, grid: Grid, allowance: Allowance, bl
             if pixels < fewest:
                 best, fewest = (tall, wide), pixels
         if tall <= smallest:
-            return best
+            break
+    return best
 
 
 def _computed(length: int, spans: int, grid: Grid) -> int:

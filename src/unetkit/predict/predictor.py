@@ -145,9 +145,9 @@ class Predictor:
     @cached_property
     def _bytes_per_pixel(self) -> float:
         side, channels = self.geometry.fitting_input_size(_PROBED_SIDE), len(self.normalization.mean)
-        x_NCHW = torch.zeros(1, channels, side, side, device=self.device).to(memory_format=torch.channels_last)
-        # Beside the network's own tensors there are its input, and afterwards logits and probabilities.
-        return peak_bytes(self.network, x_NCHW) / side**2 + _BYTES_OF_A_VALUE * (channels + 2 * len(self.classes))
+        # The probabilities are the predictor's own: this tile's, and the one's before that is still being used.
+        own = _BYTES_OF_A_VALUE * 2 * len(self.classes)
+        return peak_bytes(self.network, (1, channels, side, side)) / side**2 + own
 
     def _require_usable(self, pixels_CHW: NDArray[Any]) -> None:
         if pixels_CHW.ndim != 3 or 0 in pixels_CHW.shape:
@@ -172,9 +172,10 @@ class Predictor:
             yield crop, crop.symmetry.undo(shown_KHW[:, crop.rows, crop.columns])
 
 
-def most_probable(probabilities_KHW: Tensor) -> NDArray[np.int64]:
-    """Return the index [H, W] of the most probable class, the lower one of two equals."""
-    return probabilities_KHW.argmax(0).cpu().numpy()
+def most_probable(probabilities_KHW: Tensor) -> NDArray[Any]:
+    """Return the index [H, W] of the most probable class, the lower of two equals, as uint8 or int32."""
+    small = torch.uint8 if probabilities_KHW.shape[0] <= 256 else torch.int32
+    return probabilities_KHW.argmax(0).to(small).cpu().numpy()
 
 
 def _probabilities(logits_NKHW: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where an image is cut, what the network must see for each piece, and how pieces are joined: integers and weights only.
+"""Where an image is cut, what the network must see for each piece, and how pieces are joined: integers and weights.
 
 An axis is divided into spans that meet at cuts. A span's own pixels lie between two cuts; where the network sees less
 than it would like to, neighbouring spans are blended across their cut, with weights that add up to one. Cuts are
@@ -54,7 +54,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What the network is given along one axis: pixels from `start` to `stop`, mirrored where they are outside the image.
+    """What the network is given along one axis: pixels from `start` to `stop`, mirrored outside the image.
 
     The network answers for the pixels from `first` on.
     """
@@ -144,7 +144,7 @@ def window(low: int, high: int, *, length: int, grid: Grid) -> Window:
 
 
 def mirrored(start: int, stop: int, length: int) -> NDArray[np.intp]:
-    """Return the indices of the pixels from `start` to `stop`, mirrored at the borders of 0 .. length-1 as often as needed.
+    """Return the indices of the pixels from `start` to `stop`, mirrored at the borders as often as needed.
 
     The border pixel itself is not repeated; an axis of one pixel is that pixel everywhere.
     """

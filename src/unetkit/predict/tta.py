@@ -4,6 +4,7 @@ Legend of shapes: ... any leading axes, H height, W width.
 """
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Symmetry:
 IDENTITY = Symmetry()
 """The image as it is."""
 
-EIGHT = tuple(Symmetry(swap, rows, columns) for swap in (False, True) for rows in (False, True) for columns in (False, True))
+EIGHT = tuple(Symmetry(*choice) for choice in product((False, True), repeat=3))
 """All flips and turns, the image as it is first."""
 
 

@@ -74,9 +74,10 @@ def series(lines: Sequence[Record], x: str, y: str) -> tuple[list[float], list[f
 
 
 def loss_terms(history: History) -> list[str]:
-    """Return the names of the loss and of its terms, the loss first."""
+    """Return the names of the loss and of its terms, the loss first; a single term is the loss itself."""
     names = dict.fromkeys(name for line in history.training for name in line if name not in _NOT_TERMS)
-    return sorted(names, key=lambda name: name != "loss")
+    terms = sorted(names, key=lambda name: name != "loss")
+    return terms if len(terms) > 2 else terms[:1]
 
 
 def best_validation(history: History, metric: str) -> Record | None:

@@ -4,6 +4,7 @@ Assumes nothing about what is shown. Does not know runs, scores or pictures.
 """
 
 import base64
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -35,11 +36,23 @@ def joined(*content: Content) -> Html:
 
 def breakable(name: str) -> Html:
     """Return a name in fixed letters whose line may break after `_` and `.`."""
-    parts = name.replace("_", "_\0").replace(".", ".\0").split("\0")
-    return tag("code", *(part for piece in parts for part in (piece, tag("wbr")))[:-1])
+    return tag("code", Html(re.sub(r"([_.])(?=.)", r"\1<wbr>", escape(name))))
 
 
-def table(caption: Content, head: Sequence[Content], rows: Sequence[Sequence[Content]], *, numbers: Collection[int] = ()) -> Html:
+def prose(text: str) -> Html:
+    """Return a text in which what stands between backticks is set in fixed letters."""
+    return joined(*(tag("code", part) if place % 2 else part for place, part in enumerate(text.split("`"))))
+
+
+def table(
+    caption: Content,
+    head: Sequence[Content],
+    rows: Sequence[Sequence[Content]],
+    *,
+    numbers: Collection[int] = (),
+    marked: Collection[int] = (),
+    kind: str = "plain",
+) -> Html:
     """Return a table with its caption above it.
 
     Args:
@@ -47,11 +60,14 @@ def table(caption: Content, head: Sequence[Content], rows: Sequence[Sequence[Con
         head: the headings of the columns.
         rows: of the same length as `head`.
         numbers: the columns that are set as numbers, right-aligned.
+        marked: the rows that stand out.
+        kind: the table's class in the style sheet.
     """
-    kinds = [{"class_": "number"} if column in numbers else {} for column in range(len(head))]
-    top = tag("tr", *(tag("th", cell, scope="col", **kind) for cell, kind in zip(head, kinds, strict=True)))
-    body = [tag("tr", *(tag("td", cell, **kind) for cell, kind in zip(row, kinds, strict=True))) for row in rows]
-    return tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *body))
+    sorts = [{"class_": "number"} if column in numbers else {} for column in range(len(head))]
+    top = tag("tr", *(tag("th", cell, scope="col", **sort) for cell, sort in zip(head, sorts, strict=True)))
+    cells = [[tag("td", cell, **sort) for cell, sort in zip(row, sorts, strict=True)] for row in rows]
+    body = [tag("tr", *row, **({"class_": "marked"} if number in marked else {})) for number, row in enumerate(cells)]
+    return tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *body), class_=kind)
 
 
 def facts(rows: Sequence[tuple[str, Content]]) -> Html:

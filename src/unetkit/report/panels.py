@@ -1,19 +1,23 @@
 """The pictures of one image side by side with their titles and legend, and any picture as a PNG file.
 
-Letters that the built-in font does not have are not drawn: such a class is called by its number. The page, which the
-reader's own fonts set, names everything.
+Letters that the font does not have are not drawn: such a class is called by its number. The page, which the reader's
+own fonts set, names everything.
 """
 
 from collections.abc import Sequence
 from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from unetkit.report.pictures import Exhibit, Rgb, legend, scale_note, tiles
+from unetkit.report.pictures import Colour, Exhibit, Rgb, legend, scale_note, tiles
 
 _GAP = 12
-_FONT_SIZE = 18
+_FONT_SIZE = 17
+_LAST_LETTER = 0x52F  # of Latin, Greek and Cyrillic, which the font has
 _LINE = 30
 _SWATCH = 14
 
@@ -28,7 +32,7 @@ def panel(exhibit: Exhibit, classes: Sequence[str], *, heading: str = "") -> Rgb
     """
     names = [name if _drawable(name) else f"class {index}" for index, name in enumerate(classes)]
     shown = tiles(exhibit, names)
-    font = ImageFont.load_default(_FONT_SIZE)
+    font = _font()
     widths = [max(tile.pixels.shape[1], int(font.getlength(tile.title)) + 1) for tile in shown]
     height = shown[0].pixels.shape[0]
     legend_lines = _legend_lines(names, sum(widths) + _GAP * (len(widths) - 1), font)
@@ -49,49 +53,68 @@ def panel(exhibit: Exhibit, classes: Sequence[str], *, heading: str = "") -> Rgb
 def png(pixels: Rgb) -> bytes:
     """Return uint8 [H, W, 3] as a PNG file, without loss, as grey or with a palette where that holds all of it."""
     buffer = BytesIO()
-    _smallest_form(pixels).save(buffer, "PNG", optimize=True)
+    _smallest_form(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def _smallest_form(pixels: Rgb) -> Image.Image:
     if (pixels == pixels[..., :1]).all():
         return Image.fromarray(np.ascontiguousarray(pixels[..., 0]))
-    codes = pixels[..., 0].astype(np.uint32) << 16 | pixels[..., 1].astype(np.uint32) << 8 | pixels[..., 2]
-    colours, indices = np.unique(codes, return_inverse=True)
-    if len(colours) > 256:
-        return Image.fromarray(np.ascontiguousarray(pixels))
-    small = Image.fromarray(indices.reshape(codes.shape).astype(np.uint8)).convert("P")
-    small.putpalette(np.stack((colours >> 16, colours >> 8 & 255, colours & 255), -1).astype(np.uint8).tobytes())
+    whole = Image.fromarray(np.ascontiguousarray(pixels))
+    counted = whole.getcolors(256)
+    if counted is None:
+        return whole
+    colours = np.array([colour for _, colour in counted], np.uint8)
+    codes = _codes(colours)
+    order = codes.argsort()
+    small = Image.fromarray(np.searchsorted(codes[order], _codes(pixels)).astype(np.uint8)).convert("P")
+    small.putpalette(colours[order].tobytes())
     return small
+
+
+def _codes(colours: Rgb) -> NDArray[np.uint32]:
+    """Return one number a colour, from [..., 3]."""
+    wide = colours.astype(np.uint32)
+    return wide @ np.array([1 << 16, 1 << 8, 1], np.uint32)
 
 
 def _caption(exhibit: Exhibit) -> str:
     return ", ".join([*([exhibit.name] if _drawable(exhibit.name) else []), scale_note(exhibit)])
 
 
+def _font() -> ImageFont.FreeTypeFont:
+    from matplotlib import get_data_path  # its font has the sign × and more alphabets than Pillow's own
+
+    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _FONT_SIZE)
+
+
 def _drawable(text: str) -> bool:
-    return all(character.isprintable() and ord(character) < 0x250 for character in text)
+    return all(character.isprintable() and ord(character) <= _LAST_LETTER for character in text)
 
 
-Entry = tuple[tuple[int, int, int], str, float]
+class _Entry(NamedTuple):
+    """An entry of the legend, and how far from the left it begins."""
+
+    colour: Colour
+    words: str
+    offset: float
 
 
-def _legend_lines(classes: Sequence[str], width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[list[Entry]]:
-    """Lay the legend's entries out in lines of a width: colour, words, and where each begins."""
-    lines: list[list[Entry]] = [[]]
+def _legend_lines(classes: Sequence[str], width: int, font: ImageFont.FreeTypeFont) -> list[list[_Entry]]:
+    lines: list[list[_Entry]] = [[]]
     left = 0.0
     for colour, words in legend(classes):
         length = _SWATCH + 6 + font.getlength(words)
         if left and left + length > width:
             lines.append([])
             left = 0.0
-        lines[-1].append((colour, words, left))
+        lines[-1].append(_Entry(colour, words, left))
         left += length + 24
     return lines
 
 
 def _draw_legend(
-    draw: ImageDraw.ImageDraw, entries: Sequence[Entry], top: float, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+    draw: ImageDraw.ImageDraw, entries: Sequence[_Entry], top: float, font: ImageFont.FreeTypeFont
 ) -> None:
     for colour, words, offset in entries:
         left = _GAP + offset

@@ -21,11 +21,12 @@ Colour = tuple[int, int, int]
 LONGEST_SIDE = 700
 SHORTEST_SIDE = 240
 PERCENTILES = (0.5, 99.5)
-BLACK, WHITE, ORANGE, BLUE = (0, 0, 0), (255, 255, 255), (230, 159, 0), (0, 114, 178)
+BLACK, WHITE, ORANGE, BLUE = (0, 0, 0), (255, 255, 255), (213, 94, 0), (0, 114, 178)
 
-_OKABE_ITO = (BLACK, ORANGE, (86, 180, 233), (0, 158, 115), (240, 228, 66), BLUE, (213, 94, 0), (204, 121, 167))
+_OKABE_ITO = (BLACK, (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), BLUE, ORANGE, (204, 121, 167))
 _BACKGROUNDS = frozenset({"background", "bg", "other"})
-_FADED_STEP = 4  # the image behind the errors needs no more greys, and so fits in a palette
+_FADED = 0.35  # what is left of the image's contrast behind the errors
+_GREYS = {"image": 52, "errors": 12, "probability": 21}  # more make the files larger and are not seen
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def tiles(exhibit: Exhibit, classes: Sequence[str]) -> tuple[Tile, ...]:
         "truth": colours[exhibit.labels],
         "prediction": colours[exhibit.prediction],
         "errors": _errors(exhibit, classes),
-        f"probability of {classes[1]}" if two else "probability of the prediction": _grey(certain),
+        f"probability of {classes[1]}" if two else "probability of the prediction": _grey(
+            _rounded(certain, _GREYS["probability"])
+        ),
     }
     return tuple(Tile(title, _fitted(pixels)) for title, pixels in pictures.items())
 
@@ -139,15 +142,16 @@ def stretch_note(exhibit: Exhibit) -> str:
 def _stretched(exhibit: Exhibit) -> Rgb:
     low, high = exhibit.stretch
     channels = exhibit.pixels if len(exhibit.pixels) == 3 else exhibit.pixels[:1]
-    shown = (channels.astype(np.float32) - low) / (high - low) if high > low else np.full(channels.shape, 0.5, np.float32)
-    return np.broadcast_to(np.moveaxis(_bytes(shown), 0, -1), (*channels.shape[1:], 3))
+    flat = high <= low
+    shown = np.full(channels.shape, 0.5) if flat else (channels.astype(np.float32) - low) / (high - low)
+    bytes_HWC = np.moveaxis(_bytes(_rounded(shown, _GREYS["image"])), 0, -1)
+    return np.broadcast_to(bytes_HWC, (*channels.shape[1:], 3))
 
 
 def _errors(exhibit: Exhibit, classes: Sequence[str]) -> Rgb:
     """Paint what is wrong on a faded image: two classes by the way it is wrong, more by the class predicted."""
-    grey = _stretched(exhibit).mean(-1)
-    faded = (255 - (255 - grey) * 0.45).astype(np.uint8) // _FADED_STEP * _FADED_STEP
-    picture = np.repeat(faded[..., None], 3, -1)
+    grey = _stretched(exhibit).mean(-1) / 255
+    picture = _grey(1 - _FADED * _rounded(1 - grey, _GREYS["errors"]))
     if len(classes) == 2:
         for wrong, colour in zip(_wrong_ways(exhibit, classes), (ORANGE, BLUE), strict=True):
             picture[wrong] = colour
@@ -168,6 +172,11 @@ def _sought(classes: Sequence[str]) -> int:
 
 def _grey(probability: NDArray[Any]) -> Rgb:
     return np.repeat(_bytes(probability)[..., None], 3, -1)
+
+
+def _rounded(unit: NDArray[Any], levels: int) -> NDArray[Any]:
+    """Round values to `levels` steps from 0 to 1, clipping what lies outside."""
+    return np.round(unit.clip(0, 1) * (levels - 1)) / (levels - 1)
 
 
 def _bytes(unit: NDArray[Any]) -> Rgb:

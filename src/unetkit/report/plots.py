@@ -6,7 +6,7 @@ Assumes the lines of a log as `history` gives them. Lines differ in dash as well
 import warnings
 from collections.abc import Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from unetkit.report.history import History, best_validation, loss_terms, number_in, series
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:  # imported where it is needed: it takes half a second
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 _PLOTTED = ("soft_dice_two_class", "pixel_accuracy", "mean_dice", "mean_iou")
+_VALIDATION_AXES = {
+    "step": ("c  validation over steps", "step"),
+    "train_seconds": ("d  validation over time", "seconds of training"),
+}
 _STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -43,11 +47,12 @@ def curves(history: History, metric: str) -> dict[str, bytes]:
     Returns:
         The figure as files: "svg" and "png".
     """
-    from matplotlib import rc_context
+    import matplotlib
     from matplotlib.figure import Figure
 
+    styled = cast(Any, matplotlib).rc_context(_STYLE)  # its stub is not whole
     rows = 2 if history.validations else 1
-    with rc_context(_STYLE), warnings.catch_warnings():
+    with styled, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # class names in letters that the font lacks
         figure = Figure(figsize=(9.6, 2.9 * rows), layout="constrained")
         places: Any = figure.subplots(rows, 2, squeeze=False)
@@ -63,12 +68,14 @@ def _draw_losses(axes: "Axes", history: History) -> None:
     for index, name in enumerate(loss_terms(history)):
         axes.plot(*series(history.training, "step", name), label=name, **_line(index))
     axes.set(title="a  training loss and its terms", xlabel="step", ylabel="loss")
+    axes.set_xlim(left=0)
     axes.legend()
 
 
 def _draw_rate(axes: "Axes", history: History) -> None:
     axes.plot(*series(history.training, "step", "lr"), **_line(0))
     axes.set(title="b  learning rate", xlabel="step", ylabel="learning rate")
+    axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
 
 
@@ -79,8 +86,7 @@ def _draw_scores(axes: "Axes", history: History, metric: str, x: str) -> None:
     if best is not None and (place := number_in(best, x)) is not None:
         label = f"best: {best[metric]:.4f} at {place:.0f}" + (" s" if x == "train_seconds" else "")
         axes.plot([place], [best[metric]], "o", ms=9, mfc="none", mec="black", label=label)
-    words = {"step": ("c  validation over steps", "step"), "train_seconds": ("d  validation over time", "seconds of training")}
-    title, unit = words[x]
+    title, unit = _VALIDATION_AXES[x]
     axes.set(title=title, xlabel=unit, ylabel="score")
     axes.set_xlim(left=0)
     axes.legend(loc="lower right")

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from unetkit.config import Config
 from unetkit.report.history import History, number_in
-from unetkit.report.markup import Content, Html, breakable, facts, joined, table, tag
+from unetkit.report.markup import Content, Html, facts, joined, prose, table, tag
 from unetkit.runs import Record, Run
 
 _WORK = {
@@ -22,6 +22,7 @@ _WORK = {
     "training": "updates of the weights alone: the train_seconds of the log",
     "validation": "scoring the held-out images on the way",
     "checkpoints": "writing checkpoints",
+    "report": "scoring the best weights at the end and writing this page, the time before",
 }
 _MOST_NAMES = 60
 
@@ -48,18 +49,19 @@ def data_facts(run: Run) -> Html:
     data: Record | None = run.read_json("data.json")
     if data is None:
         return tag("p", "The folder has no data.json: the data was not recorded.")
-    classes, shares = data.get("classes", []), data.get("class_shares", [])
+    shares = list(zip(data.get("classes", []), data.get("class_shares", []), strict=False))
+    sizes: dict[str, int] = data.get("sizes", {})
+    lowest, highest, mean = (_figure(data, name) for name in ("minimum", "maximum", "mean"))
     lines: list[tuple[str, Content]] = [
         ("Path", tag("code", run.config.data.path or "–")),
         ("Samples", str(data.get("samples", "–"))),
-        ("Sizes", "; ".join(f"{count} of {size} (channels, height, width)" for size, count in data.get("sizes", {}).items())),
-        ("Stored values", f"{data.get('dtype', '–')}, {_figure(data, 'minimum')} to {_figure(data, 'maximum')}, "
-                          f"mean {_figure(data, 'mean')}"),
-        ("Shares of classes", "; ".join(f"{name} {100 * share:.2f} %" for name, share in zip(classes, shares, strict=False)) or "–"),
+        ("Sizes", "; ".join(f"{count} of {size}" for size, count in sizes.items()) + " (channels, height, width)"),
+        ("Stored values", f"{data.get('dtype', '–')}, {lowest} to {highest}, mean {mean}"),
+        ("Shares of classes", "; ".join(f"{name} {100 * share:.2f} %" for name, share in shares) or "–"),
         ("Normalisation", _normalisation(run, data)),
         ("Trained on", _names(data.get("train", []))),
         ("Held out", _names(data.get("validation", [])) if data.get("validation") else "nothing"),
-        ("Split", f"{_split_words(run.config)}"),
+        ("Split", _split_words(run.config)),
         ("SHA-256 of pixels", tag("code", str(data.get("sha256_pixels", "–")))),
         ("SHA-256 of labels", tag("code", str(data.get("sha256_labels", "–")))),
     ]
@@ -68,12 +70,14 @@ def data_facts(run: Run) -> Html:
 
 def config_table(config: Config) -> Html:
     """Return every key with its value and meaning; what differs from the defaults is marked and shows its default."""
+    keys = list(settings(config, Config()))
+    differing = [number for number, (_, value, default, _) in enumerate(keys) if value != default]
     rows = [
-        [_marked(key, value != default), _marked(value, value != default), default if value != default else "", meaning]
-        for key, value, default, meaning in settings(config, Config())
+        [tag("code", key), tag("code", value), tag("code", default if value != default else ""), prose(meaning)]
+        for key, value, default, meaning in keys
     ]
-    caption = "The configuration, every key. Marked and bold: differs from the default, which stands beside it."
-    return table(caption, ["Key", "Value", "Default", "Meaning"], rows)
+    caption = "The configuration, every key. Marked ▸ and bold: differs from the default, which stands beside it."
+    return table(caption, ["Key", "Value", "Default", "Meaning"], rows, marked=differing, kind="settings")
 
 
 def settings(section: BaseModel, default: BaseModel, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
@@ -100,12 +104,14 @@ def environment_facts(run: Run) -> Html:
 def commands(run: Run) -> Html:
     """Return the command that started the run, and one that does the same from its folder."""
     environment: Record = run.read_json("environment.json") or {}
-    words = [str(word) for word in environment.get("command") or []]
-    started = shlex.join([Path(words[0]).name, *words[1:]]) if words else "not recorded"
+    command: list[str] = environment.get("command") or []
+    started = shlex.join([Path(command[0]).name, *command[1:]]) if command else "not recorded"
     again = shlex.join(["unetkit", "train", str(run.path / "config.yaml"), "--out", "NEW_FOLDER"])
     return joined(
-        tag("p", "Started by:"), tag("pre", started),
-        tag("p", "The same again, from the configuration that this folder keeps:"), tag("pre", again),
+        tag("p", "Started by:"),
+        tag("pre", started),
+        tag("p", "The same again, from the configuration that this folder keeps:"),
+        tag("pre", again),
         tag("p", "On the CPU, with the same versions, threads and data, every weight comes out the same."),
     )
 
@@ -128,7 +134,8 @@ def _normalisation(run: Run, data: Record) -> str:
 
 def _names(names: list[str]) -> str:
     rest = len(names) - _MOST_NAMES
-    return f"{len(names)}: " + ", ".join(names[:_MOST_NAMES]) + (f" and {rest} more (data.json has all)" if rest > 0 else "")
+    more = f" and {rest} more (data.json has all)" if rest > 0 else ""
+    return f"{len(names)}: {', '.join(names[:_MOST_NAMES])}{more}"
 
 
 def _split_words(config: Config) -> str:
@@ -136,10 +143,6 @@ def _split_words(config: Config) -> str:
     if split.method == "none":
         return "none"
     return f"{split.method}, fold {split.fold} (from 0) of {split.folds}, seed {split.seed}"
-
-
-def _marked(text: str, differs: bool) -> Html:
-    return tag("code", tag("b", f"▸ {text}" if "." in text and text[0].isalpha() else text), class_="changed") if differs else tag("code", text)
 
 
 def _plain(section: BaseModel, name: str) -> str:

@@ -29,12 +29,13 @@ _FIELDS = {
 
 def score_table(evaluation: Evaluation, metric: str) -> Html:
     """Return every score of the set with its range over the images and its rule."""
-    rows = [_score_row(evaluation, name, value, chosen=name == metric) for name, value in evaluation.scores.items()]
+    rows = [_score_row(evaluation, name, value) for name, value in evaluation.scores.items()]
+    marked = [number for number, name in enumerate(evaluation.scores) if name == metric]
     caption = (
-        f"Scores over the {len(evaluation.images)} held-out images, with the lowest and the highest value that a single "
-        "image has. The whole definition of each is at the end of this page; the bold one chose the best weights."
+        f"Scores over the {len(evaluation.images)} held-out images, with the lowest and the highest value of a single "
+        "image. Every definition stands whole at the end of this page. Marked ▸: the score that chose the best weights."
     )
-    return table(caption, ["Score", "Value", "Lowest", "Highest", "Rule"], rows, numbers=(1, 2, 3))
+    return table(caption, ["Score", "Value", "Lowest", "Highest", "Rule"], rows, numbers=(1, 2, 3), marked=marked)
 
 
 def image_table(evaluation: Evaluation, metric: str) -> Html:
@@ -48,7 +49,7 @@ def image_table(evaluation: Evaluation, metric: str) -> Html:
     rows = [[image.name, *(shown(image.scores.get(name)) for name in columns)] for image in _both_ends(order)]
     left_out = len(names) - len(columns)
     notes = [
-        f"Scores of each image, ordered by {base}, the worst first; a dash: the class is in neither truth nor prediction.",
+        f"Scores of each image, by {base}, the worst first. A dash: the class is in neither truth nor prediction.",
         *([f" The {MOST_ROWS} at the ends of {len(order)} images."] if len(order) > MOST_ROWS else []),
         *([f" {left_out} more scores are in the output of unetkit evaluate --json."] if left_out else []),
     ]
@@ -58,15 +59,19 @@ def image_table(evaluation: Evaluation, metric: str) -> Html:
 
 def milestone_table(history: History, metric: str) -> Html:
     """Return when the run first reached which level of a score."""
-    rows = [[f"{m.level:.2f}", str(m.step), f"{m.train_seconds:.1f}"] for m in milestones(history, metric)]
-    if not rows:
+    reached = milestones(history, metric)
+    if not reached:
         return joined()
     sign = "≥" if definition_of(metric).better == "higher" else "≤"
+    head = ["Level", *(f"{sign} {one.level:.2f}" for one in reached)]
+    steps = ["Step", *(str(one.step) for one in reached)]
+    seconds = ["Seconds of training", *(f"{one.train_seconds:.1f}" for one in reached)]
     caption = joined(
-        "When ", breakable(metric), " was first seen at a level. It is looked at in validations alone, so the level was "
-        "reached there or between that validation and the one before. Seconds are seconds of training."
+        "When ",
+        breakable(metric),
+        " first stood at a level. Only validations tell: it was reached there or since the one before.",
     )
-    return table(caption, [f"Level {sign}", "Step", "Seconds"], rows, numbers=(0, 1, 2))
+    return table(caption, head, [steps, seconds], numbers=range(1, len(head)))
 
 
 def definition_cards(names: Sequence[str], classes: Sequence[str]) -> Html:
@@ -88,14 +93,14 @@ def frame_of(name: str, classes: Sequence[str]) -> str:
     return frames.get(name) or definition_of(name).name
 
 
-def _score_row(evaluation: Evaluation, name: str, value: float, *, chosen: bool) -> list[Content]:
+def _score_row(evaluation: Evaluation, name: str, value: float) -> list[Content]:
     values = [one for image in evaluation.images if (one := image_score(image, name)) is not None]
     rule = short_formula(name)[0]
     kind = " (mean over images)" if name.endswith("_per_image") else ""
     linked = tag("a", breakable(name), href=f"#def-{frame_of(name, evaluation.classes)}")
     return [
-        tag("b", linked) if chosen else linked,
-        tag("b", shown(value)) if chosen else shown(value),
+        linked,
+        shown(value),
         shown(min(values, default=None)),
         shown(max(values, default=None)),
         tag("code", rule + kind, class_="rule"),

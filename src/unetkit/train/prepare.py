@@ -13,6 +13,7 @@ from unetkit.data import (
     Split,
     check_training_set,
     fingerprint,
+    in_memory,
     open_dataset,
     split_dataset,
 )
@@ -53,7 +54,7 @@ def prepare(config: Config) -> Prepared:
     """
     if config.data.path is None:
         raise ConfigError("no data is named; give --data DIR (or data.path in the configuration), or --data sample")
-    dataset = open_dataset(config.data.path, config=config.data)
+    dataset = in_memory(open_dataset(config.data.path, config=config.data))
     check_training_set(dataset)
     split = split_dataset(dataset, config.data.split)
     training = [dataset[index] for index in split.train]

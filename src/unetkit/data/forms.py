@@ -1,0 +1,166 @@
+"""Which reader a path needs, told by what lies there.
+
+Assumes that a folder holds one data set. The forms are tried in the order of `FORMS`; the first that recognises the
+path opens it. Does not look at pixels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from unetkit.config.schema import DataConfig
+from unetkit.data.folders import (
+    IMAGE_FOLDERS,
+    find_folder,
+    image_files,
+    is_mask_name,
+    is_paired_folder,
+    mask_name_of,
+    open_paired_folder,
+    open_pairs,
+    open_two_folders,
+)
+from unetkit.data.images import SUFFIXES
+from unetkit.data.items import ItemDataset, items_of_pairs
+from unetkit.data.masks import MaskMap
+from unetkit.data.sample import Dataset
+from unetkit.data.tiff import TEST_IMAGES, TRAIN_IMAGES, TRAIN_LABELS, find_stack, is_isbi_folder, open_isbi, open_stack
+from unetkit.errors import ConfigError, DataError
+
+SAMPLE = "sample"
+"""The path of the stack that is generated in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form of data: how a path is recognised as one, and how it is opened."""
+
+    name: str
+    recognises: Callable[[Path], bool]
+    opens: Callable[[Path, DataConfig], Dataset]
+
+
+DEFAULT = DataConfig()
+
+
+def open_dataset(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Dataset:
+    """Open images with their labels; the form is recognised by what lies at the path.
+
+    Args:
+        path: a folder or a file, or 'sample' for the generated stack; None with `config.images` and `config.labels`.
+        config: the names of files and classes and the meaning of mask values; its own path is not looked at.
+
+    Raises:
+        DataError: nothing there, no form that is known, or files that do not fit together.
+        ConfigError: `images` without `labels` or the reverse, or a table of mask values that contradicts the classes.
+
+    Example:
+        >>> dataset = open_dataset("sample")
+        >>> dataset[0].pixels.shape
+        (1, 256, 256)
+    """
+    if config.images is not None or config.labels is not None:
+        return _open_named(path, config)
+    if path is None:
+        raise ConfigError("no data is named; give a folder or a file in data.path, or 'sample'")
+    if str(path) == SAMPLE:
+        from unetkit.data.synthetic import open_sample  # scipy's interpolation is slow to import
+
+        return open_sample(MaskMap.of(config.mask_values, config.classes) if config.classes else None)
+    place = _existing(Path(path))
+    form = next((form for form in FORMS if form.recognises(place)), None)
+    if form is None:
+        raise DataError(f"{place}: no data set that is known ({_contents(place)}); {_KNOWN}")
+    return form.opens(place, config)
+
+
+def open_images(path: str | Path) -> Dataset:
+    """Open images without labels: one file of any number of pages, or a folder of files.
+
+    Of a folder in the ISBI form test-volume.tif is taken, of one with a folder `images` the files there, and of any
+    other the image files that are not named as masks. 'sample' is a generated stack that is not the training one.
+
+    Raises:
+        DataError: nothing there, no image files, or unreadable ones.
+    """
+    if str(path) == SAMPLE:
+        from unetkit.data.synthetic import open_sample  # as above
+
+        return ItemDataset(open_sample(seed=1).items)
+    place = _existing(Path(path))
+    files = [place] if place.is_file() else _images_in(place)
+    if not files:
+        raise DataError(f"{place}: no image files ({', '.join(sorted(SUFFIXES))}) were found")
+    return ItemDataset(items_of_pairs([(_unique_name(file, files), file, None) for file in files], "mask"))
+
+
+def _open_named(path: str | Path | None, config: DataConfig) -> Dataset:
+    if config.images is None or config.labels is None:
+        missing = "data.labels" if config.labels is None else "data.images"
+        raise ConfigError(f"{missing} is missing: images and labels must both be named, or neither")
+    root = Path(path) if path is not None and Path(path).is_dir() else Path()
+    images, labels = _existing(root / config.images), _existing(root / config.labels)
+    if images.is_dir() != labels.is_dir():
+        raise DataError(f"{images} and {labels}: one is a folder and one a file; two of a kind were expected")
+    return open_two_folders(images, labels, config) if images.is_dir() else open_stack(images, labels, config)
+
+
+def _existing(path: Path) -> Path:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file or folder") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    return path
+
+
+def _images_in(folder: Path) -> list[Path]:
+    stack = find_stack(folder, TEST_IMAGES) or find_stack(folder, TRAIN_IMAGES)
+    if stack is not None:
+        return [stack]
+    inner = find_folder(folder, IMAGE_FOLDERS)
+    return image_files(inner) if inner else [path for path in image_files(folder) if not is_mask_name(path)]
+
+
+def _unique_name(file: Path, files: list[Path]) -> str:
+    return file.stem if sum(other.stem == file.stem for other in files) == 1 else file.name
+
+
+def _is_labelled_file(path: Path) -> bool:
+    return path.is_file() and _labels_beside(path) is not None
+
+
+def _open_labelled_file(path: Path, config: DataConfig) -> Dataset:
+    labels = _labels_beside(path)
+    assert labels is not None
+    if path.stem == TRAIN_IMAGES:
+        return open_stack(path, labels, config)
+    return open_pairs([path], [labels], config, place=str(path.parent))
+
+
+def _labels_beside(path: Path) -> Path | None:
+    if path.stem == TRAIN_IMAGES:
+        return find_stack(path.parent, TRAIN_LABELS)
+    if path.suffix.lower() not in SUFFIXES or is_mask_name(path):
+        return None
+    return next((other for other in image_files(path.parent) if mask_name_of(other) == path.stem), None)
+
+
+def _contents(path: Path) -> str:
+    if path.is_file():
+        return "a single file without labels beside it"
+    names = sorted(inside.name for inside in path.iterdir())
+    return f"it holds {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}" if names else "an empty folder"
+
+
+_KNOWN = (
+    "known are train-volume.tif with train-labels.tif, a folder images with a folder masks, and images with masks "
+    "such as a.png and a_mask.png; name other files in data.images and data.labels"
+)
+
+FORMS: tuple[Form, ...] = (
+    Form("stack with the ISBI names", lambda path: path.is_dir() and is_isbi_folder(path), open_isbi),
+    Form("images and masks", lambda path: path.is_dir() and is_paired_folder(path), open_paired_folder),
+    Form("one file and its mask", _is_labelled_file, _open_labelled_file),
+)
