@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from unetkit import evaluate as evaluation_room
 from unetkit import report as report_room
 from unetkit import train as training_room
-from unetkit.checkpoints import Checkpoint
 from unetkit.config import ConfigSource, DataConfig
-from unetkit.data import Dataset, Normalization, fingerprint, open_dataset, split_dataset
+from unetkit.data import Dataset, fingerprint, open_dataset, split_dataset
 from unetkit.devices import choose_device, cpu_threads
 from unetkit.distributed import launched_world
-from unetkit.errors import ModelFileError, UsageError
+from unetkit.errors import UsageError
 from unetkit.evaluate import Evaluation
 from unetkit.models import build_model, count_parameters
+from unetkit.networks import read_network
 from unetkit.predict import Predictor, predict_to_file
 from unetkit.progress import Reporter
 from unetkit.runs import Run, open_run
@@ -29,7 +29,7 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
     """Read whatever holds a network and make it ready to predict.
 
     Args:
-        model: a run or its folder (its best weights), or a network file.
+        model: a run or its folder (its best weights), a network file, or a founding system's checkpoint.
         device: auto, cpu, cuda or mps.
         options: keys of the `predict` section that go before the file's own; None values are passed over.
 
@@ -45,16 +45,15 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
     """
     if isinstance(model, Predictor):
         return model.with_options(options or {})
-    checkpoint = Checkpoint.load(_weights_of(model))
-    card, place = checkpoint.card, choose_device(device)
-    network = build_model(card.model)
-    network.load_state_dict(checkpoint.weights())
+    stored, place = read_network(model), choose_device(device)
+    network = build_model(stored.model)
+    network.load_state_dict(stored.state)
     predictor = Predictor(
         network=network.eval().to(place),
         geometry=network.geometry,
-        normalization=Normalization(card.mean, card.std),
-        classes=card.classes,
-        config=card.predict,
+        normalization=stored.normalization,
+        classes=stored.classes,
+        config=stored.predict,
         device=place,
     )
     return predictor.with_options(options or {})
@@ -252,19 +251,6 @@ def _finish(run: Run) -> Run:
         summary["seconds"]["report"] = time.perf_counter() - begun
         run.write_json("summary.json", summary)
     return run
-
-
-def _weights_of(model: Run | str | Path) -> Path:
-    if isinstance(model, Run):
-        return model.weights()
-    path = Path(model)
-    if (path / "config.yaml").is_file():
-        return open_run(path).weights()
-    if not path.is_file():
-        raise ModelFileError(
-            f"{path}: no network is there; expected a run folder or a network file such as best.safetensors"
-        )
-    return path
 
 
 def _run_of(model: Model) -> Run | None:

@@ -46,6 +46,7 @@ def train(
 ) -> None:
     """Train a network: unetkit train isbi --data DIR --out RUN [key=value ...]."""
     from unetkit import api
+    from unetkit.distributed import launched_world
     from unetkit.progress import reporter
 
     words = [*([config] if config else []), *(overrides or [])] if resume or extend else list(overrides or [])
@@ -60,7 +61,8 @@ def train(
             _require(config, "a configuration", "unetkit train isbi --data DIR --out RUN")
             _require(out, "--out", "unetkit train isbi --data DIR --out RUN")
             run = api.train(str(config), data=data, out=Path(str(out)), overrides=words, reporter=listener)
-    _print_summary(run.path, run.read_json("summary.json"))
+    if launched_world().leads:
+        _print_summary(run.path, run.read_json("summary.json"))
 
 
 @app.command()

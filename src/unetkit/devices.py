@@ -1,7 +1,7 @@
 """Where to compute and in which number format; the only place that asks the machine what it has."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -50,14 +50,14 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
 def _cpu_has(*flags: str) -> bool:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:
-            words = next((line.split() for line in cpuinfo if line.startswith("flags")), [])
+            words = next((line.split() for line in cpuinfo if line.startswith("flags")), list[str]())
     except OSError:
         return False
     return any(flag in words for flag in flags)
 
 
 @contextmanager
-def cpu_threads(count: int | None) -> Iterator[int]:
+def cpu_threads(count: int | None) -> Generator[int]:
     """Compute with this many CPU threads, or one for every core that the process may use; restore the number after."""
     before = torch.get_num_threads()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,7 +5,7 @@ and the whole data, and takes its share of every batch.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -83,7 +83,7 @@ _DEFAULTS = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 
 
 @contextmanager
-def joined(world: World, device: torch.device) -> Iterator[None]:
+def joined(world: World, device: torch.device) -> Generator[None]:
     """Connect the processes for the block: NCCL between CUDA devices, gloo between CPUs.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -68,7 +68,7 @@ class Bar:
 
 
 @contextmanager
-def reporter(title: str) -> Iterator[Reporter]:
+def reporter(title: str) -> Generator[Reporter]:
     """Give the reporter that fits standard output."""
     if not sys.stdout.isatty():
         yield PlainLines(title)

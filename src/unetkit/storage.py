@@ -1,7 +1,7 @@
 """Files that are there whole or not at all: written beside their place, flushed to the disk, then renamed."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from unetkit.errors import StorageError
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path) -> Generator[Path]:
     """Give a temporary path to write to; on success it becomes `path`, on any failure nothing is left of it.
 
     Raises:

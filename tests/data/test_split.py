@@ -54,20 +54,27 @@ def test_the_global_generator_of_numpy_is_left_alone() -> None:
     assert np.random.random() == expected
 
 
+def require_few(count: int, folds: int) -> None:
+    """A refusal is only right where a fold can be empty, or, in the founding rules, where the rounding makes it so."""
+    assert count < folds or round(count / folds) == 0
+
+
 @given(count=st.integers(1, 200), folds=st.integers(2, 12), seed=st.integers(0, 50), method=st.sampled_from(METHODS))
 def test_every_fold_divides_the_samples_in_two_disjoint_parts(count: int, folds: int, seed: int, method: str) -> None:
     for fold in range(folds):
         try:
             split = split_indices(count, config(method, folds, fold, seed))
-        except ConfigError as error:
-            assert f"{count} samples" in str(error)
+        except ConfigError:
+            require_few(count, folds)
             continue
         assert split.train
         assert split.validation
         assert sorted(split.train + split.validation) == list(range(count))
 
 
-@given(folds=st.integers(2, 12), factor=st.integers(1, 12), extra=st.integers(0, 11), method=st.sampled_from(PARTITIONS))
+@given(
+    folds=st.integers(2, 12), factor=st.integers(1, 12), extra=st.integers(0, 11), method=st.sampled_from(PARTITIONS)
+)
 def test_our_folds_hold_out_every_sample_once(folds: int, factor: int, extra: int, method: str) -> None:
     count = folds * factor + extra % folds
     held = [index for fold in range(folds) for index in split_indices(count, config(method, folds, fold)).validation]

@@ -32,7 +32,9 @@ def example() -> Callable[..., Example]:
         network = ModelConfig(**settings)
         generator = torch.Generator().manual_seed(1)
         state = {
-            name: torch.rand(tensor.shape, generator=generator) if tensor.is_floating_point() else torch.zeros_like(tensor)
+            name: torch.rand(tensor.shape, generator=generator)
+            if tensor.is_floating_point()
+            else torch.zeros_like(tensor)
             for name, tensor in build_model(network).state_dict().items()
         }
         names = founding.names(depth_of(network))
@@ -91,7 +93,10 @@ def block(entries: dict[str, bytes]) -> bytes:
     result, before = bytearray(), b""
     for name, value in entries.items():
         key = name.encode()
-        shared = next((i for i, pair in enumerate(zip(key, before, strict=False)) if pair[0] != pair[1]), min(len(key), len(before)))
+        shared = next(
+            (i for i, pair in enumerate(zip(key, before, strict=False)) if pair[0] != pair[1]),
+            min(len(key), len(before)),
+        )
         result += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
         before = key
     return bytes(result) + np.array([0, 1], "<u4").tobytes()
@@ -101,3 +106,8 @@ def handle(file: bytearray, content: bytes, kind: int) -> bytes:
     start = len(file)
     file += content + bytes([kind]) + mask(crc32c(content + bytes([kind]))).to_bytes(4, "little")
     return varint(start) + varint(len(content))
+
+
+@pytest.fixture(scope="session")
+def write_table() -> Callable[..., bytes]:
+    return table_file

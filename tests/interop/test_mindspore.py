@@ -64,7 +64,10 @@ def test_all_types_and_shapes(tmp_path: Path, dtype: torch.dtype) -> None:
     assert list(found) == list(written)
     for tag, tensor in written.items():
         assert (found[tag].dtype, found[tag].shape) == (dtype, tensor.shape)
-        assert torch.equal(found[tag].view(torch.uint8) if tensor.ndim else found[tag], tensor.view(torch.uint8) if tensor.ndim else tensor)
+        assert torch.equal(
+            found[tag].view(torch.uint8) if tensor.ndim else found[tag],
+            tensor.view(torch.uint8) if tensor.ndim else tensor,
+        )
 
 
 def test_texts_packed_numbers_and_unknown_types(tmp_path: Path) -> None:
@@ -162,7 +165,8 @@ def test_colour_networks_are_turned_to_rgb(tmp_path: Path, example: Callable) ->
     ours.load_state_dict(foreign.for_rgb().state)
     rgb = torch.rand(1, 3, 8, 8)
     torch.testing.assert_close(ours(rgb), theirs(rgb.flip(1)))
-    assert foreign.for_rgb().for_rgb() == foreign.for_rgb()
+    turned = foreign.for_rgb()
+    assert turned.for_rgb() is turned
 
 
 @pytest.mark.parametrize("metadata", [{"format": "ms"}, {"crc_num": "1"}])
@@ -193,8 +197,14 @@ def test_a_graph_says_where_the_weights_are(shared: Path) -> None:
     ("change", "complaint"),
     [
         (lambda tensors: tensors.pop("down2.maxpool_conv.1.double_conv.2.bias"), "double_conv.2.bias is missing"),
-        (lambda tensors: tensors.update({"up1.up.weight": torch.ones(8, 4, 3, 3)}), r"up1.up.weight has the shape \(8, 4, 3, 3\)"),
-        (lambda tensors: tensors.update({"outc.conv.bias": torch.ones(2, dtype=torch.int32)}), "outc.conv.bias holds torch.int32"),
+        (
+            lambda tensors: tensors.update({"up1.up.weight": torch.ones(8, 4, 3, 3)}),
+            r"up1.up.weight has the shape \(8, 4, 3, 3\)",
+        ),
+        (
+            lambda tensors: tensors.update({"outc.conv.bias": torch.ones(2, dtype=torch.int32)}),
+            "outc.conv.bias holds torch.int32",
+        ),
         (lambda tensors: tensors.update({"outc.conv.weight": torch.ones(2)}), "no convolution's"),
     ],
 )
@@ -204,13 +214,17 @@ def test_a_network_that_is_not_whole(
     tensors = dict(example(MEDICAL).tensors)
     change(tensors)
     write_checkpoint(tmp_path / "part.ckpt", tensors)
-    with pytest.raises(ModelFileError, match=rf"part\.ckpt: a MindSpore checkpoint like unet_medical, but .*{complaint}"):
+    with pytest.raises(
+        ModelFileError, match=rf"part\.ckpt: a MindSpore checkpoint like unet_medical, but .*{complaint}"
+    ):
         read_foreign(tmp_path / "part.ckpt")
 
 
 def test_another_network(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "resnet.ckpt", {"layer1.0.conv1.weight": torch.ones(1)})
-    with pytest.raises(ModelFileError, match=r"resnet\.ckpt: .* not known here \(its tensors: layer1\.0\.conv1\.weight\)"):
+    with pytest.raises(
+        ModelFileError, match=r"resnet\.ckpt: .* not known here \(its tensors: layer1\.0\.conv1\.weight\)"
+    ):
         read_foreign(tmp_path / "resnet.ckpt")
 
 
@@ -220,7 +234,12 @@ def test_another_network(tmp_path: Path) -> None:
         (value("a", "Float32", [2], bytes(4)), "a has 4 bytes, which are no Float32 of shape"),
         (value("a", "Float32", [2**62], bytes(4)), "no Float32"),
         (value("a", "Float32", [1] * 1000, bytes(4)), "no Float32"),
-        (value("a", "Float32", [1], bytes(4)) + value("b", "Float32", [1], bytes(4)) + value("a", "Float32", [1], bytes(4)), "twice"),
+        (
+            value("a", "Float32", [1], bytes(4))
+            + value("b", "Float32", [1], bytes(4))
+            + value("a", "Float32", [1], bytes(4)),
+            "twice",
+        ),
         (value("a", "Float32", [2], bytes(4)) + value("a", "Int32", [2], bytes(4)), "changes its shape or type"),
         (value("a", "Float32", [1], bytes(4))[:-2], "4 bytes|bytes are announced"),
         (value("a", "Float32", [1], bytes(4)) + b"\x0a\xff\xff\xff\xff\xff\x7f", "are announced"),
@@ -259,7 +278,10 @@ def test_null_options_mean_what_the_network_does(example: Callable) -> None:
     ("network", "complaint"),
     [
         (ModelConfig(in_channels=1, num_classes=2), "unet_simple, .*decoder_norm should be none and is batch"),
-        (ModelConfig(in_channels=1, num_classes=2, name="unetpp", norm="group"), "norm should be batch or none and is group"),
+        (
+            ModelConfig(in_channels=1, num_classes=2, name="unetpp", norm="group"),
+            "norm should be batch or none and is group",
+        ),
     ],
 )
 def test_a_network_that_mindspore_does_not_have(network: ModelConfig, complaint: str) -> None:

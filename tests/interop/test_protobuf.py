@@ -25,7 +25,15 @@ def test_fixed_widths_and_repeated_fields() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [b"\x0a", b"\x0a\x05abc", b"\x80" * 11, b"\x0d\x01\x00", b"\x0b", b"\x0f", b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f"],
+    [
+        b"\x0a",
+        b"\x0a\x05abc",
+        b"\x80" * 11,
+        b"\x0d\x01\x00",
+        b"\x0b",
+        b"\x0f",
+        b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+    ],
 )
 def test_what_is_no_message_is_refused(message: bytes) -> None:
     with pytest.raises(WireError):

@@ -190,6 +190,12 @@ def test_labels_between_are_cut_at_the_same_threshold() -> None:
     assert cut.pixel_error.curve.tolist() == whole.pixel_error.curve.tolist()
 
 
+def test_labels_between_are_cut_at_every_threshold_of_a_binary_map_too() -> None:
+    curve = isbi_scores((squares() > 0) * np.float32(0.5), bars(5)).v_rand_thinned.curve
+    assert curve[:5] == pytest.approx(np.full(5, 0.8997346398485067), abs=EXACT)
+    assert (curve[5:] == 0).all()
+
+
 def test_the_warping_error_can_be_left_out() -> None:
     label, probability = noisy(5, slices=1)
     result = isbi_scores(label, probability, warping=False)

@@ -113,6 +113,14 @@ def test_a_cut_counts_as_a_split_only_where_the_pieces_do_not_meet_again_nearby(
     assert count_warping_errors(truth, cut, 0.5) == (splits, 0)
 
 
+def test_in_a_slice_narrower_than_the_window_pieces_may_meet_anywhere() -> None:
+    truth = np.zeros((12, 80), np.bool_)
+    truth[[3, 8], 5:75] = truth[3:9, [5, 74]] = True
+    cut = truth.astype(np.float64)
+    cut[3, 40] = 0.0
+    assert count_warping_errors(truth, cut, 0.5) == literal(truth, cut, 0.5) == (0, 0)
+
+
 def test_bridges_are_mergers_cuts_are_splits_and_thicker_borders_cost_nothing() -> None:
     truth = np.ones((40, 40), np.bool_)
     truth[20] = False

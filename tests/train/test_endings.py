@@ -58,7 +58,18 @@ def test_a_full_disk_stops_the_run_and_leaves_its_last_good_state(data: Path, tm
     file.write_text(json.dumps({**SMALL, "train": {**SMALL["train"], "checkpoint_every": 2, "keep_checkpoints": 50}}))
     run = tiny_disk / "run"
     ended = subprocess.run(
-        [sys.executable, "-m", "unetkit", "train", str(file), "--data", str(data), "--out", str(run), "train.steps=400"],
+        [
+            sys.executable,
+            "-m",
+            "unetkit",
+            "train",
+            str(file),
+            "--data",
+            str(data),
+            "--out",
+            str(run),
+            "train.steps=400",
+        ],
         capture_output=True,
         text=True,
         timeout=120,
@@ -110,7 +121,13 @@ def test_a_batch_in_parts_moves_the_weights_as_the_whole(data: Path, tmp_path: P
     for parts in (1, accumulate):
         config = load_config(
             {"model": {"width": 4, "depth": 1, "norm": "none"}, "optimizer": {"name": "sgd", "lr": 0.05}},
-            ["train.steps=5", "train.batch=4", "train.patch=32", f"train.accumulate={parts}", "train.precision=float32"],
+            [
+                "train.steps=5",
+                "train.batch=4",
+                "train.patch=32",
+                f"train.accumulate={parts}",
+                "train.precision=float32",
+            ],
         )
         run = train(config, data=data, out=tmp_path / f"run{parts}")
         weights.append(Checkpoint.load(run.last).weights())

@@ -44,16 +44,17 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def uninterrupted(workplace: Path) -> Checkpoint:
-    done = _start(workplace, "whole").wait(timeout=120)
-    assert done == 0
+    _finish(workplace, "whole")
     return Checkpoint.load(workplace / "whole" / "last.safetensors")
 
 
 def _start(workplace: Path, name: str, *overrides: str) -> "subprocess.Popen[str]":
     run = workplace / name
-    words = ["--resume", str(run)] if (run / "config.yaml").exists() else [
-        str(workplace / "config.yaml"), "--data", str(workplace / "data"), "--out", str(run), *overrides
-    ]
+    words = (
+        ["--resume", str(run)]
+        if (run / "config.yaml").exists()
+        else [str(workplace / "config.yaml"), "--data", str(workplace / "data"), "--out", str(run), *overrides]
+    )
     return subprocess.Popen(
         [sys.executable, "-m", "unetkit", "train", *words],
         stdout=subprocess.DEVNULL,
@@ -61,6 +62,12 @@ def _start(workplace: Path, name: str, *overrides: str) -> "subprocess.Popen[str
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+
+
+def _finish(workplace: Path, name: str) -> None:
+    process = _start(workplace, name)
+    _, complaint = process.communicate(timeout=120)
+    assert process.returncode == 0, complaint
 
 
 def _logged_step(run: Path) -> int:
@@ -99,9 +106,11 @@ def test_twelve_kills_at_random_moments_change_nothing(workplace: Path, uninterr
         if kind is not signal.SIGKILL:
             assert f"go on with: unetkit train --resume {run}" in complaint
             assert "Traceback" not in complaint
-    assert _start(workplace, "killed").wait(timeout=120) == 0
+    _finish(workplace, "killed")
     assert _same_weights(Checkpoint.load(run / "last.safetensors"), uninterrupted)
-    assert _same_weights(Checkpoint.load(run / "best.safetensors"), Checkpoint.load(workplace / "whole/best.safetensors"))
+    assert _same_weights(
+        Checkpoint.load(run / "best.safetensors"), Checkpoint.load(workplace / "whole/best.safetensors")
+    )
     steps = [line["step"] for line in map(json.loads, (run / "log.jsonl").read_text().splitlines()) if "loss" in line]
     assert steps == list(range(1, STEPS + 1))
 

@@ -4,7 +4,8 @@ Assumes that a folder holds one data set. The forms are tried in the order of `F
 path opens it. Does not look at pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,10 +69,11 @@ def open_dataset(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Da
 
         return open_sample(MaskMap.of(config.mask_values, config.classes) if config.classes else None)
     place = _existing(Path(path))
-    form = next((form for form in FORMS if form.recognises(place)), None)
-    if form is None:
-        raise DataError(f"{place}: no data set that is known ({_contents(place)}); {_KNOWN}")
-    return form.opens(place, config)
+    with _listing(place):
+        form = next((form for form in FORMS if form.recognises(place)), None)
+        if form is None:
+            raise DataError(f"{place}: no data set that is known ({_contents(place)}); {_KNOWN}")
+        return form.opens(place, config)
 
 
 def open_images(path: str | Path) -> Dataset:
@@ -88,7 +90,8 @@ def open_images(path: str | Path) -> Dataset:
 
         return ItemDataset(open_sample(seed=1).items)
     place = _existing(Path(path))
-    files = [place] if place.is_file() else _images_in(place)
+    with _listing(place):
+        files = [place] if place.is_file() else _images_in(place)
     if not files:
         raise DataError(f"{place}: no image files ({', '.join(sorted(SUFFIXES))}) were found")
     return ItemDataset(items_of_pairs([(_unique_name(file, files), file, None) for file in files], "mask"))
@@ -113,6 +116,15 @@ def _existing(path: Path) -> Path:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     return path
+
+
+@contextmanager
+def _listing(place: Path) -> Generator[None]:
+    """Turn a folder that may not be listed into an error of ours; files are opened elsewhere."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{error.filename or place}: cannot be read: {error.strerror or error}") from error
 
 
 def _images_in(folder: Path) -> list[Path]:

@@ -34,5 +34,10 @@ def in_memory(dataset: Dataset) -> InMemory:
     """
     if isinstance(dataset, InMemory):
         return dataset
-    held = (replace(sample, pixels=np.array(sample.pixels)) for sample in samples_of(dataset))
-    return InMemory(tuple(held), dataset.classes)
+    return InMemory(tuple(_held(sample) for sample in samples_of(dataset)), dataset.classes)
+
+
+def _held(sample: Sample) -> Sample:
+    pixels = np.array(sample.pixels)
+    pixels.flags.writeable = False
+    return replace(sample, pixels=pixels)

@@ -18,7 +18,7 @@ class Sample:
     Attributes:
         name: unique in its data set and safe as a file name, such as `train-volume[07]` or `cell_12`.
         pixels: [C, H, W] as stored: uint8, uint16 or float32, every value finite; C is 1 (grey) or 3 (RGB, alpha
-            dropped).
+            dropped). May be read-only, as a mapped file is.
         labels: [H, W] uint8 or uint16 class indices from 0, or None for an image without labels.
         instances: [H, W] int32 object ids, 0 for none, or None where the form of data holds no objects.
         source: the file the pixels come from, for messages.

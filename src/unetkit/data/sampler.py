@@ -34,7 +34,7 @@ class PatchSampler:
         """
         count = len(self.sizes)
         positions = np.arange(step * self.batch, (step + 1) * self.batch)
-        epochs = {epoch: generator(self.seed, "epoch", epoch).permutation(count) for epoch in set(positions // count)}
+        epochs = {epoch: generator(self.seed, "epoch", int(epoch)).permutation(count) for epoch in set(positions // count)}
         image_B = torch.tensor([int(epochs[position // count][position % count]) for position in positions])
         sizes_B2 = self.sizes[image_B]
         share_B2 = torch.from_numpy(generator(self.seed, "place", step).random((self.batch, 2)))

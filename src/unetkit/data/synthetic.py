@@ -77,6 +77,7 @@ def write_sample(folder: Path, *, seed: int = 0, slices: int = SLICES, size: int
 
 
 def _pages(pixels: NDArray[np.uint8]) -> Pages:
+    pixels.flags.writeable = False  # every reader of a page sees this one array
     return Pages("sample", len(pixels), 1, pixels.shape[1], pixels.shape[2], lambda page: pixels[page][None])
 
 

@@ -48,7 +48,9 @@ def open_tiff(opener: Callable[[], BinaryIO], source: str, role: Role, path: Pat
         if mapped is not None:
             return layout.apply(mapped)
         with decoding(source), opener() as handle, tifffile.TiffFile(handle) as tiff:
-            return layout.apply(tiff.series[0].asarray())
+            values = layout.apply(tiff.series[0].asarray())
+        values.flags.writeable = False  # every reader of a page sees this one array, as in a mapped file
+        return values
 
     def read(page: int) -> NDArray[Any]:
         values = whole()[page]
@@ -80,9 +82,11 @@ class _Layout:
 
 def _layout(series: tifffile.TiffPageSeries, source: str) -> _Layout:
     axes, shape = series.axes, series.shape
-    colour = next((axis for axis in "SC" if axis in axes), "")
-    pages = [axis for axis in axes if axis not in f"YX{colour}"]
     size = dict(zip(axes, shape, strict=True))
+    colour = next((axis for axis in "SC" if axis in axes), "")
+    if colour == "C" and len(axes) == 3 and size["C"] > 4:
+        colour = ""  # writers that are not told the axes of a stack call its slices channels
+    pages = [axis for axis in axes if axis not in f"YX{colour}"]
     stored = size.get(colour, 1)
     channels = {1: 1, 2: 1, 3: 3, 4: 3}.get(stored, 0) if colour == "S" else stored
     if channels not in (1, 3) or (stored == 4 and int(series.keyframe.photometric) == _SEPARATED):

@@ -15,7 +15,7 @@ from unetkit.interop.outgoing import to_mindspore
 
 __all__ = ["AdamMoments", "ForeignNetwork", "read_foreign", "to_mindspore", "write_mindspore_checkpoint"]
 
-_READERS = (mindspore.read, tensorflow.read, oneflow.read, pytorch.read)
+_READERS = (mindspore.read, tensorflow.read, pytorch.read, oneflow.read)
 
 
 def read_foreign(path: str | Path) -> ForeignNetwork | None:

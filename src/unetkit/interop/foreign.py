@@ -35,7 +35,7 @@ _NORMALIZATIONS: dict[str, Normalization] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AdamMoments:
     """The state of Adam, by the names of our parameters.
 
@@ -50,7 +50,7 @@ class AdamMoments:
     second: dict[str, Tensor]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ForeignNetwork:
     """A network that a founding system trained.
 

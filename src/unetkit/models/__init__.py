@@ -11,7 +11,7 @@ from unetkit.models.geometry import Geometry
 from unetkit.models.unet import UNet
 from unetkit.models.unetpp import UNetPlusPlus
 
-__all__ = ["NETWORKS", "Geometry", "UNet", "UNetPlusPlus", "build_model", "count_parameters", "fold_norms"]
+__all__ = ["NETWORKS", "Geometry", "Network", "UNet", "UNetPlusPlus", "build_model", "count_parameters", "fold_norms"]
 
 Network = UNet | UNetPlusPlus
 
@@ -21,7 +21,7 @@ def _unet(config: ModelConfig) -> UNet:
 
 
 def _unetpp(config: ModelConfig) -> UNetPlusPlus:
-    return UNetPlusPlus(**config.model_dump(exclude={"name", "padding", "odd_sizes"}))
+    return UNetPlusPlus(**config.model_dump(exclude={"name"}))
 
 
 NETWORKS: dict[str, Callable[[ModelConfig], Network]] = {"unet": _unet, "unetpp": _unetpp}

@@ -52,7 +52,6 @@ NORMS: dict[Norm, Callable[[int], nn.Module]] = {
     "none": lambda channels: nn.Identity(),
 }
 
-
 WHOLE_IMAGE_NORMS: frozenset[Norm] = frozenset(("group", "instance"))
 
 
@@ -72,15 +71,10 @@ class UpStyle:
     """How maps are enlarged; the fields are those of `ModelConfig` without their prefix."""
 
     kind: Up
-    kernel: int | None
+    kernel: int
     bias: bool
     relu: bool
     valid: bool
-
-    @property
-    def side(self) -> int:
-        """Return the side of the convolution."""
-        return self.kernel or (2 if self.kind == "deconv" else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +132,8 @@ class Deconv(nn.Module):
     def __init__(self, channels_in: int, channels: int, style: UpStyle) -> None:
         """Make the step from `channels_in` to `channels` channels."""
         super().__init__()
-        self.conv = nn.ConvTranspose2d(channels_in, channels, style.side, stride=2, bias=style.bias)
-        self.relu, self.surplus = style.relu, style.side - 2
+        self.conv = nn.ConvTranspose2d(channels_in, channels, style.kernel, stride=2, bias=style.bias)
+        self.relu, self.surplus = style.relu, style.kernel - 2
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Return [N, channels, 2H, 2W]."""
@@ -159,9 +153,9 @@ class Enlarge(nn.Module):
     def __init__(self, channels_in: int, channels: int, style: UpStyle) -> None:
         """Make the step from `channels_in` to `channels` channels."""
         super().__init__()
-        padding = 0 if style.valid else style.side // 2
-        self.conv = nn.Conv2d(channels_in, channels, style.side, padding=padding, bias=style.bias)
-        self.relu, self.conv_first = style.relu, style.side == 1
+        padding = 0 if style.valid else style.kernel // 2
+        self.conv = nn.Conv2d(channels_in, channels, style.kernel, padding=padding, bias=style.bias)
+        self.relu, self.conv_first = style.relu, style.kernel == 1
         self.interpolate = legacy_bilinear if style.kind == "bilinear-legacy" else bilinear
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -212,13 +206,25 @@ def crop(x_NCHW: Tensor, cut: int) -> Tensor:
 def pad_end(x_NCHW: Tensor, height: int, width: int, mode: Literal["constant", "replicate"]) -> Tensor:
     """Return the map with rows and columns added at its end, zeros or copies of the last one, up to a size.
 
-    While a network is exported with sizes left open, the padding is always recorded: a question about the size would
-    bind the exported network to the answer.
+    Where sizes are open, as in an export, the padding is recorded even if it may be nothing: a question about the size
+    would bind the exported network to the answer.
     """
     below, right = height - x_NCHW.shape[2], width - x_NCHW.shape[3]
-    if type(below) is int and type(right) is int and below == right == 0:
+    if _is_known(below) and _is_known(right) and below == right == 0:
         return x_NCHW
     return F.pad(x_NCHW, (0, right, 0, below), mode=mode)
+
+
+def cut_end(x_NCHW: Tensor, height: int, width: int) -> Tensor:
+    """Return the map without the rows and columns beyond a size, as a view; a negative padding where sizes are open."""
+    below, right = height - x_NCHW.shape[2], width - x_NCHW.shape[3]
+    if _is_known(below) and _is_known(right):
+        return x_NCHW[:, :, :height, :width]
+    return F.pad(x_NCHW, (0, right, 0, below))
+
+
+def _is_known(size: int) -> bool:
+    return type(size) is int  # an open size is a torch.SymInt
 
 
 def fold_pixels(x_NCHW: Tensor, side: int) -> Tensor:
@@ -245,8 +251,3 @@ def legacy_bilinear(x_NCHW: Tensor) -> Tensor:
     wider_NCHW = F.pad(x_NCHW, (0, 1, 0, 1), mode="replicate")
     y_NCHW = F.interpolate(wider_NCHW, size=(2 * height + 1, 2 * width + 1), mode="bilinear", align_corners=True)
     return y_NCHW[:, :, :-1, :-1]
-
-
-def level_widths(width: int, depth: int, widths: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Return the channels of every level: `widths` where given, or `width` doubled at each of `depth` halvings."""
-    return widths if widths is not None else tuple(width * 2**level for level in range(depth + 1))

@@ -15,81 +15,41 @@ Any size goes in. Padded networks repeat the last row and column up to a multipl
 Legend of shapes: N batch, C channels, K classes, H height, W width.
 """
 
-from dataclasses import replace
 from itertools import pairwise
-from typing import Literal
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unetkit.models.blocks import (
-    WHOLE_IMAGE_NORMS,
-    Block,
-    BlockStyle,
-    Join,
-    JoinStyle,
-    Norm,
-    UpStyle,
-    fold_pixels,
-    level_widths,
-    pad_end,
-    unfold_pixels,
-)
-from unetkit.models.geometry import Layout, Up, unet_geometry
-from unetkit.models.initialise import Rule, initialise
+from unetkit.models.blocks import Block, Join, cut_end, fold_pixels, pad_end, unfold_pixels
+from unetkit.models.geometry import unet_geometry
+from unetkit.models.initialise import initialise
+from unetkit.models.options import Options
 
 
 class UNet(nn.Module):
     """The network. `geometry` says what prediction has to know about its sizes."""
 
-    def __init__(
-        self,
-        *,
-        in_channels: int,
-        num_classes: int,
-        width: int = 32,
-        depth: int = 4,
-        widths: tuple[int, ...] | None = None,
-        padding: Literal["same", "valid"] = "same",
-        odd_sizes: Literal["replicate", "zeros"] = "replicate",
-        norm: Norm = "batch",
-        decoder_norm: Norm | None = None,
-        conv_bias: bool | None = None,
-        decoder_convs: int = 2,
-        residual: bool = False,
-        up: Up = "deconv",
-        up_kernel: int | None = None,
-        up_bias: bool = True,
-        up_relu: bool = False,
-        concat: Literal["skip-up", "up-skip"] = "skip-up",
-        head_bias: bool = True,
-        dropout: float = 0.0,
-        stem: int = 1,
-        init: Rule = "he",
-    ) -> None:
-        """Build the network; every option is described where `ModelConfig` declares it."""
+    def __init__(self, **options: Any) -> None:
+        """Build the network.
+
+        Args:
+            **options: the fields of `Options`; `in_channels` and `num_classes` are required.
+        """
         super().__init__()
-        widths = level_widths(width, depth, widths)
-        self.depth, self.stem, self.dropout, valid = len(widths) - 1, stem, dropout, padding == "valid"
-        block = BlockStyle(norm, conv_bias, residual, valid)
-        join = JoinStyle(
-            up=UpStyle(up, up_kernel, up_bias, up_relu, valid),
-            block=replace(block, norm=decoder_norm or norm, convs=decoder_convs),
-            up_first=concat == "up-skip",
-            fill=odd_sizes == "zeros",
-        )
-        layout = Layout(depth=self.depth, stem=stem, valid=valid, up=up, up_kernel=join.up.side, decoder_convs=decoder_convs)
-        self.geometry = unet_geometry(layout, whole_image=not WHOLE_IMAGE_NORMS.isdisjoint((norm, join.block.norm)))
-        self.floors_odd_sizes = odd_sizes == "zeros"
+        chosen = Options(**options)
+        self.stem, self.dropout = chosen.stem, chosen.dropout
+        self.floors_odd_sizes = chosen.odd_sizes == "zeros"
+        self.geometry = unet_geometry(chosen.layout, whole_image=chosen.whole_image)
         self.encoder = nn.ModuleList(
-            Block(channels_in, channels, block) for channels_in, channels in pairwise((in_channels * stem**2, *widths))
+            Block(channels_in, channels, chosen.encoder_block) for channels_in, channels in pairwise(chosen.channels)
         )
         self.decoder = nn.ModuleList(
-            Join(below, channels, join, cut=layout.crop(level))
-            for level, (channels, below) in enumerate(pairwise(widths))
+            Join(below, channels, chosen.join, cut=chosen.layout.crop(level))
+            for level, (channels, below) in enumerate(pairwise(chosen.levels))
         )
-        self.head = nn.Conv2d(widths[0], num_classes * stem**2, 1, bias=head_bias)
-        initialise(self, init)
+        self.head = nn.Conv2d(chosen.levels[0], chosen.num_classes * chosen.stem**2, 1, bias=chosen.head_bias)
+        initialise(self, chosen.init)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Return the logits [N, K, H, W], or [N, K, H - 2 margin, W - 2 margin] from valid convolutions.
@@ -107,7 +67,7 @@ class UNet(nn.Module):
         x_NCHW = F.dropout(skips.pop(), self.dropout, self.training)
         for join in reversed(self.decoder):
             x_NCHW = join(x_NCHW, skips.pop())
-        return unfold_pixels(self.head(x_NCHW), self.stem)[:, :, :height, :width]
+        return cut_end(unfold_pixels(self.head(x_NCHW), self.stem), height, width)
 
     def _fitting(self, size: int) -> int:
         if self.floors_odd_sizes:

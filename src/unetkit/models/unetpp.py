@@ -16,90 +16,57 @@ is cut back.
 Legend of shapes: J heads, N batch, C channels, K classes, H height, W width.
 """
 
-from dataclasses import replace
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unetkit.errors import ConfigError
-from unetkit.models.blocks import (
-    WHOLE_IMAGE_NORMS,
-    Block,
-    BlockStyle,
-    Join,
-    JoinStyle,
-    Norm,
-    UpStyle,
-    fold_pixels,
-    level_widths,
-    pad_end,
-    unfold_pixels,
-)
-from unetkit.models.geometry import Geometry, Layout, Up, unetpp_geometry
-from unetkit.models.initialise import Rule, initialise
+from unetkit.models.blocks import Block, Join, cut_end, fold_pixels, pad_end, unfold_pixels
+from unetkit.models.geometry import Geometry, unetpp_geometry
+from unetkit.models.initialise import initialise
+from unetkit.models.options import Options
 
 
 class UNetPlusPlus(nn.Module):
     """The network. `geometry` says what prediction has to know about its sizes."""
 
-    def __init__(
-        self,
-        *,
-        in_channels: int,
-        num_classes: int,
-        width: int = 32,
-        depth: int = 4,
-        widths: tuple[int, ...] | None = None,
-        norm: Norm = "batch",
-        decoder_norm: Norm | None = None,
-        conv_bias: bool | None = None,
-        decoder_convs: int = 2,
-        residual: bool = False,
-        up: Up = "deconv",
-        up_kernel: int | None = None,
-        up_bias: bool = True,
-        up_relu: bool = False,
-        concat: Literal["skip-up", "up-skip"] = "skip-up",
-        head_bias: bool = True,
-        dropout: float = 0.0,
-        stem: int = 1,
-        deep_supervision: bool = False,
-        head: int | None = None,
-        init: Rule = "he",
-    ) -> None:
-        """Build the network; every option is described where `ModelConfig` declares it."""
+    def __init__(self, *, deep_supervision: bool = False, head: int | None = None, **options: Any) -> None:
+        """Build the network.
+
+        Args:
+            deep_supervision: every column has a head, not only the last.
+            head: the one that predicts, from 1 to depth; None: the last.
+            **options: the fields of `Options`; `in_channels` and `num_classes` are required, `padding` and `odd_sizes`
+                are as their defaults.
+        """
         super().__init__()
-        widths = level_widths(width, depth, widths)
-        self.depth, self.stem, self.dropout, self.deep_supervision = len(widths) - 1, stem, dropout, deep_supervision
-        block = BlockStyle(norm, conv_bias, residual, valid=False)
-        join = JoinStyle(
-            up=UpStyle(up, up_kernel, up_bias, up_relu, valid=False),
-            block=replace(block, norm=decoder_norm or norm, convs=decoder_convs),
-            up_first=concat == "up-skip",
-        )
-        self._layout = Layout(depth=self.depth, stem=stem, up=up, up_kernel=join.up.side, decoder_convs=decoder_convs)
-        self._whole_image = not WHOLE_IMAGE_NORMS.isdisjoint((norm, join.block.norm))
+        chosen = Options(**options)
+        assert (chosen.padding, chosen.odd_sizes) == ("same", "replicate"), "UNet++ joins maps of one size"
+        levels, depth = chosen.levels, chosen.layout.depth
+        self.depth, self.deep_supervision = depth, deep_supervision
+        self.stem, self.dropout = chosen.stem, chosen.dropout
+        self._layout, self._whole_image = chosen.layout, chosen.whole_image
         self.encoder = nn.ModuleList(
-            Block(channels_in, channels, block) for channels_in, channels in pairwise((in_channels * stem**2, *widths))
+            Block(channels_in, channels, chosen.encoder_block) for channels_in, channels in pairwise(chosen.channels)
         )
         self.nodes = nn.ModuleDict(
             {
-                f"{level}_{column}": Join(widths[level + 1], widths[level], join, skips=column)
-                for column in range(1, self.depth + 1)
-                for level in range(self.depth + 1 - column)
+                _node(level, column): Join(levels[level + 1], levels[level], chosen.join, skips=column)
+                for level, column in _places(depth)
             }
         )
         self.heads = nn.ModuleDict(
             {
-                str(k): nn.Conv2d(widths[0], num_classes * stem**2, 1, bias=head_bias)
-                for k in range(1 if deep_supervision else self.depth, self.depth + 1)
+                str(k): nn.Conv2d(levels[0], chosen.num_classes * chosen.stem**2, 1, bias=chosen.head_bias)
+                for k in range(1 if deep_supervision else depth, depth + 1)
             }
         )
         self.choose_head(head)
-        initialise(self, init)
+        initialise(self, chosen.init)
 
     def choose_head(self, head: int | None) -> None:
         """Predict from now on with a head from 1, the fastest, to depth, the default; `geometry` follows.
@@ -114,9 +81,7 @@ class UNetPlusPlus(nn.Module):
 
     def modules_of_head(self, head: int) -> list[nn.Module]:
         """Return what a prediction with one head computes: `count_parameters(*model.modules_of_head(1))`."""
-        nodes = [
-            self.nodes[_node(level, column)] for column in range(1, head + 1) for level in range(head + 1 - column)
-        ]
+        nodes = [self.nodes[_node(level, column)] for level, column in _places(head)]
         return [*self.encoder[: head + 1], *nodes, self.heads[str(head)]]
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -125,19 +90,18 @@ class UNetPlusPlus(nn.Module):
         padded = (self.geometry.padded_size(size) for size in (height, width))
         x_NCHW = fold_pixels(pad_end(x_NCHW, *padded, mode="replicate"), self.stem)
         if not (self.training and self.deep_supervision):
-            return self._logits(self._top_nodes(x_NCHW, self.head)[-1], self.head)[:, :, :height, :width]
+            return cut_end(self._logits(self._top_nodes(x_NCHW, self.head)[-1], self.head), height, width)
         tops = self._top_nodes(x_NCHW, self.depth)
-        return torch.stack([self._logits(top, k) for k, top in enumerate(tops, 1)])[..., :height, :width]
+        return torch.stack([cut_end(self._logits(top, k), height, width) for k, top in enumerate(tops, 1)])
 
     def _top_nodes(self, x_NCHW: Tensor, head: int) -> list[Tensor]:
         rows: list[list[Tensor]] = []
         for level in range(head + 1):
             x_NCHW = self.encoder[level](F.max_pool2d(x_NCHW, 2) if level else x_NCHW)
             rows.append([F.dropout(x_NCHW, self.dropout, self.training) if level == self.depth else x_NCHW])
-        for column in range(1, head + 1):
-            for level in range(head + 1 - column):
-                below = rows[level + 1][column - 1]
-                rows[level].append(self.nodes[_node(level, column)](below, *rows[level]))
+        for level, column in _places(head):
+            below_NCHW = rows[level + 1][column - 1]
+            rows[level].append(self.nodes[_node(level, column)](below_NCHW, *rows[level]))
         return rows[0][1:]
 
     def _logits(self, top_NCHW: Tensor, head: int) -> Tensor:
@@ -146,3 +110,8 @@ class UNetPlusPlus(nn.Module):
 
 def _node(level: int, column: int) -> str:
     return f"{level}_{column}"
+
+
+def _places(head: int) -> Iterator[tuple[int, int]]:
+    """Yield level and column of the nodes that a head needs, in an order in which they can be computed."""
+    return ((level, column) for column in range(1, head + 1) for level in range(head + 1 - column))

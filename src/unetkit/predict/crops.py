@@ -43,7 +43,7 @@ def crops_of(pixels_CHW: NDArray[Any], plan: Plan, symmetries: Iterable[Symmetry
     for row in plan.rows:
         for column in plan.columns:
             for symmetry, shown_CHW in shown:
-                yield _crop(shown_CHW, row, column, symmetry, plan.grid)
+                yield _crop(shown_CHW, row, column, symmetry=symmetry, grid=plan.grid)
 
 
 def in_batches(crops: Iterable[Crop], size: int) -> Iterator[list[Crop]]:
@@ -58,7 +58,7 @@ def in_batches(crops: Iterable[Crop], size: int) -> Iterator[list[Crop]]:
         yield batch
 
 
-def _crop(shown_CHW: NDArray[Any], row: Span, column: Span, symmetry: Symmetry, grid: Grid) -> Crop:
+def _crop(shown_CHW: NDArray[Any], row: Span, column: Span, *, symmetry: Symmetry, grid: Grid) -> Crop:
     size = shown_CHW.shape[1:]
     own = symmetry.place(slice(row.low, row.high), slice(column.low, column.high), size)
     shared = symmetry.place(slice(row.begin, row.end), slice(column.begin, column.end), size)

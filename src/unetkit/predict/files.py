@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetkit.data.folders import IMAGE_FOLDERS, find_folder, image_files, is_mask_name
 from unetkit.data.images import SUFFIXES, is_tiff, open_pages
 from unetkit.data.pages import Pages, as_pixels
 from unetkit.errors import DataError, StorageError, UsageError
@@ -161,8 +162,9 @@ def _predict_folder(writing: _Writing, source: Path, out: Path) -> tuple[str, ..
 
 
 def _names_for(folder: Path, *, probabilities: bool) -> dict[Path, str]:
-    """Return the image files of a folder and the names of what is written for them."""
-    images = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in SUFFIXES)
+    """Return the image files of a folder, or of its folder `images`, and the names of what is written for them."""
+    inner = find_folder(folder, IMAGE_FOLDERS)
+    images = image_files(inner) if inner else [path for path in image_files(folder) if not is_mask_name(path)]
     if not images:
         raise DataError(f"{folder}: holds no image files; expected {', '.join(sorted(SUFFIXES))}")
     taken: dict[str, Path] = {}

@@ -1,49 +1,62 @@
-"""What one pixel costs a network in memory, found by following a forward pass that computes nothing.
+"""What one pixel costs a network in memory, found by following three small forward passes.
 
-The modules of a network are followed on torch's `meta` device, and the tensors that they take and give are counted
-while they live. Does not see what is computed outside modules, nor the scratch space of single operations, which is
-small for convolutions in channels-last layout.
+The tensors that the network's modules take and give are counted while they live. At every step their bytes are a
+quadratic function of the image's side, whose leading coefficient three sides give exactly: so images of a few pixels
+tell what large ones need. Does not see what is computed outside torch's modules, nor the scratch space of single
+operations, which is small for convolutions in channels-last layout.
 
 Legend of shapes: N batch, C channels, H height, W width.
 """
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.utils.hooks import RemovableHandle
+
+from unetkit.models.geometry import Geometry
 
 
-def peak_bytes(network: Callable[[Tensor], Tensor], shape_NCHW: tuple[int, int, int, int]) -> int:
-    """Return the most bytes that the network's tensors hold at one time, for float32 input of a shape.
+def bytes_per_pixel(
+    network: Callable[[Tensor], Tensor], geometry: Geometry, *, channels: int, device: torch.device
+) -> float:
+    """Return the bytes that a large input and the tensors made from it hold at most, for each of its pixels.
 
-    A network that is not a torch module is taken to need its input alone.
+    Of a network that is no torch module, only the input is counted.
     """
-    x_NCHW = torch.empty(shape_NCHW, device="meta")
+    step, smallest = geometry.multiple, geometry.fitting_input_size(1)
+    small, middle, large = (
+        _course(network, torch.zeros(1, channels, side, side, device=device))
+        for side in (smallest, smallest + step, smallest + 2 * step)
+    )
+    return max(a - 2 * b + c for a, b, c in zip(small, middle, large, strict=True)) / (2 * step**2)
+
+
+def _course(network: Callable[[Tensor], Tensor], x_NCHW: Tensor) -> list[int]:
+    """Return the bytes that are alive when the input is there, and before and after every module of the network."""
     living = _Living()
     living.add([x_NCHW])
-    if not isinstance(network, nn.Module):
-        return living.peak
-    held = (*network.named_parameters(), *network.named_buffers())
-    hooks = [hook for module in network.modules() for hook in living.follow(module)]
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    hooks = [hook for module in modules for hook in living.follow(module)]
     try:
         with torch.inference_mode():
-            functional_call(network, {name: value.to("meta") for name, value in held}, (x_NCHW,))
+            network(x_NCHW)
     finally:
         for hook in hooks:
             hook.remove()
-    return living.peak
+    return living.course
 
 
 class _Living:
-    """The storages that are alive, and the most bytes that they ever had."""
+    """The storages that are alive."""
 
     def __init__(self) -> None:
-        self.peak = self._alive = 0
+        self.course: list[int] = []
+        self._alive = 0
         self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
-    def follow(self, module: nn.Module) -> Iterable[torch.utils.hooks.RemovableHandle]:
+    def follow(self, module: nn.Module) -> Iterator[RemovableHandle]:
         yield module.register_forward_pre_hook(lambda _, given: self.add(given))
         yield module.register_forward_hook(lambda _, __, made: self.add([made]))
 
@@ -53,7 +66,7 @@ class _Living:
                 self._known.add(storage)
                 self._alive += storage.nbytes()
                 weakref.finalize(storage, self._drop, storage.nbytes())
-        self.peak = max(self.peak, self._alive)
+        self.course.append(self._alive)
 
     def _drop(self, size: int) -> None:
         self._alive -= size

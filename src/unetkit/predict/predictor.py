@@ -22,14 +22,12 @@ from unetkit.data.normalize import Normalization
 from unetkit.errors import DataError, UsageError
 from unetkit.models.geometry import Geometry
 from unetkit.predict.crops import Crop, crops_of, in_batches
-from unetkit.predict.memory import peak_bytes
+from unetkit.predict.memory import bytes_per_pixel
 from unetkit.predict.plan import Allowance, Plan, difference, make_plan
 from unetkit.predict.tiles import Span
 from unetkit.predict.tta import EIGHT, IDENTITY
 
 _BYTES_OF_A_VALUE = 4
-_PROBED_SIDE = 512
-"""Pixels that the network answers for, on each axis, when its memory is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +142,10 @@ class Predictor:
 
     @cached_property
     def _bytes_per_pixel(self) -> float:
-        side, channels = self.geometry.fitting_input_size(_PROBED_SIDE), len(self.normalization.mean)
         # The probabilities are the predictor's own: this tile's, and the one's before that is still being used.
         own = _BYTES_OF_A_VALUE * 2 * len(self.classes)
-        return peak_bytes(self.network, (1, channels, side, side)) / side**2 + own
+        channels = len(self.normalization.mean)
+        return own + bytes_per_pixel(self.network, self.geometry, channels=channels, device=self.device)
 
     def _require_usable(self, pixels_CHW: NDArray[Any]) -> None:
         if pixels_CHW.ndim != 3 or 0 in pixels_CHW.shape:

@@ -38,34 +38,37 @@ def page(
         extra: further lines for the list at the top.
     """
     title = f"Training run {run.path.resolve().name}"
-    parts = [
-        section("Summary", _summary(run, history, evaluation, extra), anchor="summary"),
-        section("Course of the training", *_course(run, history, curves_svg), anchor="course"),
-        section("Scores on held-out images", *_scores(run, evaluation), anchor="scores"),
-        section("Worst and best images", *_figures(evaluation, figures), anchor="images"),
-        section("Time", time_table(run, history), anchor="time"),
-        section("Data", data_facts(run), anchor="data"),
-        section("Configuration", config_table(run.config), anchor="configuration"),
-        section("How to do it again", commands(run), environment_facts(run), anchor="again"),
-        section("What the scores mean", *_definitions(evaluation), anchor="definitions"),
+    parts: dict[str, list[Content]] = {
+        "Summary": [_summary(run, history, evaluation, extra)],
+        "Course of the training": _course(run, history, curves_svg),
+        "Scores on held-out images": _scores(run, evaluation),
+        "Worst and best images": _figures(evaluation, figures),
+        "Time": [time_table(run, history)],
+        "Data": [data_facts(run)],
+        "Configuration": [config_table(run.config)],
+        "How to do it again": [commands(run), environment_facts(run)],
+        "What the scores mean": _definitions(evaluation),
+    }
+    sections = [
+        section(name, *content, anchor=f"part-{place}") for place, (name, content) in enumerate(parts.items(), 1)
     ]
+    contents = tag("nav", *(tag("a", name, href=f"#part-{place}") for place, name in enumerate(parts, 1)))
     written = f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by unetkit {__version__}."
-    body = tag("main", tag("h1", title), tag("p", written, class_="written"), *parts)
+    body = tag("main", tag("h1", title), tag("p", written, class_="written"), contents, *sections)
     head = tag("head", tag("meta", charset="utf-8"), tag("title", title), Html(f"<style>{_style()}</style>"))
     return f"<!DOCTYPE html>\n{tag('html', head, tag('body', body), lang='en').markup}\n"
 
 
 def status(run: Run, history: History) -> str:
-    """Say in one sentence how far the run has come."""
-    steps = run.config.train.steps
+    """Say in one sentence how far the run has come; an older summary counts for nothing once the run was extended."""
+    steps, patience = run.config.train.steps, run.config.train.patience
     summary: Record | None = run.read_json("summary.json")
-    if summary is None:
-        reached = f"not finished: the log ends at step {history.step} of {steps}"
-        return f"{reached}; go on with unetkit train --resume {run.path}"
-    if summary["step"] < steps:
-        waited = f"the last {run.config.train.patience} validations were no better"
-        return f"finished at step {summary['step']} of {steps}: {waited}"
-    return f"finished, all {steps} steps"
+    done = -1 if summary is None else int(summary["step"])
+    if done >= steps:
+        return f"finished, all {steps} steps"
+    if done >= history.step and patience is not None:
+        return f"finished at step {done} of {steps}: the last {patience} validations were no better"
+    return f"not finished: the log ends at step {history.step} of {steps}; go on with unetkit train --resume {run.path}"
 
 
 def _summary(run: Run, history: History, evaluation: Evaluation | None, extra: Mapping[str, str]) -> Html:
@@ -91,16 +94,14 @@ def _course(run: Run, history: History, curves_svg: bytes | None) -> list[Conten
     if curves_svg is None:
         return [tag("p", "The log holds no steps yet.")]
     metric = run.config.train.best_metric
-    held_out = (
-        "Validation scores are those of the held-out images at their own size; the circle marks the best "
-        if history.validations
-        else "No validation was made"
-    )
-    losses = f"a: the loss and its terms, each the mean over {run.config.train.log_every} steps"
-    words = f"{losses}. b: the learning rate. {held_out}"
-    caption = joined("Curves. ", words, *((breakable(metric),) if history.validations else ()), ".")
+    caption = [f"a: the loss, the mean over {run.config.train.log_every} steps. b: the learning rate. "]
+    if history.validations:
+        scored = "c, d: scores of the held-out images at their own size; the circle marks the best "
+        caption += [scored, breakable(metric), "."]
+    else:
+        caption += ["No validation was made."]
     drawn = picture(curves_svg, "image/svg+xml", "loss, learning rate and validation scores")
-    return [tag("figure", drawn, tag("figcaption", caption)), milestone_table(history, metric)]
+    return [tag("figure", drawn, tag("figcaption", *caption)), milestone_table(history, metric)]
 
 
 def _scores(run: Run, evaluation: Evaluation | None) -> list[Content]:

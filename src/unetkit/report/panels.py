@@ -20,6 +20,7 @@ _FONT_SIZE = 17
 _LAST_LETTER = 0x52F  # of Latin, Greek and Cyrillic, which the font has
 _LINE = 30
 _SWATCH = 14
+_SMALL_PALETTE = 32  # up to so many greys take fewer bytes as a palette; more, as grey that PNG predicts
 
 
 def panel(exhibit: Exhibit, classes: Sequence[str], *, heading: str = "") -> Rgb:
@@ -58,13 +59,15 @@ def png(pixels: Rgb) -> bytes:
 
 
 def _smallest_form(pixels: Rgb) -> Image.Image:
-    if (pixels == pixels[..., :1]).all():
-        return Image.fromarray(np.ascontiguousarray(pixels[..., 0]))
     whole = Image.fromarray(np.ascontiguousarray(pixels))
     counted = whole.getcolors(256)
-    if counted is None:
-        return whole
-    colours = np.array([colour for _, colour in counted], np.uint8)
+    grey = bool((pixels == pixels[..., :1]).all())
+    if counted is not None and (len(counted) <= _SMALL_PALETTE or not grey):
+        return _with_palette(pixels, np.array([colour for _, colour in counted], np.uint8))
+    return whole.convert("L") if grey else whole
+
+
+def _with_palette(pixels: Rgb, colours: Rgb) -> Image.Image:
     codes = _codes(colours)
     order = codes.argsort()
     small = Image.fromarray(np.searchsorted(codes[order], _codes(pixels)).astype(np.uint8)).convert("P")

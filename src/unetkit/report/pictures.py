@@ -18,7 +18,7 @@ from PIL import Image
 Rgb = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-LONGEST_SIDE = 700
+LONGEST_SIDE = 600
 SHORTEST_SIDE = 240
 PERCENTILES = (0.5, 99.5)
 BLACK, WHITE, ORANGE, BLUE = (0, 0, 0), (255, 255, 255), (213, 94, 0), (0, 114, 178)
@@ -26,7 +26,7 @@ BLACK, WHITE, ORANGE, BLUE = (0, 0, 0), (255, 255, 255), (213, 94, 0), (0, 114, 
 _OKABE_ITO = (BLACK, (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), BLUE, ORANGE, (204, 121, 167))
 _BACKGROUNDS = frozenset({"background", "bg", "other"})
 _FADED = 0.35  # what is left of the image's contrast behind the errors
-_GREYS = {"image": 52, "errors": 12, "probability": 21}  # more make the files larger and are not seen
+_GREYS = {"image": 52, "errors": 12, "probability": 21, "reduced": 26}  # more make the files larger and are not seen
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def tiles(exhibit: Exhibit, classes: Sequence[str]) -> tuple[Tile, ...]:
     """Return the five pictures of an image: image, truth, prediction, errors, and probability.
 
     With two classes the probability is that of the second, white where it is 1, as that class is white in the truth;
-    with more it is that of the class predicted. Sides above 700 pixels are reduced, small images enlarged.
+    with more it is that of the class predicted. Sides above 600 pixels are reduced, small images enlarged.
     """
     colours = np.array(class_colours(len(classes)), np.uint8)
     two = len(classes) == 2
@@ -198,4 +198,5 @@ def _fitted(pixels: Rgb) -> Rgb:
         return pixels
     # Areas are averaged when reducing, so that thin lines fade instead of breaking.
     way = Image.Resampling.NEAREST if enlargement > 1 else Image.Resampling.BOX
-    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), way))
+    resized = np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), way))
+    return resized if enlargement > 1 else _bytes(_rounded(resized / 255, _GREYS["reduced"]))

@@ -65,11 +65,14 @@ def curves(history: History, metric: str) -> dict[str, bytes]:
 
 
 def _draw_losses(axes: "Axes", history: History) -> None:
-    for index, name in enumerate(loss_terms(history)):
+    terms = loss_terms(history)
+    for index, name in enumerate(terms):
         axes.plot(*series(history.training, "step", name), label=name, **_line(index))
-    axes.set(title="a  training loss and its terms", xlabel="step", ylabel="loss")
+    title = "a  training loss and its terms" if len(terms) > 1 else "a  training loss"
+    axes.set(title=title, xlabel="step", ylabel="loss")
     axes.set_xlim(left=0)
-    axes.legend()
+    if len(terms) > 1:
+        axes.legend()
 
 
 def _draw_rate(axes: "Axes", history: History) -> None:

@@ -105,15 +105,20 @@ def commands(run: Run) -> Html:
     """Return the command that started the run, and one that does the same from its folder."""
     environment: Record = run.read_json("environment.json") or {}
     command: list[str] = environment.get("command") or []
-    started = shlex.join([Path(command[0]).name, *command[1:]]) if command else "not recorded"
+    started = shlex.join([*_program(command[0]), *command[1:]]) if command else "not recorded"
     again = shlex.join(["unetkit", "train", str(run.path / "config.yaml"), "--out", "NEW_FOLDER"])
     return joined(
         tag("p", "Started by:"),
         tag("pre", started),
         tag("p", "The same again, from the configuration that this folder keeps:"),
         tag("pre", again),
-        tag("p", "On the CPU, with the same versions, threads and data, every weight comes out the same."),
+        tag("p", "On the same CPU, with the same versions, threads and data, every weight comes out the same."),
     )
+
+
+def _program(path: str) -> list[str]:
+    program = Path(path)
+    return ["python", "-m", program.parent.name] if program.name == "__main__.py" else [program.name]
 
 
 def _seconds_so_far(history: History) -> Record:

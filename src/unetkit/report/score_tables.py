@@ -33,7 +33,7 @@ def score_table(evaluation: Evaluation, metric: str) -> Html:
     marked = [number for number, name in enumerate(evaluation.scores) if name == metric]
     caption = (
         f"Scores over the {len(evaluation.images)} held-out images, with the lowest and the highest value of a single "
-        "image. Every definition stands whole at the end of this page. Marked ▸: the score that chose the best weights."
+        "image. Definitions stand whole at the end of this page. Marked ▸: the score that chooses the best weights."
     )
     return table(caption, ["Score", "Value", "Lowest", "Highest", "Rule"], rows, numbers=(1, 2, 3), marked=marked)
 
@@ -51,10 +51,10 @@ def image_table(evaluation: Evaluation, metric: str) -> Html:
     notes = [
         f"Scores of each image, by {base}, the worst first. A dash: the class is in neither truth nor prediction.",
         *([f" The {MOST_ROWS} at the ends of {len(order)} images."] if len(order) > MOST_ROWS else []),
-        *([f" {left_out} more scores are in the output of unetkit evaluate --json."] if left_out else []),
+        *([f" Left out for want of width: {left_out} scores; unetkit evaluate --json gives all."] if left_out else []),
     ]
     head = ["Image", *(breakable(name) for name in columns)]
-    return table("".join(notes), head, rows, numbers=range(1, len(head)))
+    return table("".join(notes), head, rows, numbers=range(1, len(head)), kind="images")
 
 
 def milestone_table(history: History, metric: str) -> Html:
@@ -96,7 +96,7 @@ def frame_of(name: str, classes: Sequence[str]) -> str:
 def _score_row(evaluation: Evaluation, name: str, value: float) -> list[Content]:
     values = [one for image in evaluation.images if (one := image_score(image, name)) is not None]
     rule = short_formula(name)[0]
-    kind = " (mean over images)" if name.endswith("_per_image") else ""
+    kind = " (mean over images)" if "mean over images" in definition_of(name).averaging else ""
     linked = tag("a", breakable(name), href=f"#def-{frame_of(name, evaluation.classes)}")
     return [
         linked,

@@ -41,9 +41,11 @@ def short_formula(name: str) -> tuple[str, str]:
 def _legend(scores: Mapping[str, float]) -> list[str]:
     symbols = dict.fromkeys(text for name in scores if (text := short_formula(name)[1]))
     lines = [f"with {text}" for text in symbols]
-    if any(name.endswith("_per_image") for name in scores):
-        lines.append("_per_image: computed in every image, then the mean over images that have a value")
-    lines += [f"{name}: on {definition_of(name).resolution}" for name in scores if name.endswith("_388")][:1]
+    by_image = [name for name in scores if "mean over images" in definition_of(name).averaging]
+    named = [*dict.fromkeys("..._per_image" if name.endswith("_per_image") else name for name in by_image)]
+    if named:
+        lines.append(f"{', '.join(named)}: of every image by itself, then the mean over images")
+    lines += [f"..._388: on {definition_of(name).resolution}" for name in scores if name.endswith("_388")][:1]
     return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
 
 

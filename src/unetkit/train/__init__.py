@@ -1,6 +1,7 @@
 """Training: from a configuration and data to a run folder, and on from where a run stopped."""
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -14,7 +15,7 @@ from unetkit.config import Config, ConfigSource, load_config, plain_yaml
 from unetkit.data.store import PixelStore
 from unetkit.devices import choose_device, choose_precision, cpu_threads
 from unetkit.distributed import World, joined, launched_world
-from unetkit.errors import ConfigError, DataError
+from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
 from unetkit.evaluate import Evaluation, evaluate
 from unetkit.predict import Predictor
 from unetkit.progress import Reporter, Silence
@@ -24,6 +25,7 @@ from unetkit.train.loop import Loop
 from unetkit.train.prepare import Prepared, prepare
 from unetkit.train.session import Session
 from unetkit.train.signals import stop_requests
+from unetkit.train.start import start_from
 from unetkit.version import __version__
 
 __all__ = ["extend", "resume", "train"]
@@ -64,9 +66,14 @@ def train(
         run = Run(Path(out), prepared.config)
         return _carry_out(run, prepared, world, Silence(), reading=time.perf_counter() - begun)
     run = create_run(Path(out), prepared.config)
-    with run.held():
-        run.write_json("data.json", prepared.description)
-        return _carry_out(run, prepared, world, reporter or Silence(), reading=time.perf_counter() - begun)
+    try:
+        with run.held():
+            run.write_json("data.json", prepared.description)
+            return _carry_out(run, prepared, world, reporter or Silence(), reading=time.perf_counter() - begun)
+    except (UsageError, DataError, ModelFileError):
+        if not run.read_log():
+            shutil.rmtree(run.path)
+        raise
 
 
 def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
@@ -116,6 +123,9 @@ def _carry_out(run: Run, prepared: Prepared, world: World, reporter: Reporter, *
         newest = run.newest_checkpoint(warn=lambda text: reporter.line(f"warning: {text}"))
         if newest is not None:
             loop.resume(newest)
+        else:
+            for note in start_from(loop.session, config.init):
+                reporter.line(f"note: {note}")
         if world.leads:
             run.cut_log(after_step=loop.course.step)
         loop.course.spent["reading"] = reading
@@ -134,7 +144,7 @@ def _loop(run: Run, prepared: Prepared, device: torch.device, world: World, repo
         network=session.predicting,
         geometry=session.model.geometry,
         normalization=prepared.normalization,
-        classes=config.data.classes,
+        classes=prepared.classes,
         config=config.predict.model_copy(update={"tta": False}),
         device=device,
     )
@@ -151,7 +161,7 @@ def _loop(run: Run, prepared: Prepared, device: torch.device, world: World, repo
 def _card(config: Config, prepared: Prepared) -> Card:
     return Card(
         model=config.model,
-        classes=config.data.classes,
+        classes=prepared.classes,
         mean=prepared.normalization.mean,
         std=prepared.normalization.std,
         predict=config.predict,

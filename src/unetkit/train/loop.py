@@ -6,7 +6,7 @@ reading, validations or writing, which the last line reports beside it.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -120,27 +120,29 @@ class Loop:
 
     def _read(self, pending: list[StepResult], started: float, *, write: bool) -> None:
         """Wait for the steps since the last reading, take their time, and look whether their losses are numbers."""
-        by_rank = self.world.gather(torch.stack([result.loss for result in pending]).tolist())
-        losses = [_mean(values) for values in zip(*by_rank, strict=True)]
+        names = ["loss", *pending[-1].terms]
+        measured = torch.stack([torch.stack([result.loss, *result.terms.values()]) for result in pending])
+        mean = torch.tensor(self.world.gather(measured.tolist())).mean(0)
         seconds = time.perf_counter() - started
-        course, train = self.course, self.run.config.train
-        course.train_seconds += seconds
-        first = course.step - len(pending)
-        wrong = next((first + 1 + index for index, loss in enumerate(losses) if not math.isfinite(loss)), None)
-        if wrong is not None:
-            raise DivergedError(
-                f"the loss is {losses[wrong - first - 1]} at step {wrong}: the training diverged; try a lower "
-                f"optimizer.lr (now {self.run.config.optimizer.lr}) or train.precision=float32; "
-                f"the last good checkpoint stands in {self.run.path}"
-            )
-        speed = len(pending) * train.batch / seconds
-        record: Record = {"step": course.step, "train_seconds": round(course.train_seconds, 4), "loss": _mean(losses)}
-        record |= {name: _mean([result.terms[name].item() for result in pending]) for name in pending[-1].terms}
-        record |= {"lr": pending[-1].lr, "images_per_second": round(speed, 2)}
+        self.course.train_seconds += seconds
+        self._require_numbers(mean[:, 0].tolist())
+        train, course = self.run.config.train, self.course
+        record: Record = {"step": course.step, "train_seconds": round(course.train_seconds, 4)}
+        record |= dict(zip(names, mean.mean(0).tolist(), strict=True))
+        record |= {"lr": pending[-1].lr, "images_per_second": round(len(pending) * train.batch / seconds, 2)}
         if write and self.world.leads:
             self.run.append_log(record)
         self.reporter.advance(course.step, train.steps, self._figures(record))
         pending.clear()
+
+    def _require_numbers(self, losses: list[float]) -> None:
+        for step, loss in enumerate(losses, self.course.step - len(losses) + 1):
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"the loss is {loss} at step {step}: the training diverged; try a lower optimizer.lr "
+                    f"(now {self.run.config.optimizer.lr}) or train.precision=float32; "
+                    f"the last good checkpoint stands in {self.run.path}"
+                )
 
     def _figures(self, record: Record) -> dict[str, str]:
         figures = {"loss": f"{record['loss']:.4f}", "images/s": f"{record['images_per_second']:.0f}"}
@@ -187,7 +189,3 @@ class Loop:
         """Write the weights of the last step for prediction."""
         if self.world.leads:
             self._snapshot().for_prediction().save(self.run.last)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -40,13 +41,12 @@ class Muon(torch.optim.Optimizer):
 
 def _orthogonal(kernel: Tensor) -> Tensor:
     """Return the nearly orthogonal matrix nearest to a kernel; tall ones are scaled to move as far as wide ones."""
-    matrix = kernel.flatten(1).bfloat16()
+    matrix = F.normalize(kernel.flatten().bfloat16(), dim=0, eps=1e-7).view(len(kernel), -1)
     rows, columns = matrix.shape
     matrix = matrix.T if rows > columns else matrix
-    matrix = matrix / (matrix.norm() + 1e-7)
     linear, cubic, quintic = _QUINTIC
     for _ in range(_ITERATIONS):
-        square = matrix @ matrix.T
+        square = torch.mm(matrix, matrix.T)
         polynomial = torch.addmm(square, square, square, beta=cubic, alpha=quintic)
         matrix = torch.addmm(matrix, polynomial, matrix, beta=linear)
     matrix = matrix.T if rows > columns else matrix

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from unetkit.config import OptimizerConfig
 from unetkit.errors import ConfigError
@@ -101,7 +102,7 @@ class WeightAverage:
     def update(self, step: int) -> None:
         """Move the average towards the model after the update of a step, from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._means, self._values, 1 - decay)  # pyright: ignore[reportPrivateUsage] the public form is per tensor
+        get_ema_multi_avg_fn(decay)(self._means, self._values, 0)
         for mean, value in self._counters:
             mean.copy_(value)
 

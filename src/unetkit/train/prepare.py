@@ -40,6 +40,11 @@ class Prepared:
     description: dict[str, Any]
     notes: tuple[str, ...]
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the classes."""
+        return self.dataset.classes
+
     def training_samples(self) -> list[Sample]:
         """Return the samples to train on."""
         return [self.dataset[index] for index in self.split.train]

@@ -58,7 +58,8 @@ class Session:
                 f"{config.train.accumulate} parts each; choose a multiple of {world.size * config.train.accumulate}"
             )
         torch.manual_seed(config.train.seed)
-        self.model = build_model(config.model).to(device, memory_format=torch.channels_last)
+        self.model = build_model(config.model)
+        self.model.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] torch's stubs lack it
         self.margin: int = self.model.geometry.margin
         self.optimizers = build_optimizers(config.optimizer, self.model)
         self.loss = WeightedLoss(config.loss, device)
@@ -119,7 +120,7 @@ class Session:
 
     def tensors(self) -> Tensors:
         """Return the state as named tensors: the weights to predict with, and the rest under `training/`."""
-        tensors = dict(self.predicting.state_dict())
+        tensors: Tensors = dict(self.predicting.state_dict())
         if self.average is not None:
             tensors |= {f"training/weights/{name}": value for name, value in self.model.state_dict().items()}
         for place, optimizer in enumerate(self.optimizers):
@@ -144,6 +145,17 @@ class Session:
         self.predicting.load_state_dict(weights)
         if self.average is not None:
             self.model.load_state_dict(training_weights)
+        self.set_moments(moments)
+        if scalars:
+            self.scaler.load_state_dict(scalars)
+
+    def set_weights(self, weights: Tensors) -> None:
+        """Start from these weights; the average starts there too."""
+        self.model.load_state_dict(weights)
+        self.predicting.load_state_dict(weights)
+
+    def set_moments(self, moments: Tensors) -> None:
+        """Give the optimizers their moments, by "<optimizer>.<weight>.<name>"."""
         for place, optimizer in enumerate(self.optimizers):
             state: dict[int, Tensors] = {}
             for key, value in moments.items():
@@ -151,8 +163,6 @@ class Session:
                 if int(owner) == place:
                     state.setdefault(int(index), {})[name] = value
             optimizer.load_state_dict(optimizer.state_dict() | {"state": _laid_out(state, optimizer)})
-        if scalars:
-            self.scaler.load_state_dict(scalars)
 
 
 def _laid_out(state: dict[int, Tensors], optimizer: torch.optim.Optimizer) -> dict[int, Tensors]:

@@ -1,0 +1,319 @@
+"""One image file at a time: what is read, and what every kind of broken file gets."""
+
+import struct
+import time
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from unetkit.data.images import open_bytes, open_pages, read_single
+from unetkit.data.pages import LARGEST_PAGE, as_pixels
+from unetkit.errors import DataError
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (13, 17), np.uint8)
+DEEP = RNG.integers(0, 65536, (13, 17), np.uint16)
+RGB = RNG.integers(0, 256, (13, 17, 3), np.uint8)
+STACK = RNG.integers(0, 256, (5, 13, 17), np.uint8)
+
+
+def png(pixels: NDArray[np.generic] | Image.Image, form: str = "PNG") -> bytes:
+    buffer = BytesIO()
+    (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(buffer, form)
+    return buffer.getvalue()
+
+
+def tiff(pixels: NDArray[np.generic], **options: object) -> bytes:
+    buffer = BytesIO()
+    tifffile.imwrite(buffer, pixels, **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def paged(pixels: NDArray[np.generic], **options: object) -> bytes:
+    """Pages that are written one after the other, as Pillow and Fiji's plugins do."""
+    buffer = BytesIO()
+    first, *rest = (Image.fromarray(page) for page in pixels)
+    first.save(buffer, "TIFF", save_all=True, append_images=rest, **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+
+
+def deep_rgb_png() -> tuple[bytes, NDArray[np.uint16]]:
+    pixels = RNG.integers(0, 65536, (13, 17, 3), np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", 17, 13, 16, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body, pixels
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (png(GREY), GREY[None]),
+        (png(DEEP), DEEP[None]),
+        (png(RGB), RGB.transpose(2, 0, 1)),
+        (png(np.dstack([RGB, GREY])), RGB.transpose(2, 0, 1)),
+        (png(Image.merge("LA", [Image.fromarray(GREY), Image.fromarray(GREY.T.reshape(13, 17))])), GREY[None]),
+        (png(GREY, "BMP"), GREY[None]),
+        (png(Image.fromarray(GREY > 99)), np.where(GREY > 99, np.uint8(255), np.uint8(0))[None]),
+        (tiff(GREY), GREY[None]),
+        (tiff(DEEP, byteorder=">"), DEEP[None]),
+        (tiff(DEEP.astype(np.float32)), DEEP[None].astype(np.float32)),
+        (tiff(DEEP.astype(np.int32)), DEEP[None].astype(np.float32)),
+        (tiff(GREY.astype(np.float64)), GREY[None].astype(np.float32)),
+        (tiff(RGB, photometric="rgb"), RGB.transpose(2, 0, 1)),
+        (tiff(RGB.transpose(2, 0, 1), photometric="rgb", planarconfig="separate"), RGB.transpose(2, 0, 1)),
+        (tiff(np.dstack([RGB, GREY]), photometric="rgb", extrasamples=["unassalpha"]), RGB.transpose(2, 0, 1)),
+        (tiff(np.dstack([GREY, GREY]), extrasamples=["unassalpha"], photometric="minisblack"), GREY[None]),
+        (tiff(GREY, photometric="miniswhite"), ~GREY[None]),
+        (tiff(GREY, photometric="palette", colormap=np.arange(768).reshape(3, 256).astype(np.uint16)), GREY[None]),
+    ],
+)
+def test_pixels_are_read_as_they_are_stored(content: bytes, expected: NDArray[np.generic]) -> None:
+    pages = open_bytes(content, "a")
+    pixels = as_pixels(pages.read(0), "a")
+    assert (pages.count, pages.channels, pages.height, pages.width) == (1, *expected.shape)
+    assert pixels.dtype == expected.dtype
+    assert pixels.flags.c_contiguous
+    np.testing.assert_array_equal(pixels, expected)
+
+
+def test_sixteen_bit_colour_keeps_its_sixteen_bits() -> None:
+    content, expected = deep_rgb_png()
+    np.testing.assert_array_equal(open_bytes(content, "a.png").read(0), expected.transpose(2, 0, 1))
+
+
+def test_a_palette_image_has_its_colours() -> None:
+    image = Image.fromarray(np.array([[0, 1]], np.uint8), mode="P")
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    pages = open_bytes(png(image), "a.png")
+    assert pages.channels == 3
+    assert pages.read(0).tolist() == [[[10, 40]], [[20, 50]], [[30, 60]]]
+
+
+def test_class_indices_of_two_and_four_bits_are_not_stretched() -> None:
+    rows = b"\0" + bytes([0b00011011])
+    header = struct.pack(">IIBBBBB", 4, 1, 2, 0, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    assert open_bytes(content, "m.png", "mask").read(0).tolist() == [[[0, 1, 2, 3]]]
+    assert open_bytes(content, "m.png", "image").read(0).tolist() == [[[0, 85, 170, 255]]]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "zlib"},
+        {"compression": "lzw", "predictor": True},
+        {"bigtiff": True},
+        {"byteorder": ">"},
+        {"imagej": True},
+        {"imagej": True, "metadata": {"axes": "ZYX"}},
+        {"ome": True},
+        {"tile": (16, 16), "compression": "zlib"},
+        {"rowsperstrip": 3},
+    ],
+)
+def test_stacks_of_every_writer_are_pages(options: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "stack.tif"
+    path.write_bytes(tiff(STACK, photometric="minisblack", **options))
+    pages = open_pages(path)
+    assert (pages.count, pages.channels, pages.height, pages.width) == (5, 1, 13, 17)
+    np.testing.assert_array_equal(np.stack([pages.read(number)[0] for number in range(5)]), STACK)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"compression": "tiff_deflate"}])
+def test_stacks_written_page_by_page_are_read(options: dict[str, object]) -> None:
+    pages = open_bytes(paged(STACK, **options), "s.tif")
+    np.testing.assert_array_equal(np.stack([pages.read(number)[0] for number in range(5)]), STACK)
+
+
+def test_a_stack_of_colour_pages(tmp_path: Path) -> None:
+    colour = RNG.integers(0, 256, (4, 13, 17, 3), np.uint8)
+    pages = open_bytes(tiff(colour, photometric="rgb"), "s.tif")
+    assert (pages.count, pages.channels) == (4, 3)
+    np.testing.assert_array_equal(pages.read(2), colour[2].transpose(2, 0, 1))
+
+
+def test_an_uncompressed_stack_is_mapped_and_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.tif"
+    tifffile.memmap(path, shape=(64, 1024, 1024), dtype=np.uint8, photometric="minisblack").flush()
+    page = open_pages(path).read(63)
+    base = page
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    assert isinstance(base, np.memmap)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty (0 bytes)"),
+        (b"hello, this is text", "not a PNG, JPEG, BMP or TIFF image"),
+        (b"GIF89a" + bytes(50), "not a PNG, JPEG, BMP or TIFF image"),
+        (b"II*\0", "truncated, damaged or no image"),
+        (b"II*\0" + bytes(4), "pages differ (none)"),
+        (png_of_size(20_000, 20_000), "decompression bomb"),
+        (png_of_size(11_600, 11_600), f"{11_600**2:,} pixels; a compressed image may have at most {LARGEST_PAGE:,}"),
+        (
+            tiff(np.dstack([GREY] * 5), planarconfig="contig", photometric="minisblack"),
+            "has 5 channels; grey (1) or RGB",
+        ),
+        (tiff(np.stack([GREY] * 2), imagej=True, metadata={"axes": "CYX"}), "has 2 channels"),
+        (tiff(np.dstack([RGB, GREY]), photometric="separated"), "has 4 channels"),
+    ],
+)
+def test_what_is_no_usable_image_gets_one_line(content: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        open_pages(path).read(0)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert words in message
+    assert "\n" not in message
+
+
+def test_pages_of_two_sizes_are_refused() -> None:
+    buffer = BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(GREY)
+        writer.write(GREY[:5])
+    with pytest.raises(DataError, match=r"pages differ \(13 x 17 \(uint8\), 5 x 17 \(uint8\)\)"):
+        open_bytes(buffer.getvalue(), "s.tif")
+
+
+def test_a_single_page_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "s.tif"
+    path.write_bytes(tiff(STACK))
+    with pytest.raises(DataError, match="has 5 pages; one was expected"):
+        read_single(path)
+
+
+def test_missing_files_folders_and_locked_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="there is no such file"):
+        open_pages(tmp_path / "absent.png")
+    with pytest.raises(DataError, match="is a folder"):
+        open_pages(tmp_path)
+
+    def locked(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", locked)
+    with pytest.raises(DataError, match="permission denied"):
+        open_pages(tmp_path / "locked.png")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_no_numbers_are_counted(value: float) -> None:
+    pixels = GREY.astype(np.float32)
+    pixels[2, 3] = pixels[4, 5] = value
+    with pytest.raises(DataError, match=r"a\.tif: 2 pixels are NaN or infinite"):
+        as_pixels(open_bytes(tiff(pixels), "a.tif").read(0), "a.tif")
+
+
+def test_doubles_beyond_the_range_of_floats_are_infinite() -> None:
+    with pytest.raises(DataError, match="NaN or infinite"):
+        as_pixels(np.full((1, 2, 2), 1e300), "a.tif")
+    with pytest.raises(DataError, match="complex64"):
+        as_pixels(np.zeros((1, 2, 2), np.complex64), "a.tif")
+
+
+def test_a_tiff_that_promises_more_than_it_holds_is_not_allocated() -> None:
+    content = bytearray(tiff(np.zeros((64, 64), np.uint8), compression="zlib", rowsperstrip=64))
+    for tag in (256, 257, 278):
+        place = content.index(struct.pack("<HHI", tag, 3 if tag == 278 else 4, 1)[:2], 8)
+        content[place + 2 : place + 12] = struct.pack("<HII", 4, 1, 50_000)
+    started = time.monotonic()
+    with pytest.raises(DataError, match="2,500,000,000 pixels"):
+        open_bytes(bytes(content), "bomb.tif")
+    assert time.monotonic() - started < 5
+
+
+WHOLE = {
+    "png": png(GREY),
+    "png16": png(DEEP),
+    "rgb16": deep_rgb_png()[0],
+    "jpg": png(RGB, "JPEG"),
+    "bmp": png(RGB, "BMP"),
+    "stack": tiff(STACK),
+    "bigtiff": tiff(STACK, bigtiff=True, byteorder=">"),
+    "deflate": tiff(STACK, compression="zlib"),
+    "lzw": tiff(STACK, compression="lzw"),
+    "imagej": tiff(STACK, imagej=True),
+    "ome": tiff(STACK, ome=True, photometric="minisblack"),
+    "paged": paged(STACK),
+    "paged-lzw": paged(STACK, compression="tiff_lzw"),
+    "tiled": tiff(STACK, tile=(16, 16), compression="zlib"),
+}
+LOSSLESS = [name for name in WHOLE if name != "jpg"]
+
+
+def all_pixels(content: bytes) -> NDArray[np.generic]:
+    pages = open_bytes(content, "f")
+    return np.stack([as_pixels(pages.read(number), "f") for number in range(pages.count)])
+
+
+def pixels_or_complaint(content: bytes) -> NDArray[np.generic] | str:
+    try:
+        return all_pixels(content)
+    except DataError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_a_cut_file_is_refused_or_whole_and_says_nothing_else(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    content = WHOLE[name]
+    expected = all_pixels(content)
+    lengths = {*range(0, len(content), max(1, len(content) // 60)), *range(len(content) - 20, len(content))}
+    refused = 0
+    for length in sorted(lengths):
+        found = pixels_or_complaint(content[:length])
+        if isinstance(found, str):
+            refused += 1
+            assert found.startswith("f: ")
+            assert "\n" not in found
+        else:
+            np.testing.assert_array_equal(found, expected)
+    assert refused > len(lengths) / 2
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_cut_photograph_is_refused() -> None:
+    assert isinstance(pixels_or_complaint(WHOLE["jpg"][: len(WHOLE["jpg"]) * 2 // 3]), str)
+
+
+@pytest.mark.parametrize("name", list(WHOLE))
+@settings(max_examples=40, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_file_raises_nothing_but_our_error(name: str, data: st.DataObject) -> None:
+    content = bytearray(WHOLE[name])
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    found = pixels_or_complaint(bytes(content[: data.draw(st.integers(0, len(content)))]))
+    assert not isinstance(found, str) or "\n" not in found
+
+
+@given(st.binary(max_size=200))
+def test_noise_raises_nothing_but_our_error(noise: bytes) -> None:
+    for magic in (b"", b"II*\0", b"MM\0+", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"):
+        with pytest.raises(DataError):
+            all_pixels(magic + noise)
