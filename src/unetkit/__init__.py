@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from unetkit.version import __version__
 
 if TYPE_CHECKING:
-    from unetkit.api import evaluate, extend, load, predict, report, resume, train
+    from unetkit.api import evaluate, extend, load, predict, predict_file, report, resume, train
     from unetkit.config import Config, load_config
     from unetkit.data import open_dataset
     from unetkit.errors import UnetkitError
@@ -27,6 +27,7 @@ _HOMES = {
     "extend": "api",
     "load": "api",
     "predict": "api",
+    "predict_file": "api",
     "report": "api",
     "resume": "api",
     "train": "api",
@@ -48,6 +49,7 @@ __all__ = [
     "load_config",
     "open_dataset",
     "predict",
+    "predict_file",
     "report",
     "resume",
     "train",

@@ -134,7 +134,15 @@ def checkpoint(
     return path, {file: file.read_bytes() for file in files}
 
 
-@settings(max_examples=150, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def complaint_about(path: Path) -> str | None:
+    try:
+        read_foreign(path)
+    except ModelFileError as error:
+        return str(error)
+    return None
+
+
+@settings(max_examples=150, deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(which=st.integers(0, 99), damage=damages())
 def test_damaged_files(
     checkpoint: tuple[Path, dict[Path, bytes]], which: int, damage: Callable[[bytes], bytes]
@@ -143,12 +151,10 @@ def test_damaged_files(
     file = list(contents)[which % len(contents)]
     try:
         file.write_bytes(damage(contents[file]))
-        read_foreign(path)
-    except ModelFileError as error:
-        assert str(error).count("\n") == 0
-        assert str(path) in str(error)
+        complaint = complaint_about(path)
     finally:
         file.write_bytes(contents[file])
+    assert complaint is None or (str(path) in complaint and "\n" not in complaint)
 
 
 HOSTILE = {

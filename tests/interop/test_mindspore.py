@@ -156,7 +156,8 @@ def test_half_precision_becomes_single(tmp_path: Path, example: Callable) -> Non
 
 def test_colour_networks_are_turned_to_rgb(tmp_path: Path, example: Callable) -> None:
     made = example(NESTED, in_channels=3)
-    write_checkpoint(tmp_path / "colour.ckpt", made.tensors)
+    moments = {f"moment{k}.{name}": t * k for k in (1, 2) for name, t in made.tensors.items()}
+    write_checkpoint(tmp_path / "colour.ckpt", made.tensors | moments | {"global_step": torch.tensor(1)})
     foreign = read_foreign(tmp_path / "colour.ckpt")
     assert foreign is not None
     assert foreign.channels == "bgr"
@@ -167,6 +168,8 @@ def test_colour_networks_are_turned_to_rgb(tmp_path: Path, example: Callable) ->
     torch.testing.assert_close(ours(rgb), theirs(rgb.flip(1)))
     turned = foreign.for_rgb()
     assert turned.for_rgb() is turned
+    assert turned.moments is not None
+    assert torch.equal(turned.moments.second["encoder.0.conv1.weight"], 2 * turned.state["encoder.0.conv1.weight"])
 
 
 @pytest.mark.parametrize("metadata", [{"format": "ms"}, {"crc_num": "1"}])
@@ -176,6 +179,14 @@ def test_its_safetensors(tmp_path: Path, example: Callable, metadata: dict[str, 
     foreign = read_foreign(tmp_path / "net.safetensors")
     assert foreign is not None
     assert all(torch.equal(foreign.state[name], tensor) for name, tensor in made.state.items())
+
+
+@pytest.mark.parametrize("shape", [(1 << 40, 0, 3, 3), (0, 0, 3, 3)])
+def test_empty_tensors_are_no_layers(tmp_path: Path, example: Callable, shape: tuple[int, ...]) -> None:
+    tensors = {**example(SIMPLE).tensors, "conv0.convs.0.0.weight": torch.empty(shape)}
+    save_file(tensors, tmp_path / "net.safetensors", {"format": "ms"})
+    with pytest.raises(ModelFileError, match=r"which is no convolution's"):
+        read_foreign(tmp_path / "net.safetensors")
 
 
 def test_other_safetensors_are_left_to_others(tmp_path: Path, example: Callable) -> None:
@@ -218,6 +229,27 @@ def test_a_network_that_is_not_whole(
         ModelFileError, match=rf"part\.ckpt: a MindSpore checkpoint like unet_medical, but .*{complaint}"
     ):
         read_foreign(tmp_path / "part.ckpt")
+
+
+@pytest.mark.parametrize("lost", ["global_step", "moment1.outc.conv.bias", "moment2.up1.up.weight"])
+def test_moments_that_are_not_whole_are_left_out(tmp_path: Path, example: Callable, lost: str) -> None:
+    tensors = example(MEDICAL).tensors
+    values = tensors | {f"moment{k}.{name}": tensor for k in (1, 2) for name, tensor in tensors.items()}
+    values["global_step"] = torch.tensor(1)
+    del values[lost]
+    write_checkpoint(tmp_path / "net.ckpt", values)
+    foreign = read_foreign(tmp_path / "net.ckpt")
+    assert foreign is not None
+    assert foreign.moments is None
+    assert any(note.startswith("Adam's moments were left out") for note in foreign.notes)
+
+
+def test_a_network_that_cannot_be_built(tmp_path: Path) -> None:
+    tensors = {f"conv{level}.convs.0.0.weight": torch.ones(1, 1, 3, 3) for level in range(12)}
+    ends = {"up_concat1.up_conv.weight": torch.ones(1, 1, 2, 2), "final.weight": torch.ones(1, 1, 1, 1)}
+    write_checkpoint(tmp_path / "deep.ckpt", tensors | ends)
+    with pytest.raises(ModelFileError, match=r"deep\.ckpt: a MindSpore unet_simple that cannot be built: .* 9 items"):
+        read_foreign(tmp_path / "deep.ckpt")
 
 
 def test_another_network(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ MARK = Path(__file__).with_name("ran")
 
 
 class Twin(nn.Module):
-    """Pytorch-UNet's layers under its names, after its description: two levels, concatenation (skip, up), zero filling."""
+    """Pytorch-UNet's layers under its names: two levels, concatenation (skip, up), zeros where sizes are odd."""
 
     def __init__(self, channels: int, classes: int, *, bias: bool = True) -> None:
         super().__init__()

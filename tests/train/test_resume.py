@@ -1,4 +1,4 @@
-"""Nothing is lost: real trainings, ended at random moments by every signal, end bit-identical to one that never stopped."""
+"""Nothing is lost: real trainings, ended at random moments by every signal, end as one that never stopped, bit for bit."""
 
 import json
 import os

@@ -4,7 +4,7 @@ Tensors lie in the memory of the CPU, in the type and the layout of the file.
 """
 
 from dataclasses import dataclass, field
-from math import prod
+from math import isfinite, prod
 
 import torch
 from torch import Tensor
@@ -50,6 +50,7 @@ def to_tensor(content: bytes | memoryview, dtype: torch.dtype, shape: tuple[int,
 
 def whole_number(tensor: Tensor | None) -> int | None:
     """Return the value of a tensor with one element, rounded; None for any other and for what is no number."""
-    if tensor is None or tensor.numel() != 1 or not bool(torch.isfinite(tensor.reshape(()))):
+    if tensor is None or tensor.numel() != 1 or tensor.is_complex():
         return None
-    return round(float(tensor))
+    number = float(tensor)
+    return round(number) if isfinite(number) else None

@@ -86,6 +86,16 @@ class ForeignNetwork:
         return replace(self, state=turned, moments=moments, channels="rgb", notes=(*self.notes, note))
 
 
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """Which founding network it is, what stands before its names, and what its tensors should be, by our names."""
+
+    founding: Founding
+    prefix: str
+    names: dict[str, str]
+    shapes: dict[str, torch.Size]
+
+
 def translate(path: Path, archive: Archive) -> ForeignNetwork:
     """Return the network of an archive.
 
@@ -107,14 +117,14 @@ def translate(path: Path, archive: Archive) -> ForeignNetwork:
     tensors = {name.removeprefix(prefix): tensor for name, tensor in archive.tensors.items() if name.startswith(prefix)}
     try:
         network = founding.configure({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-        names, shapes = _expected(founding, network)
-        state = _rename(tensors, names, shapes, founding)
+        match = _expect(founding, prefix, network)
+        state = _rename(tensors, match)
     except Unknown as error:
         raise ModelFileError(f"{path}: a {archive.system} checkpoint like {founding.name}, but {error}") from None
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"]
         raise ModelFileError(f"{path}: a {archive.system} {founding.name} that cannot be built: {reason}") from None
-    moments = _moments(archive, prefix, names, shapes, founding)
+    moments = _moments(archive, match)
     return ForeignNetwork(
         system=archive.system,
         network=network,
@@ -122,7 +132,7 @@ def translate(path: Path, archive: Archive) -> ForeignNetwork:
         moments=moments,
         normalization=_NORMALIZATIONS[archive.system],
         channels="bgr" if founding.style == "mindspore" and network.in_channels == 3 else "rgb",
-        notes=tuple(_notes(archive, founding, prefix, names, moments)),
+        notes=tuple(_notes(archive, match, moments)),
     )
 
 
@@ -136,32 +146,30 @@ def _recognise(archive: Archive) -> tuple[Founding, str] | None:
     return None
 
 
-def _expected(founding: Founding, network: ModelConfig) -> tuple[dict[str, str], dict[str, torch.Size]]:
-    """Return the founding system's name and our shape of every tensor, by our name."""
+def _expect(founding: Founding, prefix: str, network: ModelConfig) -> _Match:
+    """Return what the tensors of a network should be."""
     plain = network.model_copy(update={"init": "torch"})  # the other rules take seconds without memory
     with torch.device("meta"):
         shapes = {name: tensor.shape for name, tensor in build_model(plain).state_dict().items()}
     names = founding.names(depth_of(network))
-    return {ours: theirs for ours, theirs in names.items() if ours in shapes}, shapes
+    return _Match(founding, prefix, {ours: theirs for ours, theirs in names.items() if ours in shapes}, shapes)
 
 
-def _rename(
-    tensors: dict[str, Tensor], names: dict[str, str], shapes: dict[str, torch.Size], founding: Founding
-) -> dict[str, Tensor]:
+def _rename(tensors: dict[str, Tensor], match: _Match) -> dict[str, Tensor]:
     """Return our state dict.
 
     Raises:
         Unknown: a tensor is missing, has another shape or holds no floating-point numbers.
     """
     state: dict[str, Tensor] = {}
-    for ours, shape in shapes.items():
+    for ours, shape in match.shapes.items():
         if ours.endswith(_COUNTER):
             state[ours] = torch.zeros((), dtype=torch.int64)
             continue
-        theirs = names[ours]
+        theirs = match.names[ours]
         if theirs not in tensors:
             raise Unknown(f"{theirs} is missing")
-        tensor = _turned(tensors[theirs], founding)
+        tensor = _turned(tensors[theirs], match.founding)
         if tensor.shape != shape:
             raise Unknown(f"{theirs} has the shape {tuple(tensor.shape)} where {tuple(shape)} fits the other tensors")
         if tensor.dtype not in _FLOATS:
@@ -175,16 +183,14 @@ def _turned(tensor: Tensor, founding: Founding) -> Tensor:
     return tensor.permute(3, 2, 0, 1) if founding.style == "tensorflow" and tensor.ndim == 4 else tensor
 
 
-def _moments(
-    archive: Archive, prefix: str, names: dict[str, str], shapes: dict[str, torch.Size], founding: Founding
-) -> AdamMoments | None:
+def _moments(archive: Archive, match: _Match) -> AdamMoments | None:
     """Return Adam's state, or None where it is not whole; its names may lack the prefix."""
-    trained = {ours: theirs for ours, theirs in names.items() if not ours.endswith(_BUFFERS)}
+    trained = {ours: theirs for ours, theirs in match.names.items() if not ours.endswith(_BUFFERS)}
 
     def collect(found: dict[str, Tensor]) -> dict[str, Tensor]:
-        known = {ours: found.get(prefix + theirs, found.get(theirs)) for ours, theirs in trained.items()}
-        turned = {ours: _turned(tensor, founding) for ours, tensor in known.items() if tensor is not None}
-        return {ours: _contiguous(tensor) for ours, tensor in turned.items() if tensor.shape == shapes[ours]}
+        known = {ours: found.get(match.prefix + theirs, found.get(theirs)) for ours, theirs in trained.items()}
+        turned = {ours: _turned(tensor, match.founding) for ours, tensor in known.items() if tensor is not None}
+        return {ours: _contiguous(tensor) for ours, tensor in turned.items() if tensor.shape == match.shapes[ours]}
 
     first, second = collect(archive.first), collect(archive.second)
     if archive.step is None or archive.step < 0 or not len(first) == len(second) == len(trained):
@@ -192,18 +198,17 @@ def _moments(
     return AdamMoments(archive.step, first, second)
 
 
-def _notes(
-    archive: Archive, found: Founding, prefix: str, names: dict[str, str], moments: AdamMoments | None
-) -> Iterator[str]:
-    yield f"{archive.system} {found.name}: {len(names)} tensors"
+def _notes(archive: Archive, match: _Match, moments: AdamMoments | None) -> Iterator[str]:
+    founding, prefix, names = match.founding, match.prefix, match.names
+    yield f"{archive.system} {founding.name}: {len(names)} tensors"
     if prefix:
         yield f"the prefix {prefix} was taken off the names"
-    if found.style == "tensorflow" or (found.style == "mindspore" and "encoder.0.norm1.weight" in names):
-        yield _TRANSLATIONS[found.style]
+    if founding.style == "tensorflow" or (founding.style == "mindspore" and "encoder.0.norm1.weight" in names):
+        yield _TRANSLATIONS[founding.style]
     others = {archive.tensors[prefix + theirs].dtype for theirs in names.values() if prefix + theirs in archive.tensors}
     if narrow := sorted(str(dtype).removeprefix("torch.") for dtype in others - {torch.float32, torch.int64}):
         yield f"{' and '.join(narrow)} weights became float32"
-    if found is NESTED:
+    if founding is NESTED:
         yield "the file does not say whether heads 1 to 3 were trained (use_ds); all heads were taken over"
     if archive.system == "OneFlow":
         yield "OneFlow's own prediction cuts the logit at 0.5, which is a probability of 0.62"

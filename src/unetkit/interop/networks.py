@@ -139,7 +139,7 @@ def _side(shapes: Shapes, name: str, axis: int) -> int:
     shape = shapes.get(name)
     if shape is None:
         raise Unknown(f"{name} is missing")
-    if len(shape) != 4:
+    if len(shape) != 4 or 0 in shape:  # an empty tensor could claim any number of channels
         raise Unknown(f"{name} has the shape {shape}, which is no convolution's")
     return shape[axis]
 

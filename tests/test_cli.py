@@ -1,0 +1,157 @@
+"""The command as a user meets it: the main road from data to masks, and one clear line for every mistake."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import tifffile
+
+import unetkit
+from unetkit import cli
+from unetkit.data import write_sample
+
+SMALL = ["model.widths=[4,8]", "train.steps=6", "train.batch=2", "train.patch=32", "train.validate_every=3"]
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def unet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # noqa: ANN201 - a local function
+    def run(*words: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["unetkit", *map(str, words)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return Ended(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sample(tmp_path_factory.mktemp("data"), slices=5, size=64)
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unetkit.train("isbi", data=data, out=tmp_path_factory.mktemp("runs") / "run", overrides=SMALL).path
+
+
+def test_the_main_road(unet, data: Path, tmp_path: Path) -> None:  # noqa: ANN001 - the fixture's function
+    out = tmp_path / "run"
+    trained = unet("train", "isbi", "--data", data, "--out", out, *SMALL)
+    assert trained.code == 0, trained.err
+    assert "soft_dice_two_class" in trained.out
+    assert str(out / "report.html") in trained.out
+    for name in ("config.yaml", "data.json", "environment.json", "log.jsonl", "best.safetensors", "last.safetensors"):
+        assert (out / name).is_file(), name
+    assert list((out / "pictures").glob("*.png"))
+
+    evaluated = unet("evaluate", out, "--data", data, "--json", tmp_path / "scores.json")
+    assert evaluated.code == 0, evaluated.err
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    logged = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    validation = next(line for line in reversed(logged) if "soft_dice_two_class" in line)
+    assert set(validation) - {"step", "train_seconds", "validation_seconds"} <= set(scores["scores"])
+    assert f"{scores['scores']['mean_iou']:.4f}" in evaluated.out
+    assert len(scores["images"]) == 1
+
+    predicted = unet("predict", out, data / "test-volume.tif", "--out", tmp_path / "masks.tif")
+    assert predicted.code == 0, predicted.err
+    masks = tifffile.imread(tmp_path / "masks.tif")
+    assert masks.shape == (5, 64, 64)
+    assert set(np.unique(masks)) <= {0, 255}
+    soft = unet("predict", out, data / "test-volume.tif", "--out", tmp_path / "p.tif", "--probabilities", "--tta")
+    assert soft.code == 0, soft.err
+    assert tifffile.imread(tmp_path / "p.tif").dtype == np.float32
+
+
+def test_scores_go_to_standard_output_as_pure_json(unet, run: Path, data: Path) -> None:  # noqa: ANN001
+    ended = unet("evaluate", run, "--data", data, "--json", "-")
+    assert json.loads(ended.out)["scores"]["pixel_accuracy"] > 0
+
+
+def test_a_run_is_scored_on_what_it_held_out_unless_all_is_asked(unet, run: Path, data: Path) -> None:  # noqa: ANN001
+    held = json.loads(unet("evaluate", run, "--data", data, "--json", "-").out)
+    every = json.loads(unet("evaluate", run, "--data", data, "--all", "--json", "-").out)
+    file = json.loads(unet("evaluate", run / "best.safetensors", "--data", data, "--json", "-").out)
+    assert len(held["images"]) == 1
+    assert len(every["images"]) == 5
+    assert file == held
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["train"], "a configuration is missing"),
+        (["train", "isbi", "--data", "DATA"], "--out is missing"),
+        (["train", "isbi", "--out", "NEW"], "no data is named"),
+        (["train", "isbl", "--data", "DATA", "--out", "NEW"], "did you mean 'isbi'"),
+        (["train", "isbi", "--data", "DATA", "--out", "NEW", "train.stesp=3"], "did you mean 'train.steps'"),
+        (["train", "isbi", "--data", "DATA", "--out", "NEW", "train.steps=-3"], "train.steps: found -3"),
+        (["train", "isbi", "--data", "DATA", "--out", "NEW", "train.best_metric=dise"], "dise"),
+        (["train", "isbi", "--data", "DATA", "--out", "NEW", "train.best_metric=dice_cow"], "dice_cow"),
+        (["train", "isbi", "--data", "DATA", "--out", "NEW", "model.num_classes=3"], "the data has 2"),
+        (["train", "isbi", "--data", "DATA", "--out", "NEW", "optimizer.lr_factors={'x.*': 0}"], "matches no weight"),
+        (["train", "isbi", "--data", "DATA", "--out", "NEW", "init=nowhere.ckpt"], "nowhere.ckpt"),
+        (["train", "isbi", "--data", "NOWHERE", "--out", "NEW"], "NOWHERE"),
+        (["train", "isbi", "--data", "DATA", "--out", "NEW", "--device", "cuda"], "device 'cuda' is not there"),
+        (["train", "isbi", "--data", "DATA", "--out", "NEW", "train.precision=float16"], "float16"),
+        (["train", "isbi", "--data", "DATA", "--out", "RUN"], "holds another run"),
+        (["train", "--resume", "NEW"], "not a run folder"),
+        (["train", "--resume", "RUN", "train.steps=9"], "--extend"),
+        (["train", "--extend", "RUN", "train.steps=2"], "expected more than"),
+        (["evaluate", "NEW", "--data", "DATA"], "no network is there"),
+        (["evaluate", "RUN", "--data", "NOWHERE"], "NOWHERE"),
+        (["evaluate", "DATA/train-volume.tif", "--data", "DATA"], "train-volume.tif"),
+        (["predict", "RUN", "NOWHERE", "--out", "NEW"], "NOWHERE"),
+        (["predict", "RUN", "DATA/test-volume.tif", "--out", "NEW.jpg"], "NEW.jpg"),
+        (["predict", "RUN", "DATA/test-volume.tif", "--out", "NEW.tif", "--tile", "0"], "predict.tile"),
+        (["config"], "a preset or a file is missing"),
+        (["config", "isbl"], "did you mean 'isbi'"),
+        (["data", "fetch", "isbi2013", "--out", "NEW"], "isbi2013"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_clear_line(
+    unet, words: list[str], complaint: str, data: Path, run: Path, tmp_path: Path
+) -> None:  # noqa: ANN001
+    names = {"DATA": data, "RUN": run, "NEW": tmp_path / "NEW", "NOWHERE": tmp_path / "NOWHERE"}
+    for name, path in names.items():
+        words = [word.replace(name, str(path), 1) if word.startswith(name) else word for word in words]
+    before = sorted(tmp_path.iterdir())
+    ended = unet(*words)
+    assert ended.code == 2
+    assert complaint in ended.err
+    assert ended.err.startswith("unetkit: ")
+    assert ended.err.count("\n") == 1
+    assert "Traceback" not in ended.err
+    assert sorted(tmp_path.iterdir()) == before, "something half-written was left behind"
+
+
+def test_a_configuration_is_printed_annotated_and_reads_back(unet, tmp_path: Path) -> None:  # noqa: ANN001
+    printed = unet("config", "isbi", "train.steps=7")
+    file = tmp_path / "mine.yaml"
+    file.write_text(printed.out)
+    assert unetkit.load_config(file) == unetkit.load_config("isbi", ["train.steps=7"])
+    assert json.loads(unet("config", "--schema").out)["title"] == "Config"
+
+
+def test_help_needs_none_of_the_heavy_packages() -> None:
+    script = "import sys; sys.argv = ['unetkit', '--help']\nfrom unetkit import cli\ntry: cli.main()\nexcept SystemExit: pass\n"
+    heavy = "{'torch', 'numpy', 'scipy', 'matplotlib', 'tifffile', 'PIL'}"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{script}print(sorted({heavy} & set(sys.modules)))"], capture_output=True, text=True
+    )
+    assert ended.stdout.rstrip().endswith("[]"), ended.stdout[-300:] + ended.stderr

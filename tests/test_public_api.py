@@ -1,0 +1,52 @@
+"""The face that others build on: names and signatures are changed on purpose or not at all."""
+
+import inspect
+import tomllib
+from pathlib import Path
+
+import unetkit
+
+FACE = {
+    "evaluate": "(model, *, data, everything, options, device, reporter)",
+    "extend": "(path, *, overrides, reporter)",
+    "load": "(model, *, device, options)",
+    "load_config": "(source, overrides)",
+    "open_dataset": "(path, *, config)",
+    "predict": "(model, image, *, probabilities, **options)",
+    "predict_file": "(model, source, out, *, probabilities, options, device, reporter)",
+    "report": "(run)",
+    "resume": "(path, *, reporter)",
+    "train": "(source, *, data, out, overrides, reporter)",
+    "build_model": "(config)",
+}
+
+
+def _bare(function: object) -> str:
+    parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+    bare = [parameter.replace(annotation=parameter.empty, default=parameter.empty) for parameter in parameters]
+    return str(inspect.Signature(bare))
+
+
+def test_the_face_is_frozen() -> None:
+    assert {name: _bare(getattr(unetkit, name)) for name in FACE} == FACE
+    assert set(unetkit.__all__) == {*FACE, "Config", "UnetkitError", "__version__"}
+
+
+def test_every_public_function_tells_how_it_is_used() -> None:
+    for name in FACE.keys() - {"load_config", "open_dataset", "build_model"}:
+        assert "Example:" in (inspect.getdoc(getattr(unetkit, name)) or ""), name
+
+
+def test_functions_stay_functions_whatever_is_imported() -> None:
+    import importlib
+    import pkgutil
+
+    for module in pkgutil.walk_packages(unetkit.__path__, "unetkit."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    assert all(callable(getattr(unetkit, name)) for name in FACE)
+
+
+def test_the_version_is_said_once() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["version"] == unetkit.__version__
