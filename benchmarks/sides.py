@@ -17,9 +17,9 @@ from unetkit.devices import choose_precision
 from unetkit.distributed import World
 from unetkit.models import Geometry
 from unetkit.predict import Predictor
-from unetkit.train.optim import WeightAverage, build_optimizers, rate_share, set_learning_rates
-from unetkit.train.prepare import Prepared
-from unetkit.train.session import Session
+from unetkit.training.optim import WeightAverage, build_optimizers, rate_share, set_learning_rates
+from unetkit.training.prepare import Prepared
+from unetkit.training.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,8 @@ def peer(track: Track, seed: int, *, rate: float, tuned: bool) -> Side:
     recipe = feed.config.optimizer.model_copy(update={"name": "adamw", "lr": rate})
     layout = torch.channels_last if tuned else torch.contiguous_format
     torch.manual_seed(seed)
-    network = _basic_unet(track).to(track.device).to(memory_format=layout)
+    network: nn.Module = _basic_unet(track).to(track.device)
+    network.to(memory_format=layout)  # pyright: ignore[reportCallIssue] torch's stubs leave this form out
     optimizers = build_optimizers(recipe, network)
     predicting = copy.deepcopy(network) if tuned else network
     average = WeightAverage(network, predicting, feed.config.train.ema) if tuned else None
@@ -106,6 +107,6 @@ def peer(track: Track, seed: int, *, rate: float, tuned: bool) -> Side:
 def _basic_unet(track: Track) -> nn.Module:
     from monai.networks.nets.basic_unet import BasicUNet  # the peer is no dependency of the project
 
-    model = track.prepared.config.model
+    channels, classes = len(track.store.pixels_CP), len(track.prepared.config.data.classes or ())
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its widths
-        return BasicUNet(spatial_dims=2, in_channels=model.in_channels, out_channels=model.num_classes)
+        return BasicUNet(spatial_dims=2, in_channels=channels, out_channels=classes)

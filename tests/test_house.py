@@ -20,13 +20,15 @@ from unetkit.version import __version__
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FOLDERS = ("src", "tests", "scripts", "benchmarks", "examples", "docs", ".ci")
-SUFFIXES = {".py", ".md", ".sh", ".yaml", ".yml", ".toml", ".txt", ".cff", ""}
+SUFFIXES = {".py", ".md", ".sh", ".yaml", ".yml", ".toml", ".txt", ".cff"}
+NAMES = {"Makefile", "run", ".gitignore"}
 
 
 def texts(suffixes: set[str] = SUFFIXES) -> Iterator[tuple[Path, str]]:
     files = [*ROOT.iterdir(), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]
     for path in files:
-        if path.is_file() and path.suffix in suffixes and "__pycache__" not in path.parts:
+        wanted = path.suffix in suffixes or (path.name in NAMES and suffixes is SUFFIXES)
+        if wanted and path.is_file() and "__pycache__" not in path.parts:
             yield path.relative_to(ROOT), path.read_text(encoding="utf-8")
 
 
@@ -63,7 +65,8 @@ BODY = "    x = 1\n"
         ("x = 1\n" * 401, ["m.py: 401 lines, at most 400"]),
         ("def f(a, b, c, d, *, e, g): ...\n", []),
         ("def f(a, b, c, d, e): ...\n", ["m.py:1: f: 5 parameters by position, at most 4"]),
-        ("def f(a, *, b, c, d, e, g, h): ...\n", ["m.py:1: f: 7 parameters, at most 6"]),
+        ("def f(a, *, b, c, d, e, g, h, i): ...\n", []),
+        ("def f(a, *, b, c, d, e, g, h, i, j): ...\n", ["m.py:1: f: 9 parameters, at most 8"]),
         ("class A:\n    def f(self, a, b, c, d): ...\n", []),
         ("@app.command('x')\ndef f(a, b, c, d, e, g, h): ...\n", []),
         ("def test_f(a, b, c, d, e): ...\n", []),

@@ -8,15 +8,15 @@ import unetkit
 
 FACE = {
     "evaluate": "(model, *, data, everything, options, device, reporter)",
-    "extend": "(path, *, overrides, reporter)",
+    "extend": "(path, *, overrides, spent, reporter)",
     "load": "(model, *, device, options)",
     "load_config": "(source, overrides)",
     "open_dataset": "(path, *, config)",
     "predict": "(model, image, *, probabilities, **options)",
     "predict_file": "(model, source, out, *, probabilities, options, device, reporter)",
     "report": "(run)",
-    "resume": "(path, *, reporter)",
-    "train": "(source, *, data, out, overrides, reporter)",
+    "resume": "(path, *, spent, reporter)",
+    "train": "(source, *, data, out, overrides, spent, reporter)",
     "build_model": "(config)",
 }
 

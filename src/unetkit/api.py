@@ -1,21 +1,19 @@
 """The functions behind the verbs: each takes what a user has in hand, a path or an array, and does the whole job."""
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+from torch import nn
 
-from unetkit import evaluate as evaluation_room
-from unetkit import report as report_room
-from unetkit import train as training_room
+from unetkit import evaluation, reporting, training
 from unetkit.config import ConfigSource, DataConfig
 from unetkit.data import Dataset, fingerprint, open_dataset, split_dataset
 from unetkit.devices import choose_device, cpu_threads
 from unetkit.distributed import launched_world
 from unetkit.errors import UsageError
-from unetkit.evaluate import Evaluation
+from unetkit.evaluation import Evaluation
 from unetkit.models import build_model, count_parameters
 from unetkit.networks import read_network
 from unetkit.predict import Predictor, predict_to_file
@@ -65,6 +63,7 @@ def train(
     data: str | Path | None = None,
     out: str | Path,
     overrides: Sequence[str] = (),
+    spent: Mapping[str, float] | None = None,
     reporter: Reporter | None = None,
 ) -> Run:
     """Train a network, score it on what was held out, and write its report.
@@ -74,6 +73,7 @@ def train(
         data: the data set; goes before `data.path` of the configuration.
         out: the run folder to make; it must be new or empty.
         overrides: `key=value` texts that go before the configuration.
+        spent: seconds spent before the call, by what on, to be told beside the training time.
         reporter: hears about the course; None: nobody does.
 
     Returns:
@@ -86,10 +86,10 @@ def train(
     Example:
         >>> run = unetkit.train("isbi", data="sample", out="runs/first", overrides=["train.steps=50"])
     """
-    return _finish(training_room.train(source, data=data, out=out, overrides=overrides, reporter=reporter))
+    return _finish(training.train(source, data=data, out=out, overrides=overrides, spent=spent, reporter=reporter))
 
 
-def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
+def resume(path: str | Path, *, spent: Mapping[str, float] | None = None, reporter: Reporter | None = None) -> Run:
     """Go on with a run exactly where its newest whole checkpoint stands; a finished run keeps its weights.
 
     Raises:
@@ -100,10 +100,16 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
     Example:
         >>> unetkit.resume("runs/first")
     """
-    return _finish(training_room.resume(path, reporter=reporter))
+    return _finish(training.resume(path, spent=spent, reporter=reporter))
 
 
-def extend(path: str | Path, *, overrides: Sequence[str], reporter: Reporter | None = None) -> Run:
+def extend(
+    path: str | Path,
+    *,
+    overrides: Sequence[str],
+    spent: Mapping[str, float] | None = None,
+    reporter: Reporter | None = None,
+) -> Run:
     """Give a run more steps: change `train.steps` (and other keys of train, loss or optimizer) and go on.
 
     Raises:
@@ -113,7 +119,7 @@ def extend(path: str | Path, *, overrides: Sequence[str], reporter: Reporter | N
     Example:
         >>> unetkit.extend("runs/first", overrides=["train.steps=800"])
     """
-    return _finish(training_room.extend(path, overrides=overrides, reporter=reporter))
+    return _finish(training.extend(path, overrides=overrides, spent=spent, reporter=reporter))
 
 
 def evaluate(
@@ -153,7 +159,7 @@ def evaluate(
     dataset = open_dataset(path, config=config)
     held_out = None if everything or run is None else _held_out(run, dataset)
     with cpu_threads(None):
-        return evaluation_room.evaluate(predictor, dataset, indices=held_out, founding_protocol=True, reporter=reporter)
+        return evaluation.evaluate(predictor, dataset, indices=held_out, founding_protocol=True, reporter=reporter)
 
 
 def predict(model: Model, image: NDArray[Any], *, probabilities: bool = False, **options: Any) -> NDArray[Any]:
@@ -225,32 +231,34 @@ def report(run: Run | str | Path) -> Path:
 
 
 def _finish(run: Run) -> Run:
-    """Write the report of a run; one process of a training does it."""
+    """Write the scores and the report of a run; one process of a training does it."""
     if not launched_world().leads:
         return run
-    begun = time.perf_counter()
     predictor = load(run)
     dataset = open_dataset(str(run.config.data.path), config=run.config.data)
     held_out = split_dataset(dataset, run.config.data.split).validation
-    evaluation, look = None, None
     with cpu_threads(run.config.train.threads):
-        if held_out:
-            evaluation = evaluation_room.evaluate(predictor, dataset, indices=held_out, founding_protocol=True)
-            run.write_json("evaluation.json", evaluation.as_json())
-            places = {dataset[index].name: index for index in held_out}
-
-            def look(name: str) -> report_room.Exhibit:
-                sample = dataset[places[name]]
-                assert sample.labels is not None
-                return report_room.Exhibit(name, sample.pixels, sample.labels, predictor.probabilities(sample.pixels))
-
-        parameters = f"{count_parameters(predictor.network):,}"
-        report_room.write_report(run, evaluation, look, extra={"Parameters": parameters})
-    summary = run.read_json("summary.json")
-    if summary is not None:
-        summary["seconds"]["report"] = time.perf_counter() - begun
-        run.write_json("summary.json", summary)
+        scored = evaluation.evaluate(predictor, dataset, indices=held_out, founding_protocol=True) if held_out else None
+        if scored is not None:
+            run.write_json("evaluation.json", scored.as_json())
+        reporting.write_report(run, scored, _look(predictor, dataset, held_out), extra=_facts(predictor))
     return run
+
+
+def _look(predictor: Predictor, dataset: Dataset, held_out: Sequence[int]) -> reporting.Look:
+    places = {dataset[index].name: index for index in held_out}
+
+    def look(name: str) -> reporting.Exhibit:
+        sample = dataset[places[name]]
+        assert sample.labels is not None
+        return reporting.Exhibit(name, sample.pixels, sample.labels, predictor.probabilities(sample.pixels))
+
+    return look
+
+
+def _facts(predictor: Predictor) -> dict[str, str]:
+    assert isinstance(predictor.network, nn.Module)
+    return {"Parameters": f"{count_parameters(predictor.network):,}"}
 
 
 def _run_of(model: Model) -> Run | None:

@@ -2,13 +2,17 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unetkit.errors import InterruptedRun, UnetkitError, UsageError
+
+if TYPE_CHECKING:
+    from unetkit.runs import Run
 
 app = typer.Typer(
     help="From a stack of microscope images and a handful of masks to a trained U-Net.",
@@ -45,24 +49,27 @@ def train(
     device: DeviceOption = None,
 ) -> None:
     """Train a network: unetkit train isbi --data DIR --out RUN [key=value ...]."""
+    begun = time.perf_counter()
     from unetkit import api
     from unetkit.distributed import launched_world
     from unetkit.progress import reporter
+
+    spent = {"imports": time.perf_counter() - begun}
 
     words = [*([config] if config else []), *(overrides or [])] if resume or extend else list(overrides or [])
     words += [f"train.device={device}"] if device else []
     with reporter("training") as listener:
         if resume is not None:
             _refuse(words, "--resume goes on exactly as the run began; to change keys use --extend")
-            run = api.resume(resume, reporter=listener)
+            run = api.resume(resume, spent=spent, reporter=listener)
         elif extend is not None:
-            run = api.extend(extend, overrides=words, reporter=listener)
+            run = api.extend(extend, overrides=words, spent=spent, reporter=listener)
         else:
             _require(config, "a configuration", "unetkit train isbi --data DIR --out RUN")
             _require(out, "--out", "unetkit train isbi --data DIR --out RUN")
-            run = api.train(str(config), data=data, out=Path(str(out)), overrides=words, reporter=listener)
+            run = api.train(str(config), data=data, out=Path(str(out)), overrides=words, spent=spent, reporter=listener)
     if launched_world().leads:
-        _print_summary(run.path, run.read_json("summary.json"))
+        _print_result(run)
 
 
 @app.command()
@@ -81,7 +88,7 @@ def evaluate(
     """Score a network on data with labels: unetkit evaluate RUN --data DIR."""
     from unetkit import api
     from unetkit.progress import reporter
-    from unetkit.report import scores_table
+    from unetkit.reporting import scores_table
     from unetkit.storage import write_whole
 
     with reporter("evaluating") as listener:
@@ -219,10 +226,13 @@ def _print_notes(notes: Iterable[str]) -> None:
         print(f"note: {note}")
 
 
-def _print_summary(path: Path, summary: dict[str, Any] | None) -> None:
-    if summary is None:
-        return
-    for name, value in summary["scores"].items():
-        print(f"{name:<32}{value:.4f}")
-    print("  ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["seconds"].items()))
-    print(f"run     {path}\nreport  {path / 'report.html'}")
+def _print_result(run: "Run") -> None:
+    from unetkit.reporting import scores_table
+
+    evaluation, summary = run.read_json("evaluation.json"), run.read_json("summary.json")
+    if evaluation is not None:
+        print(scores_table(evaluation["scores"]))
+    if summary is not None:
+        spent = "  ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["seconds"].items())
+        print(f"\ntime    {spent}")
+    print(f"run     {run.path}\nreport  {run.report}")

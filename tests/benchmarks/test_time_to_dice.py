@@ -73,7 +73,8 @@ def test_ratios_are_taken_seed_by_seed(script: ModuleType) -> None:
 
     times: Iterator[Any] = (course(*told) for told in [("a", 0, 2), ("b", 0, 8), ("a", 1, 4), ("b", 1, 40)])
     lines = list(script.summary(list(times)))
-    assert "0.9111: b: 24.0 (8.0 to 40.0) s, 7.00 (4.00 to 10.00) times a" in lines
+    assert "0.9111: b: 24.0 (8.0 to 40.0) s, 7.0 (4.0 to 10.0) times a" in lines
+    assert "0.9111: a: 3.0 (2.0 to 4.0) s" in lines
     assert "0.92: b: reached with 0 of 2 seeds" in lines
 
 

@@ -89,7 +89,7 @@ def training_logits(network: Network, pixels: Tensor) -> Tensor:
 
 
 @given(data=st.data())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @pytest.mark.parametrize("name", OPTIONS)
 def test_any_size_goes_in_and_the_right_size_comes_out(name: str, data: st.DataObject) -> None:
     network = build(configure(OPTIONS[name]))
@@ -186,14 +186,14 @@ def test_learns_a_tiny_batch_by_heart(config: ModelConfig) -> None:
     labels = torch.randint(0, 3, (2, 9, 11), generator=torch.Generator().manual_seed(1))
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     losses: list[float] = []
-    for _ in range(40):
+    for _ in range(25):
         logits = training_logits(network, pixels)
         loss = nn.functional.cross_entropy(logits, labels.repeat(len(logits) // 2, 1, 1))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 @torch.no_grad()
@@ -268,7 +268,14 @@ def test_tiles_agree_with_the_whole_inside_their_overlap(config: ModelConfig) ->
     assert 0 <= geometry.overlap - geometry.disturbed < geometry.multiple
 
 
-@pytest.mark.parametrize("name", ["plain", "valid", "zeros", "legacy bilinear", "stem 2", "nested, supervised"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain",
+        "valid",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in OPTIONS if name not in ("plain", "valid")),
+    ],
+)
 def test_exports_with_open_sizes(name: str) -> None:
     network = build(configure(OPTIONS[name]), stirred=True)
     pixels = images(network, least=19)

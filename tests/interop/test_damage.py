@@ -191,7 +191,8 @@ def test_what_a_file_announces_is_not_allocated(tmp_path: Path, write_table: Cal
     old = io.BytesIO()
     torch.save({"inc.double_conv.3.weight": torch.zeros(200)}, old, _use_new_zipfile_serialization=False)
     (tmp_path / "old.pth").write_bytes(old.getvalue().replace(b"K\xc8", b"\x8a\x05\x00\x00\x00\x00\x20"))
-    paths = [str(tmp_path / name) for name in (*HOSTILE, "m.index", "old.pth")]
+    (tmp_path / "bytes.pth").write_bytes(old.getvalue()[:15] + b"\x96" + (1 << 44).to_bytes(8, "little") + bytes(9))
+    paths = [str(tmp_path / name) for name in (*HOSTILE, "m.index", "old.pth", "bytes.pth")]
     done = subprocess.run(
         [sys.executable, "-c", READ, *paths], capture_output=True, text=True, timeout=120, check=False
     )

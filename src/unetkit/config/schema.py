@@ -22,11 +22,12 @@ class Section(BaseModel):
 class SplitConfig(Section):
     """Which samples are held out for validation."""
 
-    method: Literal["mindspore", "tensorflow", "shuffled", "interleaved", "blocks", "stacks", "none"] = Field(
+    method: Literal["mindspore", "tensorflow", "shuffled", "interleaved", "blocks", "stacks", "given", "none"] = Field(
         default="mindspore",
         description="mindspore: the founding systems' shuffled folds; tensorflow: that system's, which overlap; "
         "shuffled: shuffled folds that never overlap, for any number of samples; interleaved: every k-th sample; "
         "blocks: neighbouring samples stay together; stacks: slices of one file stay together; "
+        "given: the data's own folders train and val; "
         "none: train on everything, validate on nothing",
     )
     folds: Annotated[int, Field(ge=2)] = Field(default=5, description="how many folds the data is divided into")

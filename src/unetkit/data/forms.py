@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unetkit.config.schema import DataConfig
+from unetkit.data.coco import is_coco, is_coco_folder, open_coco, open_coco_file, open_coco_folder
 from unetkit.data.folders import (
     IMAGE_FOLDERS,
     find_folder,
@@ -24,8 +25,11 @@ from unetkit.data.folders import (
 from unetkit.data.images import SUFFIXES
 from unetkit.data.items import ItemDataset, items_of_pairs
 from unetkit.data.masks import MaskMap
+from unetkit.data.multiclass import is_multiclass, open_multiclass
+from unetkit.data.nuclei import is_nuclei, is_nuclei_folder, open_bare_nuclei, open_nuclei
 from unetkit.data.sample import Dataset
 from unetkit.data.tiff import TEST_IMAGES, TRAIN_IMAGES, TRAIN_LABELS, find_stack, is_isbi_folder, open_isbi, open_stack
+from unetkit.data.tree import Tree, is_archive, open_tree
 from unetkit.errors import ConfigError, DataError
 
 SAMPLE = "sample"
@@ -39,6 +43,15 @@ class Form:
     name: str
     recognises: Callable[[Path], bool]
     opens: Callable[[Path, DataConfig], Dataset]
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveForm:
+    """A form of data that is also read from a .zip archive."""
+
+    name: str
+    recognises: Callable[[Tree], bool]
+    opens: Callable[[Tree, DataConfig], Dataset]
 
 
 DEFAULT = DataConfig()
@@ -70,6 +83,8 @@ def open_dataset(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Da
         return open_sample(MaskMap.of(config.mask_values, config.classes) if config.classes else None)
     place = _existing(Path(path))
     with _listing(place):
+        if is_archive(place):
+            return _open_archive(open_tree(place), config)
         form = next((form for form in FORMS if form.recognises(place)), None)
         if form is None:
             raise DataError(f"{place}: no data set that is known ({_contents(place)}); {_KNOWN}")
@@ -79,8 +94,9 @@ def open_dataset(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Da
 def open_images(path: str | Path) -> Dataset:
     """Open images without labels: one file of any number of pages, or a folder of files.
 
-    Of a folder in the ISBI form test-volume.tif is taken, of one with a folder `images` the files there, and of any
-    other the image files that are not named as masks. 'sample' is a generated stack that is not the training one.
+    Of a folder in the ISBI form test-volume.tif is taken, of one with a folder `images` the files there, of a folder or
+    an archive of nuclei their images, and of any other folder the image files that are not named as masks. 'sample'
+    is a generated stack that is not the training one.
 
     Raises:
         DataError: nothing there, no image files, or unreadable ones.
@@ -91,10 +107,22 @@ def open_images(path: str | Path) -> Dataset:
         return ItemDataset(open_sample(seed=1).items)
     place = _existing(Path(path))
     with _listing(place):
+        if is_archive(place):
+            return open_bare_nuclei(open_tree(place))
         files = [place] if place.is_file() else _images_in(place)
-    if not files:
-        raise DataError(f"{place}: no image files ({', '.join(sorted(SUFFIXES))}) were found")
+        if not files:
+            return open_bare_nuclei(open_tree(place))
     return ItemDataset(items_of_pairs([(_unique_name(file, files), file, None) for file in files], "mask"))
+
+
+def _open_archive(tree: Tree, config: DataConfig) -> Dataset:
+    form = next((form for form in ARCHIVES if form.recognises(tree)), None)
+    if form is None:
+        raise DataError(
+            f"{tree.root}: no data set that is known ({len(tree.files)} files); an archive may hold "
+            "annotations/instances_*.json or ID/images with ID/masks; unpack others"
+        )
+    return form.opens(tree, config)
 
 
 def _open_named(path: str | Path | None, config: DataConfig) -> Dataset:
@@ -167,12 +195,26 @@ def _contents(path: Path) -> str:
 
 
 _KNOWN = (
-    "known are train-volume.tif with train-labels.tif, a folder images with a folder masks, and images with masks "
-    "such as a.png and a_mask.png; name other files in data.images and data.labels"
+    "known are train-volume.tif with train-labels.tif, a folder images with a folder masks, images with masks such as "
+    "a.png and a_mask.png, ID/image.png with ID/mask.png, ID/images with ID/masks, and annotations/instances_*.json; "
+    "name other files in data.images and data.labels"
+)
+
+ARCHIVES: tuple[ArchiveForm, ...] = (
+    ArchiveForm("COCO", is_coco, lambda tree, config: open_coco([tree], config)),
+    ArchiveForm("nuclei", is_nuclei, open_nuclei),
 )
 
 FORMS: tuple[Form, ...] = (
     Form("stack with the ISBI names", lambda path: path.is_dir() and is_isbi_folder(path), open_isbi),
+    Form("COCO", lambda path: path.is_dir() and is_coco_folder(path), open_coco_folder),
+    Form("one COCO file", lambda path: path.suffix.lower() == ".json" and path.is_file(), open_coco_file),
+    Form(
+        "nuclei",
+        lambda path: path.is_dir() and is_nuclei_folder(path),
+        lambda path, config: open_nuclei(open_tree(path), config),
+    ),
+    Form("multi-class folders", is_multiclass, open_multiclass),
     Form("images and masks", lambda path: path.is_dir() and is_paired_folder(path), open_paired_folder),
     Form("one file and its mask", _is_labelled_file, _open_labelled_file),
 )

@@ -35,10 +35,17 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class ItemDataset:
-    """A data set of items; without a mask map, of images without labels."""
+    """A data set of items.
+
+    Attributes:
+        items: the images and their masks.
+        mask_map: what the masks' values mean; None for images without labels.
+        held_out: indices that the data itself keeps for validation.
+    """
 
     items: tuple[Item, ...]
     mask_map: MaskMap | None = None
+    held_out: tuple[int, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:

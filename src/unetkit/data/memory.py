@@ -7,15 +7,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from unetkit.data.sample import Dataset, Sample, samples_of
+from unetkit.data.sample import Dataset, Sample, held_out_by, samples_of
 
 
 @dataclass(frozen=True, slots=True)
 class InMemory:
-    """A data set whose samples are held."""
+    """A data set whose samples are held.
+
+    Attributes:
+        samples: all of them.
+        classes: the names of the classes, index 0 first.
+        held_out: indices that the data itself keeps for validation.
+    """
 
     samples: tuple[Sample, ...]
     classes: tuple[str, ...]
+    held_out: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -34,7 +41,7 @@ def in_memory(dataset: Dataset) -> InMemory:
     """
     if isinstance(dataset, InMemory):
         return dataset
-    return InMemory(tuple(_held(sample) for sample in samples_of(dataset)), dataset.classes)
+    return InMemory(tuple(_held(sample) for sample in samples_of(dataset)), dataset.classes, held_out_by(dataset))
 
 
 def _held(sample: Sample) -> Sample:

@@ -5,7 +5,7 @@ Legend of shapes: C channels, H height, W width.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,21 @@ class Dataset(Protocol):
     def __getitem__(self, index: int, /) -> Sample:
         """The sample at `index`, from 0."""
         ...
+
+
+@runtime_checkable
+class DividedDataset(Dataset, Protocol):
+    """A data set that is divided by its makers, as into folders `train` and `val`."""
+
+    @property
+    def held_out(self) -> tuple[int, ...]:
+        """The indices that are kept for validation; empty where the data is not divided."""
+        ...
+
+
+def held_out_by(dataset: Dataset) -> tuple[int, ...]:
+    """Return the indices that the data itself keeps for validation, if it does."""
+    return dataset.held_out if isinstance(dataset, DividedDataset) else ()
 
 
 def samples_of(dataset: Dataset) -> Iterator[Sample]:

@@ -34,8 +34,9 @@ class PatchSampler:
         """
         count = len(self.sizes)
         positions = np.arange(step * self.batch, (step + 1) * self.batch)
-        epochs = {epoch: generator(self.seed, "epoch", int(epoch)).permutation(count) for epoch in set(positions // count)}
-        image_B = torch.tensor([int(epochs[position // count][position % count]) for position in positions])
+        first, last = positions[[0, -1]] // count
+        epochs = [generator(self.seed, "epoch", int(epoch)).permutation(count) for epoch in range(first, last + 1)]
+        image_B = torch.from_numpy(np.concatenate(epochs)[positions - first * count])
         sizes_B2 = self.sizes[image_B]
         share_B2 = torch.from_numpy(generator(self.seed, "place", step).random((self.batch, 2)))
         room_B2 = sizes_B2 - self.patch

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unetkit.config.schema import SplitConfig
-from unetkit.data.sample import Dataset, samples_of
+from unetkit.data.sample import Dataset, held_out_by, samples_of
 from unetkit.errors import ConfigError
 
 
@@ -29,19 +29,24 @@ def split_dataset(dataset: Dataset, config: SplitConfig) -> Split:
     Raises:
         ConfigError: the split would leave nothing to train on or nothing to hold out.
     """
-    if config.method != "stacks":
-        return split_indices(len(dataset), config)
-    return split_indices(len(dataset), config, stacks=[stack_of(sample.name) for sample in samples_of(dataset)])
+    if config.method == "stacks":
+        return split_indices(len(dataset), config, stacks=[stack_of(sample.name) for sample in samples_of(dataset)])
+    if config.method == "given":
+        return _given(dataset)
+    return split_indices(len(dataset), config)
 
 
 def split_indices(count: int, config: SplitConfig, *, stacks: Sequence[str] | None = None) -> Split:
     """Split the numbers 0 .. count-1; `stacks` names the stack of each, for the method of that name.
+
+    The method 'given' needs the data set itself: `split_dataset`.
 
     Raises:
         ConfigError: the split would leave nothing to train on or nothing to hold out.
     """
     if config.method == "none":
         return Split(tuple(range(count)), ())
+    assert config.method != "given"
     if config.method == "stacks":
         split = _stacks(count, config, stacks or [str(index) for index in range(count)])
     else:
@@ -57,6 +62,15 @@ def split_indices(count: int, config: SplitConfig, *, stacks: Sequence[str] | No
 def stack_of(name: str) -> str:
     """Return the name of the stack that a sample belongs to: `train-volume` for `train-volume[07]`."""
     return name.rpartition("[")[0] if name.endswith("]") else name
+
+
+def _given(dataset: Dataset) -> Split:
+    held = held_out_by(dataset)
+    if not held:
+        raise ConfigError(
+            "data.split.method=given: the data is not divided into train and val; use another method, such as shuffled"
+        )
+    return _without(list(range(len(dataset))), list(held))
 
 
 def _shuffled(count: int, seed: int) -> list[int]:

@@ -5,10 +5,11 @@ archive of PyTorch 1.6 or later is a zip file whose members are stored as they a
 PyTorch does not compare; an older file names no number larger than itself.
 """
 
+import mmap
 import pickletools
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 from torch import Tensor
@@ -93,9 +94,10 @@ def _check_old(path: Path) -> None:
     """See that a file of before PyTorch 1.6 announces nothing larger than itself."""
     size = path.stat().st_size
     try:
-        with path.open("rb") as file:
+        # Reads of a mapped file cannot ask for more than it holds.
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             for number in range(_OLD_PICKLES):
-                for _, argument, _ in pickletools.genops(file):
+                for _, argument, _ in pickletools.genops(cast("BinaryIO", content)):
                     if number > 1 and isinstance(argument, int) and argument > size:
                         raise ValueError(f"it announces {argument:,} where the file has {size:,} bytes")
     except (ValueError, OSError, UnicodeError, OverflowError) as error:

@@ -25,6 +25,8 @@ def bytes_per_pixel(
 
     Of a network that is no torch module, only the input is counted.
     """
+    if not isinstance(network, nn.Module):
+        return float(channels * torch.float32.itemsize)
     step, smallest = geometry.multiple, geometry.fitting_input_size(1)
     small, middle, large = (
         _course(network, torch.zeros(1, channels, side, side, device=device))
@@ -33,12 +35,11 @@ def bytes_per_pixel(
     return max(a - 2 * b + c for a, b, c in zip(small, middle, large, strict=True)) / (2 * step**2)
 
 
-def _course(network: Callable[[Tensor], Tensor], x_NCHW: Tensor) -> list[int]:
+def _course(network: nn.Module, x_NCHW: Tensor) -> list[int]:
     """Return the bytes that are alive when the input is there, and before and after every module of the network."""
     living = _Living()
     living.add([x_NCHW])
-    modules = network.modules() if isinstance(network, nn.Module) else ()
-    hooks = [hook for module in modules for hook in living.follow(module)]
+    hooks = [hook for module in network.modules() for hook in living.follow(module)]
     try:
         with torch.inference_mode():
             network(x_NCHW)

@@ -173,7 +173,7 @@ class Predictor:
 def most_probable(probabilities_KHW: Tensor) -> NDArray[Any]:
     """Return the index [H, W] of the most probable class, the lower of two equals, as uint8 or int32."""
     small = torch.uint8 if probabilities_KHW.shape[0] <= 256 else torch.int32
-    return probabilities_KHW.argmax(0).to(small).cpu().numpy()
+    return probabilities_KHW.max(0).indices.to(small).cpu().numpy()  # argmax takes ten times as long on a CPU
 
 
 def _probabilities(logits_NKHW: Tensor) -> Tensor:

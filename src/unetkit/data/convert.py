@@ -1,0 +1,78 @@
+"""Any data set with labels, written as multi-class folders: ID/image.png and ID/mask.png, as the founding zoo did.
+
+Data that is divided by its makers becomes train/ and val/. Two classes are written as 0 and 255, more as class indices.
+Float images, which PNG cannot hold, are written as TIFF. The folder is there whole or not at all. Objects are not kept:
+the form has no place for them.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from unetkit.data.sample import Dataset, Sample, held_out_by
+from unetkit.errors import DataError, StorageError, UsageError
+from unetkit.progress import Reporter, Silence
+from unetkit.storage import make_folder
+
+
+def convert(dataset: Dataset, out: str | Path, *, reporter: Reporter | None = None) -> Path:
+    """Write a data set as multi-class folders and return the folder.
+
+    Args:
+        dataset: what `open_dataset` gives.
+        out: a folder that does not exist or is empty.
+        reporter: hears how many samples are written.
+
+    Raises:
+        UsageError: the folder holds something.
+        DataError: a sample that cannot be read, or that has no labels.
+        StorageError: the folder cannot be written to.
+
+    Example:
+        >>> convert(open_dataset("stage1_train.zip"), "nuclei")
+    """
+    folder, reporter = Path(out), reporter or Silence()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder}: is not empty; choose a folder that does not exist yet")
+    make_folder(folder.parent)
+    held_out = frozenset(held_out_by(dataset))
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+            whole = Path(scratch) / "whole"
+            for index in range(len(dataset)):
+                part = ("val" if index in held_out else "train") if held_out else ""
+                _write(dataset[index], whole / part, two_classes=len(dataset.classes) == 2)
+                reporter.advance(index + 1, len(dataset), {})
+            if folder.exists():
+                folder.rmdir()
+            shutil.move(whole, folder)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: cannot be written ({error.strerror or error}); free space or choose another place"
+        ) from error
+    return folder
+
+
+def _write(sample: Sample, parent: Path, *, two_classes: bool) -> None:
+    if sample.labels is None:
+        raise DataError(f"{sample.source or sample.name}: has no labels; only images with masks are converted")
+    folder = parent / sample.name
+    folder.mkdir(parents=True)
+    mask = sample.labels * sample.labels.dtype.type(255) if two_classes else sample.labels
+    _write_png(folder / "mask.png", mask)
+    pixels = sample.pixels[0] if len(sample.pixels) == 1 else np.ascontiguousarray(np.moveaxis(sample.pixels, 0, 2))
+    if pixels.dtype == np.float32:
+        tifffile.imwrite(folder / "image.tif", pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
+    else:
+        _write_png(folder / "image.png", pixels)
+
+
+def _write_png(path: Path, pixels: NDArray[Any]) -> None:
+    from imagecodecs import png_encode  # slow to import; Pillow writes no sixteen-bit colours
+
+    path.write_bytes(png_encode(pixels, level=6))

@@ -1,0 +1,91 @@
+"""Outlines of objects as COCO stores them, drawn: polygons, and run lengths in columns, packed or not.
+
+Polygons are drawn by pycocotools, whose rule decides the pixels on the border, after their coordinates have been
+bounded. Run lengths are decoded here and not there: the counts come from a file that may be damaged, and it writes
+where they lead.
+
+Legend of shapes: H height, W width.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetkit.errors import DataError, UsageError
+
+
+def draw_polygons(polygons: Sequence[Sequence[float]], height: int, width: int, source: str) -> NDArray[np.bool_]:
+    """Return the pixels [H, W] inside any of the polygons, each a flat list x, y, x, y, ... of at least three corners.
+
+    Raises:
+        DataError: too few or odd numbers, or a corner further from the image than the image is large.
+        UsageError: pycocotools is not installed.
+    """
+    for polygon in polygons:
+        if len(polygon) < 6 or len(polygon) % 2:
+            raise DataError(f"{source}: a polygon of {len(polygon)} numbers; at least three pairs x, y were expected")
+        corners = np.array(polygon).reshape(-1, 2)
+        size = np.array([width, height])
+        if not np.isfinite(corners).all() or (corners < -size).any() or (corners > 2 * size).any():
+            raise DataError(f"{source}: a polygon far outside its image of {height} x {width} pixels (rows x columns)")
+    codec = _pycocotools()
+    drawn = codec.decode(codec.merge(codec.frPyObjects([list(polygon) for polygon in polygons], height, width)))
+    return np.asarray(drawn, bool)
+
+
+def draw_runs(counts: Sequence[int] | str, size: Sequence[int], source: str) -> NDArray[np.bool_]:
+    """Return the pixels [H, W] of run lengths, column after column, beginning with a run outside the object.
+
+    Args:
+        counts: the lengths, or COCO's packed text of them.
+        size: height and width.
+        source: names the annotation in messages.
+
+    Raises:
+        DataError: counts that are negative, unreadable or do not fill the image.
+    """
+    height, width = size
+    lengths = np.array(_unpacked(counts, source) if isinstance(counts, str) else counts, np.int64)
+    if (lengths < 0).any() or int(lengths.sum()) != height * width:
+        raise DataError(
+            f"{source}: run lengths that make {int(lengths.sum())} pixels; {height} x {width} = {height * width} were "
+            "expected"
+        )
+    inside = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+    return inside.reshape(width, height).T
+
+
+def _unpacked(text: str, source: str) -> list[int]:
+    """Decode COCO's packed counts.
+
+    Each number is written in letters of six bits from '0' on, the lowest five bits first: bit 6 says that more follow,
+    and the sign is that of the last letter's fifth bit. From the third on, what is written is the difference to the
+    number two places before.
+    """
+    numbers: list[int] = []
+    place, value = 0, 0
+    for letter in text:
+        code = ord(letter) - 48
+        if not 0 <= code < 64 or place > 6:
+            raise DataError(f"{source}: packed run lengths that cannot be read")
+        value |= (code & 31) << (5 * place)
+        place += 1
+        if code & 32:
+            continue
+        if code & 16:
+            value -= 1 << (5 * place)
+        numbers.append(value + (numbers[-2] if len(numbers) > 2 else 0))
+        place, value = 0, 0
+    if place:
+        raise DataError(f"{source}: packed run lengths that end in the middle of a number")
+    return numbers
+
+
+def _pycocotools() -> Any:
+    try:
+        from pycocotools import mask  # an extra: only this form of data needs it
+    except ImportError as error:
+        raise UsageError("COCO polygons need pycocotools; install it with: pip install 'unetkit[coco]'") from error
+    return mask

@@ -1,0 +1,112 @@
+"""The curves of a run, drawn by matplotlib without a display and without touching its global settings.
+
+Assumes the lines of a log as `history` gives them. Lines differ in dash as well as in colour.
+"""
+
+import warnings
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, cast
+
+from unetkit.reporting.history import History, best_validation, loss_terms, number_in, series
+
+if TYPE_CHECKING:  # imported where it is needed: it takes half a second
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
+_PLOTTED = ("soft_dice_two_class", "pixel_accuracy", "mean_dice", "mean_iou")
+_VALIDATION_AXES = {
+    "step": ("c  validation over steps", "step"),
+    "train_seconds": ("d  validation over time", "seconds of training"),
+}
+_STYLE = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.3,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "svg.hashsalt": "unetkit",
+}
+
+
+def curves(history: History, metric: str) -> dict[str, bytes]:
+    """Draw loss, learning rate and validation scores, over steps and over seconds of training.
+
+    Args:
+        history: with at least one line of steps.
+        metric: the score that chose the best weights; it is drawn first and its best value is marked.
+
+    Returns:
+        The figure as files: "svg" and "png".
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    styled = cast(Any, matplotlib).rc_context(_STYLE)  # its stub is not whole
+    rows = 2 if history.validations else 1
+    with styled, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # class names in letters that the font lacks
+        figure = Figure(figsize=(9.6, 2.9 * rows), layout="constrained")
+        places: Any = figure.subplots(rows, 2, squeeze=False)
+        _draw_losses(places[0][0], history)
+        _draw_rate(places[0][1], history)
+        if history.validations:
+            _draw_scores(places[1][0], history, metric, "step")
+            _draw_scores(places[1][1], history, metric, "train_seconds")
+        return {kind: _file(figure, kind) for kind in ("svg", "png")}
+
+
+def _draw_losses(axes: "Axes", history: History) -> None:
+    terms = loss_terms(history)
+    for index, name in enumerate(terms):
+        axes.plot(*series(history.training, "step", name), label=name, **_line(index))
+    title = "a  training loss and its terms" if len(terms) > 1 else "a  training loss"
+    axes.set(title=title, xlabel="step", ylabel="loss")
+    axes.set_xlim(left=0)
+    if len(terms) > 1:
+        axes.legend()
+
+
+def _draw_rate(axes: "Axes", history: History) -> None:
+    axes.plot(*series(history.training, "step", "lr"), **_line(0))
+    axes.set(title="b  learning rate", xlabel="step", ylabel="learning rate")
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+
+
+def _draw_scores(axes: "Axes", history: History, metric: str, x: str) -> None:
+    for index, name in enumerate(plotted_scores(history, metric)):
+        axes.plot(*series(history.validations, x, name), label=name, marker=".", **_line(index))
+    best = best_validation(history, metric)
+    if best is not None and (place := number_in(best, x)) is not None:
+        label = f"best: {best[metric]:.4f} at {place:.0f}" + (" s" if x == "train_seconds" else "")
+        axes.plot([place], [best[metric]], "o", ms=9, mfc="none", mec="black", label=label)
+    title, unit = _VALIDATION_AXES[x]
+    axes.set(title=title, xlabel=unit, ylabel="score")
+    axes.set_xlim(left=0)
+    axes.legend(loc="lower right")
+
+
+def plotted_scores(history: History, metric: str) -> Sequence[str]:
+    """Return the scores that are drawn: the one that chose the best weights, and the usual ones."""
+    there = {name for line in history.validations for name in line}
+    return [name for name in dict.fromkeys((metric, *_PLOTTED)) if name in there]
+
+
+def _line(index: int) -> dict[str, Any]:
+    return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _DASHES[index % len(_DASHES)]}
+
+
+def _file(figure: "Figure", kind: str) -> bytes:
+    buffer = BytesIO()
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+    return buffer.getvalue()

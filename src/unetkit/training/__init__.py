@@ -1,0 +1,210 @@
+"""Training: from a configuration and data to a run folder, and on from where a run stopped."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unetkit.checkpoints import Card
+from unetkit.config import Config, ConfigSource, load_config, plain_yaml
+from unetkit.data.store import PixelStore
+from unetkit.devices import choose_device, choose_precision, cpu_threads
+from unetkit.distributed import World, joined, launched_world
+from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
+from unetkit.evaluation import Evaluation, evaluate
+from unetkit.predict import Predictor
+from unetkit.progress import Reporter, Silence
+from unetkit.runs import Run, create_run, open_run
+from unetkit.storage import write_whole
+from unetkit.training.loop import Loop
+from unetkit.training.prepare import Prepared, prepare
+from unetkit.training.session import Session
+from unetkit.training.signals import stop_requests
+from unetkit.training.start import start_from
+from unetkit.version import __version__
+
+__all__ = ["extend", "resume", "train"]
+
+
+def train(
+    source: ConfigSource,
+    *,
+    data: str | Path | None = None,
+    out: str | Path,
+    overrides: Sequence[str] = (),
+    spent: Mapping[str, float] | None = None,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Train a network and leave everything about it in a run folder.
+
+    Args:
+        source: a preset's name, a YAML file, a dict, or a Config.
+        data: the data set; goes before `data.path` of the configuration.
+        out: the run folder to make; it must be new or empty.
+        overrides: `key=value` texts that go before the configuration.
+        spent: seconds spent before the call, by what on, to be told beside the training time.
+        reporter: hears about the course; None: nobody does.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ConfigError, DataError, RunFolderError, DeviceError: the training cannot start; nothing was written.
+        DivergedError, StorageError, InterruptedRun: it ended early; the run folder holds the last good checkpoint.
+
+    Example:
+        >>> run = unetkit.train("isbi", data="sample", out="runs/first", overrides=["train.steps=50"])
+    """
+    begun, world = time.perf_counter(), launched_world()
+    named = [] if data is None else [f"data.path={json.dumps(str(data))}"]
+    prepared = prepare(load_config(source, [*overrides, *named]))
+    choose_precision(prepared.config.train.precision, choose_device(prepared.config.train.device))
+    if not world.leads:
+        run = Run(Path(out), prepared.config)
+        return _carry_out(run, prepared, world, Silence(), spent=_with_reading(spent, begun))
+    run = create_run(Path(out), prepared.config)
+    try:
+        with run.held():
+            run.write_json("data.json", prepared.description)
+            return _carry_out(run, prepared, world, reporter or Silence(), spent=_with_reading(spent, begun))
+    except (UsageError, DataError, ModelFileError):
+        if not run.read_log():
+            shutil.rmtree(run.path)
+        raise
+
+
+def resume(path: str | Path, *, spent: Mapping[str, float] | None = None, reporter: Reporter | None = None) -> Run:
+    """Go on with a run exactly where its newest whole checkpoint stands; a finished run is left as it is.
+
+    Raises:
+        RunFolderError: not a run folder, or all its checkpoints are damaged.
+        DataError: the data is not what the run was trained on.
+        DivergedError, StorageError, InterruptedRun: as `train`.
+    """
+    begun, world = time.perf_counter(), launched_world()
+    run = open_run(Path(path))
+    with run.held() if world.leads else nullcontext():
+        prepared = prepare(run.config)
+        if world.leads:
+            _same_data(run, prepared)
+        listener = (reporter or Silence()) if world.leads else Silence()
+        return _carry_out(run, prepared, world, listener, spent=_with_reading(spent, begun))
+
+
+def extend(
+    path: str | Path,
+    *,
+    overrides: Sequence[str],
+    spent: Mapping[str, float] | None = None,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Give a run more steps: change `train.steps` (and other keys of train, loss or optimizer) and go on.
+
+    Raises:
+        ConfigError: a key that a run cannot change on its way.
+    """
+    run = open_run(Path(path))
+    config = load_config(run.config, overrides)
+    for section in ("data", "model"):
+        if getattr(config, section) != getattr(run.config, section):
+            raise ConfigError(f"{section}: a run cannot change it on its way; train a new run with it")
+    if config.train.steps < run.config.train.steps:
+        raise ConfigError(
+            f"train.steps: found {config.train.steps}; expected more than the run's {run.config.train.steps}"
+        )
+    write_whole(run.path / "config.yaml", plain_yaml(config))
+    return resume(path, spent=spent, reporter=reporter)
+
+
+def _carry_out(run: Run, prepared: Prepared, world: World, reporter: Reporter, *, spent: Mapping[str, float]) -> Run:
+    config = run.config
+    for note in prepared.notes:
+        reporter.line(f"note: {note}")
+    device = _device_of(config, world)
+    with cpu_threads(config.train.threads), stop_requests() as stop, torch.random.fork_rng(), joined(world, device):
+        loop = _loop(run, prepared, device, world, reporter)
+        newest = run.newest_checkpoint(warn=lambda text: reporter.line(f"warning: {text}"))
+        if newest is not None:
+            loop.resume(newest)
+        else:
+            for note in start_from(loop.session, config.init):
+                reporter.line(f"note: {note}")
+        if world.leads:
+            run.cut_log(after_step=loop.course.step)
+        loop.course.spent |= spent
+        loop.go(stop)
+        loop.save_last()
+    if world.leads:
+        run.write_json("summary.json", _summary(loop))
+    return run
+
+
+def _loop(run: Run, prepared: Prepared, device: torch.device, world: World, reporter: Reporter) -> Loop:
+    config = run.config
+    store = PixelStore.of(prepared.training_samples(), prepared.normalization, device)
+    session = Session(config, store, choose_precision(config.train.precision, device), world)
+    predictor = Predictor(
+        network=session.predicting,
+        geometry=session.model.geometry,
+        normalization=prepared.normalization,
+        classes=prepared.classes,
+        config=config.predict.model_copy(update={"tta": False}),
+        device=device,
+    )
+
+    def validate() -> Evaluation:
+        session.predicting.eval()
+        world.same_buffers(session.predicting)
+        return evaluate(predictor, prepared.dataset, indices=prepared.split.validation, world=world)
+
+    card = _card(config, prepared)
+    return Loop(run, session, card, validate if prepared.split.validation else None, reporter)
+
+
+def _card(config: Config, prepared: Prepared) -> Card:
+    return Card(
+        model=config.model,
+        classes=prepared.classes,
+        mean=prepared.normalization.mean,
+        std=prepared.normalization.std,
+        predict=config.predict,
+        step=0,
+        train_seconds=0.0,
+        data_sha256=prepared.description["sha256_pixels"],
+        unetkit=__version__,
+    )
+
+
+def _device_of(config: Config, world: World) -> torch.device:
+    device = choose_device(config.train.device)
+    if device.type == "cuda" and world.size > 1:
+        device = torch.device("cuda", world.local_rank)
+        torch.cuda.set_device(device)
+    return device
+
+
+def _summary(loop: Loop) -> dict[str, Any]:
+    course = loop.course
+    best = None if course.best is None else {"value": course.best[0], "step": course.best[1]}
+    seconds = {"training": course.train_seconds} | course.spent
+    return {"step": course.step, "best": best, "scores": course.scores, "seconds": seconds}
+
+
+def _with_reading(spent: Mapping[str, float] | None, begun: float) -> dict[str, float]:
+    return {**(spent or {}), "reading": time.perf_counter() - begun}
+
+
+def _same_data(run: Run, prepared: Prepared) -> None:
+    known = run.read_json("data.json")
+    if known is None:
+        run.write_json("data.json", prepared.description)
+    elif any(known[key] != prepared.description[key] for key in ("sha256_pixels", "sha256_labels")):
+        raise DataError(
+            f"{run.config.data.path}: is not the data that {run.path} was trained on (its checksum differs); "
+            "bring that data back, or train a new run"
+        )

@@ -1,0 +1,192 @@
+"""The course of a training: steps, log lines, validations, checkpoints, and every way it can end.
+
+A line of the log is a step's loss, or a validation's scores. `train_seconds` counts the steps alone: not imports,
+reading, validations or writing, which the last line reports beside it.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+
+from unetkit.checkpoints import Card, Checkpoint
+from unetkit.errors import DivergedError, InterruptedRun
+from unetkit.evaluation import Evaluation
+from unetkit.metrics import better
+from unetkit.progress import Reporter
+from unetkit.runs import Record, Run
+from unetkit.training.session import Session, StepResult
+from unetkit.training.signals import StopRequest
+
+Validate = Callable[[], Evaluation]
+
+
+@dataclass
+class Course:
+    """Where a training stands.
+
+    Attributes:
+        step: updates done.
+        train_seconds: time spent in them.
+        best: the best value so far of the metric that chooses, and its step.
+        scores: of the last validation.
+        scored_step: the step of the last validation.
+        waited: validations since the best.
+        spent: seconds spent on other things, by their name.
+    """
+
+    step: int = 0
+    train_seconds: float = 0.0
+    best: tuple[float, int] | None = None
+    scores: dict[str, float] = field(default_factory=dict[str, float])
+    scored_step: int = 0
+    waited: int = 0
+    spent: dict[str, float] = field(default_factory=lambda: {"validation": 0.0, "checkpoints": 0.0})
+
+
+class Loop:
+    """One training, from where it stands to its end."""
+
+    def __init__(self, run: Run, session: Session, card: Card, validate: Validate | None, reporter: Reporter) -> None:
+        """Bind the run folder, the session, and what a checkpoint says of itself.
+
+        Args:
+            run: where everything is written.
+            session: what is trained.
+            card: of the checkpoints; step, time and scores are filled in.
+            validate: scores the network as it is; None where nothing is held out.
+            reporter: hears about the course.
+        """
+        self.run, self.session, self.card, self.validate, self.reporter = run, session, card, validate, reporter
+        self.world = session.world
+        self.course = Course()
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint of this run."""
+        state = checkpoint.state
+        weights, moments = checkpoint.training("weights"), checkpoint.training("optimizer")
+        self.session.restore(checkpoint.weights(), weights, moments, state["scaler"])
+        self.course = Course(**state["course"])
+
+    def go(self, stop: StopRequest) -> None:
+        """Train to the last step.
+
+        Raises:
+            DivergedError: the loss is no longer a number.
+            InterruptedRun: a signal asked to stop; the state is saved.
+            StorageError: the disk did not take a checkpoint.
+        """
+        train, course = self.run.config.train, self.course
+        pending: list[StepResult] = []
+        started = time.perf_counter()
+        while course.step < train.steps and not self._impatient():
+            pending.append(self.session.step(course.step))
+            course.step += 1
+            due = {name: self._due(every) for name, every in self._cadence().items()}
+            stopped = self._stopped(stop, due["log"])
+            if not any(due.values()) and not stopped:
+                continue
+            self._read(pending, started, write=due["log"])
+            if due["validation"] and course.step >= train.validate_from:
+                self._validation()
+            if due["checkpoint"] or stopped or self._impatient():
+                self._checkpoint()
+            if stopped:
+                raise InterruptedRun(
+                    f"stopped at step {course.step} of {train.steps}, nothing is lost; "
+                    f"go on with: unetkit train --resume {self.run.path}",
+                    stopped,
+                )
+            started = time.perf_counter()
+
+    def _stopped(self, stop: StopRequest, together: bool) -> int:
+        """Return the signal that ends the run now, or 0. Several processes agree on it where they meet anyway."""
+        if self.world.size == 1:
+            return stop.signal_number or 0
+        return self.world.any(stop.signal_number or 0) if together else 0
+
+    def _impatient(self) -> bool:
+        patience = self.run.config.train.patience
+        return patience is not None and self.course.waited >= patience
+
+    def _cadence(self) -> dict[str, int]:
+        train = self.run.config.train
+        return {"log": train.log_every, "validation": train.validate_every, "checkpoint": train.checkpoint_every}
+
+    def _due(self, every: int) -> bool:
+        return self.course.step % every == 0 or self.course.step == self.run.config.train.steps
+
+    def _read(self, pending: list[StepResult], started: float, *, write: bool) -> None:
+        """Wait for the steps since the last reading, take their time, and look whether their losses are numbers."""
+        names = ["loss", *pending[-1].terms]
+        measured = torch.stack([torch.stack([result.loss, *result.terms.values()]) for result in pending])
+        mean = np.mean(self.world.gather(measured.cpu().numpy()), 0)
+        seconds = time.perf_counter() - started
+        self.course.train_seconds += seconds
+        self._require_numbers(mean[:, 0].tolist())
+        train, course = self.run.config.train, self.course
+        record: Record = {"step": course.step, "train_seconds": round(course.train_seconds, 4)}
+        record |= dict(zip(names, mean.mean(0).tolist(), strict=True))
+        record |= {"lr": pending[-1].lr, "images_per_second": round(len(pending) * train.batch / seconds, 2)}
+        if write and self.world.leads:
+            self.run.append_log(record)
+        self.reporter.advance(course.step, train.steps, self._figures(record))
+        pending.clear()
+
+    def _require_numbers(self, losses: list[float]) -> None:
+        for step, loss in enumerate(losses, self.course.step - len(losses) + 1):
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"the loss is {loss} at step {step}: the training diverged; try a lower optimizer.lr "
+                    f"(now {self.run.config.optimizer.lr}) or train.precision=float32; "
+                    f"the last good checkpoint stands in {self.run.path}"
+                )
+
+    def _figures(self, record: Record) -> dict[str, str]:
+        figures = {"loss": f"{record['loss']:.4f}", "images/s": f"{record['images_per_second']:.0f}"}
+        metric = self.run.config.train.best_metric
+        return figures | ({metric: f"{self.course.scores[metric]:.4f}"} if metric in self.course.scores else {})
+
+    def _validation(self) -> None:
+        if self.validate is None:
+            return
+        begun = time.perf_counter()
+        evaluation = self.validate()
+        seconds = time.perf_counter() - begun
+        course, metric = self.course, self.run.config.train.best_metric
+        course.spent["validation"] += seconds
+        course.scores, course.scored_step = dict(evaluation.scores), course.step
+        timing = {"train_seconds": round(course.train_seconds, 4), "validation_seconds": round(seconds, 4)}
+        if self.world.leads:
+            self.run.append_log({"step": course.step} | timing | course.scores)
+        value = course.scores[metric]
+        self.reporter.line(f"step {course.step}  train {course.train_seconds:.1f} s  {metric} {value:.4f}")
+        course.waited += 1
+        if course.best is None or better(metric, value, course.best[0]):
+            course.best, course.waited = (value, course.step), 0
+            if self.world.leads:
+                self._snapshot().for_prediction().save(self.run.best)
+
+    def _checkpoint(self) -> None:
+        if not self.world.leads:
+            return
+        begun = time.perf_counter()
+        self.run.save_checkpoint(self._snapshot())
+        self.course.spent["checkpoints"] += time.perf_counter() - begun
+
+    def _snapshot(self) -> Checkpoint:
+        course = self.course
+        scores = course.scores if course.scored_step == course.step else {}
+        card = self.card.model_copy(
+            update={"step": course.step, "train_seconds": course.train_seconds, "scores": scores}
+        )
+        state = {"course": asdict(course), "scaler": self.session.scalars()}
+        return Checkpoint(card=card, tensors=self.session.tensors(), state=state)
+
+    def save_last(self) -> None:
+        """Write the weights of the last step for prediction."""
+        if self.world.leads:
+            self._snapshot().for_prediction().save(self.run.last)

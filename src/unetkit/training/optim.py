@@ -1,0 +1,144 @@
+"""How the weights move: the optimizer, the course of its learning rate, and the running average of the weights."""
+
+import math
+from collections.abc import Callable
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from unetkit.config import OptimizerConfig
+from unetkit.errors import ConfigError
+from unetkit.training.muon import Muon
+
+
+def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
+    """Make the optimizers: one, or two for muon.
+
+    Weight decay acts on kernels and spares norms and biases. A weight with factor 0 is frozen.
+
+    Raises:
+        ConfigError: a pattern of `optimizer.lr_factors` matches no weight, or all weights are frozen.
+    """
+    factors = _factors(config.lr_factors, [name for name, _ in model.named_parameters()])
+    groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(factors[name] > 0)
+        if weight.requires_grad:
+            inner = config.name == "muon" and weight.ndim > 1 and not name.startswith("head")
+            decay = config.weight_decay if weight.ndim > 1 else 0.0
+            groups.setdefault((inner, factors[name], decay), []).append(weight)
+    if not groups:
+        raise ConfigError("optimizer.lr_factors: freezes every weight; leave some to train")
+    return [
+        build(
+            config,
+            [
+                {"params": weights, "rate": factor * rate, "weight_decay": decay}
+                for (inner, factor, decay), weights in groups.items()
+                if inner == wanted
+            ],
+        )
+        for wanted, rate, build in _parts(config)
+        if any(inner == wanted for inner, _, _ in groups)
+    ]
+
+
+def set_learning_rates(optimizers: list[torch.optim.Optimizer], share: float) -> None:
+    """Give every group its share of its highest rate."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * share
+
+
+def _factors(patterns: dict[str, float], names: list[str]) -> dict[str, float]:
+    for pattern in patterns:
+        require_match(pattern, names, "optimizer.lr_factors")
+    return {
+        name: next((factor for pattern, factor in patterns.items() if fnmatchcase(name, pattern)), 1.0)
+        for name in names
+    }
+
+
+def require_match(pattern: str, names: list[str], key: str) -> None:
+    """Make sure that a pattern matches a name.
+
+    Raises:
+        ConfigError: it matches none; near names are listed.
+    """
+    if not any(fnmatchcase(name, pattern) for name in names):
+        near = get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
+        raise ConfigError(f"{key}: {pattern!r} matches no weight; names are such as {', '.join(near)}")
+
+
+def rate_share(config: OptimizerConfig, step: int, steps: int) -> float:
+    """Return a step's share of the highest learning rate, step from 0: a linear rise, then the schedule's fall."""
+    warmup = config.warmup * steps
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    course = (step - warmup) / max(1.0, steps - warmup)
+    return config.final_lr + (1 - config.final_lr) * _SCHEDULES[config.schedule](course)
+
+
+class WeightAverage:
+    """An exponential running average of a model's weights and buffers, held in a second model that predicts.
+
+    The decay rises as (1 + t) / (10 + t) up to its limit, so that the first averages do not lag behind.
+    """
+
+    def __init__(self, model: nn.Module, average: nn.Module, decay: float) -> None:
+        """Pair the model with the one that holds the average; the two start equal."""
+        average.load_state_dict(model.state_dict())
+        self.decay = decay
+        pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))
+        self._means = [mean for mean, _ in pairs if mean.is_floating_point()]
+        self._values = [value for _, value in pairs if value.is_floating_point()]
+        self._counters = [pair for pair in pairs if not pair[0].is_floating_point()]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Move the average towards the model after the update of a step, from 0."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        get_ema_multi_avg_fn(decay)(self._means, self._values, 0)
+        for mean, value in self._counters:
+            mean.copy_(value)
+
+
+Groups = list[dict[str, Any]]
+Build = Callable[[OptimizerConfig, Groups], torch.optim.Optimizer]
+
+
+def _adamw(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+
+
+def _adam(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+
+
+def _sgd(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+
+
+def _muon(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
+    return Muon(groups, lr=config.lr, momentum=config.momentum)
+
+
+_OPTIMIZERS: dict[str, Build] = {"adamw": _adamw, "adam": _adam, "sgd": _sgd}
+
+
+def _parts(config: OptimizerConfig) -> list[tuple[bool, float, Build]]:
+    """Return for inner kernels, where they are apart, and for all else: the highest rate and the optimizer."""
+    if config.name == "muon":
+        return [(True, config.lr, _muon), (False, config.rest_lr, _adamw)]
+    return [(False, config.lr, _OPTIMIZERS[config.name])]
+
+
+_SCHEDULES: dict[str, Callable[[float], float]] = {
+    "one-cycle": lambda course: (1 + math.cos(math.pi * course)) / 2,
+    "linear": lambda course: 1 - course,
+    "constant": lambda course: 1.0,
+}

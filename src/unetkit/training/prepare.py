@@ -1,0 +1,110 @@
+"""From a configuration to everything a training starts from: data read and checked, split, normalised and described."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from unetkit.config import Config
+from unetkit.data import (
+    SAMPLE,
+    Dataset,
+    Normalization,
+    Sample,
+    Split,
+    check_training_set,
+    fingerprint,
+    in_memory,
+    open_dataset,
+    split_dataset,
+)
+from unetkit.errors import ConfigError
+from unetkit.metrics import overlap
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a training starts from.
+
+    Attributes:
+        config: the configuration with nothing left open: path, channels and classes are filled in.
+        dataset: all samples.
+        split: which of them are trained on and which are held out.
+        normalization: found on the training samples alone.
+        description: what the data is, for data.json.
+        notes: what the user should know before training starts.
+    """
+
+    config: Config
+    dataset: Dataset
+    split: Split
+    normalization: Normalization
+    description: dict[str, Any]
+    notes: tuple[str, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the classes."""
+        return self.dataset.classes
+
+    def training_samples(self) -> list[Sample]:
+        """Return the samples to train on."""
+        return [self.dataset[index] for index in self.split.train]
+
+
+def prepare(config: Config) -> Prepared:
+    """Open the data of a configuration, check it, and fill in what the configuration leaves to the data.
+
+    Raises:
+        ConfigError: no data is named, or the configuration contradicts the data.
+        DataError: the data cannot be trained on.
+    """
+    if config.data.path is None:
+        raise ConfigError("no data is named; give --data DIR (or data.path in the configuration), or --data sample")
+    dataset = in_memory(open_dataset(config.data.path, config=config.data))
+    check_training_set(dataset)
+    split = split_dataset(dataset, config.data.split)
+    training = [dataset[index] for index in split.train]
+    normalization = Normalization.fit(config.data.normalization, training)
+    resolved = _resolved(config, dataset, training[0])
+    _require_metric(config.train.best_metric, dataset.classes)
+    smallest = min(min(sample.pixels.shape[1:]) for sample in training)
+    notes = (
+        ()
+        if resolved.train.patch <= smallest
+        else (
+            f"train.patch={resolved.train.patch} is larger than the smallest image ({smallest} px): "
+            "its patches are filled up with mirrored borders",
+        )
+    )
+    return Prepared(resolved, dataset, split, normalization, _description(dataset, split, normalization), notes)
+
+
+def _require_metric(name: str, classes: tuple[str, ...]) -> None:
+    cards = [card for card in overlap.DEFINITIONS if not card.endswith("_388")]
+    known = {card.replace("{class}", label) for card in cards for label in overlap.class_labels(classes)}
+    if name not in known:
+        near = get_close_matches(name, known, n=3, cutoff=0.3) or sorted(known)[:3]
+        raise ConfigError(f"train.best_metric: {name!r} is no score of a validation; near it are {', '.join(near)}")
+
+
+def _resolved(config: Config, dataset: Dataset, first: Sample) -> Config:
+    found = {"in_channels": first.pixels.shape[0], "num_classes": len(dataset.classes)}
+    for key, value in found.items():
+        asked = getattr(config.model, key)
+        if asked not in (None, value):
+            raise ConfigError(
+                f"model.{key}: found {asked}, but the data has {value}; set it to {value} or leave it out"
+            )
+    model = config.model.model_copy(update=found)
+    path = config.data.path if config.data.path == SAMPLE else str(Path(str(config.data.path)).resolve())
+    data = config.data.model_copy(update={"classes": dataset.classes, "path": path})
+    return config.model_copy(update={"model": model, "data": data})
+
+
+def _description(dataset: Dataset, split: Split, normalization: Normalization) -> dict[str, Any]:
+    return fingerprint(dataset).to_json() | {
+        "train": [dataset[index].name for index in split.train],
+        "validation": [dataset[index].name for index in split.validation],
+        "normalization": {"mean": normalization.mean, "std": normalization.std},
+    }

@@ -1,0 +1,37 @@
+from collections.abc import Callable
+
+import pytest
+
+from unetkit.errors import ConfigError
+from unetkit.evaluation import Evaluation
+from unetkit.metrics import soft_scores
+from unetkit.reporting import Exhibit, scores_table
+from unetkit.reporting.text import shown
+
+
+@pytest.mark.parametrize(
+    "classes", [("membrane", "interior"), ("background", "a class of a very long name indeed, like this one")]
+)
+def test_the_table_has_every_score_aligned_within_100_columns(
+    classes: tuple[str, str], make_exhibits: Callable[..., list[Exhibit]], evaluate_exhibits: Callable[..., Evaluation]
+) -> None:
+    exhibits = make_exhibits(2)
+    scores = evaluate_exhibits(exhibits, classes).scores
+    scores |= soft_scores(exhibits[0].probabilities, exhibits[0].labels, suffix="_388")
+    lines = scores_table(scores).splitlines()
+    assert max(map(len, lines)) <= 100
+    table = dict(line.split()[:2] for line in lines[1 : lines.index("")])
+    assert table == {name: f"{value:.4f}" for name, value in scores.items()}
+    assert len({line.index(f"{scores[line.split()[0]]:.4f}") for line in lines[1 : lines.index("")]}) == 1
+    legend = " ".join(line.strip() for line in lines[lines.index("") :])
+    assert "c[i,j] = pixels of true class i predicted as j" in legend
+    assert "388 x 388" in legend
+
+
+def test_a_score_without_a_definition_is_refused() -> None:
+    with pytest.raises(ConfigError, match="dise"):
+        scores_table({"mean_dise": 0.5})
+
+
+def test_what_is_no_number_is_a_dash() -> None:
+    assert [shown(value) for value in (0.12345, None, float("nan"), float("inf"))] == ["0.1235", "–", "–", "–"]

@@ -1,0 +1,111 @@
+"""The course of the learning rate, which weights decay, and the running average."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from unetkit.config import OptimizerConfig
+from unetkit.errors import ConfigError
+from unetkit.training.muon import Muon
+from unetkit.training.optim import WeightAverage, build_optimizers, rate_share, set_learning_rates
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "linear"])
+def test_the_rate_rises_to_its_peak_and_falls_to_its_end(schedule: str) -> None:
+    config = OptimizerConfig(warmup=0.25, final_lr=0.01, schedule=schedule)  # type: ignore[arg-type]
+    rates = [rate_share(config, step, 100) for step in range(100)]
+    assert rates[:25] == sorted(rates[:25])
+    assert rates[25:] == sorted(rates[25:], reverse=True)
+    assert max(rates) == 1.0
+    assert 0 < rates[0] < 0.1
+    assert 0.01 <= rates[-1] < 0.03
+
+
+def test_a_constant_rate_is_constant() -> None:
+    config = OptimizerConfig(warmup=0.0, schedule="constant")
+    assert {rate_share(config, step, 10) for step in range(10)} == {1.0}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0])
+def test_very_short_trainings_have_a_rate(steps: int, warmup: float) -> None:
+    config = OptimizerConfig(warmup=warmup)
+    assert all(0 < rate_share(config, step, steps) <= 1 for step in range(steps))
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+def test_norms_and_biases_do_not_decay(name: str) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    config = OptimizerConfig(name=name, weight_decay=0.3)  # type: ignore[arg-type]
+    (optimizer,) = build_optimizers(config, model)
+    groups = optimizer.param_groups
+    assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
+    assert groups[0]["params"] == [model[0].weight]
+    assert len(groups[1]["params"]) == 3
+
+
+def test_the_average_follows_its_formula() -> None:
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.BatchNorm1d(1))
+    mirror = copy.deepcopy(model)
+    average = WeightAverage(model, mirror, decay=0.5)
+    expected = model[0].weight.detach().clone()
+    for step in range(30):
+        with torch.no_grad():
+            model[0].weight.fill_(float(step))
+            model[1].num_batches_tracked.fill_(step)
+        average.update(step)
+        expected = expected + (1 - min(0.5, (1 + step) / (10 + step))) * (step - expected)
+    torch.testing.assert_close(mirror[0].weight.detach(), expected)
+    assert int(mirror[1].num_batches_tracked) == 29
+
+
+class _Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Conv2d(2, 8, 3)
+        self.norm = nn.BatchNorm2d(8)
+        self.head = nn.Conv2d(8, 2, 1)
+
+
+def test_muon_moves_the_inner_kernels_and_adamw_the_rest() -> None:
+    model = _Net()
+    muon, adamw = build_optimizers(OptimizerConfig(name="muon", lr=0.04, rest_lr=0.003), model)
+    assert [weight for group in muon.param_groups for weight in group["params"]] == [model.encoder.weight]
+    assert sum(len(group["params"]) for group in adamw.param_groups) == 5
+    set_learning_rates([muon, adamw], 0.5)
+    assert {group["lr"] for group in muon.param_groups} == {0.02}
+    assert {group["lr"] for group in adamw.param_groups} == {0.0015}
+
+
+def test_a_step_of_muon_is_nearly_orthogonal() -> None:
+    kernel = nn.Parameter(torch.zeros(8, 4, 3, 3))
+    optimizer = Muon([{"params": [kernel]}], lr=1.0, momentum=0.95)
+    kernel.grad = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    optimizer.step()
+    values = torch.linalg.svdvals(kernel.detach().flatten(1))
+    assert values.min() > 0.5
+    assert values.max() < 1.4
+    assert float((kernel.detach() * kernel.grad).sum()) < 0
+
+
+def test_factors_slow_and_freeze_weights() -> None:
+    model = _Net()
+    config = OptimizerConfig(lr=0.1, lr_factors={"encoder.*": 0.0, "norm.weight": 0.5})
+    optimizers = build_optimizers(config, model)
+    set_learning_rates(optimizers, 1.0)
+    rates = {id(weight): group["lr"] for group in optimizers[0].param_groups for weight in group["params"]}
+    assert not model.encoder.weight.requires_grad
+    assert id(model.encoder.weight) not in rates
+    assert rates[id(model.norm.weight)] == 0.05
+    assert rates[id(model.norm.bias)] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("factors", "complaint"),
+    [({"encodr.*": 0.0}, "matches no weight; names are such as"), ({"*": 0.0}, "freezes every")],
+)
+def test_patterns_that_make_no_sense_are_refused(factors: dict[str, float], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        build_optimizers(OptimizerConfig(lr_factors=factors), _Net())

@@ -1,0 +1,161 @@
+"""Nothing is lost: real trainings, ended at random moments by every signal, end as one that never stopped."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from unetkit.checkpoints import Checkpoint
+from unetkit.data import write_sample
+
+STEPS = 240
+CONFIG = {
+    "model": {"width": 4, "depth": 2, "dropout": 0.2},
+    "augment": {"rotation": 20, "scale": [0.8, 1.2], "elastic": 2, "brightness": 0.1, "gamma": 0.1, "noise": 0.1},
+    "optimizer": {"name": "muon", "lr": 0.02},
+    "train": {
+        "steps": STEPS,
+        "batch": 2,
+        "patch": 32,
+        "ema": 0.9,
+        "threads": 1,
+        "log_every": 1,
+        "validate_every": 60,
+        "checkpoint_every": 9,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resume")
+    write_sample(folder / "data", slices=6, size=64)
+    (folder / "config.yaml").write_text(json.dumps(CONFIG), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(workplace: Path) -> Checkpoint:
+    _finish(workplace, "whole")
+    return Checkpoint.load(workplace / "whole" / "last.safetensors")
+
+
+def _start(workplace: Path, name: str, *overrides: str) -> "subprocess.Popen[str]":
+    run = workplace / name
+    words = (
+        ["--resume", str(run)]
+        if (run / "config.yaml").exists()
+        else [str(workplace / "config.yaml"), "--data", str(workplace / "data"), "--out", str(run), *overrides]
+    )
+    return subprocess.Popen(
+        [sys.executable, "-m", "unetkit", "train", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def _finish(workplace: Path, name: str) -> None:
+    process = _start(workplace, name)
+    _, complaint = process.communicate(timeout=120)
+    assert process.returncode == 0, complaint
+
+
+def _logged_step(run: Path) -> int:
+    log = run / "log.jsonl"
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    return max((json.loads(line)["step"] for line in lines if line.endswith("}")), default=0)
+
+
+def _wait_for_step(process: "subprocess.Popen[str]", run: Path, step: int) -> None:
+    deadline = time.monotonic() + 60
+    while process.poll() is None and _logged_step(run) < step and time.monotonic() < deadline:
+        time.sleep(0.002)
+
+
+def _same_weights(one: Checkpoint, other: Checkpoint) -> bool:
+    assert one.tensors.keys() == other.tensors.keys()
+    return all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
+
+
+def _moments(seed: int) -> Iterator[tuple[int, signal.Signals]]:
+    drawn = random.Random(seed)
+    steps = sorted(drawn.sample(range(2, STEPS - 10), 12))
+    kinds = [signal.SIGKILL] * 8 + [signal.SIGTERM] * 2 + [signal.SIGINT] * 2
+    drawn.shuffle(kinds)
+    yield from zip(steps, kinds, strict=True)
+
+
+def test_twelve_kills_at_random_moments_change_nothing(workplace: Path, uninterrupted: Checkpoint) -> None:
+    run = workplace / "killed"
+    for step, kind in _moments(seed=20120514):
+        process = _start(workplace, "killed")
+        _wait_for_step(process, run, step)
+        process.send_signal(kind)
+        _, complaint = process.communicate(timeout=60)
+        assert process.returncode == (-kind if kind is signal.SIGKILL else 128 + kind), complaint
+        if kind is not signal.SIGKILL:
+            assert f"go on with: unetkit train --resume {run}" in complaint
+            assert "Traceback" not in complaint
+    _finish(workplace, "killed")
+    assert _same_weights(Checkpoint.load(run / "last.safetensors"), uninterrupted)
+    assert _same_weights(
+        Checkpoint.load(run / "best.safetensors"), Checkpoint.load(workplace / "whole/best.safetensors")
+    )
+    steps = [line["step"] for line in map(json.loads, (run / "log.jsonl").read_text().splitlines()) if "loss" in line]
+    assert steps == list(range(1, STEPS + 1))
+
+
+def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_is_used(
+    workplace: Path, uninterrupted: Checkpoint
+) -> None:
+    run = workplace / "damaged"
+    process = _start(workplace, "damaged")
+    _wait_for_step(process, run, 60)
+    process.kill()
+    process.communicate()
+    newest = sorted((run / "checkpoints").iterdir())[-1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    resumed = subprocess.run(
+        [sys.executable, "-m", "unetkit", "train", "--resume", str(run)], capture_output=True, text=True, timeout=120
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"warning: {newest}: damaged" in resumed.stdout
+    assert _same_weights(Checkpoint.load(run / "last.safetensors"), uninterrupted)
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_refused(workplace: Path) -> None:
+    run = workplace / "hopeless"
+    process = _start(workplace, "hopeless")
+    _wait_for_step(process, run, 25)
+    process.kill()
+    process.communicate()
+    for checkpoint in (run / "checkpoints").iterdir():
+        checkpoint.write_bytes(checkpoint.read_bytes()[:-5])
+    process = _start(workplace, "hopeless")
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "checkpoints are damaged; start the run anew" in complaint
+    assert "Traceback" not in complaint
+
+
+def test_two_trainings_cannot_share_a_folder(workplace: Path) -> None:
+    first = _start(workplace, "shared")
+    _wait_for_step(first, workplace / "shared", 2)
+    second = _start(workplace, "shared")
+    _, complaint = second.communicate(timeout=60)
+    first.kill()
+    first.communicate()
+    assert second.returncode == 2
+    assert "another process is training in this folder" in complaint
