@@ -64,6 +64,14 @@ def test_tiled_equals_whole(
     np.testing.assert_allclose(tiled.probabilities(image), untiled(predictor, image), atol=1e-5, rtol=0)
 
 
+def test_deep_networks_tile_exactly_too(make_predictor: Maker, draw: Draw) -> None:
+    predictor = make_predictor(depth=4, width=2, predict={"tile": 256})
+    image = draw(301, 333)
+    assert predictor.plan(301, 333).parts > 4
+    assert predictor.exactness() is None
+    np.testing.assert_allclose(predictor.probabilities(image), untiled(predictor, image), atol=1e-5, rtol=0)
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     height=st.integers(2, 120),

@@ -84,7 +84,7 @@ def read_annotations(content: bytes, source: str) -> AnnotationFile:
     """Read the content of an annotation file.
 
     Raises:
-        DataError: no JSON, a field that is missing or of a wrong type, an id that leads nowhere, or an unsafe file name.
+        DataError: no JSON, a field that is missing or of a wrong type, an id that leads nowhere, an unsafe file name.
     """
     try:
         read = _Content.model_validate_json(content)

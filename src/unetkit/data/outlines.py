@@ -30,9 +30,10 @@ def draw_polygons(polygons: Sequence[Sequence[float]], height: int, width: int, 
         size = np.array([width, height])
         if not np.isfinite(corners).all() or (corners < -size).any() or (corners > 2 * size).any():
             raise DataError(f"{source}: a polygon far outside its image of {height} x {width} pixels (rows x columns)")
-    codec = _pycocotools()
-    drawn = codec.decode(codec.merge(codec.frPyObjects([list(polygon) for polygon in polygons], height, width)))
-    return np.asarray(drawn, bool)
+    drawn = np.zeros((height, width), bool)
+    for runs in _pycocotools().frPyObjects([list(polygon) for polygon in polygons], height, width):
+        drawn |= draw_runs(runs["counts"].decode(), (height, width), source)
+    return drawn
 
 
 def draw_runs(counts: Sequence[int] | str, size: Sequence[int], source: str) -> NDArray[np.bool_]:

@@ -65,7 +65,8 @@ def border_weights(
     """Return the weight of every pixel [H, W]: w = wc + w0 exp(-(d1 + d2)^2 / (2 sigma^2)), Ronneberger et al. 2015.
 
     d1 and d2 are the distances in pixels to the nearest and the second nearest object; the second term counts outside
-    objects, where it draws the network's attention to the gaps, and needs two objects in the image.
+    objects, where it draws the network's attention to the gaps, and needs two objects in the image. Objects that touch
+    have no gap: give them one with `border_labels`.
 
     Args:
         instances: object ids [H, W], 0 for none.
@@ -154,7 +155,8 @@ def _two_distances(instances: NDArray[np.int32], *, reach: float) -> tuple[NDArr
     first = np.full(instances.shape, np.inf, np.float32)
     second = first.copy()
     margin = int(np.ceil(reach))
-    for number, place in enumerate(ndimage.find_objects(instances), 1):
+    places: list[Any] = ndimage.find_objects(instances)  # None for an id that does not occur
+    for number, place in enumerate(places, 1):
         if place is None:
             continue
         window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in place)

@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 from unetkit.storage import written_whole
 
 _LARGEST_IMAGEJ = 2**32 - 2**20
+_NATIVE = "<" if sys.byteorder == "little" else ">"
 
 
 class Output(Protocol):
@@ -52,15 +53,14 @@ class Form:
     white: float
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The length of every axis of `axes`."""
-        sizes = {"Z": self.pages, "C": len(self.channels), "Y": self.height, "X": self.width}
-        return tuple(sizes[axis] for axis in self.axes)
+    def planes(self) -> int:
+        """How many channels a page has, named or not."""
+        return max(1, len(self.channels))
 
     @property
-    def axes(self) -> str:
-        """Z for several images, C for several channels, then rows and columns."""
-        return ("Z" if self.pages > 1 else "") + ("C" if self.channels else "") + "YX"
+    def size(self) -> int:
+        """Bytes of all values."""
+        return self.pages * self.planes * self.height * self.width * np.dtype(self.dtype).itemsize
 
 
 @contextmanager
@@ -101,7 +101,7 @@ class _TiffStack:
 
     def put(self, page: int, top: int, left: int, values_KHW: NDArray[Any]) -> None:
         for channel, values_HW in enumerate(np.ascontiguousarray(values_KHW, self.form.dtype)):
-            plane = page * max(1, len(self.form.channels)) + channel
+            plane = page * self.form.planes + channel
             # Rows that span the page lie one after the other: they go out in one piece.
             pieces = values_HW[None] if values_HW.shape[1] == self.form.width else values_HW[:, None]
             for row, piece in enumerate(pieces):
@@ -121,18 +121,23 @@ class _Image:
 
 def _write_empty(path: Path, form: Form) -> int:
     """Write the headers and leave the pixels' place empty; return where it begins."""
-    size = int(np.prod(form.shape, dtype=np.int64)) * np.dtype(form.dtype).itemsize
-    imagej = size <= _LARGEST_IMAGEJ
-    metadata: dict[str, Any] = {"axes": form.axes}
+    imagej = form.size <= _LARGEST_IMAGEJ
+    shape = (form.pages, form.planes, form.height, form.width)
+    metadata: dict[str, Any] = {"axes": "ZCYX"}
     if imagej:
-        metadata |= {"min": 0.0, "max": form.white, "mode": "grayscale"}
+        shape = (1, *shape, 1)  # ImageJ's axes are TZCYXS, and none is left out
+        metadata = {"min": 0.0, "max": form.white, "mode": "grayscale"}
         if form.channels:
             metadata["Labels"] = list(form.channels) * form.pages
-    order = "<" if sys.byteorder == "little" else ">"
-    with tifffile.TiffWriter(path, imagej=imagej, bigtiff=not imagej, byteorder=order) as writer:
+    with tifffile.TiffWriter(path, imagej=imagej, bigtiff=not imagej, byteorder=_NATIVE) as writer:
         place = writer.write(
-            None, shape=form.shape, dtype=np.dtype(form.dtype), photometric="minisblack", metadata=metadata,
-            software="unetkit", returnoffset=True,
+            None,
+            shape=shape,
+            dtype=np.dtype(form.dtype),
+            photometric="minisblack",
+            metadata=metadata,
+            software="unetkit",
+            returnoffset=True,
         )
     assert place is not None
     return place[0]

@@ -10,23 +10,18 @@ from typing import Any
 
 import torch
 
-from unetkit.checkpoints import Card
-from unetkit.config import Config, ConfigSource, load_config, plain_yaml
-from unetkit.data.store import PixelStore
+from unetkit.config import ConfigSource, load_config, plain_yaml
 from unetkit.devices import choose_device, choose_precision, cpu_threads
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
-from unetkit.evaluation import Evaluation, evaluate
-from unetkit.predict import Predictor
 from unetkit.progress import Reporter, Silence
 from unetkit.runs import Run, create_run, open_run
 from unetkit.storage import write_whole
+from unetkit.training.assembly import assemble, place_of
 from unetkit.training.loop import Loop
 from unetkit.training.prepare import Prepared, prepare
-from unetkit.training.session import Session
 from unetkit.training.signals import stop_requests
 from unetkit.training.start import start_from
-from unetkit.version import __version__
 
 __all__ = ["extend", "resume", "train"]
 
@@ -40,26 +35,7 @@ def train(
     spent: Mapping[str, float] | None = None,
     reporter: Reporter | None = None,
 ) -> Run:
-    """Train a network and leave everything about it in a run folder.
-
-    Args:
-        source: a preset's name, a YAML file, a dict, or a Config.
-        data: the data set; goes before `data.path` of the configuration.
-        out: the run folder to make; it must be new or empty.
-        overrides: `key=value` texts that go before the configuration.
-        spent: seconds spent before the call, by what on, to be told beside the training time.
-        reporter: hears about the course; None: nobody does.
-
-    Returns:
-        The finished run.
-
-    Raises:
-        ConfigError, DataError, RunFolderError, DeviceError: the training cannot start; nothing was written.
-        DivergedError, StorageError, InterruptedRun: it ended early; the run folder holds the last good checkpoint.
-
-    Example:
-        >>> run = unetkit.train("isbi", data="sample", out="runs/first", overrides=["train.steps=50"])
-    """
+    """Train a network and leave all about it in a new run folder; arguments and errors are those of `api.train`."""
     begun, world = time.perf_counter(), launched_world()
     named = [] if data is None else [f"data.path={json.dumps(str(data))}"]
     prepared = prepare(load_config(source, [*overrides, *named]))
@@ -125,9 +101,14 @@ def _carry_out(run: Run, prepared: Prepared, world: World, reporter: Reporter, *
     config = run.config
     for note in prepared.notes:
         reporter.line(f"note: {note}")
-    device = _device_of(config, world)
-    with cpu_threads(config.train.threads), stop_requests() as stop, torch.random.fork_rng(), joined(world, device):
-        loop = _loop(run, prepared, device, world, reporter)
+    place = place_of(config, world)
+    with (
+        cpu_threads(config.train.threads),
+        stop_requests() as stop,
+        torch.random.fork_rng(),
+        joined(world, place.device),
+    ):
+        loop = assemble(run, prepared, place, reporter)
         newest = run.newest_checkpoint(warn=lambda text: reporter.line(f"warning: {text}"))
         if newest is not None:
             loop.resume(newest)
@@ -142,50 +123,6 @@ def _carry_out(run: Run, prepared: Prepared, world: World, reporter: Reporter, *
     if world.leads:
         run.write_json("summary.json", _summary(loop))
     return run
-
-
-def _loop(run: Run, prepared: Prepared, device: torch.device, world: World, reporter: Reporter) -> Loop:
-    config = run.config
-    store = PixelStore.of(prepared.training_samples(), prepared.normalization, device)
-    session = Session(config, store, choose_precision(config.train.precision, device), world)
-    predictor = Predictor(
-        network=session.predicting,
-        geometry=session.model.geometry,
-        normalization=prepared.normalization,
-        classes=prepared.classes,
-        config=config.predict.model_copy(update={"tta": False}),
-        device=device,
-    )
-
-    def validate() -> Evaluation:
-        session.predicting.eval()
-        world.same_buffers(session.predicting)
-        return evaluate(predictor, prepared.dataset, indices=prepared.split.validation, world=world)
-
-    card = _card(config, prepared)
-    return Loop(run, session, card, validate if prepared.split.validation else None, reporter)
-
-
-def _card(config: Config, prepared: Prepared) -> Card:
-    return Card(
-        model=config.model,
-        classes=prepared.classes,
-        mean=prepared.normalization.mean,
-        std=prepared.normalization.std,
-        predict=config.predict,
-        step=0,
-        train_seconds=0.0,
-        data_sha256=prepared.description["sha256_pixels"],
-        unetkit=__version__,
-    )
-
-
-def _device_of(config: Config, world: World) -> torch.device:
-    device = choose_device(config.train.device)
-    if device.type == "cuda" and world.size > 1:
-        device = torch.device("cuda", world.local_rank)
-        torch.cuda.set_device(device)
-    return device
 
 
 def _summary(loop: Loop) -> dict[str, Any]:

@@ -50,7 +50,9 @@ class Course:
 class Loop:
     """One training, from where it stands to its end."""
 
-    def __init__(self, run: Run, session: Session, card: Card, validate: Validate | None, reporter: Reporter) -> None:
+    def __init__(
+        self, run: Run, session: Session, *, card: Card, validate: Validate | None, reporter: Reporter
+    ) -> None:
         """Bind the run folder, the session, and what a checkpoint says of itself.
 
         Args:

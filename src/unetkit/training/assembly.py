@@ -1,0 +1,77 @@
+"""The parts of a training put together: images on the device, the session that learns, the predictor that is scored."""
+
+from dataclasses import dataclass
+
+import torch
+
+from unetkit.checkpoints import Card
+from unetkit.config import Config
+from unetkit.data.store import PixelStore
+from unetkit.devices import choose_device, choose_precision
+from unetkit.distributed import World
+from unetkit.evaluation import Evaluation, evaluate
+from unetkit.predict import Predictor
+from unetkit.progress import Reporter
+from unetkit.runs import Run
+from unetkit.training.loop import Loop
+from unetkit.training.prepare import Prepared
+from unetkit.training.session import Session
+from unetkit.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this process computes, and with whom."""
+
+    device: torch.device
+    world: World
+
+
+def place_of(config: Config, world: World) -> Place:
+    """Choose the device of this process; every process of a machine has a CUDA device of its own.
+
+    Raises:
+        DeviceError: the device is not there.
+    """
+    device = choose_device(config.train.device)
+    if device.type == "cuda" and world.size > 1:
+        device = torch.device("cuda", world.local_rank)
+        torch.cuda.set_device(device)
+    return Place(device, world)
+
+
+def assemble(run: Run, prepared: Prepared, place: Place, reporter: Reporter) -> Loop:
+    """Return the training of a run, at its first step."""
+    config, device, world = run.config, place.device, place.world
+    store = PixelStore.of(prepared.training_samples(), prepared.normalization, device)
+    session = Session(config, store, choose_precision(config.train.precision, device), world)
+    predictor = Predictor(
+        network=session.predicting,
+        geometry=session.model.geometry,
+        normalization=prepared.normalization,
+        classes=prepared.classes,
+        config=config.predict.model_copy(update={"tta": False}),
+        device=device,
+    )
+
+    def validate() -> Evaluation:
+        session.predicting.eval()
+        world.same_buffers(session.predicting)
+        return evaluate(predictor, prepared.dataset, indices=prepared.split.validation, world=world)
+
+    card = _card(config, prepared)
+    return Loop(run, session, card=card, validate=validate if prepared.split.validation else None, reporter=reporter)
+
+
+def _card(config: Config, prepared: Prepared) -> Card:
+    return Card(
+        model=config.model,
+        classes=prepared.classes,
+        mean=prepared.normalization.mean,
+        std=prepared.normalization.std,
+        predict=config.predict,
+        step=0,
+        train_seconds=0.0,
+        data_sha256=prepared.description["sha256_pixels"],
+        unetkit=__version__,
+    )
