@@ -22,7 +22,7 @@ FACE = {
 
 
 def _bare(function: object) -> str:
-    parameters = inspect.signature(function).parameters.values()  # type: ignore[arg-type]
+    parameters = inspect.signature(function).parameters.values()
     bare = [parameter.replace(annotation=parameter.empty, default=parameter.empty) for parameter in parameters]
     return str(inspect.Signature(bare))
 

@@ -23,7 +23,7 @@ def test_every_preset_survives_both_ways_of_writing_it(name: str, tmp_path: Path
 
 def test_every_key_is_explained() -> None:
     def below(schema: dict[str, object], definitions: dict[str, dict[str, object]]) -> None:
-        for key, entry in schema["properties"].items():  # type: ignore[attr-defined]
+        for key, entry in schema["properties"].items():
             if "$ref" in entry:
                 below(definitions[entry["$ref"].rsplit("/", 1)[1]], definitions)
             else:

@@ -33,7 +33,7 @@ def png(pixels: NDArray[np.generic] | Image.Image, form: str = "PNG") -> bytes:
 
 def tiff(pixels: NDArray[np.generic], **options: object) -> bytes:
     buffer = BytesIO()
-    tifffile.imwrite(buffer, pixels, **options)  # type: ignore[arg-type]
+    tifffile.imwrite(buffer, pixels, **options)
     return buffer.getvalue()
 
 
@@ -41,7 +41,7 @@ def paged(pixels: NDArray[np.generic], **options: object) -> bytes:
     """Pages that are written one after the other, as Pillow and Fiji's plugins do."""
     buffer = BytesIO()
     first, *rest = (Image.fromarray(page) for page in pixels)
-    first.save(buffer, "TIFF", save_all=True, append_images=rest, **options)  # type: ignore[arg-type]
+    first.save(buffer, "TIFF", save_all=True, append_images=rest, **options)
     return buffer.getvalue()
 
 

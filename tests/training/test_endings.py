@@ -25,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _config(**train: object) -> Config:
-    return load_config({**SMALL, "train": {**SMALL["train"], **train}})  # type: ignore[dict-item]
+    return load_config({**SMALL, "train": {**SMALL["train"], **train}})
 
 
 def test_a_diverging_training_says_where_and_keeps_the_last_good_checkpoint(data: Path, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_patience_ends_a_training_that_stands_still(data: Path, tmp_path: Path) 
     assert summary is not None
     assert summary["step"] < 50
     assert run.last.is_file()
-    assert resume(run.path).read_json("summary.json")["step"] == summary["step"]  # type: ignore[index]
+    assert resume(run.path).read_json("summary.json")["step"] == summary["step"]
 
 
 def test_extending_goes_on_and_refuses_what_cannot_change(data: Path, tmp_path: Path) -> None:

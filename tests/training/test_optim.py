@@ -14,7 +14,7 @@ from unetkit.training.optim import WeightAverage, build_optimizers, rate_share, 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "linear"])
 def test_the_rate_rises_to_its_peak_and_falls_to_its_end(schedule: str) -> None:
-    config = OptimizerConfig(warmup=0.25, final_lr=0.01, schedule=schedule)  # type: ignore[arg-type]
+    config = OptimizerConfig(warmup=0.25, final_lr=0.01, schedule=schedule)
     rates = [rate_share(config, step, 100) for step in range(100)]
     assert rates[:25] == sorted(rates[:25])
     assert rates[25:] == sorted(rates[25:], reverse=True)
@@ -38,7 +38,7 @@ def test_very_short_trainings_have_a_rate(steps: int, warmup: float) -> None:
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
 def test_norms_and_biases_do_not_decay(name: str) -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    config = OptimizerConfig(name=name, weight_decay=0.3)  # type: ignore[arg-type]
+    config = OptimizerConfig(name=name, weight_decay=0.3)
     (optimizer,) = build_optimizers(config, model)
     groups = optimizer.param_groups
     assert [group["weight_decay"] for group in groups] == [0.3, 0.0]

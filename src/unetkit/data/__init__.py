@@ -4,6 +4,7 @@ What a reader promises stands in `sample`; which form a path has is decided in `
 """
 
 from unetkit.data.check import check_training_set
+from unetkit.data.convert import convert
 from unetkit.data.fetch import fetch
 from unetkit.data.fingerprint import Fingerprint, fingerprint
 from unetkit.data.forms import SAMPLE, open_dataset, open_images
@@ -22,6 +23,7 @@ __all__ = [
     "Sample",
     "Split",
     "check_training_set",
+    "convert",
     "fetch",
     "fingerprint",
     "in_memory",
