@@ -168,14 +168,13 @@ def main() -> None:
     prepared = prepare(load_config("isbi", [f"data.path={json.dumps(str(options.data))}", *steps]))
     store = PixelStore.of(prepared.training_samples(), prepared.normalization, device)
     reading = time.perf_counter() - started
+    rates, forms = PEER_RATES[: options.peer_lrs], (False, True) if options.peer_tuned else (False,)
     with cpu_threads(prepared.config.train.threads) as threads:
-        forms = (False, True) if options.peer_tuned else (False,)
-        courses = measure(
-            Track(prepared, store, device), seeds=options.seeds, rates=PEER_RATES[: options.peer_lrs], forms=forms
-        )
+        courses = measure(Track(prepared, store, device), seeds=options.seeds, rates=rates, forms=forms)
     beside = f"{threads} threads; reading {reading:.1f} s; imports: " + ", ".join(
         f"{name} {seconds:.1f} s" for name, seconds in imports.items()
     )
+    beside += f"; the peer's rates tried: {', '.join(f'{rate:g}' for rate in rates)}"
     lines = [*summary(courses), beside]
     print("\n".join(lines))
     if options.json:

@@ -44,6 +44,18 @@ def test_half_precision_logits_are_summed_in_single() -> None:
     assert float(soft_dice_loss(logits, labels)) == pytest.approx(1 - 2 * 0.5 / 1.5, abs=1e-6)
 
 
+def test_the_losses_of_heads_are_added_by_their_weights() -> None:
+    logits, labels = _batch(2)
+    heads = torch.stack([logits, 2 * logits, -logits])
+    single = WeightedLoss(LossConfig(), torch.device("cpu"))
+    alone = [float(single(head, labels)[0]) for head in heads]
+    assert float(single(heads, labels)[0]) == pytest.approx(sum(alone))
+    weighted = WeightedLoss(LossConfig(head_weights=(0.0, 0.5, 2.0)), torch.device("cpu"))
+    assert float(weighted(heads, labels)[0]) == pytest.approx(0.5 * alone[1] + 2 * alone[2])
+    with pytest.raises(ConfigError, match="found 3 weights; the network has 2 heads"):
+        weighted(heads[:2], labels)
+
+
 @pytest.mark.parametrize("source", [{"loss": {"cross_entropy": 0, "dice": 0}}])
 def test_nothing_to_minimise_is_refused(source: ConfigSource) -> None:
     with pytest.raises(ConfigError, match="nothing is left to minimise"):

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from unetkit import evaluation, reporting, training
-from unetkit.config import ConfigSource, DataConfig
+from unetkit.config import ConfigSource, DataConfig, ModelConfig
 from unetkit.data import Dataset, fingerprint, open_dataset, split_dataset
 from unetkit.devices import choose_device, cpu_threads
 from unetkit.distributed import launched_world
 from unetkit.errors import UsageError
 from unetkit.evaluation import Evaluation
+from unetkit.heads import measure_heads
 from unetkit.models import build_model, count_parameters
 from unetkit.networks import read_network
 from unetkit.predict import Predictor, predict_to_file
@@ -29,7 +30,8 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
     Args:
         model: a run or its folder (its best weights), a network file, or a founding system's checkpoint.
         device: auto, cpu, cuda or mps.
-        options: keys of the `predict` section that go before the file's own; None values are passed over.
+        options: keys of the `predict` section that go before the file's own, and `head` of a UNet++ (1 is the fastest,
+            its depth the most accurate); None values are passed over.
 
     Returns:
         The predictor; `predictor.network` is the torch.nn.Module.
@@ -44,7 +46,8 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
     if isinstance(model, Predictor):
         return model.with_options(options or {})
     stored, place = read_network(model), choose_device(device)
-    network = build_model(stored.model)
+    chosen = {key: value for key, value in (options or {}).items() if key != "head"}
+    network = build_model(_with_head(stored.model, (options or {}).get("head")))
     network.load_state_dict(stored.state)
     predictor = Predictor(
         network=network.eval().to(place),
@@ -54,7 +57,7 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
         config=stored.predict,
         device=place,
     )
-    return predictor.with_options(options or {})
+    return predictor.with_options(chosen)
 
 
 def train(
@@ -240,9 +243,20 @@ def _finish(run: Run) -> Run:
     with cpu_threads(run.config.train.threads):
         scored = evaluation.evaluate(predictor, dataset, indices=held_out, founding_protocol=True) if held_out else None
         if scored is not None:
-            run.write_json("evaluation.json", scored.as_json())
+            heads = [head.as_json() for head in measure_heads(predictor, dataset, held_out)]
+            run.write_json("evaluation.json", scored.as_json() | ({"heads": heads} if heads else {}))
         reporting.write_report(run, scored, _look(predictor, dataset, held_out), extra=_facts(predictor))
     return run
+
+
+def _with_head(model: ModelConfig, head: int | None) -> ModelConfig:
+    if head is None:
+        return model
+    if model.name != "unetpp":
+        raise UsageError(
+            f"head {head} was asked for, but the network is a {model.name}; only unetpp has heads to choose"
+        )
+    return model.model_copy(update={"head": head})
 
 
 def _look(predictor: Predictor, dataset: Dataset, held_out: Sequence[int]) -> reporting.Look:

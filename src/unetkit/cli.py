@@ -32,6 +32,9 @@ DataOption = Annotated[
     str | None, typer.Option("--data", help="the data set: a folder, a file, or 'sample'", show_default=False)
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps", show_default=False)]
+HeadOption = Annotated[
+    int | None, typer.Option("--head", help="head of a unetpp: 1 is the fastest", show_default=False)
+]
 
 
 @app.command()
@@ -80,6 +83,7 @@ def evaluate(
         Path | None, typer.Option("--json", help="write the scores here ('-': standard output)")
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="average over the eight flips and turns")] = False,
+    head: HeadOption = None,
     everything: Annotated[
         bool, typer.Option("--all", help="score every labelled image, not the held-out ones alone")
     ] = False,
@@ -96,7 +100,7 @@ def evaluate(
             model,
             data=data,
             everything=everything,
-            options={"tta": tta or None},
+            options={"tta": tta or None, "head": head},
             device=device or "auto",
             reporter=None if str(json_file) == "-" else listener,
         )
@@ -121,6 +125,7 @@ def predict(
         bool, typer.Option("--probabilities", help="write probabilities instead of masks")
     ] = False,
     tta: Annotated[bool, typer.Option("--tta", help="average over the eight flips and turns")] = False,
+    head: HeadOption = None,
     tile: Annotated[int | None, typer.Option(help="side of a tile in pixels", show_default=False)] = None,
     overlap: Annotated[
         int | None, typer.Option(help="pixels that tiles share on each side", show_default=False)
@@ -131,7 +136,7 @@ def predict(
     from unetkit import api
     from unetkit.progress import reporter
 
-    options = {"tta": tta or None, "tile": tile, "overlap": overlap}
+    options = {"tta": tta or None, "tile": tile, "overlap": overlap, "head": head}
     with reporter("predicting") as listener:
         notes = api.predict_file(
             model, source, out, probabilities=probabilities, options=options, device=device or "auto", reporter=listener
@@ -227,11 +232,14 @@ def _print_notes(notes: Iterable[str]) -> None:
 
 
 def _print_result(run: "Run") -> None:
+    from unetkit.heads import Head, heads_table
     from unetkit.reporting import scores_table
 
     evaluation, summary = run.read_json("evaluation.json"), run.read_json("summary.json")
     if evaluation is not None:
         print(scores_table(evaluation["scores"]))
+        if heads := [Head(**head) for head in evaluation.get("heads", [])]:
+            print(f"\n{heads_table(heads, run.config.train.best_metric)}")
     if summary is not None:
         spent = "  ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["seconds"].items())
         print(f"\ntime    {spent}")

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unetkit.config import LossConfig
+from unetkit.errors import ConfigError
 
 
 def soft_dice_loss(logits_NKHW: Tensor, labels_NHW: Tensor) -> Tensor:
@@ -32,8 +33,22 @@ class WeightedLoss:
         self.config = config
         self.class_weights = None if config.class_weights is None else torch.tensor(config.class_weights, device=device)
 
-    def __call__(self, logits_NKHW: Tensor, labels_NHW: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss to minimise and its terms by name."""
+    def __call__(self, logits: Tensor, labels_NHW: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss to minimise and its terms by name, of logits [N, K, H, W] or of the heads' [J, N, K, H, W].
+
+        Raises:
+            ConfigError: other than one weight a head.
+        """
+        if logits.ndim == 4:
+            return self._of_head(logits, labels_NHW)
+        weights = self.config.head_weights or (1.0,) * len(logits)
+        if len(weights) != len(logits):
+            raise ConfigError(f"loss.head_weights: found {len(weights)} weights; the network has {len(logits)} heads")
+        heads = [self._of_head(logits_NKHW, labels_NHW) for logits_NKHW in logits]
+        total = torch.stack([weight * loss for weight, (loss, _) in zip(weights, heads, strict=True)]).sum()
+        return total, heads[-1][1]
+
+    def _of_head(self, logits_NKHW: Tensor, labels_NHW: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         terms: dict[str, Tensor] = {}
         if self.config.cross_entropy > 0:
             terms["cross_entropy"] = F.cross_entropy(logits_NKHW.float(), labels_NHW, self.class_weights)

@@ -189,6 +189,10 @@ class LossConfig(Section):
     class_weights: tuple[NonNegative, ...] | None = Field(
         default=None, description="weights of the classes in the cross entropy"
     )
+    head_weights: tuple[NonNegative, ...] | None = Field(
+        default=None,
+        description="unetpp with deep supervision: weights of the heads' losses, which are added; null: all 1",
+    )
 
     @model_validator(mode="after")
     def _something_to_minimise(self) -> "LossConfig":
