@@ -22,6 +22,7 @@ else was running, and the times say too much.
 import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ from sides import Side, Track, ours, peer
 from unetkit.config import load_config
 from unetkit.data.store import PixelStore
 from unetkit.devices import choose_device, cpu_threads
+from unetkit.errors import UnetkitError
 from unetkit.evaluation import evaluate
 from unetkit.models import count_parameters
 from unetkit.training.prepare import prepare
@@ -202,4 +204,8 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UnetkitError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -3,7 +3,7 @@
 The eight flips and turns alone keep places on the pixel grid, so nothing is interpolated. Everything drawn comes from
 one numpy generator, given for the step; only pixel noise comes from a torch generator on the device.
 
-Legend of shapes: B batch, C channels, S side of a patch. Places are (row, column).
+Legend of shapes: B batch, C channels, S side of a patch, G side of a coarse grid. Places are (row, column).
 """
 
 import math
@@ -24,21 +24,24 @@ def keeps_grid(config: AugmentConfig) -> bool:
 def places(config: AugmentConfig, centre_B2: Tensor, side: int, rng: np.random.Generator) -> Tensor:
     """Draw the places [B, 2, S, S] float32 in the image that the pixels of the augmented patches come from.
 
+    What is drawn is small; what is made of it is made on the device of the centres.
+
     Args:
         config: which changes, and how large.
         centre_B2: centres of the patches in pixels.
         side: S, pixels of the patch on a side.
         rng: the step's generator.
     """
-    batch = len(centre_B2)
-    offset = torch.arange(side, dtype=torch.float32) - (side - 1) / 2
+    batch, device = len(centre_B2), centre_B2.device
+    bent_B = torch.from_numpy(rng.random(batch) < config.probability)
+    smooth_B22 = torch.where(bent_B.view(-1, 1, 1), _rotations_and_scales(config, batch, rng), torch.eye(2))
+    matrix_B22 = (smooth_B22 @ _flips_and_turns(config, batch, rng)).to(device, non_blocking=True)
+    offset = torch.arange(side, dtype=torch.float32, device=device) - (side - 1) / 2
     grid_2SS = torch.stack(torch.meshgrid(offset, offset, indexing="ij"))
-    bent = torch.from_numpy(rng.random(batch) < config.probability).view(-1, 1, 1)
-    smooth_B22 = torch.where(bent, _rotations_and_scales(config, batch, rng), torch.eye(2))
-    matrix_B22 = smooth_B22 @ _flips_and_turns(config, batch, rng)
     places_B2SS = torch.einsum("bij,jyx->biyx", matrix_B22, grid_2SS)
     if config.elastic > 0:
-        places_B2SS += bent.unsqueeze(-1) * _elastic(config, batch, side, rng)
+        coarse_B2GG = _displacements(config, batch, side, rng) * bent_B.view(-1, 1, 1, 1)
+        places_B2SS += _smoothly_enlarged(coarse_B2GG.to(device, non_blocking=True), side)
     return places_B2SS + centre_B2.view(-1, 2, 1, 1)
 
 
@@ -89,11 +92,14 @@ def _rotations_and_scales(config: AugmentConfig, batch: int, rng: np.random.Gene
     return torch.stack((cos, -sin, sin, cos), -1).view(-1, 2, 2).float()
 
 
-def _elastic(config: AugmentConfig, batch: int, side: int, rng: np.random.Generator) -> Tensor:
-    """Interpolate normally distributed displacements on a coarse grid bicubically to every pixel (Ronneberger 2015)."""
+def _displacements(config: AugmentConfig, batch: int, side: int, rng: np.random.Generator) -> Tensor:
     coarse = max(2, math.ceil(side / config.elastic_spacing) + 1)
-    displacement = torch.from_numpy(rng.normal(0.0, config.elastic, (batch, 2, coarse, coarse))).float()
-    return F.interpolate(displacement, size=(side, side), mode="bicubic", align_corners=True)
+    return torch.from_numpy(rng.normal(0.0, config.elastic, (batch, 2, coarse, coarse))).float()
+
+
+def _smoothly_enlarged(displacement_B2GG: Tensor, side: int) -> Tensor:
+    """Interpolate displacements on a coarse grid bicubically to every pixel (Ronneberger et al. 2015)."""
+    return F.interpolate(displacement_B2GG, size=(side, side), mode="bicubic", align_corners=True)
 
 
 def _gamma(pixels_BCSS: Tensor, exponent: Tensor) -> Tensor:

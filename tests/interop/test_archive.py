@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from unetkit.interop.archive import to_tensor, whole_number
+from unetkit.interop.archive import one_line, to_tensor, whole_number
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,8 @@ def test_tensors_have_memory_of_their_own() -> None:
     content[:] = b"\xff" * 8
     assert tensor is not None
     assert tensor.tolist() == [[0], [0]]
+
+
+def test_what_a_file_says_stays_on_one_line() -> None:
+    assert one_line("a\nb\x1b[2J") == "a?b?[2J"
+    assert len(one_line("x" * 10_000)) < 300

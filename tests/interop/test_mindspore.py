@@ -284,6 +284,18 @@ def test_values_that_contradict_themselves(tmp_path: Path, content: bytes, compl
         read_foreign(tmp_path / "bad.ckpt")
 
 
+def test_names_cannot_break_a_message(tmp_path: Path, example: Callable) -> None:
+    (tmp_path / "x.ckpt").write_bytes(value("a", "Float32", [1], bytes(4)) + value("b\n\n" * 500, "Float32", [2], b""))
+    with pytest.raises(ModelFileError) as caught:
+        read_foreign(tmp_path / "x.ckpt")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+    write_checkpoint(tmp_path / "y.ckpt", {**example(MEDICAL).tensors, "c\nd": torch.ones(1)})
+    foreign = read_foreign(tmp_path / "y.ckpt")
+    assert foreign is not None
+    assert "left out: c?d" in foreign.notes
+
+
 @pytest.mark.parametrize("content", [b"", b"\x0a", b"no checkpoint at all"])
 def test_a_ckpt_of_nobody(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.ckpt").write_bytes(content)

@@ -133,6 +133,28 @@ def test_a_single_file(tmp_path: Path, tensors: dict[str, Tensor], protocol: int
 
 
 @pytest.mark.usefixtures("oneflow")
+@pytest.mark.parametrize(
+    "value", [np.array(1.0, "f4"), np.ones(9, ">f4"), np.ones(9, "c8"), np.array(["a", None], object), 5]
+)
+def test_arrays_that_are_no_weights(tmp_path: Path, tensors: dict[str, Tensor], value: Any) -> None:
+    state = {name: Held({"data": tensor.numpy()}) for name, tensor in tensors.items()}
+    state["inc.double_conv.0.weight"] = Held({"data": value})
+    (tmp_path / "model").write_bytes(pickle.dumps({"protocol_version": 1, "data": state}, protocol=4))
+    with pytest.raises(ModelFileError, match="model: a OneFlow checkpoint"):
+        read_foreign(tmp_path / "model")
+
+
+@pytest.mark.usefixtures("oneflow")
+def test_a_number_in_fortran_order(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    state = {name: Held({"data": tensor.numpy()}) for name, tensor in tensors.items()}
+    content = pickle.dumps({"protocol_version": 1, "data": state}, protocol=3)
+    counter = content.index(b"num_batches_tracked")
+    flag = content.index(b"\x89C\x08", counter)  # False, then eight bytes
+    (tmp_path / "model").write_bytes(content[:flag] + b"\x88" + content[flag + 1 :])
+    assert read_foreign(tmp_path / "model") is not None
+
+
+@pytest.mark.usefixtures("oneflow")
 @pytest.mark.parametrize("name", ["../tensor_0", "/etc", "a/b", "a\\b", "..", "", "x" * 300, 5])
 def test_tensors_lie_in_the_folder(tmp_path: Path, tensors: dict[str, Tensor], name: Any) -> None:
     folder = write_folder(tmp_path / "c", tensors)

@@ -104,7 +104,7 @@ def test_fiji_finds_what_it_needs(
     make_predictor: Maker, tmp_path: Path, classes: int, probabilities: bool, count: int, size: tuple[int, int]
 ) -> None:
     predictor = make_predictor(classes=classes)
-    tifffile.imwrite(tmp_path / "in.tif", np.ones((count, *size), np.uint8), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "in.tif", np.ones((1, count, 1, *size, 1), np.uint8), imagej=True)
     predict_to_file(predictor, tmp_path / "in.tif", tmp_path / "o.tif", probabilities=probabilities)
     channels = 3 if probabilities and classes == 3 else 1
     with tifffile.TiffFile(tmp_path / "o.tif") as tiff:

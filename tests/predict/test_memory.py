@@ -52,7 +52,7 @@ def test_small_images_tell_what_large_ones_need(make_predictor: Callable[..., Pr
 
 
 def test_tiles_follow_from_the_allowed_memory(make_predictor: Callable[..., Predictor]) -> None:
-    small, large = (make_predictor(predict={"memory": memory}) for memory in (0.001, 1.0))
+    small, large = (make_predictor(predict={"memory": memory}) for memory in (0.001, 0.8))
     assert small.plan(400, 400).parts > large.plan(400, 400).parts == 1
     batch = make_predictor(predict={"memory": 0.001, "batch": 4})
     assert batch.plan(400, 400).parts > small.plan(400, 400).parts

@@ -282,7 +282,7 @@ class PredictConfig(Section):
         "null: as many as make tiles equal to the whole, where `tile` leaves room for that",
     )
     memory: PositiveFloat = Field(
-        default=1.0, description="gigabytes that one call of the network may take; larger images are cut into tiles"
+        default=0.8, description="gigabytes that one call of the network may take; larger images are cut into tiles"
     )
     batch: PositiveInt = Field(default=1, description="tiles in one call of the network")
     tta: bool = Field(default=False, description="average over the eight flips and turns")

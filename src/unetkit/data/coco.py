@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from unetkit.config.schema import DataConfig
 from unetkit.data.coco_files import Annotation, AnnotationFile, Picture, RunLengths, read_annotations
-from unetkit.data.images import only_page, open_bytes
+from unetkit.data.images import decode_single
 from unetkit.data.objects import ObjectDataset, ObjectItem, Objects
 from unetkit.data.outlines import draw_polygons, draw_runs
 from unetkit.data.sample import Dataset
@@ -128,7 +128,7 @@ def _item(file: AnnotationFile, picture: Picture, index_of: Mapping[int, int], t
     source = tree.source(name)
 
     def image() -> NDArray[Any]:
-        stored = only_page(open_bytes(tree.read(name), source))
+        stored = decode_single(tree.read(name), source)
         if stored.shape[1:] != (picture.height, picture.width):
             raise DataError(
                 f"{source}: {stored.shape[1]} x {stored.shape[2]} pixels (rows x columns), but {file.source} says "

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 
 from unetkit.data.pages import Pages, Role, decoding
-from unetkit.data.raster import open_raster
+from unetkit.data.raster import decode_raster, open_raster
 from unetkit.data.tiff_pages import MAGIC, open_tiff
 from unetkit.errors import DataError
 
@@ -37,21 +37,27 @@ def open_bytes(content: bytes, source: str, role: Role = "image") -> Pages:
     return _open(lambda: BytesIO(content), source, role, None)
 
 
+def decode_single(content: bytes, source: str, role: Role = "image") -> NDArray[Any]:
+    """Decode a file of one page that is in memory as [C, H, W] in the type that is stored.
+
+    Raises:
+        DataError: as `open_pages`, or more than one page.
+    """
+    if content and content[:4] not in MAGIC:
+        return decode_raster(BytesIO(content), source, role)
+    return _only_page(open_bytes(content, source, role))
+
+
 def read_single(path: Path, role: Role = "image") -> NDArray[Any]:
     """Read a file of one page as [C, H, W] in the type that is stored.
 
     Raises:
         DataError: as `open_pages`, or more than one page.
     """
-    return only_page(open_pages(path, role))
+    return _only_page(open_pages(path, role))
 
 
-def only_page(pages: Pages) -> NDArray[Any]:
-    """Read the page of a file that must hold one, as [C, H, W] in the type that is stored.
-
-    Raises:
-        DataError: more than one page, or damaged pixels.
-    """
+def _only_page(pages: Pages) -> NDArray[Any]:
     if pages.count != 1:
         raise DataError(f"{pages.source}: has {pages.count} pages; one was expected")
     return pages.read(0)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from unetkit.config.schema import DataConfig
-from unetkit.data.images import SUFFIXES, only_page, open_bytes
+from unetkit.data.images import SUFFIXES, decode_single
 from unetkit.data.items import require_same_size
 from unetkit.data.objects import ObjectDataset, ObjectItem, Objects
 from unetkit.data.sample import Dataset
@@ -81,7 +81,7 @@ def _item(tree: Tree, identity: str, files: list[str], masks: list[str] | None) 
     source = tree.source(files[0])
 
     def image() -> np.ndarray:
-        return only_page(open_bytes(tree.read(files[0]), source))
+        return decode_single(tree.read(files[0]), source)
 
     objects = None if masks is None else partial(_objects, tree, masks, source)
     return ObjectItem(identity.replace("/", "-"), source, image, objects)
@@ -91,7 +91,7 @@ def _objects(tree: Tree, masks: list[str], image: str, size: tuple[int, int]) ->
     instances = np.zeros(size, np.int32)
     for number, name in enumerate(masks, 1):
         source = tree.source(name)
-        mask = only_page(open_bytes(tree.read(name), source, "mask")).max(axis=0)
+        mask = decode_single(tree.read(name), source, "mask").max(axis=0)
         require_same_size(image, size, source, mask.shape)
         rows, columns = _extent(mask != 0, source)
         window = instances[rows, columns]

@@ -29,22 +29,26 @@ def open_raster(opener: Callable[[], BinaryIO], source: str, role: Role) -> Page
         DataError: not such a file, damaged, or larger than is decoded.
     """
     with decoding(source), opener() as handle:
-        try:
-            image = Image.open(handle, formats=FORMATS)
-        except Image.UnidentifiedImageError:
-            raise DataError(f"{source}: not a PNG, JPEG, BMP or TIFF image; save it as one of these") from None
-        except Image.DecompressionBombError as error:
-            raise DataError(f"{source}: {error}; cut it into parts, or store it as an uncompressed TIFF") from None
+        image = _opened(handle, source)
         width, height = image.size
-        require_bounded(source, page_pixels=width * height)
         coloured = image.mode not in _GREY and not (role == "mask" and image.mode in _PALETTE)
 
     def read(page: int) -> NDArray[Any]:
         assert page == 0
-        with decoding(source), opener() as handle:
-            return _decode(handle, role)
+        with opener() as handle:
+            return decode_raster(handle, source, role)
 
     return Pages(source, 1, 3 if coloured else 1, height, width, read)
+
+
+def decode_raster(handle: BinaryIO, source: str, role: Role) -> NDArray[Any]:
+    """Return the pixels of a PNG, JPEG or BMP file as [C, H, W] in the type that is stored.
+
+    Raises:
+        DataError: as `open_raster`.
+    """
+    with decoding(source):
+        return _decode(handle, source, role)
 
 
 _GREY = frozenset({"1", "L", "LA", "La", "F", "I", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -52,14 +56,26 @@ _PALETTE = frozenset({"P", "PA"})
 _DIRECT = frozenset({"RGB", "RGBA", "RGBX"})
 
 
-def _decode(handle: BinaryIO, role: Role) -> NDArray[Any]:
-    """Return [C, H, W] in the type that is stored."""
+def _opened(handle: BinaryIO, source: str) -> Image.Image:
+    """Read a header and refuse what is no image or too large to decode."""
+    try:
+        image = Image.open(handle, formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        raise DataError(f"{source}: not a PNG, JPEG, BMP or TIFF image; save it as one of these") from None
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{source}: {error}; cut it into parts, or store it as an uncompressed TIFF") from None
+    require_bounded(source, page_pixels=image.size[0] * image.size[1])
+    return image
+
+
+def _decode(handle: BinaryIO, source: str, role: Role) -> NDArray[Any]:
     head = handle.read(33)
     handle.seek(0)
+    image = _opened(handle, source)
     is_png = head.startswith(b"\x89PNG")
     if is_png and head[_PNG_DEPTH] == 16 and head[_PNG_COLOUR] & 2:
+        handle.seek(0)
         return _decode_deep_png(handle)
-    image = Image.open(handle, formats=FORMATS)
     if image.mode in _PALETTE:
         return _decode_palette(image, role)
     if image.mode not in _GREY | _DIRECT:

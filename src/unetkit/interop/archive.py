@@ -16,6 +16,7 @@ LONGEST_NAME = 4096
 """In bytes; the same."""
 
 _MOST_AXES = 16
+_LONGEST_QUOTE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,12 @@ def to_tensor(content: bytes | memoryview, dtype: torch.dtype, shape: tuple[int,
     if prod(shape) * dtype.itemsize != len(content):
         return None
     return torch.frombuffer(bytearray(content), dtype=dtype).reshape(shape)
+
+
+def one_line(text: object) -> str:
+    """Return what a damaged file says of itself in a form for a message: printable, on one line, not long."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in str(text)[:_LONGEST_QUOTE])
+    return line if len(line) < _LONGEST_QUOTE else f"{line}..."
 
 
 def whole_number(tensor: Tensor | None) -> int | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unetkit.config import ModelConfig
 from unetkit.errors import ModelFileError
-from unetkit.interop.archive import Archive
+from unetkit.interop.archive import Archive, one_line
 from unetkit.interop.networks import FOUNDING, NESTED, Founding, Normalization, Unknown, depth_of
 from unetkit.models import build_model
 
@@ -108,7 +108,7 @@ def translate(path: Path, archive: Archive) -> ForeignNetwork:
     """
     found = _recognise(archive)
     if found is None:
-        examples = ", ".join(list(archive.tensors)[:3]) or "none"
+        examples = one_line(", ".join(list(archive.tensors)[:3]) or "none")
         raise ModelFileError(
             f"{path}: a {archive.system} checkpoint of a network that is not known here (its tensors: {examples}); "
             f"expected one of {', '.join(founding.name for founding in FOUNDING)}"
@@ -120,10 +120,14 @@ def translate(path: Path, archive: Archive) -> ForeignNetwork:
         match = _expect(founding, prefix, network)
         state = _rename(tensors, match)
     except Unknown as error:
-        raise ModelFileError(f"{path}: a {archive.system} checkpoint like {founding.name}, but {error}") from None
+        raise ModelFileError(
+            f"{path}: a {archive.system} checkpoint like {founding.name}, but {one_line(error)}"
+        ) from None
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"]
-        raise ModelFileError(f"{path}: a {archive.system} {founding.name} that cannot be built: {reason}") from None
+        raise ModelFileError(
+            f"{path}: a {archive.system} {founding.name} that cannot be built: {one_line(reason)}"
+        ) from None
     moments = _moments(archive, match)
     return ForeignNetwork(
         system=archive.system,
@@ -202,7 +206,7 @@ def _notes(archive: Archive, match: _Match, moments: AdamMoments | None) -> Iter
     founding, prefix, names = match.founding, match.prefix, match.names
     yield f"{archive.system} {founding.name}: {len(names)} tensors"
     if prefix:
-        yield f"the prefix {prefix} was taken off the names"
+        yield f"the prefix {one_line(prefix)} was taken off the names"
     if founding.style == "tensorflow" or (founding.style == "mindspore" and "encoder.0.norm1.weight" in names):
         yield _TRANSLATIONS[founding.style]
     others = {archive.tensors[prefix + theirs].dtype for theirs in names.values() if prefix + theirs in archive.tensors}
@@ -218,7 +222,8 @@ def _notes(archive: Archive, match: _Match, moments: AdamMoments | None) -> Iter
         yield "Adam's moments were left out: they do not belong to all parameters, or the step is not said"
     known = {prefix + theirs for theirs in names.values()}
     if left_out := [*(name for name in archive.tensors if name not in known), *archive.left_out]:
-        yield f"left out: {', '.join(left_out[:8])}" + (f" and {len(left_out) - 8} more" if len(left_out) > 8 else "")
+        more = f" and {len(left_out) - 8} more" if len(left_out) > 8 else ""
+        yield f"left out: {one_line(', '.join(left_out[:8]))}{more}"
 
 
 def _contiguous(tensor: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from unetkit.errors import DamagedFileError, ModelFileError
-from unetkit.interop.archive import LONGEST_NAME, MOST_TENSORS, Archive, to_tensor, whole_number
+from unetkit.interop.archive import LONGEST_NAME, MOST_TENSORS, Archive, one_line, to_tensor, whole_number
 from unetkit.interop.protobuf import WireError, field, grouped, read_varint, stream
 from unetkit.storage import written_whole
 
@@ -85,7 +85,7 @@ def read_checkpoint(path: Path) -> dict[str, Value]:
             return _collect(_value(number, message) for number, message in stream(file, end))
     except WireError as error:
         raise ModelFileError(
-            f"{path}: a MindSpore checkpoint that is cut short or damaged ({error}); copy it again"
+            f"{path}: a MindSpore checkpoint that is cut short or damaged ({one_line(error)}); copy it again"
         ) from None
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from unetkit.errors import ModelFileError
-from unetkit.interop.archive import MOST_TENSORS, Archive, to_tensor
+from unetkit.interop.archive import MOST_TENSORS, Archive, one_line, to_tensor
 from unetkit.interop.pickles import Inert, unpickle
 from unetkit.interop.states import Resolve, archive_of_state
 
@@ -166,7 +166,7 @@ def _array_of(path: Path, value: Any) -> Tensor | None:
     tensor = to_tensor(bytes(content), dtype, shape if order == "C" else shape[::-1])
     if tensor is None:
         raise _unreadable(path, f"a tensor of shape {shape} has {len(content):,} bytes")
-    return tensor if order == "C" else tensor.permute(*reversed(range(len(shape))))
+    return tensor if order == "C" else tensor.permute(tuple(reversed(range(len(shape)))))
 
 
 def _array_type(kind: Inert) -> torch.dtype | None:
@@ -181,4 +181,6 @@ def _is_shape(shape: Any) -> TypeGuard[tuple[int, ...]]:
 
 
 def _unreadable(path: Path, reason: str) -> ModelFileError:
-    return ModelFileError(f"{path}: a OneFlow checkpoint that cannot be read: {reason}; copy the checkpoint again")
+    return ModelFileError(
+        f"{path}: a OneFlow checkpoint that cannot be read: {one_line(reason)}; copy the checkpoint again"
+    )

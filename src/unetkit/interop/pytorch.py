@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unetkit.errors import DamagedFileError, ModelFileError
-from unetkit.interop.archive import Archive
+from unetkit.interop.archive import Archive, one_line
 from unetkit.interop.states import archive_of_state
 
 SYSTEM = "PyTorch"
@@ -54,7 +54,7 @@ def _load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and its unpickler fail on damaged files in any of their ways
-        reason = str(error).strip().split("\n")[0][:200]
+        reason = one_line(str(error).partition("\n")[0])
         raise ModelFileError(
             f"{path}: a PyTorch file that cannot be opened without running code in it or is damaged ({reason}); "
             "save model.state_dict() again"
@@ -84,9 +84,9 @@ def _check_zip(path: Path) -> bool:
                     while content.read(_PIECE):
                         pass
     except zipfile.BadZipFile as error:
-        raise DamagedFileError(f"{path}: a damaged PyTorch archive ({error}); copy it again") from None
+        raise DamagedFileError(f"{path}: a damaged PyTorch archive ({one_line(error)}); copy it again") from None
     except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise ModelFileError(f"{path}: a zip archive that cannot be read ({error}); copy it again") from None
+        raise ModelFileError(f"{path}: a zip archive that cannot be read ({one_line(error)}); copy it again") from None
     return True
 
 
@@ -101,4 +101,4 @@ def _check_old(path: Path) -> None:
                     if number > 1 and isinstance(argument, int) and argument > size:
                         raise ValueError(f"it announces {argument:,} where the file has {size:,} bytes")
     except (ValueError, OSError, UnicodeError, OverflowError) as error:
-        raise ModelFileError(f"{path}: a damaged PyTorch file ({error}); copy it again") from None
+        raise ModelFileError(f"{path}: a damaged PyTorch file ({one_line(error)}); copy it again") from None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unetkit.errors import DamagedFileError, ModelFileError
-from unetkit.interop.archive import MOST_TENSORS, Archive, to_tensor, whole_number
+from unetkit.interop.archive import MOST_TENSORS, Archive, one_line, to_tensor, whole_number
 from unetkit.interop.crc32c import crc32c, unmask
 from unetkit.interop.protobuf import WireError, fields, grouped
 from unetkit.interop.sstable import ChecksumError, entries, is_table
@@ -74,7 +74,8 @@ def read(path: Path) -> Archive | None:
         return _sort(prefix, shards, found)
     except WireError as error:
         raise ModelFileError(
-            f"{index}: the index of a TensorFlow checkpoint, cut short or damaged ({error}); copy the checkpoint again"
+            f"{index}: the index of a TensorFlow checkpoint, cut short or damaged ({one_line(error)}); "
+            "copy the checkpoint again"
         ) from None
     except ChecksumError:
         raise DamagedFileError(f"{index}: damaged: a block does not match its checksum; copy it again") from None
@@ -194,7 +195,9 @@ def _tensor(prefix: Path, shards: int, name: str, entry: Entry) -> Tensor:
             available = shard.stat().st_size
             if entry.start + entry.size > available:
                 end = entry.start + entry.size
-                raise ModelFileError(f"{shard}: cut short: {name} ends at byte {end:,} of {available:,}; copy it again")
+                raise ModelFileError(
+                    f"{shard}: cut short: {one_line(name)} ends at byte {end:,} of {available:,}; copy it again"
+                )
             file.seek(entry.start)
             content = file.read(entry.size)
     except OSError as error:
@@ -202,7 +205,9 @@ def _tensor(prefix: Path, shards: int, name: str, entry: Entry) -> Tensor:
             f"{shard}: cannot be read ({error.strerror or error}); copy all {shards} data files of the checkpoint"
         ) from None
     if crc32c(content) != entry.checksum:
-        raise DamagedFileError(f"{shard}: damaged: {name} does not match its checksum; copy the checkpoint again")
+        raise DamagedFileError(
+            f"{shard}: damaged: {one_line(name)} does not match its checksum; copy the checkpoint again"
+        )
     tensor = to_tensor(content, TYPES[entry.dtype], entry.shape)
     if tensor is None:
         raise WireError(f"{name} has {entry.size:,} bytes, which do not fill its shape {entry.shape}")

@@ -26,6 +26,7 @@ from unetkit.errors import DataError, StorageError, UsageError
 from unetkit.predict.outputs import Form, Output, png_image, tiff_stack
 from unetkit.predict.predictor import Part, Predictor, most_probable
 from unetkit.progress import Reporter, Silence
+from unetkit.storage import make_folder
 
 _OUTPUTS = {".tif": tiff_stack, ".tiff": tiff_stack, ".png": png_image}
 
@@ -65,7 +66,7 @@ def predict_to_file(
     task = writing.planned(source, out)
     if out.exists() and out.samefile(source):
         raise UsageError(f"{out}: is the image itself; choose another --out, so that it is not overwritten")
-    _make_folder(out.parent)
+    make_folder(out.parent)
     return writing.carry_out([task])
 
 
@@ -156,7 +157,7 @@ def _predict_folder(writing: _Writing, source: Path, out: Path) -> tuple[str, ..
     names = _names_for(source, probabilities=writing.probabilities)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
     tasks = [writing.planned(image, temporary / name) for image, name in names.items()]
-    _make_folder(out.parent)
+    make_folder(out.parent)
     with _folder_whole(out, temporary):
         return writing.carry_out(tasks)
 
@@ -179,17 +180,10 @@ def _name_for(image: Path, *, probabilities: bool) -> str:
     return f"{image.stem}{'.tif' if probabilities or is_tiff(image) else '.png'}"
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{folder}: the folder cannot be made ({error.strerror})") from error
-
-
 @contextmanager
 def _folder_whole(folder: Path, temporary: Path) -> Generator[None]:
     """Make a folder under a temporary name; on success it becomes `folder`, on any failure nothing is left of it."""
-    _make_folder(temporary)
+    make_folder(temporary)
     try:
         yield
         temporary.replace(folder)

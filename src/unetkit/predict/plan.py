@@ -67,9 +67,10 @@ def make_plan(height: int, width: int, *, geometry: Geometry, config: PredictCon
 def difference(geometry: Geometry, config: PredictConfig) -> str | None:
     """Say in one sentence why tiles may differ from an untiled prediction; None: they do not."""
     if geometry.overlap is None:
+        larger = "more predict.memory" if config.tile is None else "a larger predict.tile"
         return (
-            "the image is cut into tiles, but the network's norms average over all that it sees: "
-            "results may differ from an untiled prediction; more predict.memory makes tiles larger"
+            "the network's norms average over all that it sees: where an image is cut into tiles, results may differ "
+            f"from an untiled prediction; {larger} makes fewer of them"
         )
     context = _context(geometry, config)
     if context >= geometry.overlap:

@@ -142,10 +142,13 @@ class Predictor:
 
     @cached_property
     def _bytes_per_pixel(self) -> float:
-        # The probabilities are the predictor's own: this tile's, and the one's before that is still being used.
-        own = _BYTES_OF_A_VALUE * 2 * len(self.classes)
-        channels = len(self.normalization.mean)
-        return own + bytes_per_pixel(self.network, self.geometry, channels=channels, device=self.device)
+        network = bytes_per_pixel(
+            self.network, self.geometry, channels=len(self.normalization.mean), device=self.device
+        )
+        answer = float(_BYTES_OF_A_VALUE * len(self.classes))
+        # The part before is still being used, and flips and turns are summed up.
+        kept = (2 if self.config.tta else 1) * answer
+        return kept + max(network, 2 * answer)
 
     def _require_usable(self, pixels_CHW: NDArray[Any]) -> None:
         if pixels_CHW.ndim != 3 or 0 in pixels_CHW.shape:
@@ -166,8 +169,8 @@ class Predictor:
     def _answers(self, batch: list[Crop]) -> Iterator[tuple[Crop, Tensor]]:
         x_NCHW = torch.stack([torch.from_numpy(self.normalization.apply(crop.pixels_CHW)) for crop in batch])
         x_NCHW = x_NCHW.to(self.device, memory_format=torch.channels_last)
-        for crop, shown_KHW in zip(batch, _probabilities(self.network(x_NCHW)), strict=True):
-            yield crop, crop.symmetry.undo(shown_KHW[:, crop.rows, crop.columns])
+        for crop, logits_KHW in zip(batch, self.network(x_NCHW), strict=True):
+            yield crop, crop.symmetry.undo(_probabilities(logits_KHW[:, crop.rows, crop.columns]))
 
 
 def most_probable(probabilities_KHW: Tensor) -> NDArray[Any]:
@@ -176,11 +179,13 @@ def most_probable(probabilities_KHW: Tensor) -> NDArray[Any]:
     return probabilities_KHW.max(0).indices.to(small).cpu().numpy()  # argmax takes ten times as long on a CPU
 
 
-def _probabilities(logits_NKHW: Tensor) -> Tensor:
-    if logits_NKHW.shape[1] == 1:
-        second_N1HW = logits_NKHW.sigmoid()
-        return torch.cat([1 - second_N1HW, second_N1HW], 1)
-    return logits_NKHW.softmax(1)
+def _probabilities(logits_KHW: Tensor) -> Tensor:
+    if logits_KHW.shape[0] == 1:
+        second_1HW = logits_KHW.sigmoid()
+        return torch.cat([1 - second_1HW, second_1HW])
+    # In channels-last layout this needs less time and memory than torch.softmax, which rearranges its input first.
+    powers_KHW = (logits_KHW - logits_KHW.amax(0)).exp_()
+    return powers_KHW.div_(powers_KHW.sum(0))
 
 
 def _whole_parts(tiles: Iterator[_Tile]) -> Iterator[Part]:

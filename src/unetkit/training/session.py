@@ -76,10 +76,9 @@ class Session:
         """Return this process's augmented patches [N, C, H, W] float32 of a step and their labels [N, H', W'] int64."""
         config, seed, batch = self.config.augment, self.config.train.seed, self.config.train.batch
         share = slice(self.world.rank, None, self.world.size)
-        image, centre = self.sampler.draw(step)
+        image, centre = (drawn.to(self.device, non_blocking=True) for drawn in self.sampler.draw(step))
         rng = generator(seed, "augment", step)
-        places = augment.places(config, centre, self.config.train.patch, rng)[share].to(self.device, non_blocking=True)
-        image = image[share].to(self.device, non_blocking=True)
+        image, places = image[share], augment.places(config, centre, self.config.train.patch, rng)[share]
         sample = self.store.pixels_on_grid if augment.keeps_grid(config) else self.store.pixels_at
         pixels = augment.change_intensity(config, sample(image, places), rng, batch=batch, share=share)
         inner = slice(self.margin, places.shape[-1] - self.margin)
