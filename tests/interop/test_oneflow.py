@@ -213,6 +213,11 @@ HOSTILE = {
     "no end": b"\x80\x02}X\x10\x00\x00\x00protocol_version",
     "no dictionary": b"\x80\x02X\x10\x00\x00\x00protocol_version.",
     "no network": b"\x80\x02}(X\x10\x00\x00\x00protocol_versionK\x01X\x04\x00\x00\x00dataNu.",
+    "a tensor without a state": b"\x80\x02}(X\x10\x00\x00\x00protocol_versionK\x01X\x04\x00\x00\x00data"
+    b"}X\x01\x00\x00\x00aconeflow\nTensor\n)\x81su.",
+    "an array without a type": b"\x80\x02}(X\x10\x00\x00\x00protocol_versionK\x01X\x04\x00\x00\x00data"
+    b"}X\x01\x00\x00\x00aconeflow\nTensor\n)\x81}X\x04\x00\x00\x00datacnumpy.core.numeric\n_frombuffer\n"
+    b"(X\x01\x00\x00\x00bcnumpy\ndtype\n)\x81)X\x01\x00\x00\x00Ct\x81sbsu.",
     "nothing to take": b"\x80\x02protocol_version0.",
 }
 

@@ -106,14 +106,7 @@ def translate(path: Path, archive: Archive) -> ForeignNetwork:
     Raises:
         ModelFileError: not one of the founding networks, or not a whole one.
     """
-    found = _recognise(archive)
-    if found is None:
-        examples = one_line(", ".join(list(archive.tensors)[:3]) or "none")
-        raise ModelFileError(
-            f"{path}: a {archive.system} checkpoint of a network that is not known here (its tensors: {examples}); "
-            f"expected one of {', '.join(founding.name for founding in FOUNDING)}"
-        )
-    founding, prefix = found
+    founding, prefix = _recognise(path, archive)
     tensors = {name.removeprefix(prefix): tensor for name, tensor in archive.tensors.items() if name.startswith(prefix)}
     try:
         network = founding.configure({name: tuple(tensor.shape) for name, tensor in tensors.items()})
@@ -140,14 +133,18 @@ def translate(path: Path, archive: Archive) -> ForeignNetwork:
     )
 
 
-def _recognise(archive: Archive) -> tuple[Founding, str] | None:
+def _recognise(path: Path, archive: Archive) -> tuple[Founding, str]:
     """Return which network it is, and what stands before the names of its tensors."""
     for founding in FOUNDING:
         ends = (f".{founding.marker}", f"/{founding.marker}")
         found = [name for name in archive.tensors if name == founding.marker or name.endswith(ends)]
         if found:
             return founding, min(found, key=len).removesuffix(founding.marker)
-    return None
+    examples = one_line(", ".join(list(archive.tensors)[:3]) or "none")
+    raise ModelFileError(
+        f"{path}: a {archive.system} checkpoint of a network that is not known here (its tensors: {examples}); "
+        f"expected one of {', '.join(founding.name for founding in FOUNDING)}"
+    )
 
 
 def _expect(founding: Founding, prefix: str, network: ModelConfig) -> _Match:

@@ -11,7 +11,7 @@ import pickletools
 from collections import OrderedDict
 from collections.abc import Set
 from pickle import UnpicklingError
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, Self
 
 _ALLOWED = frozenset[str]().union(
     ("PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET"),
@@ -35,10 +35,14 @@ class Inert:
 
     name: ClassVar[str] = ""
 
-    def __init__(self, *arguments: Any) -> None:
-        """Keep the arguments."""
-        self.arguments: tuple[Any, ...] = arguments
-        self.state: Any = None
+    arguments: tuple[Any, ...]
+    state: Any
+
+    def __new__(cls, *arguments: Any) -> Self:
+        """Keep the arguments; pickles may skip the constructor, but not this."""
+        held = super().__new__(cls)
+        held.arguments, held.state = arguments, None
+        return held
 
     def __setstate__(self, state: Any) -> None:
         """Keep the state."""

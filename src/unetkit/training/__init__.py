@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from unetkit.config import ConfigSource, load_config, plain_yaml
-from unetkit.devices import choose_device, choose_precision, cpu_threads
+from unetkit.devices import choose_device, choose_precision, cpu_threads, keep_freed_memory
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
 from unetkit.progress import Reporter, Silence
@@ -102,6 +102,7 @@ def _carry_out(run: Run, prepared: Prepared, world: World, reporter: Reporter, *
     for note in prepared.notes:
         reporter.line(f"note: {note}")
     place = place_of(config, world)
+    keep_freed_memory()
     with (
         cpu_threads(config.train.threads),
         stop_requests() as stop,
