@@ -34,7 +34,7 @@ format: $(VENV)/.dev ## lay the code out as `make check` wants it
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.docs ## build the documentation into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.bench ## measure the claims of the README against their peers
 	$(BIN)/python benchmarks/time_to_dice.py

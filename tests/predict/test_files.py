@@ -140,6 +140,17 @@ def test_beyond_imagejs_form_it_is_a_bigtiff(
         np.testing.assert_array_equal(tiff.asarray()[1], predictor.probabilities(pages(stack)[1]))
 
 
+def test_the_challenge_s_stack_becomes_a_stack_of_its_form(make_predictor: Maker, shared: Path, tmp_path: Path) -> None:
+    volume = shared / "data" / "isbi2012" / "test-volume.tif"
+    predict_to_file(make_predictor(depth=1), volume, tmp_path / "masks.tif")
+    labels = shared / "data" / "isbi2012" / "train-labels.tif"
+    with tifffile.TiffFile(tmp_path / "masks.tif") as ours, tifffile.TiffFile(labels) as theirs:
+        assert len(ours.pages) == len(theirs.pages) == 30
+        assert ours.series[0].shape == theirs.series[0].shape
+        assert ours.series[0].dtype == theirs.series[0].dtype
+        assert set(np.unique(ours.asarray())) == set(np.unique(theirs.asarray())) == {0, 255}
+
+
 def test_sixteen_bits_and_compression_are_read(make_predictor: Maker, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 40, 50)).astype(">u2")
     tifffile.imwrite(tmp_path / "deep.tif", pixels, compression="zlib", byteorder=">", photometric="minisblack")
@@ -363,4 +374,3 @@ def test_what_tiles_may_change_is_said_once(make_predictor: Maker, tmp_path: Pat
     predictor = make_predictor(predict={"tile": 20, "overlap": 4})
     assert predict_to_file(predictor, source, tmp_path / "out") == (predictor.exactness(),)
     assert predict_to_file(predictor, source / "c.png", tmp_path / "c.png") == ()
-

@@ -291,9 +291,13 @@ def test_a_network_in_training_is_refused(make_predictor: Maker) -> None:
     predictor = make_predictor(depth=1)
     assert isinstance(predictor.network, torch.nn.Module)
     predictor.network.train()
+    before = {name: value.clone() for name, value in predictor.network.state_dict().items()}
     try:
         with pytest.raises(UsageError, match="training mode"):
             predictor.labels(np.zeros((1, 8, 8), np.uint8))
+        with pytest.raises(UsageError, match="training mode"):
+            predictor.plan(8, 8)
+        assert all(torch.equal(value, before[name]) for name, value in predictor.network.state_dict().items())
     finally:
         predictor.network.eval()
 
