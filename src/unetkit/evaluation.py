@@ -80,8 +80,9 @@ def evaluate(
         mine[place] = _scored(predictor, dataset[chosen[place]], founding_protocol=founding_protocol)
     shares = world.gather(mine)
     images = tuple(shares[place % world.size][place] for place in range(len(chosen)))
-    notes = () if (note := predictor.exactness()) is None else (note,)
-    return Evaluation(pool(images, predictor.classes), images, predictor.classes, notes)
+    sizes = {dataset[index].pixels.shape[1:] for index in chosen}
+    notes = {note for height, width in sizes if (note := predictor.plan(height, width).note) is not None}
+    return Evaluation(pool(images, predictor.classes), images, predictor.classes, tuple(sorted(notes)))
 
 
 def _scored(predictor: Predictor, sample: Sample, *, founding_protocol: bool) -> ImageScores:

@@ -142,7 +142,7 @@ def complaint_about(path: Path) -> str | None:
     return None
 
 
-@settings(max_examples=150, deadline=20_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(which=st.integers(0, 99), damage=damages())
 def test_damaged_files(
     checkpoint: tuple[Path, dict[Path, bytes]], which: int, damage: Callable[[bytes], bytes]

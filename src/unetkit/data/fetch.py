@@ -84,11 +84,7 @@ def fetch(
     Example:
         >>> fetch("isbi2012", "data/isbi2012")
     """
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(known)}"
-        raise UsageError(f"{name}: no public data set that is known; {hint}")
-    data, folder = known[name], Path(out)
+    data, folder = _named(name, known), Path(out)
     present = [file for file in data.pixels if (folder / file).exists()]
     for file in present:
         _require_pixels(folder / file, data.pixels[file], "move it away, so that nothing is overwritten")
@@ -96,11 +92,19 @@ def fetch(
     if missing:
         make_folder(folder)
         with tempfile.TemporaryDirectory(prefix="unetkit-fetch-") as scratch:
-            found = _find(data, missing, Path(scratch), source, reporter or Silence())
+            found = _find(data, missing, Path(scratch), source=source, reporter=reporter or Silence())
             for file, path in found.items():
                 with written_whole(folder / file) as temporary:
                     shutil.copyfile(path, temporary)
     return folder
+
+
+def _named(name: str, known: Mapping[str, PublicData]) -> PublicData:
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(known)}"
+        raise UsageError(f"{name}: no public data set that is known; {hint}")
+    return known[name]
 
 
 def pixel_checksum(path: Path) -> str:
@@ -120,7 +124,7 @@ def pixel_checksum(path: Path) -> str:
 
 
 def _find(
-    data: PublicData, files: Sequence[str], scratch: Path, source: str | Path | None, reporter: Reporter
+    data: PublicData, files: Sequence[str], scratch: Path, *, source: str | Path | None, reporter: Reporter
 ) -> dict[str, Path]:
     """Return where the verified files are, from the first place that gives all of them."""
     if source is not None:
