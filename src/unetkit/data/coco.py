@@ -79,7 +79,7 @@ def open_coco(trees: Sequence[Tree], config: DataConfig, *, only: str | None = N
             if "val" in file.part and len(files) > 1:
                 held_out.append(len(items))
             parts.append(file.part)
-            items.append(_item(file, picture, index_of, *_find(file, picture, root, where)))
+            items.append(_item(file, picture, index_of, place=_find(file, picture, root, where)))
     return ObjectDataset(_with_unique_names(items, parts), classes, tuple(held_out))
 
 
@@ -124,7 +124,10 @@ def _find(file: AnnotationFile, picture: Picture, root: PurePosixPath, where: Ma
     )
 
 
-def _item(file: AnnotationFile, picture: Picture, index_of: Mapping[int, int], tree: Tree, name: str) -> ObjectItem:
+def _item(
+    file: AnnotationFile, picture: Picture, index_of: Mapping[int, int], *, place: tuple[Tree, str]
+) -> ObjectItem:
+    tree, name = place
     source = tree.source(name)
 
     def image() -> NDArray[Any]:
