@@ -16,7 +16,7 @@ from unetkit.data.store import PixelStore
 from unetkit.devices import choose_precision
 from unetkit.distributed import World
 from unetkit.models import Geometry
-from unetkit.predict import Predictor
+from unetkit.prediction import Predictor
 from unetkit.training.optim import WeightAverage, build_optimizers, rate_share, set_learning_rates
 from unetkit.training.prepare import Prepared
 from unetkit.training.session import Session

@@ -17,7 +17,7 @@ from unetkit.evaluation import Evaluation
 from unetkit.heads import measure_heads
 from unetkit.models import build_model, count_parameters
 from unetkit.networks import read_network
-from unetkit.predict import Predictor, predict_to_file
+from unetkit.prediction import Predictor, predict_to_file
 from unetkit.progress import Reporter
 from unetkit.runs import Run, open_run
 

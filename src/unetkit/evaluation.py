@@ -16,7 +16,7 @@ from unetkit.data import Dataset, Sample
 from unetkit.distributed import World
 from unetkit.errors import DataError
 from unetkit.metrics import ImageScores, definition_of, pool, score_image, soft_scores
-from unetkit.predict import Predictor
+from unetkit.prediction import Predictor
 from unetkit.progress import Reporter, Silence
 
 FOUNDING_SIDE = 388

@@ -8,7 +8,7 @@ from typing import Any
 from unetkit.data import Dataset
 from unetkit.evaluation import evaluate
 from unetkit.models import UNetPlusPlus, count_parameters
-from unetkit.predict import Predictor
+from unetkit.prediction import Predictor
 
 
 @dataclass(frozen=True, slots=True)

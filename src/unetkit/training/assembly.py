@@ -10,7 +10,7 @@ from unetkit.data.store import PixelStore
 from unetkit.devices import choose_device, choose_precision
 from unetkit.distributed import World
 from unetkit.evaluation import Evaluation, evaluate
-from unetkit.predict import Predictor
+from unetkit.prediction import Predictor
 from unetkit.progress import Reporter
 from unetkit.runs import Run
 from unetkit.training.loop import Loop

@@ -21,11 +21,11 @@ from unetkit.config import PredictConfig, load_config
 from unetkit.data.normalize import Normalization
 from unetkit.errors import DataError, UsageError
 from unetkit.models.geometry import Geometry
-from unetkit.predict.crops import Crop, crops_of, in_batches
-from unetkit.predict.memory import bytes_per_pixel
-from unetkit.predict.plan import Allowance, Plan, difference, make_plan
-from unetkit.predict.tiles import Span
-from unetkit.predict.tta import EIGHT, IDENTITY
+from unetkit.prediction.crops import Crop, crops_of, in_batches
+from unetkit.prediction.memory import bytes_per_pixel
+from unetkit.prediction.plan import Allowance, Plan, difference, make_plan
+from unetkit.prediction.tiles import Span
+from unetkit.prediction.tta import EIGHT, IDENTITY
 
 _BYTES_OF_A_VALUE = 4
 _KEPT_BY_THE_ALLOCATOR = 1.5

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from unetkit.models.geometry import Geometry
-from unetkit.predict import Predictor
-from unetkit.predict.memory import bytes_per_pixel
+from unetkit.prediction import Predictor
+from unetkit.prediction.memory import bytes_per_pixel
 
 CPU = torch.device("cpu")
 POINTWISE = Geometry(multiple=4, offset=0, halo=0, margin=0)
@@ -65,7 +65,7 @@ import numpy as np, tifffile, torch
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.models import build_model
-from unetkit.predict import Predictor, predict_to_file
+from unetkit.prediction import Predictor, predict_to_file
 
 options, folder = json.loads(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(2)

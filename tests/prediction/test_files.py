@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from unetkit.errors import DataError, StorageError, UsageError
-from unetkit.predict import Predictor, outputs, predict_to_file
+from unetkit.prediction import Predictor, outputs, predict_to_file
 
 Maker = Callable[..., Predictor]
 Around = Callable[..., Predictor]
@@ -320,7 +320,7 @@ import torch
 from unetkit.config import PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.models.geometry import Geometry
-from unetkit.predict import Predictor, predict_to_file
+from unetkit.prediction import Predictor, predict_to_file
 
 def network(x):
     print("predicting", flush=True)

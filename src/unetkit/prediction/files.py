@@ -23,8 +23,8 @@ from unetkit.data.folders import IMAGE_FOLDERS, find_folder, image_files, is_mas
 from unetkit.data.images import SUFFIXES, is_tiff, open_pages
 from unetkit.data.pages import Pages, as_pixels
 from unetkit.errors import DataError, StorageError, UsageError
-from unetkit.predict.outputs import Form, Output, png_image, tiff_stack
-from unetkit.predict.predictor import Part, Predictor, most_probable
+from unetkit.prediction.outputs import Form, Output, png_image, tiff_stack
+from unetkit.prediction.predictor import Part, Predictor, most_probable
 from unetkit.progress import Reporter, Silence
 from unetkit.storage import make_folder
 

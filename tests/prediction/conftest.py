@@ -14,7 +14,7 @@ from unetkit.config import ModelConfig, PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.models import UNet, build_model
 from unetkit.models.geometry import Geometry
-from unetkit.predict import Predictor
+from unetkit.prediction import Predictor
 
 CPU = torch.device("cpu")
 

@@ -13,7 +13,7 @@ from itertools import count
 
 from unetkit.config.schema import PredictConfig
 from unetkit.models.geometry import Geometry
-from unetkit.predict.tiles import Grid, Span, align_down, align_up, count_spans, divide, side_for
+from unetkit.prediction.tiles import Grid, Span, align_down, align_up, count_spans, divide, side_for
 
 _CONTEXT_OF_WHOLE_IMAGE_NORMS = 64
 """Pixels over which tiles are blended where no context would make them equal to the whole."""

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from unetkit.errors import ConfigError, DataError, UsageError
 from unetkit.models.geometry import Geometry
-from unetkit.predict import Predictor
-from unetkit.predict.tta import EIGHT
+from unetkit.prediction import Predictor
+from unetkit.prediction.tta import EIGHT
 
 Maker = Callable[..., Predictor]
 Draw = Callable[..., NDArray[Any]]

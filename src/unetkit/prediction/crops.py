@@ -11,9 +11,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from unetkit.predict.plan import Plan
-from unetkit.predict.tiles import Grid, Span, Window, mirrored, window
-from unetkit.predict.tta import Symmetry
+from unetkit.prediction.plan import Plan
+from unetkit.prediction.tiles import Grid, Span, Window, mirrored, window
+from unetkit.prediction.tta import Symmetry
 
 
 @dataclass(frozen=True, slots=True)
