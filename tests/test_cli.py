@@ -160,3 +160,14 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
         [sys.executable, "-c", f"{script}print(sorted({heavy} & set(sys.modules)))"], capture_output=True, text=True
     )
     assert ended.stdout.rstrip().endswith("[]"), ended.stdout[-300:] + ended.stderr
+
+
+def test_data_is_converted_to_folders_that_open_again(unet: Unet, data: Path, tmp_path: Path) -> None:
+    ended = unet("data", "convert", data, "--out", tmp_path / "folders")
+    assert ended.code == 0, ended.err
+    ours, theirs = unetkit.open_dataset(data), unetkit.open_dataset(tmp_path / "folders")
+    assert len(theirs) == len(ours)
+    assert all(np.array_equal(theirs[i].labels, ours[i].labels) for i in range(len(ours)))
+    again = unet("data", "convert", data, "--out", tmp_path / "folders")
+    assert again.code == 2
+    assert "is not empty" in again.err

@@ -200,6 +200,20 @@ def data_fetch(
     print(f"written: {out}")
 
 
+@data_app.command("convert")
+def data_convert(
+    source: Annotated[str, typer.Argument(help="nuclei, COCO, a stack, folders: whatever `train --data` takes")],
+    out: Annotated[Path, typer.Option(help="folder to make", show_default=False)],
+) -> None:
+    """Write a data set with labels as multi-class folders: ID/image.png and ID/mask.png."""
+    from unetkit.data import convert, open_dataset
+    from unetkit.progress import reporter
+
+    with reporter("converting") as listener:
+        convert(open_dataset(source), out, reporter=listener)
+    print(f"written: {out}")
+
+
 def main() -> None:
     """Run the command and turn the errors of our tree into one line and their exit code."""
     try:
