@@ -315,12 +315,15 @@ def test_an_interrupt_leaves_no_half_folder(around: Around, tmp_path: Path) -> N
 
 
 SLOW_PREDICTION = """
-import sys, time
+import signal, sys, time
 import torch
 from unetkit.config import PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.models.geometry import Geometry
 from unetkit.prediction import Predictor, predict_to_file
+
+# A process that was started in the background may have inherited that interrupts are ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def network(x):
     print("predicting", flush=True)
