@@ -125,7 +125,7 @@ def _text_of(path: Path) -> str:
 
 def _parse(text: str, origin: str) -> Tree:
     try:
-        tree = yaml.load(text, _Loader)  # noqa: S506 - _Loader is a SafeLoader
+        tree = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from None
     if tree is None:

@@ -55,13 +55,7 @@ def train(
 
 
 def resume(path: str | Path, *, spent: Mapping[str, float] | None = None, reporter: Reporter | None = None) -> Run:
-    """Go on with a run exactly where its newest whole checkpoint stands; a finished run is left as it is.
-
-    Raises:
-        RunFolderError: not a run folder, or all its checkpoints are damaged.
-        DataError: the data is not what the run was trained on.
-        DivergedError, StorageError, InterruptedRun: as `train`.
-    """
+    """Go on with a run where its newest whole checkpoint stands; arguments and errors are those of `api.resume`."""
     begun, world = time.perf_counter(), launched_world()
     run = open_run(Path(path))
     with run.held() if world.leads else nullcontext():
@@ -79,11 +73,7 @@ def extend(
     spent: Mapping[str, float] | None = None,
     reporter: Reporter | None = None,
 ) -> Run:
-    """Give a run more steps: change `train.steps` (and other keys of train, loss or optimizer) and go on.
-
-    Raises:
-        ConfigError: a key that a run cannot change on its way.
-    """
+    """Give a run more steps and go on; arguments and errors are those of `api.extend`."""
     run = open_run(Path(path))
     config = load_config(run.config, overrides)
     for section in ("data", "model"):
