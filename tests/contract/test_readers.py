@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from unetkit.config.schema import DataConfig, SplitConfig
+from unetkit.config import DataConfig, SplitConfig
 from unetkit.data import (
     Dataset,
     Normalization,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from unetkit.config.schema import DataConfig, SplitConfig
+from unetkit.config import DataConfig, SplitConfig
 from unetkit.data import open_dataset, samples_of, split_dataset
 from unetkit.data.coco_files import read_annotations
 from unetkit.data.outlines import draw_polygons, draw_runs

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unetkit.config.schema import DataConfig
+from unetkit.config import DataConfig
 from unetkit.data import InMemory, Sample, open_dataset, open_images, samples_of
 from unetkit.data.convert import convert
 from unetkit.data.synthetic import open_sample

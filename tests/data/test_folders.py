@@ -8,7 +8,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from unetkit.config.schema import DataConfig
+from unetkit.config import DataConfig
 from unetkit.data import open_dataset, open_images, samples_of
 from unetkit.errors import DataError
 

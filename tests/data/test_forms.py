@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from unetkit.config.schema import DataConfig
+from unetkit.config import DataConfig
 from unetkit.data import open_dataset, open_images
 from unetkit.errors import ConfigError, DataError
 

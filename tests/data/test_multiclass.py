@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unetkit.config.schema import DataConfig, SplitConfig
+from unetkit.config import DataConfig, SplitConfig
 from unetkit.data import in_memory, open_dataset, samples_of, split_dataset
 from unetkit.errors import ConfigError, DataError
 

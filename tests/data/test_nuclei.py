@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unetkit.config.schema import DataConfig
+from unetkit.config import DataConfig
 from unetkit.data import check_training_set, open_dataset, open_images, samples_of
 from unetkit.errors import DataError
 

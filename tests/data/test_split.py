@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetkit.config.schema import SplitConfig
+from unetkit.config import SplitConfig
 from unetkit.data import split_dataset, split_indices
 from unetkit.data.items import Item, ItemDataset
 from unetkit.data.split import stack_of

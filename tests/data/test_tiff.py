@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from unetkit.config.schema import DataConfig
+from unetkit.config import DataConfig
 from unetkit.data import open_dataset, open_images, samples_of
 from unetkit.errors import ConfigError, DataError
 

@@ -1,19 +1,11 @@
-"""The configuration of a run: its keys (`schema`), and its way in and out of YAML (`files`)."""
+"""The configuration of a run: its keys (`schema` and its parts), and its way in and out of YAML (`files`)."""
 
+from unetkit.config.data import DataConfig, SplitConfig
 from unetkit.config.files import annotated_yaml, json_schema, load_config, plain_yaml, preset_names
-from unetkit.config.schema import (
-    AugmentConfig,
-    Config,
-    ConfigSource,
-    DataConfig,
-    InitConfig,
-    LossConfig,
-    ModelConfig,
-    OptimizerConfig,
-    PredictConfig,
-    SplitConfig,
-    TrainConfig,
-)
+from unetkit.config.learning import AugmentConfig, InitConfig, LossConfig, OptimizerConfig, TrainConfig
+from unetkit.config.model import ModelConfig
+from unetkit.config.predict import PredictConfig
+from unetkit.config.schema import Config, ConfigSource
 
 __all__ = [
     "AugmentConfig",

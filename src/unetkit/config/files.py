@@ -15,7 +15,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from unetkit.config.schema import Config, ConfigSource, Section
+from unetkit.config.schema import Config, ConfigSource
+from unetkit.config.section import Section
 from unetkit.errors import ConfigError
 
 Tree = dict[str, Any]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.config.schema import DataConfig
+from unetkit.config import DataConfig
 from unetkit.data.coco_files import Annotation, AnnotationFile, Picture, RunLengths, read_annotations
 from unetkit.data.images import decode_single
 from unetkit.data.objects import ObjectDataset, ObjectItem, Objects

@@ -8,7 +8,7 @@ that files which are no images, and hidden ones, do not belong to the data.
 from collections.abc import Iterable
 from pathlib import Path
 
-from unetkit.config.schema import DataConfig
+from unetkit.config import DataConfig
 from unetkit.data.images import SUFFIXES
 from unetkit.data.items import ItemDataset, items_of_pairs
 from unetkit.data.masks import MaskMap

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetkit.config.schema import DataConfig
+from unetkit.config import DataConfig
 from unetkit.data.coco import is_coco, is_coco_folder, open_coco, open_coco_file, open_coco_folder
 from unetkit.data.folders import (
     IMAGE_FOLDERS,

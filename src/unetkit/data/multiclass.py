@@ -7,7 +7,7 @@ latter is what the split method 'given' holds out; elsewhere the founding split 
 
 from pathlib import Path
 
-from unetkit.config.schema import DataConfig
+from unetkit.config import DataConfig
 from unetkit.data.folders import DEFAULT_CLASSES, image_files
 from unetkit.data.items import ItemDataset, items_of_pairs
 from unetkit.data.masks import MaskMap

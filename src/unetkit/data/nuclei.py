@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unetkit.config.schema import DataConfig
+from unetkit.config import DataConfig
 from unetkit.data.images import SUFFIXES, decode_single
 from unetkit.data.items import require_same_size
 from unetkit.data.objects import ObjectDataset, ObjectItem, Objects

@@ -6,7 +6,7 @@ cells and black (0) on membranes, so class 0 is the membrane and class 1 the int
 
 from pathlib import Path
 
-from unetkit.config.schema import DataConfig
+from unetkit.config import DataConfig
 from unetkit.data.images import open_pages
 from unetkit.data.items import ItemDataset, items_of_stack
 from unetkit.data.masks import MaskMap

@@ -11,7 +11,7 @@ Does not know pixels or tensors.
 from dataclasses import dataclass
 from itertools import count
 
-from unetkit.config.schema import PredictConfig
+from unetkit.config import PredictConfig
 from unetkit.models.geometry import Geometry
 from unetkit.prediction.tiles import Grid, Span, align_down, align_up, count_spans, divide, side_for
 

@@ -1,0 +1,52 @@
+"""What the verbs share: the application that they are registered with, their common options, and how they speak."""
+
+import sys
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from unetkit.errors import UnetkitError, UsageError
+
+app = typer.Typer(
+    help="From a stack of microscope images and a handful of masks to a trained U-Net.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Get data, and make it.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="key=value, such as train.steps=400 model.width=16", show_default=False)
+]
+DataOption = Annotated[
+    str | None, typer.Option("--data", help="the data set: a folder, a file, or 'sample'", show_default=False)
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps", show_default=False)]
+HeadOption = Annotated[
+    int | None, typer.Option("--head", help="head of a unetpp: 1 is the fastest", show_default=False)
+]
+
+
+def complain(error: UnetkitError) -> None:
+    """Print an error as one line."""
+    print(f"unetkit: {' '.join(str(error).split())}", file=sys.stderr)
+
+
+def require(value: Any, what: str, example: str) -> None:
+    """Make sure that something was given.
+
+    Raises:
+        UsageError: it was not.
+    """
+    if value is None:
+        raise UsageError(f"{what} is missing; write: {example}")
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what the reader of a result should know."""
+    for note in notes:
+        print(f"note: {note}")

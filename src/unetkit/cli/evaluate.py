@@ -1,0 +1,50 @@
+"""The verb that scores a network: evaluate."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unetkit.cli.application import DataOption, DeviceOption, HeadOption, app, print_notes
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="a run folder or a network file")],
+    data: DataOption = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="write the scores here ('-': standard output)")
+    ] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="average over the eight flips and turns")] = False,
+    head: HeadOption = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="score every labelled image, not the held-out ones alone")
+    ] = False,
+    device: DeviceOption = None,
+) -> None:
+    """Score a network on data with labels: unetkit evaluate RUN --data DIR."""
+    from unetkit import api
+    from unetkit.progress import reporter
+    from unetkit.reporting import scores_table
+    from unetkit.storage import write_whole
+
+    with reporter("evaluating") as listener:
+        evaluation = api.evaluate(
+            model,
+            data=data,
+            everything=everything,
+            options={"tta": tta or None, "head": head},
+            device=device or "auto",
+            reporter=None if str(json_file) == "-" else listener,
+        )
+    if str(json_file) == "-":
+        print(json.dumps(evaluation.as_json(), indent=2))
+        return
+    print(scores_table(evaluation.scores))
+    print(f"\nover {len(evaluation.images)} images: {', '.join(image.name for image in evaluation.images[:8])}", end="")
+    print(" ..." if len(evaluation.images) > 8 else "")
+    print_notes(evaluation.notes)
+    if json_file is not None:
+        write_whole(json_file, json.dumps(evaluation.as_json(), indent=2) + "\n")
+        print(f"written: {json_file}")
