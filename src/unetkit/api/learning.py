@@ -1,0 +1,124 @@
+"""train, resume, extend: a training with all that a user wants from it; report: its page, again."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from unetkit import evaluation, reporting, training
+from unetkit.api.loading import load
+from unetkit.config import ConfigSource
+from unetkit.data import Dataset, open_dataset, split_dataset
+from unetkit.devices import cpu_threads
+from unetkit.distributed import launched_world
+from unetkit.heads import measure_heads
+from unetkit.models import count_parameters
+from unetkit.prediction import Predictor
+from unetkit.progress import Reporter
+from unetkit.runs import Run, open_run
+
+
+def train(
+    source: ConfigSource,
+    *,
+    data: str | Path | None = None,
+    out: str | Path,
+    overrides: Sequence[str] = (),
+    spent: Mapping[str, float] | None = None,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Train a network, score it on what was held out, and write its report.
+
+    Args:
+        source: a preset's name, a YAML file, a dict, or a Config.
+        data: the data set; goes before `data.path` of the configuration.
+        out: the run folder to make; it must be new or empty.
+        overrides: `key=value` texts that go before the configuration.
+        spent: seconds spent before the call, by what on, to be told beside the training time.
+        reporter: hears about the course; None: nobody does.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ConfigError, DataError, RunFolderError, DeviceError: the training cannot start; nothing was written.
+        DivergedError, StorageError, InterruptedRun: it ended early; the run folder holds the last good checkpoint.
+
+    Example:
+        >>> run = unetkit.train("isbi", data="sample", out="runs/first", overrides=["train.steps=50"])
+    """
+    return _finish(training.train(source, data=data, out=out, overrides=overrides, spent=spent, reporter=reporter))
+
+
+def resume(path: str | Path, *, spent: Mapping[str, float] | None = None, reporter: Reporter | None = None) -> Run:
+    """Go on with a run exactly where its newest whole checkpoint stands; a finished run keeps its weights.
+
+    Raises:
+        RunFolderError: not a run folder, or all its checkpoints are damaged.
+        DataError: the data is not what the run was trained on.
+        DivergedError, StorageError, InterruptedRun: as `train`.
+
+    Example:
+        >>> unetkit.resume("runs/first")
+    """
+    return _finish(training.resume(path, spent=spent, reporter=reporter))
+
+
+def extend(
+    path: str | Path,
+    *,
+    overrides: Sequence[str],
+    spent: Mapping[str, float] | None = None,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Give a run more steps: change `train.steps` (and other keys of train, loss or optimizer) and go on.
+
+    Raises:
+        ConfigError: a key that a run cannot change on its way.
+        RunFolderError, DataError, DivergedError, StorageError, InterruptedRun: as `resume`.
+
+    Example:
+        >>> unetkit.extend("runs/first", overrides=["train.steps=800"])
+    """
+    return _finish(training.extend(path, overrides=overrides, spent=spent, reporter=reporter))
+
+
+def report(run: Run | str | Path) -> Path:
+    """Score the best weights of a run on what was held out, and write its pictures and report.html.
+
+    Example:
+        >>> unetkit.report("runs/first")
+    """
+    return _finish(run if isinstance(run, Run) else open_run(Path(run))).report
+
+
+def _finish(run: Run) -> Run:
+    """Write the scores and the report of a run; one process of a training does it."""
+    if not launched_world().leads:
+        return run
+    predictor = load(run)
+    dataset = open_dataset(str(run.config.data.path), config=run.config.data)
+    held_out = split_dataset(dataset, run.config.data.split).validation
+    with cpu_threads(run.config.train.threads):
+        scored = evaluation.evaluate(predictor, dataset, indices=held_out, founding_protocol=True) if held_out else None
+        if scored is not None:
+            heads = [head.as_json() for head in measure_heads(predictor, dataset, held_out)]
+            run.write_json("evaluation.json", scored.as_json() | ({"heads": heads} if heads else {}))
+        reporting.write_report(run, scored, _look(predictor, dataset, held_out), extra=_facts(predictor))
+    return run
+
+
+def _look(predictor: Predictor, dataset: Dataset, held_out: Sequence[int]) -> reporting.Look:
+    places = {dataset[index].name: index for index in held_out}
+
+    def look(name: str) -> reporting.Exhibit:
+        sample = dataset[places[name]]
+        assert sample.labels is not None
+        return reporting.Exhibit(name, sample.pixels, sample.labels, predictor.probabilities(sample.pixels))
+
+    return look
+
+
+def _facts(predictor: Predictor) -> dict[str, str]:
+    assert isinstance(predictor.network, nn.Module)
+    return {"Parameters": f"{count_parameters(predictor.network):,}"}

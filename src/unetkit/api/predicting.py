@@ -1,0 +1,71 @@
+"""predict, predict_file: a network on pixels without labels."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from unetkit.api.loading import Model, load
+from unetkit.devices import cpu_threads
+from unetkit.prediction import predict_to_file
+from unetkit.progress import Reporter
+
+
+def predict(model: Model, image: NDArray[Any], *, probabilities: bool = False, **options: Any) -> NDArray[Any]:
+    """Segment one image of any size.
+
+    Args:
+        model: a run, its folder, a network file, or a Predictor.
+        image: [H, W], or [C, H, W] with the channels of the training images, in the units that it was trained in.
+        probabilities: return the probabilities of the classes instead.
+        options: keys of the `predict` section, such as tta=True.
+
+    Returns:
+        Class indices [H, W], or probabilities [K, H, W] float32.
+
+    Raises:
+        DataError: another number of channels or dimensions.
+
+    Example:
+        >>> mask = unetkit.predict("runs/first", image, tta=True)
+    """
+    predictor = load(model, options=options)
+    pixels = image[None] if image.ndim == 2 else image
+    with cpu_threads(None):
+        return predictor.probabilities(pixels) if probabilities else predictor.labels(pixels)
+
+
+def predict_file(
+    model: Model,
+    source: str | Path,
+    out: str | Path,
+    *,
+    probabilities: bool = False,
+    options: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> tuple[str, ...]:
+    """Segment an image file, a stack, or a folder of images into files of the same sizes and page counts.
+
+    Args:
+        model: a run, its folder, a network file, or a Predictor.
+        source: what to segment.
+        out: the file or folder to write.
+        probabilities: write probabilities instead of masks.
+        options: keys of the `predict` section, such as {"tta": True}.
+        device: auto, cpu, cuda or mps.
+        reporter: hears about the course.
+
+    Returns:
+        Sentences about where the result may differ from an untiled prediction.
+
+    Raises:
+        DataError, UsageError, StorageError: nothing is left half-written.
+
+    Example:
+        >>> unetkit.predict_file("runs/first", "stack.tif", "masks.tif")
+    """
+    predictor = load(model, device=device, options=options)
+    with cpu_threads(None):
+        return predict_to_file(predictor, source, out, probabilities=probabilities, reporter=reporter)
