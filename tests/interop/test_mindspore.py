@@ -49,6 +49,9 @@ def test_a_network_goes_there_and_back_byte_for_byte(shared: Path, tmp_path: Pat
     foreign = foreign.for_rgb()
     write_checkpoint(tmp_path / "again.ckpt", to_mindspore(foreign.network, foreign.state))
     assert (tmp_path / "again.ckpt").read_bytes() == original.read_bytes()
+    assert (tmp_path / "again.ckpt").stat().st_mode & 0o777 == 0o400
+    write_checkpoint(tmp_path / "again.ckpt", {"a": torch.ones(1)})
+    assert list(read_checkpoint(tmp_path / "again.ckpt")) == ["a"]
 
 
 @pytest.mark.parametrize("dtype", TYPES.values(), ids=TYPES)
@@ -326,6 +329,7 @@ def test_null_options_mean_what_the_network_does(example: Callable) -> None:
             ModelConfig(in_channels=1, num_classes=2, name="unetpp", norm="group"),
             "norm should be batch or none and is group",
         ),
+        (ModelConfig(in_channels=1, num_classes=1, **MEDICAL.fixed), "num_classes should be 2 or more, for a softmax"),
     ],
 )
 def test_a_network_that_mindspore_does_not_have(network: ModelConfig, complaint: str) -> None:

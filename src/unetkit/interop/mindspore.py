@@ -92,6 +92,8 @@ def read_checkpoint(path: Path) -> dict[str, Value]:
 def write_checkpoint(path: Path, values: Mapping[str, Value]) -> None:
     """Write a `.ckpt` that MindSpore loads, byte for byte as MindSpore 2.10 writes the same values in the same order.
 
+    Like MindSpore's own it can be read by its owner and changed by nobody.
+
     Raises:
         StorageError: the disk did not take it; an older file at `path` is untouched.
     """
@@ -99,6 +101,7 @@ def write_checkpoint(path: Path, values: Mapping[str, Value]) -> None:
         for tag, value in values.items():
             for message in _messages(tag, value):
                 file.write(message)
+    path.chmod(0o400)
 
 
 def _begins_a_checkpoint(head: bytes) -> bool:

@@ -53,7 +53,8 @@ def _clashes(founding: Founding, network: ModelConfig) -> list[str]:
     found, plain = _settled(network), _settled(ModelConfig(**dict(founding.fixed)))
     wanted = {option: founding.choices.get(option, (value,)) for option, value in plain.items()}
     wanted["up_kernel"] = (2,) if network.up == "deconv" else (1,)
-    return [
+    one = ["num_classes should be 2 or more, for a softmax, and is 1"] if network.num_classes == 1 else []
+    return one + [
         f"{option} should be {' or '.join(str(value) for value in wanted[option])} and is {value}"
         for option, value in found.items()
         if value not in wanted[option]
