@@ -30,7 +30,7 @@ def predict(model: Model, image: NDArray[Any], *, probabilities: bool = False, *
     Example:
         >>> mask = unetkit.predict("runs/first", image, tta=True)
     """
-    predictor = load(model, options=options)
+    predictor = load(model, options=options).folded()
     pixels = image[None] if image.ndim == 2 else image
     with cpu_threads(None):
         return predictor.probabilities(pixels) if probabilities else predictor.labels(pixels)
@@ -66,6 +66,6 @@ def predict_file(
     Example:
         >>> unetkit.predict_file("runs/first", "stack.tif", "masks.tif")
     """
-    predictor = load(model, device=device, options=options)
+    predictor = load(model, device=device, options=options).folded()
     with cpu_threads(None):
         return predict_to_file(predictor, source, out, probabilities=probabilities, reporter=reporter)

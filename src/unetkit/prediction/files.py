@@ -23,6 +23,7 @@ from unetkit.data.folders import IMAGE_FOLDERS, find_folder, image_files, is_mas
 from unetkit.data.images import SUFFIXES, is_tiff, open_pages
 from unetkit.data.pages import Pages, as_pixels
 from unetkit.errors import DataError, StorageError, UsageError
+from unetkit.prediction.ahead import ahead
 from unetkit.prediction.outputs import Form, Output, png_image, tiff_stack
 from unetkit.prediction.predictor import Part, Predictor, most_probable
 from unetkit.progress import Reporter, Silence
@@ -124,11 +125,12 @@ class _Writing:
     def _fill(self, output: Output, source: Path) -> Iterator[int]:
         """Predict every page, and yield the number of pixels that each part has brought."""
         pages = open_pages(source)
-        for page in range(pages.count):
-            for part in self.predictor.parts(as_pixels(pages.read(page), f"{source}, page {page}")):
-                values_KHW = self._values(part)
-                output.put(page, part.rows.start, part.columns.start, values_KHW)
-                yield values_KHW[0].size
+        images = ((page, as_pixels(pages.read(page), f"{source}, page {page}")) for page in range(pages.count))
+        parts = ((page, part) for page, pixels in ahead(images) for part in self.predictor.parts(pixels))
+        for page, part in ahead(parts):
+            values_KHW = self._values(part)
+            output.put(page, part.rows.start, part.columns.start, values_KHW)
+            yield values_KHW[0].size
 
     def _values(self, part: Part) -> NDArray[Any]:
         two = len(self.predictor.classes) == 2
