@@ -18,8 +18,13 @@ def _centres(batch: int) -> torch.Tensor:
     return torch.full((batch, 2), 20.5)
 
 
+def _moved(config: AugmentConfig, batch: int, side: int) -> torch.Tensor:
+    moved, still = (augment.places(each, _centres(batch), (side, side), _rng()) for each in (config, STILL))
+    return moved - still
+
+
 def test_nothing_configured_moves_nothing() -> None:
-    places = augment.places(STILL, _centres(1), 4, _rng())
+    places = augment.places(STILL, _centres(1), (4, 4), _rng())
     rows = torch.tensor([19.0, 20.0, 21.0, 22.0])
     assert torch.equal(places[0, 0], rows.view(4, 1).expand(4, 4))
     assert torch.equal(places[0, 1], rows.expand(4, 4))
@@ -36,7 +41,7 @@ def test_nothing_configured_moves_nothing() -> None:
 )
 def test_flips_and_turns_are_the_whole_group_and_stay_on_the_grid(config: AugmentConfig, count: int) -> None:
     assert augment.keeps_grid(config)
-    places = augment.places(config, _centres(400), 6, _rng())
+    places = augment.places(config, _centres(400), (6, 6), _rng())
     assert torch.equal(places, places.round())
     kinds, numbers = torch.unique(places.flatten(1), dim=0, return_counts=True)
     assert len(kinds) == count
@@ -48,7 +53,7 @@ def test_flips_and_turns_are_the_whole_group_and_stay_on_the_grid(config: Augmen
 def test_rotation_and_scale_keep_within_their_limits() -> None:
     config = AugmentConfig(flip=False, turn=False, rotation=30, scale=(0.5, 2.0))
     assert not augment.keeps_grid(config)
-    places = augment.places(config, _centres(500), 3, _rng())
+    places = augment.places(config, _centres(500), (3, 3), _rng())
     step = places[:, :, 1, 2] - places[:, :, 1, 1]
     angle = torch.rad2deg(torch.atan2(step[:, 0], step[:, 1]))
     assert 25 < angle.abs().max() <= 30.001
@@ -57,13 +62,13 @@ def test_rotation_and_scale_keep_within_their_limits() -> None:
 
 
 def test_magnification_above_one_enlarges_what_is_seen() -> None:
-    places = augment.places(AugmentConfig(flip=False, turn=False, scale=(2.0, 2.0)), _centres(1), 8, _rng())
+    places = augment.places(AugmentConfig(flip=False, turn=False, scale=(2.0, 2.0)), _centres(1), (8, 8), _rng())
     assert float(places[0, 1, 0, 7] - places[0, 1, 0, 0]) == pytest.approx(3.5)
 
 
 def test_elastic_displacements_have_the_stated_size_and_are_smooth() -> None:
     config = AugmentConfig(flip=False, turn=False, elastic=10, elastic_spacing=32)
-    moved = augment.places(config, _centres(200), 65, _rng()) - augment.places(STILL, _centres(200), 65, _rng())
+    moved = _moved(config, 200, 65)
     corners = moved[:, :, ::32, ::32]
     assert float(corners.std()) == pytest.approx(10, rel=0.1)
     assert float(moved.diff(dim=3).abs().max()) < 0.1 * float(moved.abs().max())
@@ -71,7 +76,7 @@ def test_elastic_displacements_have_the_stated_size_and_are_smooth() -> None:
 
 def test_probability_spares_the_rest() -> None:
     config = AugmentConfig(flip=False, turn=False, rotation=45, elastic=5, probability=0.25)
-    moved = augment.places(config, _centres(1000), 4, _rng()) - augment.places(STILL, _centres(1000), 4, _rng())
+    moved = _moved(config, 1000, 4)
     share = (moved.abs().amax((1, 2, 3)) > 1e-4).float().mean()
     assert float(share) == pytest.approx(0.25, abs=0.05)
 
@@ -80,7 +85,7 @@ def test_the_same_generator_draws_the_same() -> None:
     config = AugmentConfig(rotation=10, scale=(0.8, 1.2), elastic=4, brightness=0.2, contrast=0.2, gamma=0.2, noise=0.1)
     pixels = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
     first, second = (
-        (augment.places(config, _centres(3), 8, rng), augment.change_intensity(config, pixels, rng, batch=3))
+        (augment.places(config, _centres(3), (8, 8), rng), augment.change_intensity(config, pixels, rng, batch=3))
         for rng in (_rng(5), _rng(5))
     )
     assert torch.equal(first[0], second[0])

@@ -11,7 +11,7 @@ sizes = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), min_size=1, 
 
 @given(sizes, st.integers(1, 9), st.integers(1, 40), st.integers(0, 99))
 def test_patches_lie_inside_their_image(shapes: list[tuple[int, int]], batch: int, patch: int, step: int) -> None:
-    sampler = PatchSampler(torch.tensor(shapes), batch, patch, seed=3)
+    sampler = PatchSampler(torch.tensor(shapes), batch, (patch, patch), seed=3)
     image, centre = sampler.draw(step)
     first, last = centre - (patch - 1) / 2, centre + (patch - 1) / 2
     assert torch.equal(first, first.round())
@@ -25,22 +25,22 @@ def test_patches_lie_inside_their_image(shapes: list[tuple[int, int]], batch: in
 
 @given(sizes, st.integers(1, 9))
 def test_an_epoch_uses_every_image_once(shapes: list[tuple[int, int]], batch: int) -> None:
-    sampler = PatchSampler(torch.tensor(shapes), batch, 8, seed=5)
+    sampler = PatchSampler(torch.tensor(shapes), batch, (8, 8), seed=5)
     drawn = torch.cat([sampler.draw(step)[0] for step in range(len(shapes))])
     for epoch in drawn[: len(drawn) // len(shapes) * len(shapes)].view(-1, len(shapes)):
         assert sorted(epoch.tolist()) == list(range(len(shapes)))
 
 
 def test_a_step_does_not_depend_on_the_steps_before() -> None:
-    one, other = (PatchSampler(torch.tensor([[64, 64]] * 5), 4, 16, seed=1) for _ in range(2))
+    one, other = (PatchSampler(torch.tensor([[64, 64]] * 5), 4, (16, 16), seed=1) for _ in range(2))
     for step in range(6):
         one.draw(step)
     assert all(torch.equal(left, right) for left, right in zip(one.draw(7), other.draw(7), strict=True))
 
 
 def test_seeds_differ_and_every_corner_is_reached() -> None:
-    sampler = PatchSampler(torch.tensor([[20, 20]]), 64, 16, seed=0)
+    sampler = PatchSampler(torch.tensor([[20, 20]]), 64, (16, 16), seed=0)
     corners = torch.cat([sampler.draw(step)[1] for step in range(8)]) - 7.5
     assert corners.amin() == 0
     assert corners.amax() == 4
-    assert not torch.equal(sampler.draw(0)[1], PatchSampler(torch.tensor([[20, 20]]), 64, 16, seed=1).draw(0)[1])
+    assert not torch.equal(sampler.draw(0)[1], PatchSampler(torch.tensor([[20, 20]]), 64, (16, 16), seed=1).draw(0)[1])

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from unetkit.config.section import Section
 
@@ -10,17 +10,23 @@ from unetkit.config.section import Section
 class SplitConfig(Section):
     """Which samples are held out for validation."""
 
-    method: Literal["mindspore", "tensorflow", "shuffled", "interleaved", "blocks", "stacks", "given", "none"] = Field(
+    method: Literal[
+        "mindspore", "tensorflow", "shuffled", "interleaved", "blocks", "stacks", "last", "given", "none"
+    ] = Field(
         default="mindspore",
         description="mindspore: the founding systems' shuffled folds; tensorflow: that system's, which overlap; "
         "shuffled: shuffled folds that never overlap, for any number of samples; interleaved: every k-th sample; "
         "blocks: neighbouring samples stay together; stacks: slices of one file stay together; "
+        "last: the last of the samples in their order, as many as `share` says; "
         "given: the data's own folders train and val; "
         "none: train on everything, validate on nothing",
     )
     folds: Annotated[int, Field(ge=2)] = Field(default=5, description="how many folds the data is divided into")
     fold: Annotated[int, Field(ge=0)] = Field(default=1, description="the fold that is held out, from 0")
     seed: Annotated[int, Field(ge=0)] = Field(default=0, description="seed of the shuffle")
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        default=0.2, description="last: the share that is held out; int(n * (1 - share)) samples are trained on"
+    )
 
     @model_validator(mode="after")
     def _fold_exists(self) -> "SplitConfig":
@@ -47,9 +53,23 @@ class DataConfig(Section):
         description="how a stored mask value becomes a class index: {'0': 0, '255': 1} or {'#ff0000': 1}; "
         "null: 0/255 and 0/1 masks are two classes, other masks hold class indices",
     )
-    normalization: Literal["standardize", "minus-one-to-one", "zero-to-one"] = Field(
+    normalization: Literal["standardize", "minus-one-to-one", "zero-to-one", "none"] = Field(
         default="standardize",
         description="standardize: mean 0 and deviation 1 by the training images; "
-        "minus-one-to-one: x / 127.5 - 1 for 8 bits, the founding systems' way; zero-to-one: x / 255 for 8 bits",
+        "minus-one-to-one: x / 127.5 - 1 for 8 bits, the founding systems' way; zero-to-one: x / 255 for 8 bits; "
+        "none: pixels as stored",
+    )
+    size: tuple[PositiveInt, PositiveInt] | None = Field(
+        default=None,
+        description="[rows, columns] that every image is resized to before anything else, and labels with it; "
+        "predictions are resized back; null: images keep their size",
+    )
+    resize: Literal["half-pixel", "asymmetric"] = Field(
+        default="half-pixel",
+        description="size: bilinear between pixel centres, or TensorFlow 1's way (source = target * scale)",
+    )
+    outside: Literal["mirror", "zeros"] = Field(
+        default="mirror",
+        description="what the network sees beyond an image: the image mirrored, or 0 after normalisation and class 0",
     )
     split: SplitConfig = SplitConfig()

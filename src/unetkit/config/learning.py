@@ -11,10 +11,22 @@ class AugmentConfig(Section):
     """What training images go through. All geometry is one sampling of the image."""
 
     flip: bool = Field(default=True, description="mirror at random")
+    flip_axes: Literal["both", "rows", "columns"] = Field(
+        default="both", description="which axis `flip` reverses the order of; with `turn` it makes no difference"
+    )
     turn: bool = Field(default=True, description="turn by multiples of 90 degrees")
     rotation: NonNegative = Field(default=0.0, description="further rotation in degrees, uniform in +-rotation")
     scale: tuple[PositiveFloat, PositiveFloat] = Field(
         default=(1.0, 1.0), description="magnification, log-uniform between the two"
+    )
+    stretch: tuple[PositiveFloat, PositiveFloat] = Field(
+        default=(1.0, 1.0),
+        description="magnification of each axis by itself, uniform between the two; "
+        "the part that is magnified lies anywhere in the patch",
+    )
+    crop: Annotated[float, Field(ge=0.0, lt=0.5)] = Field(
+        default=0.0,
+        description="each side of a patch is cut by up to this share, and what is left enlarged to the patch again",
     )
     elastic: NonNegative = Field(
         default=0.0, description="standard deviation of the coarse displacements in pixels (the paper: 10)"
@@ -30,7 +42,21 @@ class AugmentConfig(Section):
     noise: NonNegative = Field(
         default=0.0, description="largest standard deviation of added Gaussian noise, normalised units"
     )
-    probability: Fraction = Field(default=1.0, description="share of patches that rotation, scale and elastic act on")
+    clip: tuple[float, float] | None = Field(
+        default=None,
+        description="[lowest, highest] that normalised pixels are cut to after the changes of intensity; null: none",
+    )
+    probability: Fraction = Field(
+        default=1.0, description="share of patches that rotation, scale, stretch, crop and elastic act on"
+    )
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> "AugmentConfig":
+        for key in ("scale", "stretch", "clip"):
+            bounds = getattr(self, key)
+            if bounds is not None and bounds[0] > bounds[1]:
+                raise ValueError(f"{key}: found {list(bounds)}; expected the lower bound first")
+        return self
 
 
 class LossConfig(Section):
@@ -38,6 +64,10 @@ class LossConfig(Section):
 
     cross_entropy: NonNegative = Field(default=1.0, description="weight of the cross entropy")
     dice: NonNegative = Field(default=1.0, description="weight of 1 - soft Dice")
+    dice_form: Literal["joint", "per-class"] = Field(
+        default="joint",
+        description="joint: one Dice over all classes together; per-class: the mean of every class's own (TensorFlow)",
+    )
     class_weights: tuple[NonNegative, ...] | None = Field(
         default=None, description="weights of the classes in the cross entropy"
     )
@@ -63,9 +93,18 @@ class OptimizerConfig(Section):
     )
     lr: PositiveFloat = Field(default=1e-3, description="the highest learning rate")
     rest_lr: PositiveFloat = Field(default=3e-3, description="muon: the highest rate of what AdamW moves")
-    weight_decay: NonNegative = Field(default=1e-2, description="decay of kernels; norms and biases are spared")
+    weight_decay: NonNegative = Field(default=1e-2, description="decay of the weights that `decay` names")
+    decay: Literal["kernels", "all-but-norms"] = Field(
+        default="kernels",
+        description="kernels: norms and biases are spared; all-but-norms: biases of convolutions decay too (MindSpore)",
+    )
     betas: tuple[Fraction, Fraction] = Field(default=(0.9, 0.999), description="decay of Adam's two moments")
     eps: PositiveFloat = Field(default=1e-8, description="Adam's epsilon")
+    eps_form: Literal["torch", "tensorflow"] = Field(
+        default="torch",
+        description="adam, adamw: torch: epsilon is added to the root of the corrected second moment; "
+        "tensorflow: of the uncorrected one, as TensorFlow and MindSpore do",
+    )
     momentum: Fraction = Field(default=0.9, description="sgd and muon: share of the past in the momentum")
     schedule: Literal["one-cycle", "linear", "constant"] = Field(
         default="one-cycle",
@@ -79,6 +118,12 @@ class OptimizerConfig(Section):
     warmup: Fraction = Field(default=0.2, description="share of the steps in which the rate rises")
     final_lr: Fraction = Field(default=0.0, description="the last rate as a share of the highest")
 
+    @model_validator(mode="after")
+    def _epsilon_is_adams(self) -> "OptimizerConfig":
+        if self.eps_form == "tensorflow" and self.name not in ("adam", "adamw"):
+            raise ValueError(f"eps_form tensorflow is a form of adam and adamw; the optimizer is {self.name}")
+        return self
+
 
 class InitConfig(Section):
     """Weights to start from."""
@@ -89,6 +134,9 @@ class InitConfig(Section):
     exclude: tuple[str, ...] = Field(
         default=(), description="patterns of names that start at random all the same: ['head.*']"
     )
+    moments: bool = Field(
+        default=True, description="take over Adam's state where the file has it and the training uses Adam"
+    )
 
 
 class TrainConfig(Section):
@@ -96,7 +144,15 @@ class TrainConfig(Section):
 
     steps: PositiveInt = Field(default=400, description="updates of the weights")
     batch: PositiveInt = Field(default=8, description="patches in an update")
-    patch: PositiveInt = Field(default=128, description="side of the square patches in pixels")
+    patch: PositiveInt | tuple[PositiveInt, PositiveInt] = Field(
+        default=128, description="side of the patches in pixels, or [rows, columns]"
+    )
+    repeat: PositiveInt = Field(default=1, description="copies of each image in an epoch, which are shuffled together")
+    drop_last: bool = Field(
+        default=False,
+        description="leave out an epoch's last patches where they do not fill a batch; "
+        "false: the batch is filled up from the next epoch",
+    )
     seed: Annotated[int, Field(ge=0)] = Field(default=0, description="seed of every random number of the training")
     ema: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         default=0.0, description="decay of the weights' running average; 0: none"
@@ -118,7 +174,9 @@ class TrainConfig(Section):
         default=None, description="CPU threads; null: one for every core of this process"
     )
     log_every: PositiveInt = Field(default=10, description="steps between lines of the log")
-    validate_every: PositiveInt = Field(default=100, description="steps between validations")
+    validate_every: PositiveInt | None = Field(
+        default=100, description="steps between validations; null: one at the end"
+    )
     validate_from: Annotated[int, Field(ge=0)] = Field(default=0, description="no validation before this step")
     patience: PositiveInt | None = Field(
         default=None,
@@ -131,3 +189,8 @@ class TrainConfig(Section):
     best_metric: str = Field(
         default="soft_dice_two_class", description="the validation metric that chooses best.safetensors"
     )
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Return rows and columns of a patch."""
+        return (self.patch, self.patch) if isinstance(self.patch, int) else self.patch

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from unetkit.data.sample import Sample
 from unetkit.errors import DataError
 
-Kind = Literal["standardize", "minus-one-to-one", "zero-to-one"]
+Kind = Literal["standardize", "minus-one-to-one", "zero-to-one", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Normalization:
         `standardize` takes the mean and the standard deviation of each channel over all pixels of all samples; a
         channel that is constant is only shifted. The two fixed ranges map 0 and the highest value of the integer type
         to their ends (8 bits: x / 255 or x / 127.5 - 1); float images, which have no such value, use the range of all
-        samples.
+        samples. `none` changes nothing.
 
         Raises:
             DataError: no samples, or samples with different numbers of channels or different types.
@@ -149,4 +149,5 @@ _FITS: dict[Kind, Callable[[_Totals], Normalization]] = {
     "standardize": _standardize,
     "minus-one-to-one": _minus_one_to_one,
     "zero-to-one": _zero_to_one,
+    "none": lambda totals: _same_for_all(0.0, 1.0, totals),
 }

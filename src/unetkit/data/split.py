@@ -53,8 +53,7 @@ def split_indices(count: int, config: SplitConfig, *, stacks: Sequence[str] | No
         split = _RULES[config.method](count, config)
     if not split.train or not split.validation:
         raise ConfigError(
-            f"{count} samples cannot be split by '{config.method}' into {config.folds} folds with fold {config.fold} "
-            "held out: one side would be empty; set data.split.folds lower, or data.split.method=none"
+            f"{count} samples cannot be split by '{config.method}' {_asked(config)}, or data.split.method=none"
         )
     return split
 
@@ -62,6 +61,16 @@ def split_indices(count: int, config: SplitConfig, *, stacks: Sequence[str] | No
 def stack_of(name: str) -> str:
     """Return the name of the stack that a sample belongs to: `train-volume` for `train-volume[07]`."""
     return name.rpartition("[")[0] if name.endswith("]") else name
+
+
+def _asked(config: SplitConfig) -> str:
+    """Say what left one side without samples, and what to change."""
+    if config.method == "last":
+        return f"with a share of {config.share:g} held out: one side would be empty; set another data.split.share"
+    return (
+        f"into {config.folds} folds with fold {config.fold} held out: one side would be empty; "
+        "set data.split.folds lower"
+    )
 
 
 def _given(dataset: Dataset) -> Split:
@@ -126,6 +135,12 @@ def _blocks(count: int, config: SplitConfig) -> Split:
     return _without(order, order[_block(count, config)])
 
 
+def _last(count: int, config: SplitConfig) -> Split:
+    """Train on the first int(n * (1 - share)) samples, as MindSpore's model zoo does with sorted folders."""
+    trained = int(count * (1 - config.share))
+    return Split(tuple(range(trained)), tuple(range(trained, count)))
+
+
 def _stacks(count: int, config: SplitConfig, stacks: Sequence[str]) -> Split:
     """Hold out whole stacks: the sorted stack names are shuffled and dealt into `folds` parts."""
     names = sorted(set(stacks))
@@ -148,4 +163,5 @@ _RULES: dict[str, Callable[[int, SplitConfig], Split]] = {
     "shuffled": _shuffle_evenly,
     "interleaved": _interleaved,
     "blocks": _blocks,
+    "last": _last,
 }

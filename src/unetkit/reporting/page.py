@@ -85,7 +85,7 @@ def _summary(run: Run, history: History, evaluation: Evaluation | None, extra: M
     chosen = f"widths {', '.join(map(str, network.widths))}" if network.widths else ""
     channels = chosen or f"width {network.width}, depth {network.depth}"
     lines.append(("Network", f"{network.name}, {channels}, {network.padding} padding, {network.norm} normalisation"))
-    patches = f"{train.batch} patches of {train.patch} × {train.patch} px"
+    patches = f"{train.batch} patches of {' × '.join(map(str, train.sides))} px"
     lines.append(("Training", f"{train.steps} steps of {patches}, seed {train.seed}"))
     return facts([*lines, *extra.items()])
 

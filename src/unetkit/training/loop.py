@@ -114,12 +114,13 @@ class Loop:
         patience = self.run.config.train.patience
         return patience is not None and self.course.waited >= patience
 
-    def _cadence(self) -> dict[str, int]:
+    def _cadence(self) -> dict[str, int | None]:
         train = self.run.config.train
         return {"log": train.log_every, "validation": train.validate_every, "checkpoint": train.checkpoint_every}
 
-    def _due(self, every: int) -> bool:
-        return self.course.step % every == 0 or self.course.step == self.run.config.train.steps
+    def _due(self, every: int | None) -> bool:
+        at_the_end = self.course.step == self.run.config.train.steps
+        return at_the_end or (every is not None and self.course.step % every == 0)
 
     def _read(self, pending: list[StepResult], started: float, *, write: bool) -> None:
         """Wait for the steps since the last reading, take their time, and look whether their losses are numbers."""

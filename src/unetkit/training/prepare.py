@@ -1,5 +1,6 @@
 """From a configuration to everything a training starts from: data read and checked, split, normalised and described."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -68,16 +69,17 @@ def prepare(config: Config) -> Prepared:
     normalization = Normalization.fit(config.data.normalization, training)
     resolved = _resolved(config, dataset, training[0])
     _require_metric(config.train.best_metric, dataset.classes)
-    smallest = min(min(sample.pixels.shape[1:]) for sample in training)
-    notes = (
-        ()
-        if resolved.train.patch <= smallest
-        else (
-            f"train.patch={resolved.train.patch} is larger than the smallest image ({smallest} px): "
-            "its patches are filled up with mirrored borders",
-        )
-    )
-    return Prepared(resolved, dataset, split, normalization, _description(dataset, split, normalization), notes)
+    description = _description(dataset, split, normalization)
+    return Prepared(resolved, dataset, split, normalization, description, tuple(_notes(config, training)))
+
+
+def _notes(config: Config, training: Sequence[Sample]) -> Iterator[str]:
+    sizes = [config.data.size] if config.data.size else [sample.pixels.shape[1:] for sample in training]
+    for axis, name in enumerate(("rows", "columns")):
+        side, smallest = config.train.sides[axis], min(size[axis] for size in sizes)
+        if side > smallest:
+            filling = {"mirror": "mirrored borders", "zeros": "zeros"}[config.data.outside]
+            yield f"a patch has {side} {name}, the smallest image {smallest}: patches are filled up with {filling}"
 
 
 def _require_metric(name: str, classes: tuple[str, ...]) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unetkit import augment
-from unetkit.config import Config
+from unetkit.config import Config, TrainConfig
 from unetkit.data.sampler import PatchSampler, generator
 from unetkit.data.store import PixelStore
 from unetkit.distributed import World
@@ -48,7 +48,8 @@ class Session:
             world: the processes that share every batch.
 
         Raises:
-            ConfigError: the batch cannot be shared evenly, or a pattern of weights matches none.
+            ConfigError: the batch cannot be shared evenly or is never full, the patch is too small for the network, or
+                a pattern of weights matches none.
         """
         self.config, self.store, self.precision, self.world = config, store, precision, world
         self.device = device = store.pixels_CP.device
@@ -64,8 +65,7 @@ class Session:
         self.optimizers = build_optimizers(config.optimizer, self.model)
         self.loss = WeightedLoss(config.loss, device)
         self.scaler = _gradient_scaler(config.train.loss_scale, device, precision)
-        sizes = torch.stack((store.height, store.width), 1).cpu()
-        self.sampler = PatchSampler(sizes, config.train.batch, config.train.patch - 2 * self.margin, config.train.seed)
+        self.sampler = _sampler(config.train, store, self.margin)
         self.predicting = copy.deepcopy(self.model) if config.train.ema > 0 else self.model
         self.average = WeightAverage(self.model, self.predicting, config.train.ema) if config.train.ema > 0 else None
         self._forward = _parallel(self.model, world, device)
@@ -78,11 +78,11 @@ class Session:
         share = slice(self.world.rank, None, self.world.size)
         image, centre = (drawn.to(self.device, non_blocking=True) for drawn in self.sampler.draw(step))
         rng = generator(seed, "augment", step)
-        image, places = image[share], augment.places(config, centre, self.config.train.patch, rng)[share]
+        image, places = image[share], augment.places(config, centre, self.config.train.sides, rng)[share]
         sample = self.store.pixels_on_grid if augment.keeps_grid(config) else self.store.pixels_at
         pixels = augment.change_intensity(config, sample(image, places), rng, batch=batch, share=share)
-        inner = slice(self.margin, places.shape[-1] - self.margin)
-        labels = self.store.labels_at(image, places[:, :, inner, inner])
+        rows, columns = (slice(self.margin, side - self.margin) for side in self.config.train.sides)
+        labels = self.store.labels_at(image, places[:, :, rows, columns])
         return pixels.contiguous(memory_format=torch.channels_last), labels
 
     def step(self, step: int) -> StepResult:
@@ -162,6 +162,21 @@ class Session:
                 if int(owner) == place:
                     state.setdefault(int(index), {})[name] = value
             optimizer.load_state_dict(optimizer.state_dict() | {"state": _laid_out(state, optimizer)})
+
+
+def _sampler(train: TrainConfig, store: PixelStore, margin: int) -> PatchSampler:
+    sizes = torch.stack((store.height, store.width), 1).cpu()
+    rows, columns = (side - 2 * margin for side in train.sides)
+    if min(rows, columns) < 1:
+        raise ConfigError(
+            f"train.patch={train.patch}: the network's unpadded convolutions use up {2 * margin} pixels; give more"
+        )
+    if train.drop_last and train.batch > len(sizes) * train.repeat:
+        raise ConfigError(
+            f"train.drop_last: an epoch of {len(sizes)} images x train.repeat={train.repeat} does not fill one batch "
+            f"of {train.batch}, so that nothing would be trained on; repeat more, or take smaller batches"
+        )
+    return PatchSampler(sizes, train.batch, (rows, columns), train.seed, repeat=train.repeat, drop_last=train.drop_last)
 
 
 def _laid_out(state: dict[int, Tensors], optimizer: torch.optim.Optimizer) -> dict[int, Tensors]:
