@@ -38,6 +38,7 @@ docs: $(VENV)/.docs ## build the documentation into site/
 
 bench: $(VENV)/.bench ## measure the claims of the README against their peers
 	$(BIN)/python benchmarks/time_to_dice.py
+	$(BIN)/python benchmarks/inference.py
 
 $(VENV)/bin/python:
 	@python=$$($(FIND_PYTHON)); \
