@@ -168,7 +168,7 @@ def main() -> None:
     started = time.perf_counter()
     steps = [f"train.steps={options.steps}"] if options.steps else []
     prepared = prepare(load_config("isbi", [f"data.path={json.dumps(str(options.data))}", *steps]))
-    store = PixelStore.of(prepared.training_samples(), prepared.normalization, device)
+    store = PixelStore.of(prepared.training, prepared.normalization, device)
     reading = time.perf_counter() - started
     rates, forms = PEER_RATES[: options.peer_lrs], (False, True) if options.peer_tuned else (False,)
     with cpu_threads(prepared.config.train.threads) as threads:

@@ -26,17 +26,25 @@ def test_the_dice_loss_is_one_minus_the_metric(classes: int, seed: int) -> None:
 
 def test_terms_are_weighted_and_told() -> None:
     logits, labels = _batch(3)
-    total, terms = WeightedLoss(LossConfig(cross_entropy=2.0, dice=0.5), torch.device("cpu"))(logits, labels)
+    total, terms = WeightedLoss(LossConfig(cross_entropy=2.0, dice=0.5))(logits, labels)
     assert set(terms) == {"cross_entropy", "dice_loss"}
     assert float(total) == pytest.approx(2.0 * float(terms["cross_entropy"]) + 0.5 * float(terms["dice_loss"]))
 
 
-def test_class_weights_act_as_in_pytorch() -> None:
+def test_weights_multiply_the_cross_entropy_of_their_pixels() -> None:
     logits, labels = _batch(3)
-    weights = (1.0, 0.0, 5.0)
-    total, _ = WeightedLoss(LossConfig(dice=0.0, class_weights=weights), torch.device("cpu"))(logits, labels)
-    expected = torch.nn.functional.cross_entropy(logits, labels, torch.tensor(weights))
-    assert torch.equal(total, expected)
+    each = torch.tensor((1.0, 0.0, 5.0))
+    total, _ = WeightedLoss(LossConfig(dice=0.0))(logits, labels, each[labels])
+    expected = torch.nn.functional.cross_entropy(logits, labels, each, reduction="sum") / labels.numel()
+    torch.testing.assert_close(total, expected)
+
+
+def test_the_loss_of_a_batch_is_the_mean_of_the_losses_of_its_parts() -> None:
+    logits, labels = _batch(3)
+    weights = torch.rand(labels.shape, generator=torch.Generator().manual_seed(1)) * 10
+    loss = WeightedLoss(LossConfig())
+    parts = [loss(logits[place], labels[place], weights[place])[0] for place in (slice(0, 1), slice(1, 2), slice(2, 3))]
+    torch.testing.assert_close(loss(logits, labels, weights)[0], torch.stack(parts).mean())
 
 
 def test_half_precision_logits_are_summed_in_single() -> None:
@@ -47,10 +55,10 @@ def test_half_precision_logits_are_summed_in_single() -> None:
 def test_the_losses_of_heads_are_added_by_their_weights() -> None:
     logits, labels = _batch(2)
     heads = torch.stack([logits, 2 * logits, -logits])
-    single = WeightedLoss(LossConfig(), torch.device("cpu"))
+    single = WeightedLoss(LossConfig())
     alone = [float(single(head, labels)[0]) for head in heads]
     assert float(single(heads, labels)[0]) == pytest.approx(sum(alone))
-    weighted = WeightedLoss(LossConfig(head_weights=(0.0, 0.5, 2.0)), torch.device("cpu"))
+    weighted = WeightedLoss(LossConfig(head_weights=(0.0, 0.5, 2.0)))
     assert float(weighted(heads, labels)[0]) == pytest.approx(0.5 * alone[1] + 2 * alone[2])
     with pytest.raises(ConfigError, match="found 3 weights; the network has 2 heads"):
         weighted(heads[:2], labels)

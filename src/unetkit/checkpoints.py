@@ -33,6 +33,7 @@ class Card(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     predict: PredictConfig
+    border: bool = False  # the last class is the border of objects, which the data does not have
     step: int
     train_seconds: float
     scores: dict[str, float] = {}

@@ -1,7 +1,9 @@
 """The one way from a predictor and labelled images to scores: behind validations, final scores and reports alike.
 
-Images are scored at their own size. The founding systems' protocol (image and mask resized to 388 x 388 before the
-network) is scored beside it where it is asked for. Does not know how the network was trained.
+Images are scored at their own size, and on the classes that the data has: a network's border class counts as the object
+that it belongs to, so that a score means the same with it and without. The founding systems' protocol (image and mask
+resized to 388 x 388 before the network) is scored beside it where it is asked for. Does not know how the network was
+trained.
 """
 
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unetkit.data import Dataset, Sample
@@ -82,23 +85,29 @@ def evaluate(
     images = tuple(shares[place % world.size][place] for place in range(len(chosen)))
     sizes = {dataset[index].pixels.shape[1:] for index in chosen}
     notes = {note for height, width in sizes if (note := predictor.plan(height, width).note) is not None}
-    return Evaluation(pool(images, predictor.classes), images, predictor.classes, tuple(sorted(notes)))
+    classes = predictor.data_classes
+    return Evaluation(pool(images, classes), images, classes, tuple(sorted(notes)))
 
 
 def _scored(predictor: Predictor, sample: Sample, *, founding_protocol: bool) -> ImageScores:
     if sample.labels is None:
         raise DataError(f"{sample.source or sample.name}: has no labels; scores need a mask for every image")
-    probabilities = predictor.probabilities(sample.pixels)
-    scored = score_image(probabilities, sample.labels, classes=predictor.classes, name=sample.name)
-    if not founding_protocol or len(predictor.classes) != 2:
+    probabilities = _probabilities(predictor, sample.pixels)
+    scored = score_image(probabilities, sample.labels, classes=predictor.data_classes, name=sample.name)
+    if not founding_protocol or len(predictor.data_classes) != 2:
         return scored
     pixels, labels = _resized(
         torch.from_numpy(sample.pixels.astype("float32")), torch.from_numpy(sample.labels).float()[None]
     )
     small = soft_scores(
-        predictor.probabilities(pixels.numpy()), (labels[0] > 0.5).to(torch.uint8).numpy(), suffix="_388"
+        _probabilities(predictor, pixels.numpy()), (labels[0] > 0.5).to(torch.uint8).numpy(), suffix="_388"
     )
     return scored.with_scores(small)
+
+
+def _probabilities(predictor: Predictor, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return the probabilities of the data's classes, [K, H, W]."""
+    return predictor.of_data(torch.from_numpy(predictor.probabilities(pixels))).numpy()
 
 
 def _resized(*images_CHW: Tensor) -> tuple[Tensor, ...]:

@@ -1,4 +1,7 @@
-"""What training minimises. Every loss takes logits [N, K, H, W] and class indices [N, H, W] and gives a scalar."""
+"""What training minimises. Every loss takes logits [N, K, H, W] and class indices [N, H, W] and gives a scalar.
+
+Weights of pixels are not divided by their sum: a mean over pixels is the same in one process and in many.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -20,38 +23,45 @@ def soft_dice_loss(logits_NKHW: Tensor, labels_NHW: Tensor) -> Tensor:
     return (1 - 2 * overlap_N / (squares_N + labels_NHW[0].numel() + 1e-6)).mean()
 
 
+def weighted_cross_entropy(logits_NKHW: Tensor, labels_NHW: Tensor, weights_NHW: Tensor | None) -> Tensor:
+    """Return the mean over all pixels of weight times -log softmax(logits) of the pixel's class."""
+    if weights_NHW is None:
+        return F.cross_entropy(logits_NKHW.float(), labels_NHW)
+    return (F.cross_entropy(logits_NKHW.float(), labels_NHW, reduction="none") * weights_NHW).mean()
+
+
 class WeightedLoss:
     """The configured sum of losses."""
 
-    def __init__(self, config: LossConfig, device: torch.device) -> None:
-        """Lay the class weights on the device.
-
-        Args:
-            config: the weights of the terms.
-            device: where logits and labels will lie.
-        """
+    def __init__(self, config: LossConfig) -> None:
+        """Take the weights of the terms."""
         self.config = config
-        self.class_weights = None if config.class_weights is None else torch.tensor(config.class_weights, device=device)
 
-    def __call__(self, logits: Tensor, labels_NHW: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(
+        self, logits: Tensor, labels_NHW: Tensor, weights_NHW: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss to minimise and its terms by name, of logits [N, K, H, W] or of the heads' [J, N, K, H, W].
+
+        The cross entropy of every pixel is multiplied by its weight, where weights are given.
 
         Raises:
             ConfigError: other than one weight a head.
         """
         if logits.ndim == 4:
-            return self._of_head(logits, labels_NHW)
+            return self._of_head(logits, labels_NHW, weights_NHW)
         weights = self.config.head_weights or (1.0,) * len(logits)
         if len(weights) != len(logits):
             raise ConfigError(f"loss.head_weights: found {len(weights)} weights; the network has {len(logits)} heads")
-        heads = [self._of_head(logits_NKHW, labels_NHW) for logits_NKHW in logits]
+        heads = [self._of_head(logits_NKHW, labels_NHW, weights_NHW) for logits_NKHW in logits]
         total = torch.stack([weight * loss for weight, (loss, _) in zip(weights, heads, strict=True)]).sum()
         return total, heads[-1][1]
 
-    def _of_head(self, logits_NKHW: Tensor, labels_NHW: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _of_head(
+        self, logits_NKHW: Tensor, labels_NHW: Tensor, weights_NHW: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         terms: dict[str, Tensor] = {}
         if self.config.cross_entropy > 0:
-            terms["cross_entropy"] = F.cross_entropy(logits_NKHW.float(), labels_NHW, self.class_weights)
+            terms["cross_entropy"] = weighted_cross_entropy(logits_NKHW, labels_NHW, weights_NHW)
         if self.config.dice > 0:
             terms["dice_loss"] = soft_dice_loss(logits_NKHW, labels_NHW)
         weights = {"cross_entropy": self.config.cross_entropy, "dice_loss": self.config.dice}

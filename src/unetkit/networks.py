@@ -23,6 +23,7 @@ class StoredNetwork:
         normalization: what is done to pixels before it.
         classes: names, index 0 first.
         predict: how it wants to be used.
+        border: the last class is the border of objects, which the data does not have.
         moments: Adam's state, where a founding system's file has it.
         notes: what was translated, a line each.
     """
@@ -32,6 +33,7 @@ class StoredNetwork:
     normalization: Normalization
     classes: tuple[str, ...]
     predict: PredictConfig
+    border: bool = False
     moments: AdamMoments | None = None
     notes: tuple[str, ...] = ()
 
@@ -59,7 +61,7 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
 def _of_checkpoint(checkpoint: Checkpoint) -> StoredNetwork:
     card = checkpoint.card
     normalization = Normalization(card.mean, card.std)
-    return StoredNetwork(card.model, checkpoint.weights(), normalization, card.classes, card.predict)
+    return StoredNetwork(card.model, checkpoint.weights(), normalization, card.classes, card.predict, card.border)
 
 
 # What each founding system did to 8-bit pixels: subtracted, and divided by.

@@ -1,6 +1,7 @@
-"""Files that are there whole or not at all: written beside their place, flushed to the disk, then renamed."""
+"""Files that are there whole or not at all: written beside their place, flushed, then renamed. The place of caches."""
 
 import os
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,3 +65,10 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"{folder}: the folder cannot be made ({error.strerror}); choose another place") from error
+
+
+def user_cache(name: str) -> Path:
+    """Return the folder for files of one kind that can be made again: below XDG_CACHE_HOME, ~/.cache, or /tmp."""
+    home = os.path.expanduser("~")
+    usual = Path(home, ".cache") if home != "~" else Path(tempfile.gettempdir())
+    return Path(os.environ.get("XDG_CACHE_HOME") or usual) / "unetkit" / name

@@ -56,7 +56,7 @@ def test_whole_places_give_stored_pixels_and_labels(sizes: list[tuple[int, int]]
     pixels, between, labels = (
         store.pixels_on_grid(image, places),
         store.pixels_at(image, places),
-        store.labels_at(image, places),
+        store.targets_at(image, places)[0],
     )
     for index, source in enumerate(image.tolist()):
         assert np.array_equal(pixels[index, 0].numpy(), samples[source].pixels[0, rows[index], columns[index]])

@@ -30,7 +30,8 @@ CONFIG = {
         "checkpoint_every": 5,
         "log_every": 5,
     },
-    "data": {"split": {"folds": 3}},
+    "data": {"split": {"folds": 3}, "border_class": 1},
+    "loss": {"class_weights": "balanced", "border_weight": 10},
 }
 
 

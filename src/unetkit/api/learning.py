@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from unetkit import evaluation, reporting, training
@@ -114,7 +115,8 @@ def _look(predictor: Predictor, dataset: Dataset, held_out: Sequence[int]) -> re
     def look(name: str) -> reporting.Exhibit:
         sample = dataset[places[name]]
         assert sample.labels is not None
-        return reporting.Exhibit(name, sample.pixels, sample.labels, predictor.probabilities(sample.pixels))
+        probabilities = predictor.of_data(torch.from_numpy(predictor.probabilities(sample.pixels))).numpy()
+        return reporting.Exhibit(name, sample.pixels, sample.labels, probabilities)
 
     return look
 

@@ -47,6 +47,7 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
         classes=stored.classes,
         config=stored.predict,
         device=place,
+        border=stored.border,
     )
     return predictor.with_options(chosen)
 

@@ -45,7 +45,7 @@ def evaluate(
         >>> unetkit.evaluate("runs/first").scores["mean_iou"]
     """
     predictor, run = load(model, device=device, options=options), run_of(model)
-    config = (run.config.data if run else DataConfig()).model_copy(update={"classes": predictor.classes})
+    config = (run.config.data if run else DataConfig()).model_copy(update={"classes": predictor.data_classes})
     path = data if data is not None else config.path
     if path is None:
         raise UsageError("no data is named; give --data DIR with images and their masks")

@@ -72,4 +72,19 @@ class DataConfig(Section):
         default="mirror",
         description="what the network sees beyond an image: the image mirrored, or 0 after normalisation and class 0",
     )
+    border_class: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="width in pixels of a further class 'border', drawn along the inside of every object for training; "
+        "scores and masks count it to its object; 0: none",
+    )
+    border_touching: bool = Field(
+        default=False,
+        description="the border class only where another object is within reach, the gap between the two included",
+    )
     split: SplitConfig = SplitConfig()
+
+    @model_validator(mode="after")
+    def _touching_has_a_width(self) -> "DataConfig":
+        if self.border_touching and not self.border_class:
+            raise ValueError("border_touching needs a border class; set border_class to its width in pixels")
+        return self

@@ -68,9 +68,17 @@ class LossConfig(Section):
         default="joint",
         description="joint: one Dice over all classes together; per-class: the mean of every class's own (TensorFlow)",
     )
-    class_weights: tuple[NonNegative, ...] | None = Field(
-        default=None, description="weights of the classes in the cross entropy"
+    class_weights: tuple[NonNegative, ...] | Literal["balanced"] | None = Field(
+        default=None,
+        description="weights of the classes in the cross entropy, which is the mean over pixels of weight times loss; "
+        "balanced: 1 / (classes * share of the training pixels), so that every class counts alike",
     )
+    border_weight: NonNegative = Field(
+        default=0.0,
+        description="the paper's w0: cross entropy weighs a pixel outside objects by w0 exp(-(d1 + d2)^2 / 2 sigma^2) "
+        "more, d1 and d2 its distances to the two nearest objects (the paper: 10); 0: off",
+    )
+    border_sigma: PositiveFloat = Field(default=5.0, description="how fast the border weight fades, in pixels")
     head_weights: tuple[NonNegative, ...] | None = Field(
         default=None,
         description="unetpp with deep supervision: weights of the heads' losses, which are added; null: all 1",
@@ -80,6 +88,8 @@ class LossConfig(Section):
     def _something_to_minimise(self) -> "LossConfig":
         if self.cross_entropy == 0 and self.dice == 0:
             raise ValueError("cross_entropy and dice are both 0: nothing is left to minimise")
+        if self.cross_entropy == 0 and (self.border_weight > 0 or self.class_weights is not None):
+            raise ValueError("class_weights and border_weight weigh the cross entropy, which is 0; set it above 0")
         return self
 
 

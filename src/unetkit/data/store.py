@@ -7,7 +7,9 @@ Places are pixels of an image: (row, column), the first pixel's centre at 0. Bey
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unetkit.data.normalize import Normalization
@@ -25,6 +27,7 @@ class PixelStore:
         start: first pixel of every image, int64.
         height: rows of every image, int64.
         width: columns of every image, int64.
+        weights_P: how much every pixel counts, float32; None where all count alike.
     """
 
     pixels_CP: Tensor
@@ -32,10 +35,18 @@ class PixelStore:
     start: Tensor
     height: Tensor
     width: Tensor
+    weights_P: Tensor | None = None
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], normalization: Normalization, device: torch.device) -> "PixelStore":
-        """Normalise the samples and lay them on the device.
+    def of(
+        cls,
+        samples: Sequence[Sample],
+        normalization: Normalization,
+        device: torch.device,
+        *,
+        weights: Sequence[NDArray[np.float32]] | None = None,
+    ) -> "PixelStore":
+        """Normalise the samples and lay them on the device, with the weights of their pixels where there are any.
 
         Raises:
             DataError: samples without labels, or with different numbers of channels.
@@ -46,24 +57,29 @@ class PixelStore:
         missing = [sample.name for sample in samples if sample.labels is None]
         if missing:
             raise DataError(f"{missing[0]}: has no labels; training needs them for every image")
-        flat = [torch.from_numpy(normalization.apply(sample.pixels)).flatten(1) for sample in samples]
-        labels = [
-            torch.from_numpy(sample.labels.astype("int32")).flatten() for sample in samples if sample.labels is not None
-        ]
         sizes = torch.tensor([sample.pixels.shape[1:] for sample in samples])
         ends = sizes.prod(1).cumsum(0)
+        pixels_CP = torch.empty((*channels, int(ends[-1])))
+        first = 0
+        for sample in samples:
+            pixels = torch.from_numpy(normalization.apply(sample.pixels)).flatten(1)
+            pixels_CP[:, first : first + pixels.shape[1]] = pixels
+            first += pixels.shape[1]
+        labels = [sample.labels.astype("int32").ravel() for sample in samples if sample.labels is not None]
         return cls(
-            torch.cat(flat, 1).to(device),
-            torch.cat(labels).to(device),
+            pixels_CP.to(device),
+            torch.from_numpy(np.concatenate(labels)).to(device),
             (ends - sizes.prod(1)).to(device),
             sizes[:, 0].to(device),
             sizes[:, 1].to(device),
+            None if weights is None else torch.from_numpy(np.concatenate([w.ravel() for w in weights])).to(device),
         )
 
-    def labels_at(self, image_B: Tensor, places_B2SS: Tensor) -> Tensor:
-        """Return the labels [B, S, S] int64 nearest to the places."""
+    def targets_at(self, image_B: Tensor, places_B2SS: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the labels [B, S, S] int64 nearest to the places, and their weights [B, S, S] float32 if there are."""
         rows, columns = places_B2SS.round().long().unbind(1)
-        return self.labels_P[self._index(image_B, rows, columns)].long()
+        index = self._index(image_B, rows, columns)
+        return self.labels_P[index].long(), None if self.weights_P is None else self.weights_P[index]
 
     def pixels_at(self, image_B: Tensor, places_B2SS: Tensor) -> Tensor:
         """Return the pixels [B, C, S, S] float32, bilinear between the four pixels round each place."""

@@ -1,7 +1,8 @@
 """From image files to files of predictions: an image, a stack, or a folder of them.
 
 Masks of two classes are 0 and 255, as labels are; those of more classes hold class indices. Probabilities are float32:
-of the second class where there are two, of every class otherwise, one channel a class. What can be refused is refused
+of the second class where there are two, of every class otherwise, one channel a class, the border class among them;
+in masks it counts as the object that it belongs to. What can be refused is refused
 before the first pixel is predicted, and an output is there whole or not at all: a folder, too.
 
 Legend of shapes: K channels of a page, H height, W width.
@@ -133,15 +134,14 @@ class _Writing:
             yield values_KHW[0].size
 
     def _values(self, part: Part) -> NDArray[Any]:
-        two = len(self.predictor.classes) == 2
         if self.probabilities:
-            chosen_KHW = part.probabilities_KHW[1:] if two else part.probabilities_KHW
-            return chosen_KHW.cpu().numpy()
-        labels_HW = most_probable(part.probabilities_KHW)
-        return (labels_HW * np.uint8(255) if two else labels_HW)[None]
+            two = len(self.predictor.classes) == 2
+            return (part.probabilities_KHW[1:] if two else part.probabilities_KHW).cpu().numpy()
+        labels_HW = most_probable(self.predictor.of_data(part.probabilities_KHW))
+        return (labels_HW * np.uint8(255) if len(self.predictor.data_classes) == 2 else labels_HW)[None]
 
     def _form(self, pages: Pages) -> Form:
-        classes = self.predictor.classes
+        classes = self.predictor.classes if self.probabilities else self.predictor.data_classes
         two = len(classes) == 2
         return Form(
             dtype=np.float32 if self.probabilities else self.predictor.label_type,

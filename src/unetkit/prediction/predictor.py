@@ -69,6 +69,7 @@ class Predictor:
         classes: names, index 0 first.
         config: tiles, batch and flips.
         device: where the network is.
+        border: the last class is the border of objects, made for training; the data does not have it.
     """
 
     network: Callable[[Tensor], Tensor]
@@ -77,6 +78,12 @@ class Predictor:
     classes: tuple[str, ...]
     config: PredictConfig
     device: torch.device
+    border: bool = False
+
+    @property
+    def data_classes(self) -> tuple[str, ...]:
+        """The names of the classes that the data has: all but the border."""
+        return self.classes[:-1] if self.border else self.classes
 
     def with_options(self, options: Mapping[str, Any]) -> "Predictor":
         """Return the predictor with some keys of its configuration replaced; None values are passed over.
@@ -107,18 +114,29 @@ class Predictor:
     def labels(self, pixels_CHW: NDArray[Any]) -> NDArray[Any]:
         """Return the index of the most probable class at each pixel, [H, W] uint8, or uint16 above 256 classes.
 
+        The border counts as the object that it belongs to.
+
         Raises:
             DataError, UsageError: as `probabilities`.
         """
         result = np.empty(pixels_CHW.shape[1:], self.label_type)
         for part in self.parts(pixels_CHW):
-            result[part.rows, part.columns] = most_probable(part.probabilities_KHW)
+            result[part.rows, part.columns] = most_probable(self.of_data(part.probabilities_KHW))
         return result
+
+    def of_data(self, probabilities_KHW: Tensor) -> Tensor:
+        """Return the probabilities of `data_classes`: the border's go to the most probable class of objects."""
+        if not self.border:
+            return probabilities_KHW
+        data_KHW = probabilities_KHW[:-1].clone()
+        objects_KHW = data_KHW[1:]
+        objects_KHW.scatter_add_(0, objects_KHW.max(0, keepdim=True).indices, probabilities_KHW[-1:])
+        return data_KHW
 
     @property
     def label_type(self) -> type[np.uint8] | type[np.uint16]:
         """The smallest unsigned type that holds every class index."""
-        return np.uint8 if len(self.classes) <= 256 else np.uint16
+        return np.uint8 if len(self.data_classes) <= 256 else np.uint16
 
     @torch.inference_mode()
     def parts(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:

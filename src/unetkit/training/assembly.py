@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from unetkit.checkpoints import Card
 from unetkit.config import Config
@@ -43,7 +45,7 @@ def place_of(config: Config, world: World) -> Place:
 def assemble(run: Run, prepared: Prepared, place: Place, reporter: Reporter) -> Loop:
     """Return the training of a run, at its first step."""
     config, device, world = run.config, place.device, place.world
-    store = PixelStore.of(prepared.training_samples(), prepared.normalization, device)
+    store = PixelStore.of(prepared.training, prepared.normalization, device, weights=_weights(prepared, world))
     session = Session(config, store, choose_precision(config.train.precision, device), world)
     predictor = Predictor(
         network=session.predicting,
@@ -52,6 +54,7 @@ def assemble(run: Run, prepared: Prepared, place: Place, reporter: Reporter) -> 
         classes=prepared.classes,
         config=config.predict.model_copy(update={"tta": False}),
         device=device,
+        border=config.data.border_class > 0,
     )
 
     def validate() -> Evaluation:
@@ -63,10 +66,21 @@ def assemble(run: Run, prepared: Prepared, place: Place, reporter: Reporter) -> 
     return Loop(run, session, card=card, validate=validate if prepared.split.validation else None, reporter=reporter)
 
 
+def _weights(prepared: Prepared, world: World) -> list[NDArray[np.float32]] | None:
+    """Return the weights of all training pixels; a process makes its share first and finds the rest in the cache."""
+    if prepared.weights is None:
+        return None
+    count, samples = len(prepared.training), prepared.training
+    order = dict.fromkeys((*world.share(count), *range(count)))
+    made = {index: prepared.weights.of_sample(samples[index]) for index in order}
+    return [made[index] for index in range(count)]
+
+
 def _card(config: Config, prepared: Prepared) -> Card:
     return Card(
         model=config.model,
         classes=prepared.classes,
+        border=config.data.border_class > 0,
         mean=prepared.normalization.mean,
         std=prepared.normalization.std,
         predict=config.predict,

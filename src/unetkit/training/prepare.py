@@ -1,12 +1,12 @@
 """From a configuration to everything a training starts from: data read and checked, split, normalised and described."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from unetkit.config import Config
+from unetkit.config import Config, DataConfig
 from unetkit.data import (
     SAMPLE,
     Dataset,
@@ -19,6 +19,8 @@ from unetkit.data import (
     open_dataset,
     split_dataset,
 )
+from unetkit.data.targets import WithBorders
+from unetkit.data.weights import PixelWeights
 from unetkit.errors import ConfigError
 from unetkit.metrics import overlap
 
@@ -29,28 +31,25 @@ class Prepared:
 
     Attributes:
         config: the configuration with nothing left open: path, channels and classes are filled in.
-        dataset: all samples.
+        dataset: all samples, with the classes of the data.
+        classes: of the network: those of the data, and the border where it is one.
+        training: the samples to train on, labelled with these classes.
         split: which of them are trained on and which are held out.
         normalization: found on the training samples alone.
+        weights: how much each of their pixels counts; None: all alike.
         description: what the data is, for data.json.
         notes: what the user should know before training starts.
     """
 
     config: Config
     dataset: Dataset
+    classes: tuple[str, ...]
+    training: tuple[Sample, ...]
     split: Split
     normalization: Normalization
+    weights: PixelWeights | None
     description: dict[str, Any]
     notes: tuple[str, ...]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Return the names of the classes."""
-        return self.dataset.classes
-
-    def training_samples(self) -> list[Sample]:
-        """Return the samples to train on."""
-        return [self.dataset[index] for index in self.split.train]
 
 
 def prepare(config: Config) -> Prepared:
@@ -65,21 +64,34 @@ def prepare(config: Config) -> Prepared:
     dataset = in_memory(open_dataset(config.data.path, config=config.data))
     check_training_set(dataset)
     split = split_dataset(dataset, config.data.split)
-    training = [dataset[index] for index in split.train]
+    targets = _with_borders(dataset, config.data)
+    training = tuple(targets[index] for index in split.train)
     normalization = Normalization.fit(config.data.normalization, training)
-    resolved = _resolved(config, dataset, training[0])
+    resolved = _resolved(config, dataset, channels=training[0].pixels.shape[0], classes=len(targets.classes))
     _require_metric(config.train.best_metric, dataset.classes)
+    border = len(dataset.classes) if config.data.border_class else None
+    weights = PixelWeights.of(config.loss, training, classes=len(targets.classes), border=border)
     description = _description(dataset, split, normalization)
-    return Prepared(resolved, dataset, split, normalization, description, tuple(_notes(config, training)))
+    if weights is not None:
+        description |= {"class_weights": dict(zip(targets.classes, weights.classes, strict=True))}
+    notes = tuple(_notes(resolved, training, description))
+    return Prepared(resolved, dataset, targets.classes, training, split, normalization, weights, description, notes)
 
 
-def _notes(config: Config, training: Sequence[Sample]) -> Iterator[str]:
+def _with_borders(dataset: Dataset, config: DataConfig) -> Dataset:
+    return WithBorders(dataset, config.border_class, config.border_touching) if config.border_class else dataset
+
+
+def _notes(config: Config, training: Sequence[Sample], description: Mapping[str, Any]) -> Iterator[str]:
     sizes = [config.data.size] if config.data.size else [sample.pixels.shape[1:] for sample in training]
     for axis, name in enumerate(("rows", "columns")):
         side, smallest = config.train.sides[axis], min(size[axis] for size in sizes)
         if side > smallest:
             filling = {"mirror": "mirrored borders", "zeros": "zeros"}[config.data.outside]
             yield f"a patch has {side} {name}, the smallest image {smallest}: patches are filled up with {filling}"
+    if config.loss.class_weights == "balanced":
+        weights = ", ".join(f"{name} {weight:.3g}" for name, weight in description["class_weights"].items())
+        yield f"loss.class_weights=balanced: {weights}"
 
 
 def _require_metric(name: str, classes: tuple[str, ...]) -> None:
@@ -90,8 +102,8 @@ def _require_metric(name: str, classes: tuple[str, ...]) -> None:
         raise ConfigError(f"train.best_metric: {name!r} is no score of a validation; near it are {', '.join(near)}")
 
 
-def _resolved(config: Config, dataset: Dataset, first: Sample) -> Config:
-    found = {"in_channels": first.pixels.shape[0], "num_classes": len(dataset.classes)}
+def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) -> Config:
+    found = {"in_channels": channels, "num_classes": classes}
     for key, value in found.items():
         asked = getattr(config.model, key)
         if asked not in (None, value):

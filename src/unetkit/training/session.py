@@ -8,7 +8,9 @@ Legend of shapes: N batch, C channels, K classes, H height, W width.
 """
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +26,26 @@ from unetkit.models import build_model
 from unetkit.training.optim import WeightAverage, build_optimizers, rate_share, set_learning_rates
 
 Tensors = dict[str, Tensor]
+
+
+class Batch(NamedTuple):
+    """What a process computes a step on.
+
+    Attributes:
+        pixels: augmented patches [N, C, H, W] float32.
+        labels: class indices [N, H', W'] int64 of the part that the network answers for.
+        weights: of their pixels [N, H', W'] float32; None where all count alike.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    weights: Tensor | None
+
+    def parts(self, count: int) -> Iterator["Batch"]:
+        """Divide the batch into so many parts of its patches."""
+        weights = [None] * count if self.weights is None else self.weights.chunk(count)
+        for pixels, labels, each in zip(self.pixels.chunk(count), self.labels.chunk(count), weights, strict=True):
+            yield Batch(pixels, labels, each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +85,7 @@ class Session:
         self.model.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] torch's stubs lack it
         self.margin: int = self.model.geometry.margin
         self.optimizers = build_optimizers(config.optimizer, self.model)
-        self.loss = WeightedLoss(config.loss, device)
+        self.loss = WeightedLoss(config.loss)
         self.scaler = _gradient_scaler(config.train.loss_scale, device, precision)
         self.sampler = _sampler(config.train, store, self.margin)
         self.predicting = copy.deepcopy(self.model) if config.train.ema > 0 else self.model
@@ -72,8 +94,8 @@ class Session:
         if config.train.compile:
             self._forward = torch.compile(self._forward)
 
-    def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return this process's augmented patches [N, C, H, W] float32 of a step and their labels [N, H', W'] int64."""
+    def batch(self, step: int) -> Batch:
+        """Return this process's share of the patches of a step."""
         config, seed, batch = self.config.augment, self.config.train.seed, self.config.train.batch
         share = slice(self.world.rank, None, self.world.size)
         image, centre = (drawn.to(self.device, non_blocking=True) for drawn in self.sampler.draw(step))
@@ -82,8 +104,8 @@ class Session:
         sample = self.store.pixels_on_grid if augment.keeps_grid(config) else self.store.pixels_at
         pixels = augment.change_intensity(config, sample(image, places), rng, batch=batch, share=share)
         rows, columns = (slice(self.margin, side - self.margin) for side in self.config.train.sides)
-        labels = self.store.labels_at(image, places[:, :, rows, columns])
-        return pixels.contiguous(memory_format=torch.channels_last), labels
+        labels, weights = self.store.targets_at(image, places[:, :, rows, columns])
+        return Batch(pixels.contiguous(memory_format=torch.channels_last), labels, weights)
 
     def step(self, step: int) -> StepResult:
         """Update the weights once."""
@@ -93,11 +115,7 @@ class Session:
         set_learning_rates(self.optimizers, share)
         self.model.train()
         self.model.zero_grad(set_to_none=True)
-        pixels, labels = self.batch(step)
-        parts = [
-            self._part(*part)
-            for part in zip(pixels.chunk(train.accumulate), labels.chunk(train.accumulate), strict=True)
-        ]
+        parts = [self._part(part) for part in self.batch(step).parts(train.accumulate)]
         if train.grad_clip > 0:
             for optimizer in self.optimizers:
                 self.scaler.unscale_(optimizer)
@@ -110,10 +128,10 @@ class Session:
         terms = {name: torch.stack([terms[name] for _, terms in parts]).mean() for name in parts[0][1]}
         return StepResult(torch.stack([loss for loss, _ in parts]).mean(), terms, share * self.config.optimizer.lr)
 
-    def _part(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensors]:
+    def _part(self, part: Batch) -> tuple[Tensor, Tensors]:
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            logits = self._forward(pixels)
-        loss, terms = self.loss(logits, labels)
+            logits = self._forward(part.pixels)
+        loss, terms = self.loss(logits, part.labels, part.weights)
         self.scaler.scale(loss / self.config.train.accumulate).backward()
         return loss.detach(), terms
 
