@@ -7,8 +7,8 @@ Both sides read the TIFF, normalise, take tiles through the network, blend, choo
 turns, and what is compared is the ratio within a round. The peer is MONAI's SlidingWindowInferer, given the same torch
 module in channels-last layout, the same tile and the same overlap (as a share of the tile), constant weights, which is
 its fastest way. `ours, own tiles` is what a user gets who names no tile: as large as the memory allows, and equal to
-the untiled prediction. `share` is the part of the seconds that our network was at work. Weights are random: neither side's
-time depends on them. `differ` is the share of pixels in which the two masks differ.
+the untiled prediction. `share` is the part of the seconds that our network was at work. Weights are random: neither
+side's time depends on them. `differ` is the share of pixels in which the two masks differ.
 
 The first network is that of the preset isbi, the second the paper's with 31 million weights, padded.
 """
