@@ -9,6 +9,7 @@
     ├── ModelFileError        a file that should hold a network cannot be read
     │   └── DamagedFileError  it was whole once: its checksum no longer matches
     ├── DivergedError         the loss is no longer a number; the last good checkpoint stands
+    ├── RemoteError           object storage does not give or take what was asked for
     ├── StorageError          the disk refused to take what had to be written
     └── InterruptedRun        a signal ended the run; its state is saved
 
@@ -55,6 +56,10 @@ class DamagedFileError(ModelFileError):
 
 class DivergedError(UnetkitError):
     """The loss is no longer a number; the last good checkpoint stands."""
+
+
+class RemoteError(UnetkitError):
+    """Object storage does not give or take what was asked for."""
 
 
 class StorageError(UnetkitError):

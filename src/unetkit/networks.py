@@ -10,6 +10,7 @@ from unetkit.config import ModelConfig, PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.errors import ModelFileError
 from unetkit.interop import AdamMoments, ForeignNetwork, read_foreign
+from unetkit.remote import local_copy
 from unetkit.runs import Run, open_run
 
 
@@ -47,7 +48,7 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
     """
     if isinstance(source, Run):
         return _of_checkpoint(Checkpoint.load(source.weights()))
-    path = Path(source)
+    path = local_copy(source)
     if (path / "config.yaml").is_file():
         return read_network(open_run(path))
     foreign = read_foreign(path)

@@ -20,14 +20,15 @@ import platform
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from unetkit.checkpoints import Checkpoint
 from unetkit.config import Config, load_config, plain_yaml
-from unetkit.errors import DamagedFileError, RunFolderError, StorageError
+from unetkit.errors import DamagedFileError, RemoteError, RunFolderError, StorageError
+from unetkit.remote import Mirror, is_remote
 from unetkit.storage import write_whole
 
 Record = dict[str, Any]
@@ -40,10 +41,17 @@ class Run:
     Attributes:
         path: the folder.
         config: what config.yaml says.
+        mirror: its image in object storage, where it has one.
     """
 
     path: Path
     config: Config
+    mirror: Mirror | None = None
+
+    @property
+    def place(self) -> str:
+        """Where its user finds it: the folder, or its URL in object storage."""
+        return self.mirror.place.url if self.mirror else str(self.path)
 
     @property
     def best(self) -> Path:
@@ -107,6 +115,24 @@ class Run:
             )
         return None
 
+    def send(self, warn: Callable[[str], None] | None = None) -> None:
+        """Bring the image in object storage up to date, where the run has one.
+
+        Args:
+            warn: hears of a failure, which the next sending makes good; None: it is raised.
+
+        Raises:
+            RemoteError: the storage does not take it; all is in the folder here.
+        """
+        if self.mirror is None:
+            return
+        try:
+            self.mirror.push()
+        except RemoteError as error:
+            if warn is None:
+                raise RemoteError(f"{error}; the whole run lies in {self.path}") from error
+            warn(f"{error}; it will be tried again after the next checkpoint")
+
     def append_log(self, record: Record) -> None:
         """Append one object to log.jsonl.
 
@@ -161,10 +187,15 @@ class Run:
 def create_run(path: Path, config: Config) -> Run:
     """Make a new run folder with its config.yaml and environment.json.
 
+    A path in object storage gives a folder of this user, whose image there grows with it.
+
     Raises:
         RunFolderError: something lies there already.
         StorageError: the folder cannot be made.
+        RemoteError: object storage cannot be reached.
     """
+    if is_remote(path):
+        return _create_mirrored(Mirror.of(path), config)
     if (path / "config.yaml").exists():
         raise RunFolderError(f"{path}: holds another run; continue it with --resume {path}, or choose another --out")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -181,13 +212,29 @@ def create_run(path: Path, config: Config) -> Run:
     return run
 
 
+def _create_mirrored(mirror: Mirror, config: Config) -> Run:
+    url = mirror.place.url
+    if not mirror.is_new():
+        raise RunFolderError(f"{url}: something is there; continue a run with --resume {url}, or choose another --out")
+    if mirror.folder.exists() and any(mirror.folder.iterdir()):
+        raise RunFolderError(
+            f"{url}: is empty, but {mirror.folder} holds a run for it, which was not sent or was deleted there; go on "
+            f"with --resume {mirror.folder}, or delete that folder"
+        )
+    return replace(create_run(mirror.folder, config), mirror=mirror)
+
+
 def open_run(path: Path) -> Run:
-    """Open a run folder that exists.
+    """Open a run folder that exists; one in object storage is brought here first.
 
     Raises:
         RunFolderError: not a run folder.
         ConfigError: its config.yaml was edited into something that is not a configuration.
     """
+    if is_remote(path):
+        mirror = Mirror.of(path)
+        mirror.pull()
+        return replace(open_run(mirror.folder), mirror=mirror)
     file = path / "config.yaml"
     if not file.is_file():
         raise RunFolderError(f"{path}: not a run folder (no config.yaml in it); expected one that `unetkit train` made")

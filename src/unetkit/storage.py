@@ -1,4 +1,7 @@
-"""Files that are there whole or not at all: written beside their place, flushed, then renamed. The place of caches."""
+"""Files that are there whole or not at all: written beside their place, flushed to the disk, then renamed.
+
+What belongs in object storage is written to a temporary folder and sent from there.
+"""
 
 import os
 import tempfile
@@ -7,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from unetkit.errors import StorageError
+from unetkit.remote import is_remote, send_file
 
 
 @contextmanager
@@ -15,7 +19,13 @@ def written_whole(path: Path) -> Generator[Path]:
 
     Raises:
         StorageError: the disk is full or the folder cannot be written to; an older file at `path` is untouched.
+        RemoteError: object storage did not take it.
     """
+    if is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="unetkit-") as folder:
+            yield Path(folder) / path.name
+            send_file(Path(folder) / path.name, path)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -56,19 +66,14 @@ def _flush(path: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it where they are missing.
+    """Make a folder and those above it where they are missing; object storage needs none.
 
     Raises:
         StorageError: it cannot be made there.
     """
+    if is_remote(folder):
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"{folder}: the folder cannot be made ({error.strerror}); choose another place") from error
-
-
-def user_cache(name: str) -> Path:
-    """Return the folder for files of one kind that can be made again: below XDG_CACHE_HOME, ~/.cache, or /tmp."""
-    home = os.path.expanduser("~")
-    usual = Path(home, ".cache") if home != "~" else Path(tempfile.gettempdir())
-    return Path(os.environ.get("XDG_CACHE_HOME") or usual) / "unetkit" / name

@@ -106,6 +106,7 @@ def _finish(run: Run) -> Run:
             heads = [head.as_json() for head in measure_heads(predictor, dataset, held_out)]
             run.write_json("evaluation.json", scored.as_json() | ({"heads": heads} if heads else {}))
         reporting.write_report(run, scored, _look(predictor, dataset, held_out), extra=_facts(predictor))
+    run.send()
     return run
 
 

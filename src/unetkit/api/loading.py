@@ -10,6 +10,7 @@ from unetkit.errors import UsageError
 from unetkit.models import build_model
 from unetkit.networks import read_network
 from unetkit.prediction import Predictor
+from unetkit.remote import local_copy
 from unetkit.runs import Run, open_run
 
 Model = Run | Predictor | str | Path
@@ -68,5 +69,6 @@ def run_of(model: Model) -> Run | None:
         return model
     if isinstance(model, Predictor):
         return None
-    places = [Path(model), Path(model).parent, Path(model).parent.parent]
+    path = local_copy(model)
+    places = [path, path.parent, path.parent.parent]
     return next((open_run(place) for place in places if (place / "config.yaml").is_file()), None)

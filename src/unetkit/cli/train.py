@@ -78,4 +78,4 @@ def _print_result(run: "Run") -> None:
     if summary is not None:
         spent = "  ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["seconds"].items())
         print(f"\ntime    {spent}")
-    print(f"run     {run.path}\nreport  {run.report}")
+    print(f"run     {run.place}\nreport  {run.place}/{run.report.name}")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from unetkit.data.sample import Dataset, Sample, held_out_by
 from unetkit.errors import DataError, StorageError, UsageError
 from unetkit.progress import Reporter, Silence
+from unetkit.remote import is_remote, send_folder
 from unetkit.storage import make_folder
 
 
@@ -37,6 +38,10 @@ def convert(dataset: Dataset, out: str | Path, *, reporter: Reporter | None = No
         >>> convert(open_dataset("stage1_train.zip"), "nuclei")
     """
     folder, reporter = Path(out), reporter or Silence()
+    if is_remote(folder):
+        with tempfile.TemporaryDirectory(prefix="unetkit-") as scratch:
+            send_folder(convert(dataset, Path(scratch) / "whole", reporter=reporter), folder)
+        return folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: is not empty; choose a folder that does not exist yet")
     make_folder(folder.parent)

@@ -31,6 +31,7 @@ from unetkit.data.sample import Dataset
 from unetkit.data.tiff import TEST_IMAGES, TRAIN_IMAGES, TRAIN_LABELS, find_stack, is_isbi_folder, open_isbi, open_stack
 from unetkit.data.tree import Tree, is_archive, open_tree
 from unetkit.errors import ConfigError, DataError
+from unetkit.remote import is_remote, local_copy
 
 SAMPLE = "sample"
 """The path of the stack that is generated in memory."""
@@ -81,7 +82,7 @@ def open_dataset(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Da
         from unetkit.data.synthetic import open_sample  # scipy's interpolation is slow to import
 
         return open_sample(MaskMap.of(config.mask_values, config.classes) if config.classes else None)
-    place = _existing(Path(path))
+    place = _existing(path)
     with _listing(place):
         if is_archive(place):
             return _open_archive(open_tree(place), config)
@@ -105,7 +106,7 @@ def open_images(path: str | Path) -> Dataset:
         from unetkit.data.synthetic import open_sample  # as above
 
         return ItemDataset(open_sample(seed=1).items)
-    place = _existing(Path(path))
+    place = _existing(path)
     with _listing(place):
         if is_archive(place):
             return open_bare_nuclei(open_tree(place))
@@ -129,21 +130,23 @@ def _open_named(path: str | Path | None, config: DataConfig) -> Dataset:
     if config.images is None or config.labels is None:
         missing = "data.labels" if config.labels is None else "data.images"
         raise ConfigError(f"{missing} is missing: images and labels must both be named, or neither")
-    root = Path(path) if path is not None and Path(path).is_dir() else Path()
-    images, labels = _existing(root / config.images), _existing(root / config.labels)
+    place = Path() if path is None else local_copy(path)
+    root = place if place.is_dir() else Path()
+    images, labels = (_existing(name if is_remote(name) else root / name) for name in (config.images, config.labels))
     if images.is_dir() != labels.is_dir():
         raise DataError(f"{images} and {labels}: one is a folder and one a file; two of a kind were expected")
     return open_two_folders(images, labels, config) if images.is_dir() else open_stack(images, labels, config)
 
 
-def _existing(path: Path) -> Path:
+def _existing(path: str | Path) -> Path:
+    place = local_copy(path)
     try:
-        path.stat()
+        place.stat()
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file or folder") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    return path
+    return place
 
 
 @contextmanager

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from unetkit.cache import user_cache
 from unetkit.config import LossConfig
 from unetkit.data.sample import Sample
 from unetkit.data.targets import instances_of
 from unetkit.errors import ConfigError
-from unetkit.storage import user_cache
 
 _REACH = 6.0
 """How many sigma the border weight is followed: beyond, it is below w0 * exp(-18)."""

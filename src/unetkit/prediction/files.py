@@ -10,6 +10,7 @@ Legend of shapes: K channels of a page, H height, W width.
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from unetkit.prediction.ahead import ahead
 from unetkit.prediction.outputs import Form, Output, png_image, tiff_stack
 from unetkit.prediction.predictor import Part, Predictor, most_probable
 from unetkit.progress import Reporter, Silence
+from unetkit.remote import is_remote, local_copy, send_folder
 from unetkit.storage import make_folder
 
 _OUTPUTS = {".tif": tiff_stack, ".tiff": tiff_stack, ".png": png_image}
@@ -59,7 +61,7 @@ def predict_to_file(
         UsageError: an output that cannot hold the result, or that would overwrite the images.
         StorageError: the disk did not take the output.
     """
-    source, out = Path(source), Path(out)
+    source, out = local_copy(source), Path(out)
     writing = _Writing(predictor, probabilities, reporter or Silence())
     if source.is_dir():
         return _predict_folder(writing, source, out)
@@ -157,7 +159,7 @@ def _predict_folder(writing: _Writing, source: Path, out: Path) -> tuple[str, ..
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: is not an empty folder; choose another --out, so that nothing is overwritten")
     names = _names_for(source, probabilities=writing.probabilities)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.part")
+    temporary = (Path(tempfile.gettempdir()) if is_remote(out) else out.parent) / f".{out.name}.{os.getpid()}.part"
     tasks = [writing.planned(image, temporary / name) for image, name in names.items()]
     make_folder(out.parent)
     with _folder_whole(out, temporary):
@@ -188,7 +190,10 @@ def _folder_whole(folder: Path, temporary: Path) -> Generator[None]:
     make_folder(temporary)
     try:
         yield
-        temporary.replace(folder)
+        if is_remote(folder):
+            send_folder(temporary, folder)
+        else:
+            temporary.replace(folder)
     except OSError as error:
         raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another place") from error
     finally:

@@ -133,6 +133,6 @@ def _same_data(run: Run, prepared: Prepared) -> None:
         run.write_json("data.json", prepared.description)
     elif any(known[key] != prepared.description[key] for key in ("sha256_pixels", "sha256_labels")):
         raise DataError(
-            f"{run.config.data.path}: is not the data that {run.path} was trained on (its checksum differs); "
+            f"{run.config.data.path}: is not the data that {run.place} was trained on (its checksum differs); "
             "bring that data back, or train a new run"
         )

@@ -99,7 +99,7 @@ class Loop:
             if stopped:
                 raise InterruptedRun(
                     f"stopped at step {course.step} of {train.steps}, nothing is lost; "
-                    f"go on with: unetkit train --resume {self.run.path}",
+                    f"go on with: unetkit train --resume {self.run.place}",
                     stopped,
                 )
             started = time.perf_counter()
@@ -145,7 +145,7 @@ class Loop:
                 raise DivergedError(
                     f"the loss is {loss} at step {step}: the training diverged; try a lower optimizer.lr "
                     f"(now {self.run.config.optimizer.lr}) or train.precision=float32; "
-                    f"the last good checkpoint stands in {self.run.path}"
+                    f"the last good checkpoint stands in {self.run.place}"
                 )
 
     def _figures(self, record: Record) -> dict[str, str]:
@@ -178,7 +178,11 @@ class Loop:
             return
         begun = time.perf_counter()
         self.run.save_checkpoint(self._snapshot())
+        self.run.send(warn=self._warn)
         self.course.spent["checkpoints"] += time.perf_counter() - begun
+
+    def _warn(self, text: str) -> None:
+        self.reporter.line(f"warning: {text}")
 
     def _snapshot(self) -> Checkpoint:
         course = self.course

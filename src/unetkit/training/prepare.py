@@ -23,6 +23,7 @@ from unetkit.data.targets import WithBorders
 from unetkit.data.weights import PixelWeights
 from unetkit.errors import ConfigError
 from unetkit.metrics import overlap
+from unetkit.remote import is_remote, url_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,16 @@ def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) 
                 f"model.{key}: found {asked}, but the data has {value}; set it to {value} or leave it out"
             )
     model = config.model.model_copy(update=found)
-    path = config.data.path if config.data.path == SAMPLE else str(Path(str(config.data.path)).resolve())
+    path = _lasting(str(config.data.path))
     data = config.data.model_copy(update={"classes": dataset.classes, "path": path})
     return config.model_copy(update={"model": model, "data": data})
+
+
+def _lasting(path: str) -> str:
+    """Return a data path that means the same from any folder."""
+    if path == SAMPLE:
+        return path
+    return url_of(path) if is_remote(path) else str(Path(path).resolve())
 
 
 def _description(dataset: Dataset, split: Split, normalization: Normalization) -> dict[str, Any]:
