@@ -7,7 +7,7 @@ from pathlib import Path
 import unetkit
 
 FACE = {
-    "evaluate": "(model, *, data, everything, options, device, reporter)",
+    "evaluate": "(model, *, data, everything, metrics, options, device, reporter)",
     "extend": "(path, *, overrides, spent, reporter)",
     "load": "(model, *, device, options)",
     "load_config": "(source, overrides)",
@@ -16,6 +16,7 @@ FACE = {
     "predict_file": "(model, source, out, *, probabilities, options, device, reporter)",
     "report": "(run)",
     "resume": "(path, *, spent, reporter)",
+    "score_isbi": "(label, probability, *, membrane, scale, warping, reporter)",
     "train": "(source, *, data, out, overrides, spent, reporter)",
     "build_model": "(config)",
 }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from unetkit.version import __version__
 
 if TYPE_CHECKING:
-    from unetkit.api import evaluate, extend, load, predict, predict_file, report, resume, train
+    from unetkit.api import evaluate, extend, load, predict, predict_file, report, resume, score_isbi, train
     from unetkit.config import Config, load_config
     from unetkit.data import open_dataset
     from unetkit.errors import UnetkitError
@@ -30,6 +30,7 @@ _HOMES = {
     "predict_file": "api",
     "report": "api",
     "resume": "api",
+    "score_isbi": "api",
     "train": "api",
     "Config": "config",
     "load_config": "config",
@@ -52,6 +53,7 @@ __all__ = [
     "predict_file",
     "report",
     "resume",
+    "score_isbi",
     "train",
 ]
 

@@ -2,12 +2,12 @@
 
 Images are scored at their own size, and on the classes that the data has: a network's border class counts as the object
 that it belongs to, so that a score means the same with it and without. The founding systems' protocol (image and mask
-resized to 388 x 388 before the network) is scored beside it where it is asked for. Does not know how the network was
-trained.
+resized to 388 x 388 before the network) and the ISBI challenge's numbers are scored beside it where they are asked for.
+Does not know how the network was trained.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -17,12 +17,48 @@ from torch import Tensor
 
 from unetkit.data import Dataset, Sample
 from unetkit.distributed import World
-from unetkit.errors import DataError
-from unetkit.metrics import ImageScores, definition_of, pool, score_image, soft_scores
+from unetkit.errors import DataError, UsageError
+from unetkit.metrics import (
+    ImageScores,
+    IsbiScores,
+    IsbiSlice,
+    definition_of,
+    pool,
+    pool_slices,
+    score_image,
+    score_slice,
+    soft_scores,
+)
 from unetkit.prediction import Predictor
 from unetkit.progress import Reporter, Silence
 
 FOUNDING_SIDE = 388
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """That the ISBI challenge's numbers are wanted, and of what.
+
+    Attributes:
+        interior: index of the class that is the interior of objects; all others are their border.
+        warping: whether to compute the warping error; it takes longer than all else.
+    """
+
+    interior: int
+    warping: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredImage:
+    """What is known of one image.
+
+    Attributes:
+        image: its scores.
+        part: what it contributes to the challenge's numbers; None where they were not asked for.
+    """
+
+    image: ImageScores
+    part: IsbiSlice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +70,14 @@ class Evaluation:
         images: of every image, in order.
         classes: names of the classes.
         notes: what the reader of the numbers should know.
+        isbi: the challenge's numbers at every threshold and of every image; None where they were not asked for.
     """
 
     scores: dict[str, float]
     images: tuple[ImageScores, ...]
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    isbi: IsbiScores | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values: scores, the same for every image, and the definition of each number."""
@@ -50,6 +88,7 @@ class Evaluation:
             "classes": list(self.classes),
             "notes": list(self.notes),
             "definitions": {name: asdict(definition_of(name)) for name in names},
+            **({} if self.isbi is None else {"isbi": self.isbi.as_dict()}),
         }
 
 
@@ -59,6 +98,7 @@ def evaluate(
     *,
     indices: Sequence[int] | None = None,
     founding_protocol: bool = False,
+    challenge: Challenge | None = None,
     world: World = World(),  # noqa: B008 - frozen
     reporter: Reporter | None = None,
 ) -> Evaluation:
@@ -69,43 +109,104 @@ def evaluate(
         dataset: images with labels.
         indices: which of them; None: all.
         founding_protocol: score each image at 388 x 388 too, as the founding systems did.
+        challenge: compute the ISBI challenge's numbers too; None: do not.
         world: the processes that share the images; each gets the whole result.
         reporter: hears about the course.
 
     Raises:
         DataError: an image without labels, or with labels that the network has no class for.
     """
-    chosen = range(len(dataset)) if indices is None else indices
+    chosen, classes = range(len(dataset)) if indices is None else indices, predictor.data_classes
     share = world.share(len(chosen))
-    mine: dict[int, ImageScores] = {}
+    mine: dict[int, ScoredImage] = {}
     for done, place in enumerate(share):
         (reporter or Silence()).advance(done, len(share), {})
-        mine[place] = _scored(predictor, dataset[chosen[place]], founding_protocol=founding_protocol)
+        sample = dataset[chosen[place]]
+        scored = score_prediction(data_probabilities(predictor, sample.pixels), sample, classes, challenge)
+        more = _founding_scores(predictor, sample) if founding_protocol and len(classes) == 2 else {}
+        mine[place] = replace(scored, image=scored.image.with_scores(more))
     shares = world.gather(mine)
-    images = tuple(shares[place % world.size][place] for place in range(len(chosen)))
     sizes = {dataset[index].pixels.shape[1:] for index in chosen}
     notes = {note for height, width in sizes if (note := predictor.plan(height, width).note) is not None}
-    classes = predictor.data_classes
-    return Evaluation(pool(images, classes), images, classes, tuple(sorted(notes)))
+    scored = [shares[place % world.size][place] for place in range(len(chosen))]
+    return summarise(scored, classes, challenge, notes=sorted(notes))
 
 
-def _scored(predictor: Predictor, sample: Sample, *, founding_protocol: bool) -> ImageScores:
+def score_prediction(
+    probabilities: NDArray[Any], sample: Sample, classes: tuple[str, ...], challenge: Challenge | None = None
+) -> ScoredImage:
+    """Score the probabilities [K, H, W] of one image against its labels.
+
+    Raises:
+        DataError: an image without labels, or with labels that there is no class for.
+    """
     if sample.labels is None:
         raise DataError(f"{sample.source or sample.name}: has no labels; scores need a mask for every image")
-    probabilities = _probabilities(predictor, sample.pixels)
-    scored = score_image(probabilities, sample.labels, classes=predictor.data_classes, name=sample.name)
-    if not founding_protocol or len(predictor.data_classes) != 2:
-        return scored
+    image = score_image(probabilities, sample.labels, classes=classes, name=sample.name)
+    if challenge is None:
+        return ScoredImage(image)
+    interior = challenge.interior
+    return ScoredImage(
+        image, score_slice(sample.labels == interior, probabilities[interior], warping=challenge.warping)
+    )
+
+
+def summarise(
+    scored: Sequence[ScoredImage],
+    classes: tuple[str, ...],
+    challenge: Challenge | None = None,
+    *,
+    notes: Sequence[str] = (),
+) -> Evaluation:
+    """Pool the scores of images: at least one, all scored with the same `challenge`."""
+    images = tuple(one.image for one in scored)
+    parts = [one.part for one in scored if one.part is not None]
+    if challenge is None:
+        return Evaluation(pool(images, classes), images, classes, tuple(notes))
+    isbi = pool_slices(parts)
+    interior = f"the ISBI challenge's numbers take the class {classes[challenge.interior]} for interior"
+    images = tuple(image.with_scores(own) for image, own in zip(images, isbi.slice_scores(), strict=True))
+    # The set's numbers have rules of their own: they are not the mean over images that `pool` would make of them.
+    scores = pool([one.image for one in scored], classes) | isbi.scores()
+    return Evaluation(scores, images, classes, (interior, *notes), isbi)
+
+
+def interior_class(classes: Sequence[str], wanted: str | None = None) -> int:
+    """Return the index of the class that is the interior of objects.
+
+    Args:
+        classes: the names, index 0 first.
+        wanted: a name or an index; None: the class that is called interior, else the second of two.
+
+    Raises:
+        UsageError: no such class, or nothing says which it is.
+    """
+    if wanted is None and ("interior" in classes or len(classes) == 2):
+        return list(classes).index("interior") if "interior" in classes else 1
+    if wanted is not None and wanted in classes:
+        return list(classes).index(wanted)
+    if wanted is not None and wanted.isdigit() and int(wanted) < len(classes):
+        return int(wanted)
+    found = "nothing says which class is the interior of objects" if wanted is None else f"there is no class {wanted!r}"
+    raise UsageError(f"{found}; name one of {', '.join(classes)}, such as --metrics isbi:{classes[-1]}")
+
+
+def challenge_of(classes: Sequence[str]) -> Challenge | None:
+    """Return the challenge's quick numbers for data with the challenge's two classes; None for any other."""
+    return Challenge(interior_class(classes), warping=False) if set(classes) == {"membrane", "interior"} else None
+
+
+def _founding_scores(predictor: Predictor, sample: Sample) -> dict[str, float]:
+    assert sample.labels is not None
     pixels, labels = _resized(
         torch.from_numpy(sample.pixels.astype("float32")), torch.from_numpy(sample.labels).float()[None]
     )
-    small = soft_scores(
-        _probabilities(predictor, pixels.numpy()), (labels[0] > 0.5).to(torch.uint8).numpy(), suffix="_388"
+    return soft_scores(
+        data_probabilities(predictor, pixels.numpy()), (labels[0] > 0.5).to(torch.uint8).numpy(), suffix="_388"
     )
-    return scored.with_scores(small)
 
 
-def _probabilities(predictor: Predictor, pixels: NDArray[Any]) -> NDArray[Any]:
+def data_probabilities(predictor: Predictor, pixels: NDArray[Any]) -> NDArray[Any]:
     """Return the probabilities of the data's classes, [K, H, W]."""
     return predictor.of_data(torch.from_numpy(predictor.probabilities(pixels))).numpy()
 

@@ -12,6 +12,7 @@ from unetkit.config import ConfigSource
 from unetkit.data import Dataset, open_dataset, split_dataset
 from unetkit.devices import cpu_threads
 from unetkit.distributed import launched_world
+from unetkit.evaluation import Evaluation, challenge_of
 from unetkit.heads import measure_heads
 from unetkit.models import count_parameters
 from unetkit.prediction import Predictor
@@ -101,13 +102,18 @@ def _finish(run: Run) -> Run:
     dataset = open_dataset(str(run.config.data.path), config=run.config.data)
     held_out = split_dataset(dataset, run.config.data.split).validation
     with cpu_threads(run.config.train.threads):
-        scored = evaluation.evaluate(predictor, dataset, indices=held_out, founding_protocol=True) if held_out else None
+        scored = _score(predictor, dataset, held_out) if held_out else None
         if scored is not None:
             heads = [head.as_json() for head in measure_heads(predictor, dataset, held_out)]
             run.write_json("evaluation.json", scored.as_json() | ({"heads": heads} if heads else {}))
         reporting.write_report(run, scored, _look(predictor, dataset, held_out), extra=_facts(predictor))
     run.send()
     return run
+
+
+def _score(predictor: Predictor, dataset: Dataset, held_out: Sequence[int]) -> Evaluation:
+    challenge = challenge_of(predictor.data_classes)
+    return evaluation.evaluate(predictor, dataset, indices=held_out, founding_protocol=True, challenge=challenge)
 
 
 def _look(predictor: Predictor, dataset: Dataset, held_out: Sequence[int]) -> reporting.Look:

@@ -10,7 +10,7 @@ from unetkit.config import DataConfig
 from unetkit.data import Dataset, fingerprint, open_dataset, split_dataset
 from unetkit.devices import cpu_threads
 from unetkit.errors import UsageError
-from unetkit.evaluation import Evaluation
+from unetkit.evaluation import Challenge, Evaluation, interior_class
 from unetkit.progress import Reporter
 from unetkit.runs import Run
 
@@ -20,39 +20,61 @@ def evaluate(
     *,
     data: str | Path | None = None,
     everything: bool = False,
+    metrics: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
 ) -> Evaluation:
     """Score a network on labelled images.
 
-    A run that is given the data it was trained on is scored on the images that it held out, unless `everything` is
-    asked for.
+    A run that is given the data it was trained on is scored on what it held out, unless `everything` is asked for.
 
     Args:
         model: a run, its folder, a network file, or a Predictor.
         data: the data set; None: the run's own.
         everything: score the images that the run was trained on, too.
+        metrics: further families: "isbi", the ISBI 2012 challenge's; "isbi:cell" names the class that is interior.
         options: keys of the `predict` section, such as {"tta": True}.
         device: auto, cpu, cuda or mps.
         reporter: hears about the course.
 
     Raises:
-        DataError: no labels, or labels that the network has no class for.
-        ModelFileError: no network is there.
+        DataError, ModelFileError, UsageError: no labels for its classes, no network, or no such family of scores.
 
     Example:
-        >>> unetkit.evaluate("runs/first").scores["mean_iou"]
+        >>> unetkit.evaluate("runs/first", metrics=["isbi"]).scores["v_rand_thinned"]
     """
     predictor, run = load(model, device=device, options=options), run_of(model)
-    config = (run.config.data if run else DataConfig()).model_copy(update={"classes": predictor.data_classes})
+    challenge = challenge_asked(metrics, predictor.data_classes)
+    dataset = _data_of(run, data, predictor.data_classes)
+    held = None if everything or run is None else _held_out(run, dataset)
+    with cpu_threads(None):
+        return evaluation.evaluate(
+            predictor, dataset, indices=held, founding_protocol=True, challenge=challenge, reporter=reporter
+        )
+
+
+def challenge_asked(metrics: Sequence[str], classes: Sequence[str]) -> Challenge | None:
+    """Return what is asked for by names such as "isbi" and "isbi:cell"; None where they are not among them.
+
+    Raises:
+        UsageError: no such family of scores, or no such class.
+    """
+    found = None
+    for asked in metrics:
+        family, _, interior = asked.partition(":")
+        if family != "isbi":
+            raise UsageError(f"--metrics {asked}: there is no such family of scores; expected isbi, or isbi:CLASS")
+        found = Challenge(interior_class(classes, interior or None))
+    return found
+
+
+def _data_of(run: Run | None, data: str | Path | None, classes: tuple[str, ...]) -> Dataset:
+    config = (run.config.data if run else DataConfig()).model_copy(update={"classes": classes})
     path = data if data is not None else config.path
     if path is None:
         raise UsageError("no data is named; give --data DIR with images and their masks")
-    dataset = open_dataset(path, config=config)
-    held_out = None if everything or run is None else _held_out(run, dataset)
-    with cpu_threads(None):
-        return evaluation.evaluate(predictor, dataset, indices=held_out, founding_protocol=True, reporter=reporter)
+    return open_dataset(path, config=config)
 
 
 def _held_out(run: Run, dataset: Dataset) -> Sequence[int] | None:

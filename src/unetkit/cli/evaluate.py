@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unetkit.cli.application import DataOption, DeviceOption, HeadOption, app, print_notes
+
+if TYPE_CHECKING:
+    from unetkit.evaluation import Evaluation
 
 
 @app.command()
@@ -21,12 +24,15 @@ def evaluate(
     everything: Annotated[
         bool, typer.Option("--all", help="score every labelled image, not the held-out ones alone")
     ] = False,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metrics", help="isbi: the challenge's own; isbi:CLASS names the interior", show_default=False),
+    ] = None,
     device: DeviceOption = None,
 ) -> None:
     """Score a network on data with labels: unetkit evaluate RUN --data DIR."""
     from unetkit import api
     from unetkit.progress import reporter
-    from unetkit.reporting import scores_table
     from unetkit.storage import write_whole
 
     with reporter("evaluating") as listener:
@@ -34,6 +40,7 @@ def evaluate(
             model,
             data=data,
             everything=everything,
+            metrics=metrics or (),
             options={"tta": tta or None, "head": head},
             device=device or "auto",
             reporter=None if str(json_file) == "-" else listener,
@@ -41,10 +48,18 @@ def evaluate(
     if str(json_file) == "-":
         print(json.dumps(evaluation.as_json(), indent=2))
         return
-    print(scores_table(evaluation.scores))
-    print(f"\nover {len(evaluation.images)} images: {', '.join(image.name for image in evaluation.images[:8])}", end="")
-    print(" ..." if len(evaluation.images) > 8 else "")
-    print_notes(evaluation.notes)
+    _print_scores(evaluation)
     if json_file is not None:
         write_whole(json_file, json.dumps(evaluation.as_json(), indent=2) + "\n")
         print(f"written: {json_file}")
+
+
+def _print_scores(evaluation: "Evaluation") -> None:
+    from unetkit.reporting import isbi_tables, scores_table
+
+    print(scores_table(evaluation.scores))
+    if evaluation.isbi is not None:
+        print(f"\n{isbi_tables(evaluation)}")
+    print(f"\nover {len(evaluation.images)} images: {', '.join(image.name for image in evaluation.images[:8])}", end="")
+    print(" ..." if len(evaluation.images) > 8 else "")
+    print_notes(evaluation.notes)

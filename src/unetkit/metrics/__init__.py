@@ -2,7 +2,15 @@
 
 from unetkit.metrics import isbi, overlap
 from unetkit.metrics.definitions import Definition, find_definition, improves
-from unetkit.metrics.isbi import PUBLISHED, IsbiScores, ThresholdScore, isbi_scores
+from unetkit.metrics.isbi import (
+    PUBLISHED,
+    IsbiScores,
+    IsbiSlice,
+    ThresholdScore,
+    isbi_scores,
+    pool_slices,
+    score_slice,
+)
 from unetkit.metrics.overlap import ImageScores, pool, score_image, soft_dice, soft_scores
 
 DEFINITIONS: dict[str, Definition] = overlap.DEFINITIONS | isbi.DEFINITIONS
@@ -32,12 +40,15 @@ __all__ = [
     "Definition",
     "ImageScores",
     "IsbiScores",
+    "IsbiSlice",
     "ThresholdScore",
     "better",
     "definition_of",
     "isbi_scores",
     "pool",
+    "pool_slices",
     "score_image",
+    "score_slice",
     "soft_dice",
     "soft_scores",
 ]

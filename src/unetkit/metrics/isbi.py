@@ -10,10 +10,10 @@ Legend of shapes: D slices, H height, W width, T thresholds.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import accumulate, repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,27 @@ class ThresholdScore:
 
 
 @dataclass(frozen=True, slots=True)
+class IsbiSlice:
+    """What one slice contributes to every number, at every threshold.
+
+    Attributes:
+        size: its pixels.
+        thinned: [T, 3] pairs of pixels after thinning: true positives, false positives, false negatives.
+        information: [T] information F-score after thinning.
+        plain: [T, 3] pairs of pixels without thinning.
+        pixel: [T, 3] pixels of interior.
+        warping: [10, 2] pixels that split and that merge objects; None where they were not counted.
+    """
+
+    size: int
+    thinned: _Values
+    information: _Values
+    plain: _Values
+    pixel: _Values
+    warping: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class IsbiScores:
     """The challenge's numbers for one stack; each attribute is the name of its card.
 
@@ -82,6 +103,16 @@ class IsbiScores:
         named: dict[str, ThresholdScore | None] = {name: getattr(self, name) for name in DEFINITIONS}
         return {name: score.value for name, score in named.items() if score is not None}
 
+    def slice_scores(self) -> list[dict[str, float]]:
+        """Return every slice's own numbers by the names of their cards, at the threshold of the whole stack."""
+        named: dict[str, ThresholdScore | None] = {name: getattr(self, name) for name in DEFINITIONS}
+        rows = {
+            name: score.slices[score.thresholds.index(score.threshold)].tolist()
+            for name, score in named.items()
+            if score is not None
+        }
+        return [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
+
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain lists and numbers, for JSON."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
@@ -101,40 +132,56 @@ def isbi_scores(label: NDArray[Any], probability: NDArray[Any], *, warping: bool
     Source: Arganda-Carreras et al. 2015, Crowdsourcing the creation of image segmentation algorithms for connectomics.
     """
     label_DHW, probability_DHW = _stacks(label, probability)
-    slices = [_score_slice(y, p) for y, p in zip(label_DHW, probability_DHW, strict=True)]
-    errors_DT2 = _warping_counts(label_DHW, probability_DHW) if warping else None
-    thinned_TD3 = np.array([[row.thinned for row in rows] for rows in slices]).swapaxes(0, 1)
-    information_TD = np.array([[row.information for row in rows] for rows in slices]).T
-    plain_TD3 = np.array([[row.plain for row in rows] for rows in slices]).swapaxes(0, 1)
-    pixel_TD3 = np.array([[row.pixel for row in rows] for rows in slices]).swapaxes(0, 1)
+    pairs = zip(label_DHW, probability_DHW, strict=True)
+    return pool_slices([_score_slice(y, p, warping=warping) for y, p in pairs])
+
+
+def score_slice(label: NDArray[Any], probability: NDArray[Any], *, warping: bool = True) -> IsbiSlice:
+    """Score one slice at every threshold, to be pooled with others by `pool_slices`.
+
+    Args:
+        label: [H, W], as in `isbi_scores`.
+        probability: the same shape, probability of interior in [0, 1].
+        warping: whether to count warping errors too.
+
+    Raises:
+        DataError: as `isbi_scores`.
+    """
+    label_DHW, probability_DHW = _stacks(label, probability)
+    return _score_slice(label_DHW[0], probability_DHW[0], warping=warping)
+
+
+def pool_slices(slices: Sequence[IsbiSlice]) -> IsbiScores:
+    """Pool slices, of one size or of several, each number by its own rule; warping errors where every slice has them.
+
+    The result does not depend on who scored which slice: a stack is pooled exactly as `isbi_scores` does.
+    """
+    thinned_TD3, plain_TD3, pixel_TD3 = (
+        np.stack([getattr(one, name) for one in slices], 1) for name in ("thinned", "plain", "pixel")
+    )
+    information_TD = np.stack([one.information for one in slices], 1)
+    counted = [one.warping for one in slices if one.warping is not None]
+    errors_TD2 = np.stack(counted, 1) if len(counted) == len(slices) else None
     precision_TD, recall_TD, rand_TD = f_scores(thinned_TD3)
     return IsbiScores(
         v_rand_thinned=_highest(rand_TD.mean(1), rand_TD),
         v_info_thinned=_highest(information_TD.mean(1), information_TD),
         rand_error=_lowest(*_pooled_errors(plain_TD3)),
         pixel_error=_lowest(*_pooled_errors(pixel_TD3)),
-        warping_error=None if errors_DT2 is None else _warping_score(errors_DT2, label_DHW[0].size),
+        warping_error=None if errors_TD2 is None else _warping_score(errors_TD2, [one.size for one in slices]),
         v_rand_precision=precision_TD,
         v_rand_recall=recall_TD,
-        splits=None if errors_DT2 is None else errors_DT2[:, :, 0].T,
-        mergers=None if errors_DT2 is None else errors_DT2[:, :, 1].T,
+        splits=None if errors_TD2 is None else errors_TD2[:, :, 0],
+        mergers=None if errors_TD2 is None else errors_TD2[:, :, 1],
     )
 
 
-class _Row(NamedTuple):
-    """One slice at one threshold; counts are true positives, false positives and false negatives."""
-
-    thinned: _Values
-    information: float
-    plain: _Values
-    pixel: _Values
-
-
-def _score_slice(label: NDArray[Any], probability: _Values) -> list[_Row]:
-    rows: list[_Row] = []
+def _score_slice(label: NDArray[Any], probability: _Values, *, warping: bool) -> IsbiSlice:
+    thinned, plain, pixel = (np.empty((len(THRESHOLDS), 3)) for _ in range(3))
+    information = np.empty(len(THRESHOLDS))
     interior = label > 0
     before, truth = (-1, -1), find_objects(label_components(interior)[0])
-    for threshold in THRESHOLDS:
+    for row, threshold in enumerate(THRESHOLDS):
         white, predicted = label > threshold, probability > threshold
         # Masks only shrink as the threshold rises, so one of the same size is the same.
         now = (int(white.sum()), int(predicted.sum()))
@@ -142,13 +189,16 @@ def _score_slice(label: NDArray[Any], probability: _Values) -> list[_Row]:
             truth = find_objects(label_components(white)[0])
         if now != before:
             basins, _ = label_components(predicted)
-            thinned = compare(truth, thin_borders(basins))
-            plain = compare(truth, basins).pairs
-            rows.append(_Row(thinned.pairs, thinned.information, plain, _pixel_counts(interior, predicted)))
+            agreement = compare(truth, thin_borders(basins))
+            thinned[row], information[row] = agreement.pairs, agreement.information
+            plain[row], pixel[row] = compare(truth, basins).pairs, _pixel_counts(interior, predicted)
         else:
-            rows.append(rows[-1])
+            for values in (thinned, information, plain, pixel):
+                values[row] = values[row - 1]
         before = now
-    return rows
+    errors = [count_warping_errors(interior, probability, t) for t in WARPING_THRESHOLDS] if warping else None
+    counts = None if errors is None else np.array(errors, np.int64)
+    return IsbiSlice(label.size, thinned, information, plain, pixel, counts)
 
 
 def _pixel_counts(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> _Values:
@@ -156,21 +206,9 @@ def _pixel_counts(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> _Va
     return np.array([hits, predicted.sum() - hits, truth.sum() - hits], np.float64)
 
 
-def _warping_counts(label_DHW: NDArray[Any], probability_DHW: _Values) -> NDArray[np.int64]:
-    """Return [D, 10, 2] splits and mergers."""
-    return np.array(
-        [
-            [count_warping_errors(label > 0, probability, threshold) for threshold in WARPING_THRESHOLDS]
-            for label, probability in zip(label_DHW, probability_DHW, strict=True)
-        ],
-        np.int64,
-    )
-
-
-def _warping_score(errors_DT2: NDArray[np.int64], pixels: int) -> ThresholdScore:
-    slices = errors_DT2.sum(2).T / pixels
-    curve = errors_DT2.sum((0, 2)) / (len(errors_DT2) * pixels)
-    return _lowest(curve, slices)
+def _warping_score(errors_TD2: NDArray[np.int64], sizes: list[int]) -> ThresholdScore:
+    errors_TD = errors_TD2.sum(2)
+    return _lowest(errors_TD.sum(1) / sum(sizes), errors_TD / np.array(sizes))
 
 
 def _pooled_errors(counts_TD3: _Values) -> tuple[_Values, _Values]:
@@ -231,7 +269,7 @@ DEFINITIONS: dict[str, Definition] = {
     for card in (
         Definition(
             name="v_rand_thinned",
-            formula="F of pairs of pixels that share an object in truth and prediction, borders thinned to lines "
+            formula="F of pairs of pixels that share an object in truth and prediction; borders thinned to lines "
             "before; a pixel of a true object on a line is an object of its own",
             better="higher",
             classes=_OBJECTS,
@@ -242,7 +280,7 @@ DEFINITIONS: dict[str, Definition] = {
         ),
         Definition(
             name="v_info_thinned",
-            formula="2 I / (H(truth) + H(prediction)), mutual information and entropies of the objects, borders "
+            formula="2 I / (H(truth) + H(prediction)), I mutual information and H entropies of the objects; borders "
             "thinned to lines before; a pixel of a true object on a line is an object of its own",
             better="higher",
             classes=_OBJECTS,
@@ -253,7 +291,7 @@ DEFINITIONS: dict[str, Definition] = {
         ),
         Definition(
             name="rand_error",
-            formula="1 - F of pairs of pixels that share an object in truth and prediction, borders as predicted; "
+            formula="1 - F of pairs of pixels that share an object in truth and prediction; borders as predicted; "
             "a pixel of a true object outside all predicted ones is an object of its own",
             better="lower",
             classes=_OBJECTS,
@@ -274,7 +312,7 @@ DEFINITIONS: dict[str, Definition] = {
         ),
         Definition(
             name="warping_error",
-            formula="(pixels that split + pixels that merge objects) / all pixels, after the truth was bent towards "
+            formula="(pixels that split + pixels that merge objects) / all pixels after the truth was bent towards "
             "the prediction by flipping simple points; holes and lone objects do not count",
             better="lower",
             classes="4-connected interior against 8-connected membrane, in each slice",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from unetkit.evaluation import Evaluation
+from unetkit.reporting.challenge import PUBLISHED_NOTE, isbi_tables
 from unetkit.reporting.gallery import Look, gallery
 from unetkit.reporting.history import read_history
 from unetkit.reporting.page import page
@@ -14,7 +15,7 @@ from unetkit.reporting.text import scores_table
 from unetkit.runs import Run
 from unetkit.storage import make_folder, write_whole
 
-__all__ = ["Exhibit", "Look", "panel", "png", "scores_table", "write_report"]
+__all__ = ["PUBLISHED_NOTE", "Exhibit", "Look", "isbi_tables", "panel", "png", "scores_table", "write_report"]
 
 
 def write_report(
