@@ -17,6 +17,9 @@ from torch import Tensor
 
 from unetkit.errors import ModelFileError
 from unetkit.interop import read_foreign
+from unetkit.interop.graphs import Graph, Node
+from unetkit.interop.graphs.air_writing import encode as encode_air
+from unetkit.interop.graphs.mindir import encode as encode_mindir
 from unetkit.interop.mindspore import write_checkpoint
 from unetkit.interop.networks import MEDICAL, MILESIAL, NVIDIA, SIMPLE
 from unetkit.interop.protobuf import field
@@ -87,6 +90,36 @@ def write_old_pytorch(folder: Path, example: Callable, write_bundle: Callable) -
     return folder / "net.pth", [folder / "net.pth"]
 
 
+def write_graph(encode: Callable[[Graph], bytes], folder: Path, example: Callable) -> tuple[Path, list[Path]]:
+    """Write a graph that holds a network's weights and computes next to nothing."""
+    weights = {f"net.{name}": tensor for name, tensor in example(MEDICAL, width=1, depth=1).tensors.items()}
+    graph = Graph("x", (1, 1, 4, 4), torch.float32, (Node("y", "ReLU", ("x",)),), weights, "y")
+    path = folder / "net.graph"
+    path.write_bytes(encode(graph))
+    return path, [path]
+
+
+def write_mindir(folder: Path, example: Callable, write_bundle: Callable) -> tuple[Path, list[Path]]:
+    return write_graph(lambda graph: encode_mindir(graph, version="0"), folder, example)
+
+
+def write_air(folder: Path, example: Callable, write_bundle: Callable) -> tuple[Path, list[Path]]:
+    return write_graph(encode_air, folder, example)
+
+
+def write_onnx(folder: Path, example: Callable, write_bundle: Callable) -> tuple[Path, list[Path]]:
+    tensors = [
+        b"".join(field(1, side) for side in tensor.shape)
+        + field(2, 1)
+        + field(8, name.encode())
+        + field(9, tensor.numpy().tobytes())
+        for name, tensor in example(MEDICAL, width=1, depth=1).tensors.items()
+    ]
+    graph = b"".join(field(5, tensor) for tensor in tensors)
+    (folder / "net.onnx").write_bytes(field(1, 4) + field(2, b"MindSpore") + field(7, graph))
+    return folder / "net.onnx", [folder / "net.onnx"]
+
+
 WRITERS = (
     write_mindspore,
     write_safetensors,
@@ -95,6 +128,9 @@ WRITERS = (
     write_oneflow_file,
     write_pytorch,
     write_old_pytorch,
+    write_mindir,
+    write_air,
+    write_onnx,
 )
 
 

@@ -152,8 +152,29 @@ def test_a_training_continues_where_it_was(seeds: Path) -> None:
         torch.testing.assert_close(moment, after.moments.first[name], rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "name", ["medical_w4_ms200.mindir", "medical_w4_ms200.onnx", "hand_simple_fs16.air", "tf115_w4_ref.npz"]
-)
-def test_other_files_are_left_to_others(seeds: Path, name: str) -> None:
-    assert read_foreign(seeds / name) is None
+@pytest.mark.parametrize("name", ["medical_w4_ms200.mindir", "medical_w4_ms200.onnx"])
+def test_unet_medical_as_mindspore_exports_it(seeds: Path, name: str) -> None:
+    foreign, model = load(seeds / name)
+    y_NKHW = run(model, random(1, 1, 572, 572) * 2 - 1)
+    assert_close(y_NKHW[:, :, ::8, ::8], np.load(seeds / "medical_w4_ms200_ref.npz")["y_sub"])
+    assert (foreign.system, foreign.normalization) == ("MindSpore", "minus-one-to-one")
+
+
+@pytest.mark.parametrize("form", [".mindir", ".onnx"])
+def test_unet_nested_as_mindspore_exports_it(seeds: Path, form: str) -> None:
+    foreign, model = load(seeds / f"ms_small_nested_fs16_ds_bn_deconv_ms210{form}")
+    example = np.load(seeds / "ms_small_nested_fs16_ds_bn_deconv_ms210_eval_io.npz")
+    softmax = torch.from_numpy(run(model, example["x"])).softmax(1).permute(0, 2, 3, 1).numpy()
+    assert_close(softmax, example["y"])
+    assert foreign.channels == "bgr"
+    assert foreign.network.deep_supervision == (form == ".mindir")  # its ONNX has the last head alone
+
+
+def test_unet_simple_as_air(seeds: Path) -> None:
+    _, model = load(seeds / "hand_simple_fs16.air")
+    example = np.load(seeds / "ms_small_simple_fs16_io.npz")
+    assert_close(run(model, example["x"]), example["y"])
+
+
+def test_other_files_are_left_to_others(seeds: Path) -> None:
+    assert read_foreign(seeds / "tf115_w4_ref.npz") is None

@@ -2,20 +2,20 @@
 
 `read_foreign` takes what a user of MindSpore's model zoo or course, of OneFlow's or TensorFlow's U-Net, or of
 milesial's Pytorch-UNet has on the disk, and tells it by its content. None of those systems need be installed, and no
-code in any file is run. It does not predict or train, and does not read their exported graphs.
+code in any file is run. Of what MindSpore exports the weights are read. It does not predict or train.
 """
 
 from pathlib import Path
 
 from unetkit.errors import ModelFileError
-from unetkit.interop import mindspore, oneflow, pytorch, tensorflow
+from unetkit.interop import mindspore, mindspore_graphs, oneflow, pytorch, tensorflow
 from unetkit.interop.foreign import AdamMoments, ForeignNetwork, translate
 from unetkit.interop.mindspore import write_checkpoint as write_mindspore_checkpoint
 from unetkit.interop.outgoing import to_mindspore
 
 __all__ = ["AdamMoments", "ForeignNetwork", "read_foreign", "to_mindspore", "write_mindspore_checkpoint"]
 
-_READERS = (mindspore.read, tensorflow.read, pytorch.read, oneflow.read)
+_READERS = (mindspore.read, mindspore_graphs.read, tensorflow.read, pytorch.read, oneflow.read)
 
 
 def read_foreign(path: str | Path) -> ForeignNetwork | None:

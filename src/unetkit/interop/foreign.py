@@ -209,7 +209,7 @@ def _notes(archive: Archive, match: _Match, moments: AdamMoments | None) -> Iter
     others = {archive.tensors[prefix + theirs].dtype for theirs in names.values() if prefix + theirs in archive.tensors}
     if narrow := sorted(str(dtype).removeprefix("torch.") for dtype in others - {torch.float32, torch.int64}):
         yield f"{' and '.join(narrow)} weights became float32"
-    if founding is NESTED:
+    if founding is NESTED and "heads.1.weight" in names:
         yield "the file does not say whether heads 1 to 3 were trained (use_ds); all heads were taken over"
     if archive.system == "OneFlow":
         yield "OneFlow's own prediction cuts the logit at 0.5, which is a probability of 0.62"

@@ -99,7 +99,8 @@ def _simple(shapes: Shapes) -> dict[str, Any]:
 
 def _nested(shapes: Shapes) -> dict[str, Any]:
     depth = _count(shapes, "conv{}0.convs.0.0.weight") - 1
-    return _zoo(shapes, [f"conv{level}0" for level in range(depth + 1)], up="up_concat01", head=f"final{depth}")
+    found = _zoo(shapes, [f"conv{level}0" for level in range(depth + 1)], up="up_concat01", head=f"final{depth}")
+    return {**found, "deep_supervision": "final1.weight" in shapes}  # an exported graph may have the last head alone
 
 
 def _zoo(shapes: Shapes, levels: list[str], *, up: str, head: str) -> dict[str, Any]:

@@ -65,6 +65,78 @@ def grouped(message: bytes | memoryview) -> dict[int, list[int | memoryview]]:
     return result
 
 
+def only(message: dict[int, list[int | memoryview]], number: int) -> int | memoryview:
+    """Return the value of a field that is there once.
+
+    Raises:
+        WireError: it is not there, or several times.
+    """
+    values = message.get(number, [])
+    if len(values) != 1:
+        raise WireError(f"field {number} is there {len(values)} times and not once")
+    return values[0]
+
+
+def as_bytes(value: int | memoryview) -> memoryview:
+    """Return a value that carries a length.
+
+    Raises:
+        WireError: it is an integer.
+    """
+    if isinstance(value, int):
+        raise WireError("an integer where a message should be")
+    return value
+
+
+def as_text(value: int | memoryview) -> str:
+    """Return a value that is text.
+
+    Raises:
+        WireError: it is an integer, or no UTF-8.
+    """
+    try:
+        return bytes(as_bytes(value)).decode()
+    except UnicodeDecodeError:
+        raise WireError("a text that is none") from None
+
+
+def as_number(value: int | memoryview) -> int:
+    """Return a value that is an unsigned integer.
+
+    Raises:
+        WireError: it carries a length.
+    """
+    if not isinstance(value, int):
+        raise WireError("a message where an integer should be")
+    return value
+
+
+def as_signed(value: int | memoryview) -> int:
+    """Return a value that is a signed integer of 64 bits.
+
+    Raises:
+        WireError: as `as_number`.
+    """
+    number = as_number(value)
+    return number - (1 << 64) if number >> 63 else number
+
+
+def integers(values: list[int | memoryview]) -> Iterator[int]:
+    """Yield the signed integers of a repeated field, packed or one by one.
+
+    Raises:
+        WireError: packed ones are cut short.
+    """
+    for value in values:
+        if isinstance(value, int):
+            yield as_signed(value)
+            continue
+        at = 0
+        while at < len(value):
+            number, at = read_varint(value, at)
+            yield as_signed(number)
+
+
 def stream(file: BinaryIO, end: int) -> Iterator[tuple[int, bytes]]:
     """Yield the fields of a message too large to hold, one at a time; all of them must carry a length.
 
@@ -101,10 +173,15 @@ def varint(value: int) -> bytes:
 
 
 def field(number: int, value: int | bytes) -> bytes:
-    """Return the bytes of one field: a varint for an int, a length and the content for bytes."""
+    """Return the bytes of one field: a varint for an unsigned int, a length and the content for bytes."""
     if isinstance(value, int):
         return varint(number << 3 | _VARINT) + varint(value)
     return varint(number << 3 | _BYTES) + varint(len(value)) + value
+
+
+def fixed32(number: int, content: bytes) -> bytes:
+    """Return the bytes of one field of four bytes, such as a float."""
+    return varint(number << 3 | _FIXED32) + content
 
 
 def _fixed_size(kind: int) -> int:
