@@ -75,12 +75,16 @@ def _cpu_has(*flags: str) -> bool:
     return any(flag in words for flag in flags)
 
 
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def cpu_threads(count: int | None) -> Generator[int]:
     """Compute with this many CPU threads, or one for every core that the process may use; restore the number after."""
     before = torch.get_num_threads()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(count or cores)
+    torch.set_num_threads(count or available_cores())
     try:
         yield torch.get_num_threads()
     finally:

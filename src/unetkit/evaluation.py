@@ -119,17 +119,17 @@ def evaluate(
     chosen, classes = range(len(dataset)) if indices is None else indices, predictor.data_classes
     share = world.share(len(chosen))
     mine: dict[int, ScoredImage] = {}
+    notes: set[str] = set()
     for done, place in enumerate(share):
         (reporter or Silence()).advance(done, len(share), {})
         sample = dataset[chosen[place]]
         scored = score_prediction(data_probabilities(predictor, sample.pixels), sample, classes, challenge)
         more = _founding_scores(predictor, sample) if founding_protocol and len(classes) == 2 else {}
+        notes |= {note for note in [predictor.plan(*sample.pixels.shape[1:]).note] if note is not None}
         mine[place] = replace(scored, image=scored.image.with_scores(more))
-    shares = world.gather(mine)
-    sizes = {dataset[index].pixels.shape[1:] for index in chosen}
-    notes = {note for height, width in sizes if (note := predictor.plan(height, width).note) is not None}
-    scored = [shares[place % world.size][place] for place in range(len(chosen))]
-    return summarise(scored, classes, challenge, notes=sorted(notes))
+    shares = world.gather((mine, notes))
+    scored = [shares[place % world.size][0][place] for place in range(len(chosen))]
+    return summarise(scored, classes, challenge, notes=sorted(set[str]().union(*(noted for _, noted in shares))))
 
 
 def score_prediction(

@@ -1,5 +1,6 @@
 """train, resume, extend: a training with all that a user wants from it; report: its page, again."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -8,11 +9,11 @@ from torch import nn
 
 from unetkit import evaluation, reporting, training
 from unetkit.api.loading import load
-from unetkit.config import ConfigSource
-from unetkit.data import Dataset, open_dataset, split_dataset
+from unetkit.config import ConfigSource, DataConfig
+from unetkit.data import Dataset, in_memory, open_dataset, samples_of, split_dataset
 from unetkit.devices import cpu_threads
 from unetkit.distributed import launched_world
-from unetkit.evaluation import Evaluation, challenge_of
+from unetkit.evaluation import challenge_of
 from unetkit.heads import measure_heads
 from unetkit.models import count_parameters
 from unetkit.prediction import Predictor
@@ -98,29 +99,38 @@ def _finish(run: Run) -> Run:
     """Write the scores and the report of a run; one process of a training does it."""
     if not launched_world().leads:
         return run
-    predictor = load(run)
-    dataset = open_dataset(str(run.config.data.path), config=run.config.data)
-    held_out = split_dataset(dataset, run.config.data.split).validation
+    begun, predictor = time.perf_counter(), load(run)
     with cpu_threads(run.config.train.threads):
-        scored = _score(predictor, dataset, held_out) if held_out else None
-        if scored is not None:
-            heads = [head.as_json() for head in measure_heads(predictor, dataset, held_out)]
+        held_out = _held_out(run.config.data)
+        scored = None
+        if len(held_out):
+            challenge = challenge_of(predictor.data_classes)
+            scored = evaluation.evaluate(predictor, held_out, founding_protocol=True, challenge=challenge)
+            heads = [head.as_json() for head in measure_heads(predictor, held_out, range(len(held_out)))]
             run.write_json("evaluation.json", scored.as_json() | ({"heads": heads} if heads else {}))
-        reporting.write_report(run, scored, _look(predictor, dataset, held_out), extra=_facts(predictor))
+        _note_seconds(run, time.perf_counter() - begun)
+        reporting.write_report(run, scored, _look(predictor, held_out), extra=_facts(predictor))
     run.send()
     return run
 
 
-def _score(predictor: Predictor, dataset: Dataset, held_out: Sequence[int]) -> Evaluation:
-    challenge = challenge_of(predictor.data_classes)
-    return evaluation.evaluate(predictor, dataset, indices=held_out, founding_protocol=True, challenge=challenge)
+def _held_out(config: DataConfig) -> Dataset:
+    dataset = open_dataset(str(config.path), config=config)
+    return in_memory(dataset, split_dataset(dataset, config.split).validation)
 
 
-def _look(predictor: Predictor, dataset: Dataset, held_out: Sequence[int]) -> reporting.Look:
-    places = {dataset[index].name: index for index in held_out}
+def _note_seconds(run: Run, seconds: float) -> None:
+    """Add the time that scoring took to what is known of the run's time."""
+    summary = run.read_json("summary.json")
+    if summary is not None:
+        run.write_json("summary.json", summary | {"seconds": summary["seconds"] | {"report": seconds}})
+
+
+def _look(predictor: Predictor, held_out: Dataset) -> reporting.Look:
+    samples = {sample.name: sample for sample in samples_of(held_out)}
 
     def look(name: str) -> reporting.Exhibit:
-        sample = dataset[places[name]]
+        sample = samples[name]
         assert sample.labels is not None
         probabilities = predictor.of_data(torch.from_numpy(predictor.probabilities(sample.pixels))).numpy()
         return reporting.Exhibit(name, sample.pixels, sample.labels, probabilities)

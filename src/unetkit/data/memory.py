@@ -1,13 +1,16 @@
 """A data set held in memory, so that every file is decoded once however often its samples are used.
 
-Assumes that the whole set fits. Does not know where the samples come from.
+Assumes that what is held fits, and that a data set may be read by several threads. Does not know where the samples come
+from.
 """
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from unetkit.data.sample import Dataset, Sample, held_out_by, samples_of
+from unetkit.data.sample import Dataset, Sample, held_out_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,24 @@ class InMemory:
         return self.samples[index]
 
 
-def in_memory(dataset: Dataset) -> InMemory:
-    """Read every sample of a data set once, away from the files: a mapped stack is copied.
+def in_memory(dataset: Dataset, indices: Sequence[int] | None = None) -> InMemory:
+    """Read the samples of a data set once, away from the files: a mapped stack is copied.
+
+    Args:
+        dataset: where they come from.
+        indices: which; they become a data set of their own. None: all, as they are divided there.
 
     Raises:
-        DataError: a sample that cannot be read.
+        DataError: a sample that cannot be read; of several the first.
     """
-    if isinstance(dataset, InMemory):
+    if indices is None and isinstance(dataset, InMemory):
         return dataset
-    return InMemory(tuple(_held(sample) for sample in samples_of(dataset)), dataset.classes, held_out_by(dataset))
+    from unetkit.devices import available_cores  # it loads torch, which readers do without
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        chosen: Sequence[int] = range(len(dataset)) if indices is None else indices
+        samples = pool.map(lambda index: _held(dataset[index]), chosen)
+        return InMemory(tuple(samples), dataset.classes, held_out_by(dataset) if indices is None else ())
 
 
 def _held(sample: Sample) -> Sample:

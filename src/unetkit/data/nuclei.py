@@ -91,17 +91,18 @@ def _objects(tree: Tree, masks: list[str], image: str, size: tuple[int, int]) ->
     instances = np.zeros(size, np.int32)
     for number, name in enumerate(masks, 1):
         source = tree.source(name)
-        mask = decode_single(tree.read(name), source, "mask").max(axis=0)
+        mask = (decode_single(tree.read(name), source, "mask") != 0).any(axis=0)
         require_same_size(image, size, source, mask.shape)
-        rows, columns = _extent(mask != 0, source)
-        window = instances[rows, columns]
-        window[(mask[rows, columns] != 0) & (window == 0)] = number
+        place = _extent(mask, source)
+        instances[place][mask[place] & (instances[place] == 0)] = number
     return Objects((instances > 0).astype(np.uint8), instances)
 
 
 def _extent(mask: np.ndarray, source: str) -> tuple[slice, slice]:
     """Return the rows and columns that an object takes: most take little of their image."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):
         raise DataError(f"{source}: an empty mask; one object was expected: leave the file out")
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    tall = slice(rows[0], rows[-1] + 1)
+    columns = np.flatnonzero(mask[tall].any(axis=0))
+    return tall, slice(columns[0], columns[-1] + 1)

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from threading import Lock
 
 from unetkit.errors import DataError
 
@@ -99,12 +100,15 @@ def _open_archive(path: Path) -> Tree:
             raise DataError(f"{path}: holds {name} twice; every name was expected once")
         entries[name] = entry
 
+    one_at_a_time = Lock()
+
     def read(name: str) -> bytes:
         entry = entries[name]
         if entry.file_size > LARGEST_FILE:
             raise DataError(f"{path}/{name}: promises {entry.file_size:,} bytes; at most {LARGEST_FILE:,} are read")
         try:
-            return archive.read(entry)
+            with one_at_a_time:
+                return archive.read(entry)
         except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
             raise DataError(f"{path}/{name}: damaged in the archive ({error}); fetch it again") from error
 

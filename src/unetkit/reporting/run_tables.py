@@ -18,7 +18,7 @@ from unetkit.runs import Record, Run
 
 _WORK = {
     "imports": "starting Python and loading the libraries",
-    "reading": "opening, checking and describing the data",
+    "reading": "opening, checking and describing the data, and laying it out for the training",
     "training": "updates of the weights alone: the train_seconds of the log",
     "validation": "scoring the held-out images on the way",
     "checkpoints": "writing checkpoints",

@@ -42,12 +42,12 @@ def train(
     choose_precision(prepared.config.train.precision, choose_device(prepared.config.train.device))
     if not world.leads:
         run = Run(Path(out), prepared.config)
-        return _carry_out(run, prepared, world, Silence(), spent=_with_reading(spent, begun))
+        return _carry_out(run, prepared, world, Silence(), begun=begun, spent=spent)
     run = create_run(Path(out), prepared.config)
     try:
         with run.held():
             run.write_json("data.json", prepared.description)
-            return _carry_out(run, prepared, world, reporter or Silence(), spent=_with_reading(spent, begun))
+            return _carry_out(run, prepared, world, reporter or Silence(), begun=begun, spent=spent)
     except (UsageError, DataError, ModelFileError):
         if not run.read_log():
             shutil.rmtree(run.path)
@@ -63,7 +63,7 @@ def resume(path: str | Path, *, spent: Mapping[str, float] | None = None, report
         if world.leads:
             _same_data(run, prepared)
         listener = (reporter or Silence()) if world.leads else Silence()
-        return _carry_out(run, prepared, world, listener, spent=_with_reading(spent, begun))
+        return _carry_out(run, prepared, world, listener, begun=begun, spent=spent)
 
 
 def extend(
@@ -87,7 +87,9 @@ def extend(
     return resume(path, spent=spent, reporter=reporter)
 
 
-def _carry_out(run: Run, prepared: Prepared, world: World, reporter: Reporter, *, spent: Mapping[str, float]) -> Run:
+def _carry_out(
+    run: Run, prepared: Prepared, world: World, reporter: Reporter, *, begun: float, spent: Mapping[str, float] | None
+) -> Run:
     config = run.config
     for note in prepared.notes:
         reporter.line(f"note: {note}")
@@ -108,7 +110,7 @@ def _carry_out(run: Run, prepared: Prepared, world: World, reporter: Reporter, *
                 reporter.line(f"note: {note}")
         if world.leads:
             run.cut_log(after_step=loop.course.step)
-        loop.course.spent |= spent
+        loop.course.spent |= {**(spent or {}), "reading": time.perf_counter() - begun}
         loop.go(stop)
         loop.save_last()
     if world.leads:
@@ -121,10 +123,6 @@ def _summary(loop: Loop) -> dict[str, Any]:
     best = None if course.best is None else {"value": course.best[0], "step": course.best[1]}
     seconds = {"training": course.train_seconds} | course.spent
     return {"step": course.step, "best": best, "scores": course.scores, "seconds": seconds}
-
-
-def _with_reading(spent: Mapping[str, float] | None, begun: float) -> dict[str, float]:
-    return {**(spent or {}), "reading": time.perf_counter() - begun}
 
 
 def _same_data(run: Run, prepared: Prepared) -> None:
