@@ -50,10 +50,12 @@ def in_memory(dataset: Dataset, indices: Sequence[int] | None = None) -> InMemor
         return dataset
     from unetkit.devices import available_cores  # it loads torch, which readers do without
 
+    def read(index: int) -> Sample:
+        return _held(dataset[index])
+
     with ThreadPoolExecutor(available_cores()) as pool:
-        chosen: Sequence[int] = range(len(dataset)) if indices is None else indices
-        samples = pool.map(lambda index: _held(dataset[index]), chosen)
-        return InMemory(tuple(samples), dataset.classes, held_out_by(dataset) if indices is None else ())
+        samples = tuple(pool.map(read, range(len(dataset)) if indices is None else indices))
+    return InMemory(samples, dataset.classes, held_out_by(dataset) if indices is None else ())
 
 
 def _held(sample: Sample) -> Sample:
