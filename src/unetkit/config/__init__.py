@@ -4,6 +4,7 @@ from unetkit.config.data import DataConfig, SplitConfig
 from unetkit.config.files import annotated_yaml, json_schema, load_config, plain_yaml, preset_names
 from unetkit.config.learning import AugmentConfig, InitConfig, LossConfig, OptimizerConfig, TrainConfig
 from unetkit.config.model import ModelConfig
+from unetkit.config.objects import ObjectsConfig
 from unetkit.config.predict import PredictConfig
 from unetkit.config.schema import Config, ConfigSource
 
@@ -15,6 +16,7 @@ __all__ = [
     "InitConfig",
     "LossConfig",
     "ModelConfig",
+    "ObjectsConfig",
     "OptimizerConfig",
     "PredictConfig",
     "SplitConfig",

@@ -9,6 +9,7 @@ from typing import Any
 from unetkit.config.data import DataConfig
 from unetkit.config.learning import AugmentConfig, InitConfig, LossConfig, OptimizerConfig, TrainConfig
 from unetkit.config.model import ModelConfig
+from unetkit.config.objects import ObjectsConfig
 from unetkit.config.predict import PredictConfig
 from unetkit.config.section import Section
 
@@ -24,6 +25,7 @@ class Config(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
     predict: PredictConfig = PredictConfig()
+    objects: ObjectsConfig = ObjectsConfig()
 
 
 ConfigSource = Config | str | Path | dict[str, Any]
