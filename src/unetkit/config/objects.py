@@ -13,7 +13,7 @@ class ObjectsConfig(Section):
     method: Literal["auto", "components", "distance", "borders"] = Field(
         default="auto",
         description="components: connected regions; distance: regions, cut where they are narrow; "
-        "borders: seeds that the class 'border' keeps apart, grown until they meet; "
+        "borders: seeds that the class 'border' keeps apart, cut where they are narrow, grown until they meet; "
         "auto: borders where the network has that class, else distance",
     )
     threshold: Fraction = Field(
@@ -23,8 +23,12 @@ class ObjectsConfig(Section):
         default=0.0, description="borders: seeds are where the probability of inside less that of border is above this"
     )
     neck: Fraction = Field(
-        default=0.9,
-        description="distance: a region is cut where it is narrower than this share of the narrower part's own width",
+        default=0.8,
+        description="distance, borders: a region or seed is cut where it is narrower than this share of the narrower "
+        "part's own width; 0: never",
     )
-    min_size: Annotated[int, Field(ge=0)] = Field(default=10, description="objects of fewer pixels are dropped")
+    min_size: Annotated[int, Field(ge=0)] = Field(default=20, description="objects of fewer pixels are dropped")
+    min_confidence: Fraction = Field(
+        default=0.0, description="objects whose mean probability of not being background is lower are dropped"
+    )
     fill_holes: bool = Field(default=True, description="what a single object encloses becomes a part of it")

@@ -56,8 +56,8 @@ class ObjectCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pairs:
-    """The overlapping pairs, by true and then by predicted object.
+class Overlaps:
+    """The overlapping pairs of one image, by true and then by predicted object.
 
     Attributes:
         true: [P] place of the true object, from 0.
@@ -73,71 +73,63 @@ class _Pairs:
     true_sizes: NDArray[np.int64]
     found_sizes: NDArray[np.int64]
 
-    @property
-    def joined(self) -> NDArray[np.int64]:
-        """[P] pixels of either."""
-        return self.true_sizes[self.true] + self.found_sizes[self.found] - self.shared
+    @classmethod
+    def of(cls, true: ObjectMap, found: ObjectMap) -> "Overlaps":
+        """Find the pairs; those of different classes are left out.
 
+        Raises:
+            DataError: the images are not of one size.
+        """
+        if true.ids.shape != found.ids.shape:
+            raise DataError(f"objects in {found.ids.shape} pixels and true ones in {true.ids.shape}; give one size")
+        both = (true.ids > 0) & (found.ids > 0)
+        width = max(1, len(found))
+        codes = (true.ids[both].astype(np.int64) - 1) * width + found.ids[both] - 1
+        codes, shared = np.unique(codes, return_counts=True)
+        rows, columns = np.divmod(codes, width)
+        alike = true.classes[rows] == found.classes[columns]
+        return cls(rows[alike], columns[alike], shared[alike], true.sizes(), found.sizes())
 
-def count_objects(true: ObjectMap, found: ObjectMap) -> ObjectCounts:
-    """Count what becomes of the objects of one image.
+    def without(self, dropped: NDArray[np.bool_]) -> "Overlaps":
+        """Return what is left without some predicted objects; their places stay, with no pixels."""
+        left = ~dropped[self.found]
+        sizes = np.where(dropped, 0, self.found_sizes)
+        return Overlaps(self.true[left], self.found[left], self.shared[left], self.true_sizes, sizes)
 
-    Raises:
-        DataError: the images are not of one size.
-    """
-    if true.ids.shape != found.ids.shape:
-        raise DataError(
-            f"objects of {found.ids.shape} pixels against true ones of {true.ids.shape}; give both at one size"
+    def count(self) -> ObjectCounts:
+        """Count what becomes of the objects."""
+        joined = self.true_sizes[self.true] + self.found_sizes[self.found] - self.shared
+        above_half = 2 * self.shared > joined
+        shared, union = self._aggregated(joined)
+        return ObjectCounts(
+            true=len(self.true_sizes),
+            predicted=int((self.found_sizes > 0).sum()),
+            matched=(20 * self.shared > TWENTIETHS[:, None] * joined).sum(axis=1).astype(np.int64),
+            iou_sum=float((self.shared[above_half] / joined[above_half]).sum()),
+            shared=shared,
+            joined=union,
+            split=_holders(self.true, 2 * self.shared > self.found_sizes[self.found]),
+            merged=_holders(self.found, 2 * self.shared > self.true_sizes[self.true]),
         )
-    pairs = _pairs(true, found)
-    joined = pairs.joined
-    matched = (20 * pairs.shared > TWENTIETHS[:, None] * joined).sum(axis=1)
-    above_half = 2 * pairs.shared > joined
-    shared, union = _aggregated(pairs)
-    return ObjectCounts(
-        true=len(true),
-        predicted=len(found),
-        matched=matched.astype(np.int64),
-        iou_sum=float((pairs.shared[above_half] / joined[above_half]).sum()),
-        shared=shared,
-        joined=union,
-        split=_holders(pairs.true, 2 * pairs.shared > pairs.found_sizes[pairs.found]),
-        merged=_holders(pairs.found, 2 * pairs.shared > pairs.true_sizes[pairs.true]),
-    )
+
+    def _aggregated(self, joined: NDArray[np.int64]) -> tuple[int, int]:
+        """Return AJI's two sums: over every true object and its best predicted one, and of what is left alone."""
+        order = np.lexsort((self.found, -self.shared / joined, self.true))
+        partnered, place = np.unique(self.true[order], return_index=True)
+        best = order[place]
+        alone, unused = np.ones(len(self.true_sizes), bool), np.ones(len(self.found_sizes), bool)
+        alone[partnered] = False
+        unused[self.found[best]] = False
+        rest = self.true_sizes[alone].sum() + self.found_sizes[unused].sum()
+        return int(self.shared[best].sum()), int(joined[best].sum() + rest)
 
 
 def added(counts: Iterable[ObjectCounts]) -> ObjectCounts:
     """Add up the counts of at least one image."""
     every = list(counts)
-    total: dict[str, Any] = {
-        name: sum(getattr(one, name) for one in every) for name in ObjectCounts.__dataclass_fields__
-    }
-    return ObjectCounts(**total)
-
-
-def _pairs(true: ObjectMap, found: ObjectMap) -> _Pairs:
-    both = (true.ids > 0) & (found.ids > 0)
-    codes = (true.ids[both].astype(np.int64) - 1) * max(1, len(found)) + found.ids[both] - 1
-    codes, shared = np.unique(codes, return_counts=True)
-    rows, columns = np.divmod(codes, max(1, len(found)))
-    alike = true.classes[rows] == found.classes[columns]
-    return _Pairs(rows[alike], columns[alike], shared[alike], _sizes(true), _sizes(found))
-
-
-def _sizes(objects: ObjectMap) -> NDArray[np.int64]:
-    return np.bincount(objects.ids.ravel(), minlength=len(objects) + 1)[1:]
-
-
-def _aggregated(pairs: _Pairs) -> tuple[int, int]:
-    """Return the two sums of the aggregated Jaccard index: every true object with its best, and what is left alone."""
-    joined = pairs.joined
-    order = np.lexsort((pairs.found, -pairs.shared / joined, pairs.true))
-    partnered, place = np.unique(pairs.true[order], return_index=True)
-    best = order[place]
-    alone = np.setdiff1d(np.arange(len(pairs.true_sizes)), partnered)
-    unused = np.setdiff1d(np.arange(len(pairs.found_sizes)), pairs.found[best])
-    rest = pairs.true_sizes[alone].sum() + pairs.found_sizes[unused].sum()
-    return int(pairs.shared[best].sum()), int(joined[best].sum() + rest)
+    names = ObjectCounts.__dataclass_fields__
+    sums: dict[str, Any] = {name: sum(getattr(one, name) for one in every) for name in names}
+    return ObjectCounts(**sums)
 
 
 def _holders(holder: NDArray[np.int64], held: NDArray[np.bool_]) -> int:

@@ -7,7 +7,6 @@ Legend of shapes: K classes, H height, W width, N objects.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +42,7 @@ def find_objects(probabilities: NDArray[np.float32], classes: Sequence[str], con
             made = part(Scene(own, core, config))
             ids[own] = made[own] + ids.max()
     objects = _described(_filled(ids) if config.fill_holes else ids, foreground, kinds)
-    return drop_small(objects, config.min_size)
+    return _only(objects, (objects.sizes() >= config.min_size) & (objects.confidences >= config.min_confidence))
 
 
 def method_for(classes: Sequence[str], config: ObjectsConfig) -> str:
@@ -63,14 +62,10 @@ def method_for(classes: Sequence[str], config: ObjectsConfig) -> str:
     return config.method
 
 
-def drop_small(objects: ObjectMap, min_size: int) -> ObjectMap:
-    """Return the objects of at least as many pixels; their order stays."""
-    kept = np.bincount(objects.ids.ravel(), minlength=len(objects) + 1) >= min_size
-    kept[0] = False
-    numbers = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
-    return replace(
-        objects, ids=numbers[objects.ids], classes=objects.classes[kept[1:]], scores=objects.scores[kept[1:]]
-    )
+def _only(objects: ObjectMap, kept: NDArray[np.bool_]) -> ObjectMap:
+    """Return some [N] of the objects; their order stays."""
+    numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
+    return ObjectMap(numbers[objects.ids], objects.classes[kept], objects.confidences[kept])
 
 
 def _most_probable(probabilities: NDArray[np.float32], sought: Sequence[int]) -> NDArray[np.int64]:
@@ -84,9 +79,8 @@ def _described(ids: Ids, foreground: NDArray[np.float32], kinds: NDArray[np.int6
     """Number the objects; their first pixels tell their classes, as they are never a hole that was filled."""
     numbered, first = renumbered(ids)
     flat = numbered.ravel()
-    sums = np.bincount(flat, weights=foreground.ravel(), minlength=len(first) + 1)[1:]
-    sizes = np.bincount(flat, minlength=len(first) + 1)[1:]
-    return ObjectMap(numbered, kinds.ravel()[first], (sums / sizes).astype(np.float32))
+    sums, sizes = np.bincount(flat, foreground.ravel()), np.bincount(flat)
+    return ObjectMap(numbered, kinds.ravel()[first], (sums[1:] / sizes[1:]).astype(np.float32))
 
 
 def _filled(ids: Ids) -> Ids:

@@ -25,16 +25,20 @@ class ObjectMap:
     Attributes:
         ids: [H, W] int32, 0 outside; the objects are 1 to N, in the order of their first pixels, row by row.
         classes: [N] class index of each object.
-        scores: [N] float32, how sure it is that there is such an object; 1 for true ones.
+        confidences: [N] float32, the mean probability over its pixels that they are not background; 1 for true ones.
     """
 
     ids: NDArray[np.int32]
     classes: NDArray[np.int64]
-    scores: NDArray[np.float32]
+    confidences: NDArray[np.float32]
 
     def __len__(self) -> int:
         """The number of objects."""
         return len(self.classes)
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Return the pixels of each object, [N]."""
+        return np.bincount(self.ids.ravel(), minlength=len(self) + 1)[1:]
 
 
 def object_classes(classes: Sequence[str]) -> list[int]:

@@ -46,22 +46,15 @@ def by_components(scene: Scene) -> Ids:
 
 
 def by_distance(scene: Scene) -> Ids:
-    """Return regions cut at their necks, found in the smoothed distance to the region's edge.
-
-    Every peak of the distance is a part. Two parts stay apart if their pass, the highest point on the way from one to
-    the other, is below `neck` times the lower of their peaks. A peak is half a part's width, a pass half a neck's: the
-    rule is the same for small and large objects.
-    """
-    height = ndimage.gaussian_filter(ndimage.distance_transform_edt(scene.mask).astype(np.float32), _SMOOTHING)
-    peaks = scene.mask & (height == ndimage.maximum_filter(height, footprint=_CORNERS))
-    return _joined(_grown(scene.mask, regions(peaks), height), height, scene.config.neck)
+    """Return the connected regions, cut at their necks."""
+    return _cut(scene.mask, scene.config.neck)
 
 
 def by_borders(scene: Scene) -> Ids:
-    """Return seeds grown downhill from inside to border, until they meet or the region ends."""
+    """Return seeds, cut at their necks and grown from inside towards border, until they meet or the region ends."""
     assert scene.core is not None
     seeds = scene.mask & (scene.core > scene.config.seed_threshold)
-    return _grown(scene.mask, regions(seeds), scene.core)
+    return _grown(scene.mask, _cut(seeds, scene.config.neck), scene.core)
 
 
 METHODS: dict[str, Callable[[Scene], Ids]] = {
@@ -69,6 +62,18 @@ METHODS: dict[str, Callable[[Scene], Ids]] = {
     "distance": by_distance,
     "borders": by_borders,
 }
+
+
+def _cut(mask: NDArray[np.bool_], neck: float) -> Ids:
+    """Cut regions at their necks, found in the smoothed distance to the region's edge.
+
+    Every peak of the distance is a part. Two parts stay apart if their pass, the highest point on the way from one to
+    the other, is below `neck` times the lower of their peaks. A peak is half a part's width, a pass half a neck's: the
+    rule is the same for small and large objects.
+    """
+    height = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask).astype(np.float32), _SMOOTHING)
+    peaks = mask & (height == ndimage.maximum_filter(height, footprint=_CORNERS))
+    return _joined(_grown(mask, regions(peaks), height), height, neck)
 
 
 def regions(mask: NDArray[np.bool_], *, corners: bool = False) -> Ids:
