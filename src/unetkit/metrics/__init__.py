@@ -1,6 +1,6 @@
 """Scores, and what they mean: every function says its formula, every name has a card in `DEFINITIONS`."""
 
-from unetkit.metrics import isbi, overlap
+from unetkit.metrics import isbi, objects, overlap
 from unetkit.metrics.definitions import Definition, find_definition, improves
 from unetkit.metrics.isbi import (
     PUBLISHED,
@@ -11,9 +11,11 @@ from unetkit.metrics.isbi import (
     pool_slices,
     score_slice,
 )
+from unetkit.metrics.matching import ObjectCounts, Overlaps, added
+from unetkit.metrics.objects import object_scores, pool_objects
 from unetkit.metrics.overlap import ImageScores, pool, score_image, soft_dice, soft_scores
 
-DEFINITIONS: dict[str, Definition] = overlap.DEFINITIONS | isbi.DEFINITIONS
+DEFINITIONS: dict[str, Definition] = overlap.DEFINITIONS | objects.DEFINITIONS | isbi.DEFINITIONS
 
 
 def definition_of(name: str) -> Definition:
@@ -41,11 +43,16 @@ __all__ = [
     "ImageScores",
     "IsbiScores",
     "IsbiSlice",
+    "ObjectCounts",
+    "Overlaps",
     "ThresholdScore",
+    "added",
     "better",
     "definition_of",
     "isbi_scores",
+    "object_scores",
     "pool",
+    "pool_objects",
     "pool_slices",
     "score_image",
     "score_slice",
