@@ -7,7 +7,9 @@ from pathlib import Path
 import unetkit
 
 FACE = {
+    "check": "(model, *, data, against, options, reporter)",
     "evaluate": "(model, *, data, everything, metrics, options, device, reporter)",
+    "export": "(model, *, to, out, data, options, reporter)",
     "extend": "(path, *, overrides, spent, reporter)",
     "load": "(model, *, device, options)",
     "load_config": "(source, overrides)",

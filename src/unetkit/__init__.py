@@ -16,14 +16,28 @@ from typing import TYPE_CHECKING, Any
 from unetkit.version import __version__
 
 if TYPE_CHECKING:
-    from unetkit.api import evaluate, extend, load, predict, predict_file, report, resume, score_isbi, train
+    from unetkit.api import (
+        check,
+        evaluate,
+        export,
+        extend,
+        load,
+        predict,
+        predict_file,
+        report,
+        resume,
+        score_isbi,
+        train,
+    )
     from unetkit.config import Config, load_config
     from unetkit.data import open_dataset
     from unetkit.errors import UnetkitError
     from unetkit.models import build_model
 
 _HOMES = {
+    "check": "api",
     "evaluate": "api",
+    "export": "api",
     "extend": "api",
     "load": "api",
     "predict": "api",
@@ -44,7 +58,9 @@ __all__ = [
     "UnetkitError",
     "__version__",
     "build_model",
+    "check",
     "evaluate",
+    "export",
     "extend",
     "load",
     "load_config",

@@ -8,6 +8,7 @@
     ├── DataError             a file or folder of data cannot be used as it is
     ├── ModelFileError        a file that should hold a network cannot be read
     │   └── DamagedFileError  it was whole once: its checksum no longer matches
+    ├── ParityError           an exported file does not compute what the network does; it was not kept
     ├── DivergedError         the loss is no longer a number; the last good checkpoint stands
     ├── RemoteError           object storage does not give or take what was asked for
     ├── StorageError          the disk refused to take what had to be written
@@ -52,6 +53,10 @@ class ModelFileError(UnetkitError):
 
 class DamagedFileError(ModelFileError):
     """A file was whole once: its checksum no longer matches its content."""
+
+
+class ParityError(UnetkitError):
+    """An exported file does not compute what the network does; it was not kept."""
 
 
 class DivergedError(UnetkitError):

@@ -1,6 +1,7 @@
 """Whatever holds a network, read by its content: a run, a checkpoint of ours, a founding system's file or folder."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -27,6 +28,8 @@ class StoredNetwork:
         border: the last class is the border of objects, which the data does not have.
         moments: Adam's state, where a founding system's file has it.
         notes: what was translated, a line each.
+        scores: of the validation that chose the weights, where one did.
+        data_sha256: checksum of the pixels that it was trained on, where it is known.
     """
 
     model: ModelConfig
@@ -37,6 +40,8 @@ class StoredNetwork:
     border: bool = False
     moments: AdamMoments | None = None
     notes: tuple[str, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    data_sha256: str = ""
 
 
 def read_network(source: Run | str | Path) -> StoredNetwork:
@@ -62,7 +67,16 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
 def _of_checkpoint(checkpoint: Checkpoint) -> StoredNetwork:
     card = checkpoint.card
     normalization = Normalization(card.mean, card.std)
-    return StoredNetwork(card.model, checkpoint.weights(), normalization, card.classes, card.predict, card.border)
+    return StoredNetwork(
+        card.model,
+        checkpoint.weights(),
+        normalization,
+        card.classes,
+        card.predict,
+        card.border,
+        scores=card.scores,
+        data_sha256=card.data_sha256,
+    )
 
 
 # What each founding system did to 8-bit pixels: subtracted, and divided by.

@@ -1,9 +1,23 @@
 """The functions behind the verbs: each takes what a user has in hand, a path or an array, and does the whole job."""
 
 from unetkit.api.challenge import score_isbi
+from unetkit.api.exporting import check, export
 from unetkit.api.learning import extend, report, resume, train
 from unetkit.api.loading import Model, load
 from unetkit.api.predicting import predict, predict_file
 from unetkit.api.scoring import evaluate
 
-__all__ = ["Model", "evaluate", "extend", "load", "predict", "predict_file", "report", "resume", "score_isbi", "train"]
+__all__ = [
+    "Model",
+    "check",
+    "evaluate",
+    "export",
+    "extend",
+    "load",
+    "predict",
+    "predict_file",
+    "report",
+    "resume",
+    "score_isbi",
+    "train",
+]

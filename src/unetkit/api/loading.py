@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from unetkit.config import ModelConfig
 from unetkit.devices import choose_device
 from unetkit.errors import UsageError
 from unetkit.models import build_model
-from unetkit.networks import read_network
+from unetkit.networks import StoredNetwork, read_network
 from unetkit.prediction import Predictor
 from unetkit.remote import local_copy
 from unetkit.runs import Run, open_run
+from unetkit.runtimes import ExportedNetwork, RuntimeOptions, open_exported
 
 Model = Run | Predictor | str | Path
 
@@ -20,28 +23,45 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
     """Read whatever holds a network and make it ready to predict.
 
     Args:
-        model: a run or its folder (its best weights), a network file, or a founding system's checkpoint.
-        device: auto, cpu, cuda or mps.
-        options: keys of the `predict` section that go before the file's own, and `head` of a UNet++ (1 is the fastest,
-            its depth the most accurate); None values are passed over.
+        model: a run or its folder (its best weights), a network file, an exported file, or a founding system's
+            checkpoint.
+        device: auto, cpu, cuda or mps; for an exported file one that its runtime has.
+        options: keys of the `predict` section that go before the file's own; `head` of a UNet++ (1 is the fastest, its
+            depth the most accurate); `runtime` and `threads` of an exported file. None values are passed over.
 
     Returns:
-        The predictor; `predictor.network` is the torch.nn.Module.
+        The predictor; `predictor.network` is the torch.nn.Module, or the `ExportedNetwork` of an exported file.
 
     Raises:
         ModelFileError: no network is there, or its file is damaged.
+        UsageError: a head or a runtime that it does not have.
         DeviceError: the device is not there.
 
     Example:
         >>> predictor = unetkit.load("runs/first")
     """
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    head, runtime, threads = (given.pop(key, None) for key in ("head", "runtime", "threads"))
     if isinstance(model, Predictor):
-        return model.with_options(options or {})
-    stored, place = read_network(model), choose_device(device)
-    chosen = {key: value for key, value in (options or {}).items() if key != "head"}
-    network = build_model(_with_head(stored.model, (options or {}).get("head")))
+        return model.with_options(given)
+    exported = None if isinstance(model, Run) else open_exported(model, RuntimeOptions(runtime, threads, device))
+    if exported is not None:
+        return _of_exported(exported, head).with_options(given)
+    if runtime not in (None, "torch"):
+        raise UsageError(f"{model}: not an exported file, so {runtime} does not run it; use unetkit export first")
+    return of_stored(read_network(model), device=device, head=head).with_options(given)
+
+
+def of_stored(stored: StoredNetwork, *, device: str = "auto", head: int | None = None) -> Predictor:
+    """Build a network that was read, and make it ready to predict.
+
+    Raises:
+        UsageError: a head that it does not have.
+        DeviceError: the device is not there.
+    """
+    place, network = choose_device(device), build_model(with_head(stored.model, head))
     network.load_state_dict(stored.state)
-    predictor = Predictor(
+    return Predictor(
         network=network.eval().to(place),
         geometry=network.geometry,
         normalization=stored.normalization,
@@ -50,10 +70,29 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
         device=place,
         border=stored.border,
     )
-    return predictor.with_options(chosen)
 
 
-def _with_head(model: ModelConfig, head: int | None) -> ModelConfig:
+def _of_exported(exported: ExportedNetwork, head: int | None) -> Predictor:
+    if head is not None:
+        raise UsageError(f"head {head} was asked for, but an exported file has the one that it was exported with")
+    card = exported.card
+    return Predictor(
+        network=exported,
+        geometry=card.geometry,
+        normalization=card.normalization,
+        classes=card.classes,
+        config=card.predict,
+        device=torch.device("cpu"),
+        border=card.border,
+    )
+
+
+def with_head(model: ModelConfig, head: int | None) -> ModelConfig:
+    """Return the configuration of the same network that predicts with another of its heads; None: with its own.
+
+    Raises:
+        UsageError: the network has no heads to choose.
+    """
     if head is None:
         return model
     if model.name != "unetpp":

@@ -16,10 +16,10 @@ def predict(model: Model, image: NDArray[Any], *, probabilities: bool = False, *
     """Segment one image of any size.
 
     Args:
-        model: a run, its folder, a network file, or a Predictor.
+        model: a run, its folder, a network file, an exported file, or a Predictor.
         image: [H, W], or [C, H, W] with the channels of the training images, in the units that it was trained in.
         probabilities: return the probabilities of the classes instead.
-        options: keys of the `predict` section, such as tta=True.
+        options: keys of the `predict` section, such as tta=True, and those of `load`.
 
     Returns:
         Class indices [H, W], or probabilities [K, H, W] float32.
@@ -32,7 +32,7 @@ def predict(model: Model, image: NDArray[Any], *, probabilities: bool = False, *
     """
     predictor = load(model, options=options).folded()
     pixels = image[None] if image.ndim == 2 else image
-    with cpu_threads(None):
+    with cpu_threads(options.get("threads")):
         return predictor.probabilities(pixels) if probabilities else predictor.labels(pixels)
 
 
@@ -49,11 +49,11 @@ def predict_file(
     """Segment an image file, a stack, or a folder of images into files of the same sizes and page counts.
 
     Args:
-        model: a run, its folder, a network file, or a Predictor.
+        model: a run, its folder, a network file, an exported file, or a Predictor.
         source: what to segment.
         out: the file or folder to write.
         probabilities: write probabilities instead of masks.
-        options: keys of the `predict` section, such as {"tta": True}.
+        options: keys of the `predict` section, such as {"tta": True}, and those of `load`.
         device: auto, cpu, cuda or mps.
         reporter: hears about the course.
 
@@ -67,5 +67,5 @@ def predict_file(
         >>> unetkit.predict_file("runs/first", "stack.tif", "masks.tif")
     """
     predictor = load(model, device=device, options=options).folded()
-    with cpu_threads(None):
+    with cpu_threads((options or {}).get("threads")):
         return predict_to_file(predictor, source, out, probabilities=probabilities, reporter=reporter)

@@ -30,11 +30,11 @@ def evaluate(
     A run that is given the data it was trained on is scored on what it held out, unless `everything` is asked for.
 
     Args:
-        model: a run, its folder, a network file, or a Predictor.
+        model: a run, its folder, a network file, an exported file, or a Predictor.
         data: the data set; None: the run's own.
         everything: score the images that the run was trained on, too.
         metrics: further families: "isbi", the ISBI 2012 challenge's; "isbi:cell" names the class that is interior.
-        options: keys of the `predict` section, such as {"tta": True}.
+        options: keys of the `predict` section, such as {"tta": True}, and those of `load`.
         device: auto, cpu, cuda or mps.
         reporter: hears about the course.
 
@@ -46,9 +46,8 @@ def evaluate(
     """
     predictor, run = load(model, device=device, options=options), run_of(model)
     challenge = challenge_asked(metrics, predictor.data_classes)
-    dataset = _data_of(run, data, predictor.data_classes)
-    held = None if everything or run is None else _held_out(run, dataset)
-    with cpu_threads(None):
+    dataset, held = labelled(data, predictor.data_classes, run, everything=everything)
+    with cpu_threads((options or {}).get("threads")):
         return evaluation.evaluate(
             predictor, dataset, indices=held, founding_protocol=True, challenge=challenge, reporter=reporter
         )
@@ -69,12 +68,21 @@ def challenge_asked(metrics: Sequence[str], classes: Sequence[str]) -> Challenge
     return found
 
 
-def _data_of(run: Run | None, data: str | Path | None, classes: tuple[str, ...]) -> Dataset:
+def labelled(
+    data: str | Path | None, classes: tuple[str, ...], run: Run | None, *, everything: bool = False
+) -> tuple[Dataset, Sequence[int] | None]:
+    """Open the data to score a network on, and say which of its images a run held out; None: all are to be scored.
+
+    Raises:
+        UsageError: neither data nor a run that knows its own.
+        DataError: what is there cannot be opened.
+    """
     config = (run.config.data if run else DataConfig()).model_copy(update={"classes": classes})
     path = data if data is not None else config.path
     if path is None:
         raise UsageError("no data is named; give --data DIR with images and their masks")
-    return open_dataset(path, config=config)
+    dataset = open_dataset(path, config=config)
+    return dataset, None if everything or run is None else _held_out(run, dataset)
 
 
 def _held_out(run: Run, dataset: Dataset) -> Sequence[int] | None:

@@ -30,6 +30,11 @@ HeadOption = Annotated[
     int | None, typer.Option("--head", help="head of a unetpp: 1 is the fastest", show_default=False)
 ]
 
+RuntimeOption = Annotated[
+    str | None, typer.Option("--runtime", help="of an exported file: onnxruntime, openvino, ...", show_default=False)
+]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="of the CPU", show_default=False)]
+
 
 def complain(error: UnetkitError) -> None:
     """Print an error as one line."""

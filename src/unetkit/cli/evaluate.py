@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetkit.cli.application import DataOption, DeviceOption, HeadOption, app, print_notes
+from unetkit.cli.application import DataOption, DeviceOption, HeadOption, RuntimeOption, ThreadsOption, app, print_notes
 
 if TYPE_CHECKING:
     from unetkit.evaluation import Evaluation
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="a run folder or a network file")],
+    model: Annotated[Path, typer.Argument(help="a run folder, a network file or an exported file")],
     data: DataOption = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the scores here ('-': standard output)")
     ] = None,
     tta: Annotated[bool, typer.Option("--tta", help="average over the eight flips and turns")] = False,
     head: HeadOption = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="score every labelled image, not the held-out ones alone")
-    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="score what the run was trained on, too")] = False,
     metrics: Annotated[
         list[str] | None,
         typer.Option("--metrics", help="isbi: the challenge's own; isbi:CLASS names the interior", show_default=False),
     ] = None,
+    runtime: RuntimeOption = None,
+    threads: ThreadsOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Score a network on data with labels: unetkit evaluate RUN --data DIR."""
@@ -41,7 +41,7 @@ def evaluate(
             data=data,
             everything=everything,
             metrics=metrics or (),
-            options={"tta": tta or None, "head": head},
+            options={"tta": tta or None, "head": head, "runtime": runtime, "threads": threads},
             device=device or "auto",
             reporter=None if str(json_file) == "-" else listener,
         )

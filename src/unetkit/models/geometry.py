@@ -29,6 +29,7 @@ class Geometry:
         margin: pixels that valid convolutions lose on each side; 0 for padded networks.
         disturbed: pixels; how many pixels of output on each side of a tile, one that fits and begins at a multiple, can
             differ from the whole image's. Less than `halo` - `margin`, because pooling is in step. None: not known.
+        fixed: pixels; the only height and width that go in, of an exported file; None: any.
     """
 
     multiple: int
@@ -36,6 +37,7 @@ class Geometry:
     halo: int | None
     margin: int
     disturbed: int | None = None
+    fixed: tuple[int, int] | None = None
 
     @property
     def overlap(self) -> int | None:

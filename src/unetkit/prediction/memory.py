@@ -23,10 +23,10 @@ def bytes_per_pixel(
 ) -> float:
     """Return the bytes that a large input and the tensors made from it hold at most, for each of its pixels.
 
-    Of a network that is no torch module, only the input is counted.
+    Of a network that is no torch module, its own word is taken, the attribute `bytes_per_pixel`, or the input counted.
     """
     if not isinstance(network, nn.Module):
-        return float(channels * torch.float32.itemsize)
+        return getattr(network, "bytes_per_pixel", None) or float(channels * torch.float32.itemsize)
     step, smallest = geometry.multiple, geometry.fitting_input_size(1)
     small, middle, large = (
         _course(network, torch.zeros(1, channels, side, side, device=device))

@@ -57,11 +57,13 @@ class Allowance:
 def make_plan(height: int, width: int, *, geometry: Geometry, config: PredictConfig, allowance: Allowance) -> Plan:
     """Plan the tiles of an image of `height` x `width` pixels; `allowance` counts where `config.tile` is None."""
     grid, note = Grid(geometry, _context(geometry, config)), difference(geometry, config)
-    blend, side = note is not None, config.tile
-    tile = (side, side) if side else _affordable(height, width, grid=grid, allowance=allowance, blend=blend)
-    rows = divide(height, tile=tile[0], grid=grid, blend=blend)
-    columns = divide(width, tile=tile[1], grid=grid, blend=blend)
-    return Plan(rows, columns, grid, None if len(rows) == len(columns) == 1 else note)
+    blend, full = note is not None, geometry.fixed is not None
+    tile = _named(geometry, config) or _affordable(height, width, grid=grid, allowance=allowance, blend=blend)
+    rows = divide(height, tile=tile[0], grid=grid, blend=blend, full=full)
+    columns = divide(width, tile=tile[1], grid=grid, blend=blend, full=full)
+    if len(rows) == len(columns) == 1:
+        note = _enlargement(height, width, geometry)
+    return Plan(rows, columns, grid, note)
 
 
 def difference(geometry: Geometry, config: PredictConfig) -> str | None:
@@ -87,14 +89,35 @@ def _context(geometry: Geometry, config: PredictConfig) -> int:
     wanted = geometry.overlap
     if wanted is None:
         wanted = align_up(_CONTEXT_OF_WHOLE_IMAGE_NORMS, geometry.multiple)
+    if geometry.fixed is not None:
+        return min(wanted, _most_context(Grid(geometry, 0).answered_side(min(geometry.fixed)), geometry))
     if config.tile is None:
         return wanted
-    return min(wanted, max(geometry.multiple, _most_context(config.tile, geometry)))
+    return min(wanted, max(geometry.multiple, _most_context(config.tile - 2 * geometry.margin, geometry)))
 
 
-def _most_context(tile: int, geometry: Geometry) -> int:
+def _named(geometry: Geometry, config: PredictConfig) -> tuple[int, int] | None:
+    """Return height and width of a tile where they are named: by a network that takes no others, or by the user."""
+    return geometry.fixed or ((config.tile, config.tile) if config.tile else None)
+
+
+def _enlargement(height: int, width: int, geometry: Geometry) -> str | None:
+    """Say how an image differs that is smaller than the only size that goes in; None: it does not."""
+    if geometry.fixed is None or geometry.margin:
+        return None
+    padded = [geometry.padded_size(side) for side in (height, width, *geometry.fixed)]
+    if padded[:2] == padded[2:]:
+        return None
+    size = " x ".join(map(str, geometry.fixed))
+    return (
+        f"the network takes {size} px only: of smaller images the last row and column are repeated, and results near "
+        "the border may differ"
+    )
+
+
+def _most_context(answered: int, geometry: Geometry) -> int:
     """Return the context that leaves a span a quarter of its tile: beyond that, tiles cost more than they are worth."""
-    return align_down((tile - 2 * geometry.margin) * 3 // 8, geometry.multiple)
+    return align_down(answered * 3 // 8, geometry.multiple)
 
 
 def _affordable(height: int, width: int, *, grid: Grid, allowance: Allowance, blend: bool) -> tuple[int, int]:
@@ -124,6 +147,8 @@ def _computed(length: int, spans: int, grid: Grid) -> int:
 
 def _remedy(geometry: Geometry, config: PredictConfig) -> str:
     assert geometry.overlap is not None
+    if geometry.fixed is not None:
+        return "a file of a larger size"
     if config.overlap is not None:
         return f"predict.overlap={geometry.overlap}"
     enough = -(-geometry.overlap * 8 // 3) + 2 * geometry.margin

@@ -115,16 +115,18 @@ def side_for(length: int, *, count: int, grid: Grid) -> int:
     return align_up(-(-(length + 2 * (count - 1) * grid.context) // count), grid.geometry.multiple)
 
 
-def divide(length: int, *, tile: int, grid: Grid, blend: bool) -> tuple[Span, ...]:
+def divide(length: int, *, tile: int, grid: Grid, blend: bool, full: bool = False) -> tuple[Span, ...]:
     """Divide an axis of `length` pixels evenly, so that no window is longer than `tile`.
 
     A tile that would leave a span no pixels of its own is taken as the smallest that does. With `blend`, neighbouring
-    spans share up to `grid.context` pixels on either side of their cut.
+    spans share up to `grid.context` pixels on either side of their cut. With `full`, the last window ends with the
+    axis and is as long as `tile`, to the grid: where every window costs as much as a whole one, none is shortened.
     """
     count = count_spans(length, tile=tile, grid=grid)
     if count == 1:
         return (Span(0, length),)
-    multiple, side = grid.geometry.multiple, side_for(length, count=count, grid=grid)
+    multiple = grid.geometry.multiple
+    side = grid.answered_side(tile) if full else side_for(length, count=count, grid=grid)
     last = align_up(length - side, multiple) // multiple
     starts = [multiple * (number * last // (count - 1)) for number in range(count)]
     cuts = [0, *(start + grid.context for start in starts[1:]), length]

@@ -1,0 +1,115 @@
+"""The verbs of files for other runtimes: export, check."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unetkit.cli.application import DataOption, HeadOption, RuntimeOption, ThreadsOption, app
+from unetkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from unetkit.api.exporting import Checked
+
+_OUTPUTS = ("logits", "softmax", "argmax")
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(help="a run folder or a network file")],
+    to: Annotated[str, typer.Option("--to", help="the format, such as onnx or openvino", show_default=False)],
+    out: Annotated[Path, typer.Option(help="the file to write", show_default=False)],
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--head", help="output: logits, softmax or argmax; or a number: head of a unetpp", show_default=False
+        ),
+    ] = None,
+    layout: Annotated[str, typer.Option(help="of images and output: nchw or nhwc")] = "nchw",
+    preprocessing: Annotated[
+        bool, typer.Option("--with-preprocessing", help="pixels go in as stored, probabilities come out")
+    ] = False,
+    size: Annotated[
+        tuple[int, int] | None, typer.Option(metavar="H W", help="the only size that goes in", show_default=False)
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="the only number of images that go in at once", show_default=False)
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="of ONNX", show_default=False)] = None,
+    half: Annotated[bool, typer.Option("--half", help="weights in float16, for GPUs")] = False,
+    data: DataOption = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write what was measured here")] = None,
+) -> None:
+    """Write a network for another runtime and prove it there: unetkit export RUN --to onnx --out FILE.onnx."""
+    from unetkit import api
+    from unetkit.progress import reporter
+
+    output, number = _heads(head or [])
+    options = {"output": output, "head": number, "layout": layout, "preprocessing": preprocessing, "half": half}
+    options |= {"size": size, "batch": batch, "opset": opset}
+    with reporter("exporting") as listener:
+        checked = api.export(model, to=to, out=out, data=data, options=options, reporter=listener)
+    _print(checked, json_file)
+    for file in checked.files:
+        print(f"written: {file} ({file.stat().st_size:,} bytes)")
+
+
+@app.command()
+def check(
+    model: Annotated[Path, typer.Argument(metavar="FILE", help="an exported file")],
+    data: DataOption = None,
+    against: Annotated[
+        Path | None, typer.Option(help="the run or network file that it was made from", show_default=False)
+    ] = None,
+    head: HeadOption = None,
+    runtime: RuntimeOption = None,
+    threads: ThreadsOption = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write what was measured here")] = None,
+) -> None:
+    """Compare an exported file with what it was made from: unetkit check FILE --data DIR [--against RUN]."""
+    from unetkit import api
+    from unetkit.progress import reporter
+
+    options = {"head": head, "runtime": runtime, "threads": threads}
+    with reporter("checking") as listener:
+        checked = api.check(model, data=data, against=against, options=options, reporter=listener)
+    _print(checked, json_file)
+
+
+def _heads(words: list[str]) -> tuple[str | None, int | None]:
+    """Return what is to come out, and the number of a UNet++'s head."""
+    outputs = [word for word in words if word in _OUTPUTS]
+    numbers = [int(word) for word in words if word.isdecimal()]
+    if len(outputs) + len(numbers) < len(words) or max(len(outputs), len(numbers)) > 1:
+        found = " and ".join(words)
+        raise UsageError(f"--head: found {found}; expected one of {', '.join(_OUTPUTS)}, or a head's number, or both")
+    return next(iter(outputs), None), next(iter(numbers), None)
+
+
+def _print(checked: "Checked", json_file: Path | None) -> None:
+    from unetkit.storage import write_whole
+
+    for case in checked.parity.cases if checked.parity else ():
+        shape = " x ".join(map(str, case.shape))
+        print(f"{case.images:<24} {shape:<22} differs by {case.absolute:.2e}  ({case.relative:.2e} relative)")
+    if checked.parity is not None:
+        print(f"parity: {checked.parity.relative:.2e} relative at most, {checked.parity.bound:g} is allowed")
+    if checked.scored is not None:
+        scored = checked.scored
+        torch = "" if scored.torch is None else f", {scored.torch:.7f} in PyTorch"
+        print(f"{scored.metric}: {scored.file:.7f} through the file{torch}, over {scored.images} images")
+    if json_file is not None:
+        write_whole(json_file, json.dumps(_plain(checked), indent=2) + "\n")
+        print(f"written: {json_file}")
+
+
+def _plain(checked: "Checked") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "file": str(checked.path),
+        "card": checked.card.model_dump(mode="json"),
+        "parity": None if checked.parity is None else asdict(checked.parity),
+        "scored": None if checked.scored is None else asdict(checked.scored),
+    }

@@ -1,0 +1,59 @@
+"""The formats that a network is exported to: an explicit table, one file a format.
+
+A format says which of the options it can express; any other is refused before anything is computed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from unetkit.errors import UsageError
+from unetkit.exporting import aoti, onnx, openvino, pt2, safetensors, torchscript
+from unetkit.exporting.job import ExportJob, ExportOptions
+
+_GRAPH = frozenset(("output", "layout", "preprocessing", "size", "batch"))
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format.
+
+    Attributes:
+        write: writes a file, and no other file but ones with the same stem beside it.
+        suffix: that the file's name must have.
+        options: names of the options that it can express.
+        what: it is, in a few words.
+    """
+
+    write: Callable[[ExportJob, Path], None]
+    suffix: str
+    options: frozenset[str]
+    what: str
+
+
+FORMATS: dict[str, Format] = {
+    "onnx": Format(onnx.write, ".onnx", _GRAPH | {"opset", "half"}, "ONNX, for every runtime"),
+    "openvino": Format(openvino.write, ".xml", _GRAPH | {"half"}, "OpenVINO's own, the fastest on a CPU"),
+    "pt2": Format(pt2.write, ".pt2", _GRAPH, "a program of torch.export"),
+    "aoti": Format(aoti.write, ".pt2", _GRAPH, "machine code by AOTInductor"),
+    "torchscript": Format(torchscript.write, ".pt", _GRAPH, "TorchScript, for programs that take nothing newer"),
+    "safetensors": Format(safetensors.write, ".safetensors", frozenset(), "the weights, for unetkit"),
+}
+
+
+def format_for(name: str, out: Path, options: ExportOptions) -> Format:
+    """Return the format of a name.
+
+    Raises:
+        UsageError: there is no such format, it cannot express an option, or the file's name has another suffix.
+    """
+    chosen = FORMATS.get(name)
+    if chosen is None:
+        raise UsageError(f"there is no format {name!r}; there are: {', '.join(FORMATS)}")
+    if out.suffix.lower() != chosen.suffix:
+        raise UsageError(f"{out}: a file of the format {name} is called FILE{chosen.suffix}; choose such a name")
+    foreign = [option for option in options.given() if option not in chosen.options]
+    if foreign:
+        able = ", ".join(other for other, format in FORMATS.items() if set(foreign) <= format.options)
+        raise UsageError(f"{name} cannot express the option {', '.join(foreign)}; {able} can")
+    return chosen

@@ -1,0 +1,55 @@
+"""A job as a program of torch.export: what pt2, AOTInductor and ONNX are made from."""
+
+import logging
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.export import Dim, ExportedProgram
+
+from unetkit.exporting.job import ExportJob
+from unetkit.runtimes import ExportCard
+
+_NOISY = ("torch.onnx", "torch.export", "torch._inductor", "torch.fx")
+_WARNINGS: dict[str, type[Warning]] = {
+    # PyTorch about itself: torch.export's own copying, and its exporter for opsets below 18.
+    r"`isinstance\(treespec, LeafSpec\)`": FutureWarning,
+    "You are using the legacy TorchScript-based ONNX export": DeprecationWarning,
+    "The feature will be removed": DeprecationWarning,
+    "`torch.jit": DeprecationWarning,
+    # A question about a size, which is answered the same for every size that the network takes.
+    "Converting a tensor to a Python boolean": Warning,
+    "Constant folding": UserWarning,
+}
+
+
+def program_of(job: ExportJob) -> ExportedProgram:
+    """Return the job's graph as a program, with open sizes where the card leaves them open."""
+    with quiet(), torch.no_grad():
+        return torch.export.export(job.graph, (job.example(),), dynamic_shapes=(open_axes(job.card, Dim.DYNAMIC),))
+
+
+def open_axes(card: ExportCard, *marks: Any) -> dict[int, Any]:
+    """Return the open axes of the input, each with its mark: one for all, or one for batch, height and width."""
+    batch, height, width = marks * 3 if len(marks) == 1 else marks
+    first = 1 if card.layout == "nhwc" else 2
+    axes = {} if card.batch else {0: batch}
+    return axes if card.size else {**axes, first: height, first + 1: width}
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """Keep what PyTorch's exporters say of themselves away from the user."""
+    levels = {name: logging.getLogger(name).level for name in _NOISY}
+    try:
+        for name in _NOISY:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            for message, kind in _WARNINGS.items():
+                warnings.filterwarnings("ignore", message, kind)
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

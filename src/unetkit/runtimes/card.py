@@ -1,0 +1,102 @@
+"""The card that every exported file carries as JSON: what goes in, what comes out, and what is to be known of both.
+
+Whoever runs the file, in whatever language, needs nothing else. The card has a version: a field that is added keeps
+it, a field that changes its meaning raises it. Does not know how a format stores the text.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from unetkit.config import ModelConfig, PredictConfig
+from unetkit.data.normalize import Normalization
+from unetkit.errors import ModelFileError
+from unetkit.models.geometry import Geometry
+
+CARD_VERSION = 1
+
+Output = Literal["logits", "softmax", "argmax"]
+Layout = Literal["nchw", "nhwc"]
+Number = Literal["float32", "float16", "int8"]
+
+
+class ExportCard(BaseModel):
+    """What an exported file says of itself.
+
+    Legend of shapes: N images, C channels, K classes, L logits (1 or K), H height, W width, and h = H - 2 margin.
+
+    Attributes:
+        version: of the card.
+        unetkit: the version that wrote it.
+        model: the network's configuration; None where it is none of ours alone, such as an ensemble.
+        classes: names of the K classes, index 0 first.
+        border: the last class is the border of objects, made for training.
+        mean: of each of the C channels, in stored units.
+        std: likewise: the network sees (pixels - mean) / std.
+        preprocessing: that normalisation is inside the file; False: the caller does it.
+        input: the type of the pixels that go in; uint8 only with `preprocessing`.
+        output: logits [N, L, h, w], softmax: probabilities [N, K, h, w], argmax: int32 class indices [N, h, w].
+        layout: of images and of `logits` and `softmax`: nchw, or nhwc with channels last.
+        size: the only height and width that the file takes; None: any.
+        batch: the only number of images that it takes at once; None: any.
+        geometry: multiple and offset of sides that need no padding, halo and margin; see `Geometry`.
+        numbers: the format of the weights.
+        predict: tiles, overlap and flips as the run was configured.
+        bytes_per_pixel: memory that one pixel of a call takes in PyTorch, roughly.
+        scores: of the validation that chose the weights.
+        data_sha256: checksum of the pixels that the network was trained on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    version: Literal[1] = CARD_VERSION
+    unetkit: str
+    model: ModelConfig | None = None
+    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    border: bool = False
+    mean: Annotated[tuple[float, ...], Field(min_length=1)]
+    std: tuple[float, ...]
+    preprocessing: bool = False
+    input: Literal["uint8", "float32"] = "float32"
+    output: Output = "logits"
+    layout: Layout = "nchw"
+    size: tuple[int, int] | None = None
+    batch: int | None = None
+    geometry: Geometry
+    numbers: Number = "float32"
+    predict: PredictConfig = PredictConfig()
+    bytes_per_pixel: float | None = None
+    scores: dict[str, float] = {}
+    data_sha256: str = ""
+
+    @property
+    def channels(self) -> int:
+        """The number of channels of an image."""
+        return len(self.mean)
+
+    @property
+    def normalization(self) -> Normalization:
+        """What is still to be done to pixels as stored before they go in."""
+        if self.preprocessing:
+            return Normalization((0.0,) * self.channels, (1.0,) * self.channels)
+        return Normalization(self.mean, self.std)
+
+    @classmethod
+    def from_json(cls, text: str, place: object) -> "ExportCard":
+        """Read a card.
+
+        Args:
+            text: the JSON text.
+            place: of the file, for messages.
+
+        Raises:
+            ModelFileError: not a card, or one of a later version.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"]) or "text"
+            raise ModelFileError(
+                f"{place}: its card is damaged or of another version of unetkit ({where}: {first['msg']}); export again"
+            ) from None

@@ -1,0 +1,65 @@
+"""From a path to a network that computes: which runtime runs a file, and that it is there.
+
+A runtime is one function in `RUNTIMES`, a kind of file one entry of `FILES`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from unetkit.errors import ModelFileError, UsageError
+from unetkit.remote import local_copy
+from unetkit.runtimes import aoti, onnxruntime, openvino, pt2, torchscript
+from unetkit.runtimes.card import ExportCard
+from unetkit.runtimes.exported import ExportedNetwork
+from unetkit.runtimes.files import FILES, card_text, kind_of
+from unetkit.runtimes.runtime import Runtime, RuntimeOptions
+
+RUNTIMES: dict[str, Callable[[Path, RuntimeOptions], Runtime]] = {
+    "onnxruntime": onnxruntime.load,
+    "openvino": openvino.load,
+    "pt2": pt2.load,
+    "aoti": aoti.load,
+    "torchscript": torchscript.load,
+}
+"""Every runtime beside PyTorch itself, by the name that `--runtime` takes."""
+
+_OTHERS_WRITE = ("onnx",)
+"""Kinds that a founding system writes, too: a file without our card is another reader's."""
+
+DEFAULT = RuntimeOptions()
+
+
+def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> ExportedNetwork | None:
+    """Load an exported file, told by its content; None for anything else.
+
+    Args:
+        path: of the file.
+        options: which runtime, how many threads, which device.
+
+    Raises:
+        ModelFileError: cut short, without unetkit's card, or refused by the runtime.
+        UsageError: a runtime that does not run such files, or is not installed.
+        DeviceError: a device that the runtime does not have.
+    """
+    path = local_copy(path)
+    kind = kind_of(path)
+    text = None if kind is None else card_text(path, kind)
+    if kind is None or (text is None and kind in _OTHERS_WRITE):
+        return None
+    if text is None:
+        raise ModelFileError(
+            f"{path}: a file of the kind {kind} without unetkit's card; expected one that `unetkit export` wrote"
+        )
+    card = ExportCard.from_json(text, path)
+    return ExportedNetwork(RUNTIMES[_chosen(path, kind, options)](path, options), card)
+
+
+def _chosen(path: Path, kind: str, options: RuntimeOptions) -> str:
+    able = FILES[kind].runtimes
+    if options.runtime is None:
+        return able[0]
+    if options.runtime not in RUNTIMES:
+        raise UsageError(f"there is no runtime {options.runtime!r}; there are: {', '.join(RUNTIMES)}")
+    if options.runtime not in able:
+        raise UsageError(f"{path}: of the kind {kind}, which {options.runtime} does not run; {' or '.join(able)} does")
+    return options.runtime
