@@ -7,6 +7,7 @@
       log.jsonl           one object a line: training steps and validations
       checkpoints/        step-00000400.safetensors ...: the newest few, each enough to go on from
       best.safetensors    the weights of the best validation       last.safetensors    those of the last step
+      tensorboard/        the log again, as events (train.tensorboard)
       pictures/           what the network sees and says           report.html         all of it on one page
       summary.json        how it ended: scores, and where the time went
 
@@ -72,6 +73,11 @@ class Run:
     def pictures(self) -> Path:
         """The folder of the pictures."""
         return self.path / "pictures"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files, where they are asked for."""
+        return self.path / "tensorboard"
 
     def weights(self) -> Path:
         """Return the file to predict with: the best, else the last, else the newest checkpoint.

@@ -19,6 +19,7 @@ from unetkit.models import count_parameters
 from unetkit.prediction import Predictor
 from unetkit.progress import Reporter
 from unetkit.runs import Run, open_run
+from unetkit.training.tensorboard import show_pictures
 
 
 def train(
@@ -110,6 +111,8 @@ def _finish(run: Run) -> Run:
             run.write_json("evaluation.json", scored.as_json() | ({"heads": heads} if heads else {}))
         _note_seconds(run, time.perf_counter() - begun)
         reporting.write_report(run, scored, _look(predictor, held_out), extra=_facts(predictor))
+    if run.config.train.tensorboard:
+        show_pictures(run)
     run.send()
     return run
 

@@ -196,6 +196,9 @@ class TrainConfig(Section):
     keep_checkpoints: Annotated[int, Field(ge=2)] = Field(
         default=2, description="how many checkpoints to keep for --resume"
     )
+    tensorboard: bool = Field(
+        default=False, description="write the log and the pictures to RUN/tensorboard as well (extra: tensorboard)"
+    )
     best_metric: str = Field(
         default="soft_dice_two_class", description="the validation metric that chooses best.safetensors"
     )

@@ -22,6 +22,7 @@ from unetkit.training.loop import Loop
 from unetkit.training.prepare import Prepared, prepare
 from unetkit.training.signals import stop_requests
 from unetkit.training.start import start_from
+from unetkit.training.tensorboard import followed, require_tensorboard
 
 __all__ = ["extend", "resume", "train"]
 
@@ -38,7 +39,10 @@ def train(
     """Train a network and leave all about it in a new run folder; arguments and errors are those of `api.train`."""
     begun, world = time.perf_counter(), launched_world()
     named = [] if data is None else [f"data.path={json.dumps(str(data))}"]
-    prepared = prepare(load_config(source, [*overrides, *named]))
+    config = load_config(source, [*overrides, *named])
+    if config.train.tensorboard:
+        require_tensorboard()
+    prepared = prepare(config)
     choose_precision(prepared.config.train.precision, choose_device(prepared.config.train.device))
     if not world.leads:
         run = Run(Path(out), prepared.config)
@@ -58,6 +62,8 @@ def resume(path: str | Path, *, spent: Mapping[str, float] | None = None, report
     """Go on with a run where its newest whole checkpoint stands; arguments and errors are those of `api.resume`."""
     begun, world = time.perf_counter(), launched_world()
     run = open_run(Path(path))
+    if run.config.train.tensorboard:
+        require_tensorboard()
     with run.held() if world.leads else nullcontext():
         prepared = prepare(run.config)
         if world.leads:
@@ -111,7 +117,8 @@ def _carry_out(
         if world.leads:
             run.cut_log(after_step=loop.course.step)
         loop.course.spent |= {**(spent or {}), "reading": time.perf_counter() - begun}
-        loop.go(stop)
+        with followed(run, wanted=world.leads and config.train.tensorboard) as loop.follow:
+            loop.go(stop)
         loop.save_last()
     if world.leads:
         run.write_json("summary.json", _summary(loop))

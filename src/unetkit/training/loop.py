@@ -20,6 +20,7 @@ from unetkit.progress import Reporter
 from unetkit.runs import Record, Run
 from unetkit.training.session import Session, StepResult
 from unetkit.training.signals import StopRequest
+from unetkit.training.tensorboard import Follow
 
 Validate = Callable[[], Evaluation]
 
@@ -65,6 +66,7 @@ class Loop:
         self.run, self.session, self.card, self.validate, self.reporter = run, session, card, validate, reporter
         self.world = session.world
         self.course = Course()
+        self.follow: Follow = lambda record: None
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of this run."""
@@ -134,10 +136,15 @@ class Loop:
         record: Record = {"step": course.step, "train_seconds": round(course.train_seconds, 4)}
         record |= dict(zip(names, mean.mean(0).tolist(), strict=True))
         record |= {"lr": pending[-1].lr, "images_per_second": round(len(pending) * train.batch / seconds, 2)}
-        if write and self.world.leads:
-            self.run.append_log(record)
+        if write:
+            self._log(record)
         self.reporter.advance(course.step, train.steps, self._figures(record))
         pending.clear()
+
+    def _log(self, record: Record) -> None:
+        if self.world.leads:
+            self.run.append_log(record)
+            self.follow(record)
 
     def _require_numbers(self, losses: list[float]) -> None:
         for step, loss in enumerate(losses, self.course.step - len(losses) + 1):
@@ -163,8 +170,7 @@ class Loop:
         course.spent["validation"] += seconds
         course.scores, course.scored_step = dict(evaluation.scores), course.step
         timing = {"train_seconds": round(course.train_seconds, 4), "validation_seconds": round(seconds, 4)}
-        if self.world.leads:
-            self.run.append_log({"step": course.step} | timing | course.scores)
+        self._log({"step": course.step} | timing | course.scores)
         value = course.scores[metric]
         self.reporter.line(f"step {course.step}  train {course.train_seconds:.1f} s  {metric} {value:.4f}")
         course.waited += 1
