@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetkit.config import Config, annotated_yaml, json_schema, load_config, plain_yaml, preset_names
+from unetkit.config import Config, annotated_yaml, json_schema, load_config, load_tree, plain_yaml, preset_names
+from unetkit.config.text import parse
 from unetkit.errors import ConfigError
 
 
@@ -51,6 +51,9 @@ def test_every_key_is_explained() -> None:
         ("train.steps", "write key=value"),
         ("train.steps=[", "not valid YAML"),
         ("train.steps=!!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("train.steps=!!binary aGk=", "not valid YAML"),
+        ("train.steps=!!set {a}", "not valid YAML"),
+        ("train.steps=0x" + 5000 * "f", "more than 64 bits"),
     ],
 )
 def test_a_wrong_override_is_named(override: str, complaint: str) -> None:
@@ -62,6 +65,7 @@ def test_a_wrong_override_is_named(override: str, complaint: str) -> None:
 
 def test_numbers_and_words_are_read_as_people_mean_them() -> None:
     config = load_config("isbi", ["optimizer.lr=1e-4", "data.path=no", "train.best_metric=on"])
+    assert load_config("isbi", ["data.path=2020-01-01"]).data.path == "2020-01-01"
     assert config.optimizer.lr == 1e-4
     assert config.data.path == "no"
     assert config.train.best_metric == "on"
@@ -98,13 +102,24 @@ def test_an_unknown_preset_suggests_the_near_one() -> None:
         load_config("isbl")
 
 
+@pytest.mark.parametrize(
+    "word", ["1e-4", "no", "2020-01-01", "true", "0x1", "1:30", "null", "~", "", " a", "a: b", "a\n b", "\x85"]
+)
+def test_every_text_survives_both_ways_of_writing_it(word: str, tmp_path: Path) -> None:
+    config = load_config({"data": {"path": word}})
+    for index, text in enumerate((annotated_yaml(config), plain_yaml(config))):
+        file = tmp_path / f"{index}.yaml"
+        file.write_text(text, encoding="utf-8")
+        assert load_config(file).data.path == word
+
+
 @given(st.text(max_size=60))
 def test_no_override_ends_in_another_error(text: str) -> None:
     try:
         config = load_config("isbi", [text])
     except ConfigError:
         return
-    assert load_config(yaml.safe_load(plain_yaml(config))) == config
+    assert load_tree(parse(plain_yaml(config), "a test"), (), "a test") == config
 
 
 def test_the_schema_is_json() -> None:

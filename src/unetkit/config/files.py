@@ -1,60 +1,25 @@
-"""Configurations in and out: presets, YAML files, dotted overrides, annotated YAML, JSON schema.
-
-YAML is read by the rules that people expect: `1e-4` is a number, `no` is a word, a key given twice is an error.
-"""
+"""Configurations in and out: presets, YAML files, dotted overrides, annotated YAML, JSON schema."""
 
 import json
-import re
-from collections.abc import Iterator, Sequence
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from unetkit.config.schema import Config, ConfigSource
 from unetkit.config.section import Section
+from unetkit.config.text import parse, read_text, write_inline, write_yaml
 from unetkit.errors import ConfigError
 
 Tree = dict[str, Any]
 
 _PRESETS = resources.files("unetkit") / "presets"
-_LARGEST_FILE = 1_000_000
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars: only true and false are booleans, 1e-4 is a float; anchors and repeated keys are refused."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not used in configurations")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [cast(str, key.value) for key, _ in node.value]
-        repeated = sorted({key for key in keys if keys.count(key) > 1})
-        if repeated:
-            raise yaml.YAMLError(f"the key {repeated[0]!r} stands there twice")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern) for tag, pattern in rules if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
-    ]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"),
-    list("-+.0123456789"),
-)
 
 
 def load_config(source: ConfigSource, overrides: Sequence[str] = ()) -> Config:
@@ -68,6 +33,16 @@ def load_config(source: ConfigSource, overrides: Sequence[str] = ()) -> Config:
         ConfigError: an unknown preset or key, an unreadable file, a wrong type or value.
     """
     tree, origin = _tree_of(source)
+    return load_tree(tree, overrides, origin)
+
+
+def load_tree(sections: Tree, overrides: Sequence[str], origin: str) -> Config:
+    """Make a configuration of sections and overrides; `origin` says in messages where the sections stand.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or value.
+    """
+    tree = cast(Tree, json.loads(json.dumps(sections)))
     _name_the_path(tree)
     for override in overrides:
         _apply(tree, override)
@@ -85,12 +60,19 @@ def preset_names() -> list[str]:
 
 def plain_yaml(config: Config) -> str:
     """Write every key and value as YAML, without comments; `load_config` reads it back to an equal Config."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return write_yaml(config.model_dump(mode="json"))
 
 
-def annotated_yaml(config: Config) -> str:
-    """Write every key with its value and its meaning as YAML, ready to be edited."""
-    return "\n".join(_annotated_lines(config, indent="")) + "\n"
+def annotated_yaml(config: Config, remarks: Mapping[str, str] | None = None, *, otherwise: str = "") -> str:
+    """Write every key with its value and its meaning as YAML, ready to be edited.
+
+    Args:
+        config: what to write.
+        remarks: what to say of a key, such as "train.steps", before its meaning; a line each, of printable characters.
+        otherwise: what to say of the other keys; empty: nothing.
+    """
+    told = defaultdict(lambda: otherwise, remarks or {})
+    return "\n".join(_annotated_lines(config, "", told)) + "\n"
 
 
 def json_schema() -> Tree:
@@ -102,33 +84,21 @@ def _tree_of(source: ConfigSource) -> tuple[Tree, str]:
     if isinstance(source, Config):
         return source.model_dump(mode="json"), "configuration"
     if isinstance(source, dict):
-        return cast(Tree, json.loads(json.dumps(source))), "configuration"
+        return source, "configuration"
     name = str(source)
     if name in preset_names():
         return _parse((_PRESETS / f"{name}.yaml").read_text(encoding="utf-8"), name), name
     path = Path(source)
-    if not path.is_file():
+    if not os.path.isfile(path):  # where pathlib raises, this says no
         raise ConfigError(
             f"{name}: neither a preset nor a file{_did_you_mean(name, preset_names())}; presets: "
             f"{', '.join(preset_names())}"
         )
-    return _parse(_text_of(path), name), name
-
-
-def _text_of(path: Path) -> str:
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ConfigError(f"{path}: larger than a configuration can be (1 MB); expected a YAML file")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as text ({error}); expected a YAML file") from None
+    return _parse(read_text(path), name), name
 
 
 def _parse(text: str, origin: str) -> Tree:
-    try:
-        tree = yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from None
+    tree = parse(text, origin)
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -190,19 +160,16 @@ def _keys_below(section: type[Section], prefix: str) -> Iterator[str]:
             yield from _keys_below(field.annotation, f"{prefix}{name}.")
 
 
-def _annotated_lines(section: Section, indent: str) -> Iterator[str]:
+def _annotated_lines(section: Section, prefix: str, remarks: Mapping[str, str]) -> Iterator[str]:
+    indent = "  " * prefix.count(".")
     for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
+        value, key = getattr(section, name), prefix + name
         if isinstance(value, Section):
             summary = (type(value).__doc__ or "").strip()
             yield from ([""] if not indent else [])
             yield f"{indent}{name}:  # {summary}"
-            yield from _annotated_lines(value, indent + "  ")
+            yield from _annotated_lines(value, f"{key}.", remarks)
         else:
             plain = json.loads(section.model_dump_json(include={name}))[name]
-            yield f"{indent}{name}: {_inline(plain)}  # {field.description}"
-
-
-def _inline(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).strip()
-    return text.removesuffix("...").strip()
+            remark = f"{remarks[key]} | " if remarks[key] else ""
+            yield f"{indent}{name}: {write_inline(plain)}  # {remark}{field.description}"
