@@ -30,7 +30,9 @@ class Stage:
     values: dict[str, str]
     folder: str = "/"
     user: str = "root"
-    environment: dict[str, str] = field(default_factory=lambda: {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"})
+    environment: dict[str, str] = field(
+        default_factory=lambda: {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
+    )
 
     def run(self, words: list[str]) -> None:
         """Run a command in the root."""

@@ -12,14 +12,15 @@ FACE = {
     "export": "(model, *, to, out, data, options, reporter)",
     "extend": "(path, *, overrides, spent, reporter)",
     "load": "(model, *, device, options)",
-    "load_config": "(source, overrides)",
+    "load_config": "(source, overrides, *, flags, faithful)",
     "open_dataset": "(path, *, config)",
     "predict": "(model, image, *, probabilities, **options)",
     "predict_file": "(model, source, out, *, probabilities, options, device, reporter)",
     "report": "(run)",
     "resume": "(path, *, spent, reporter)",
     "score_isbi": "(label, probability, *, membrane, scale, warping, reporter)",
-    "train": "(source, *, data, out, overrides, spent, reporter)",
+    "train": "(source, *, data, out, overrides, flags, faithful, spent, reporter)",
+    "translate_config": "(source, overrides, *, flags, faithful)",
     "build_model": "(config)",
 }
 
@@ -36,7 +37,7 @@ def test_the_face_is_frozen() -> None:
 
 
 def test_every_public_function_tells_how_it_is_used() -> None:
-    for name in FACE.keys() - {"load_config", "open_dataset", "build_model"}:
+    for name in FACE.keys() - {"open_dataset", "build_model"}:
         assert "Example:" in (inspect.getdoc(getattr(unetkit, name)) or ""), name
 
 

@@ -53,7 +53,7 @@ def test_commands_exist(page: Path) -> None:
     for line in code_lines(page):
         words = shlex.split(line) if re.match(r"(\.venv/bin/)?unetkit ", line) else []
         if words:
-            _require_command(words[1:], line)
+            _require_command(words[1 : words.index("--") if "--" in words else None], line)
 
 
 def _require_command(words: list[str], line: str) -> None:

@@ -22,14 +22,16 @@ if TYPE_CHECKING:
         export,
         extend,
         load,
+        load_config,
         predict,
         predict_file,
         report,
         resume,
         score_isbi,
         train,
+        translate_config,
     )
-    from unetkit.config import Config, load_config
+    from unetkit.config import Config
     from unetkit.data import open_dataset
     from unetkit.errors import UnetkitError
     from unetkit.models import build_model
@@ -40,14 +42,15 @@ _HOMES = {
     "export": "api",
     "extend": "api",
     "load": "api",
+    "load_config": "api",
     "predict": "api",
     "predict_file": "api",
     "report": "api",
     "resume": "api",
     "score_isbi": "api",
     "train": "api",
+    "translate_config": "api",
     "Config": "config",
-    "load_config": "config",
     "open_dataset": "data",
     "UnetkitError": "errors",
     "build_model": "models",
@@ -71,6 +74,7 @@ __all__ = [
     "resume",
     "score_isbi",
     "train",
+    "translate_config",
 ]
 
 

@@ -1,23 +1,28 @@
 """The functions behind the verbs: each takes what a user has in hand, a path or an array, and does the whole job."""
 
 from unetkit.api.challenge import score_isbi
+from unetkit.api.configuring import load_config
 from unetkit.api.exporting import check, export
 from unetkit.api.learning import extend, report, resume, train
 from unetkit.api.loading import Model, load
 from unetkit.api.predicting import predict, predict_file
 from unetkit.api.scoring import evaluate
+from unetkit.interop.configurations import Translation, translate_config
 
 __all__ = [
     "Model",
+    "Translation",
     "check",
     "evaluate",
     "export",
     "extend",
     "load",
+    "load_config",
     "predict",
     "predict_file",
     "report",
     "resume",
     "score_isbi",
     "train",
+    "translate_config",
 ]

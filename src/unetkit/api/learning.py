@@ -1,5 +1,6 @@
 """train, resume, extend: a training with all that a user wants from it; report: its page, again."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,10 @@ from unetkit.config import ConfigSource, DataConfig
 from unetkit.data import Dataset, in_memory, open_dataset, samples_of, split_dataset
 from unetkit.devices import cpu_threads
 from unetkit.distributed import launched_world
+from unetkit.errors import UsageError
 from unetkit.evaluation import challenge_of
 from unetkit.heads import measure_heads
+from unetkit.interop.configurations import Translation, translate_config
 from unetkit.models import count_parameters
 from unetkit.prediction import Predictor
 from unetkit.progress import Reporter
@@ -26,18 +29,22 @@ def train(
     source: ConfigSource,
     *,
     data: str | Path | None = None,
-    out: str | Path,
+    out: str | Path | None = None,
     overrides: Sequence[str] = (),
+    flags: Sequence[str] = (),
+    faithful: bool = False,
     spent: Mapping[str, float] | None = None,
     reporter: Reporter | None = None,
 ) -> Run:
     """Train a network, score it on what was held out, and write its report.
 
     Args:
-        source: a preset's name, a YAML file, a dict, or a Config.
+        source: a preset's name, a YAML file, a dict, or a Config; also a founding system's file or dict.
         data: the data set; goes before `data.path` of the configuration.
-        out: the run folder to make; it must be new or empty.
+        out: the run folder to make; it must be new or empty. None: the one that a founding configuration names.
         overrides: `key=value` texts that go before the configuration.
+        flags: words of a founding system's command line, such as ["--epochs", "200"].
+        faithful: keep the founding system's quirks.
         spent: seconds spent before the call, by what on, to be told beside the training time.
         reporter: hears about the course; None: nobody does.
 
@@ -51,7 +58,13 @@ def train(
     Example:
         >>> run = unetkit.train("isbi", data="sample", out="runs/first", overrides=["train.steps=50"])
     """
-    return _finish(training.train(source, data=data, out=out, overrides=overrides, spent=spent, reporter=reporter))
+    given = [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])]
+    if translation := translate_config(source, given, flags=flags, faithful=faithful):
+        source, given, out = translation.config, [], out or translation.out
+        _tell(translation, reporter)
+    if out is None:
+        raise UsageError("--out is missing; write: unetkit train isbi --data DIR --out RUN")
+    return _finish(training.train(source, out=out, overrides=given, spent=spent, reporter=reporter))
 
 
 def resume(path: str | Path, *, spent: Mapping[str, float] | None = None, reporter: Reporter | None = None) -> Run:
@@ -94,6 +107,12 @@ def report(run: Run | str | Path) -> Path:
         >>> unetkit.report("runs/first")
     """
     return _finish(run if isinstance(run, Run) else open_run(Path(run))).report
+
+
+def _tell(translation: Translation, reporter: Reporter | None) -> None:
+    if reporter is not None and launched_world().leads:
+        for remark in translation.remarks():
+            reporter.line(f"note: {remark}")
 
 
 def _finish(run: Run) -> Run:

@@ -1,7 +1,7 @@
 """What the verbs share: the application that they are registered with, their common options, and how they speak."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -20,8 +20,13 @@ data_app = typer.Typer(help="Get data, and make it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 Overrides = Annotated[
-    list[str] | None, typer.Argument(help="key=value, such as train.steps=400 model.width=16", show_default=False)
+    list[str] | None,
+    typer.Argument(
+        help="key=value, such as train.steps=400 model.width=16; after --, a founding system's own flags",
+        show_default=False,
+    ),
 ]
+FaithfulOption = Annotated[bool, typer.Option("--faithful", help="a founding configuration: keep its quirks")]
 DataOption = Annotated[
     str | None, typer.Option("--data", help="the data set: a folder, a file, or 'sample'", show_default=False)
 ]
@@ -34,6 +39,12 @@ RuntimeOption = Annotated[
     str | None, typer.Option("--runtime", help="of an exported file: onnxruntime, openvino, ...", show_default=False)
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="of the CPU", show_default=False)]
+
+
+def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the overrides, and the words that stood after `--`: they begin with the first flag."""
+    first = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+    return list(words[:first]), list(words[first:])
 
 
 def complain(error: UnetkitError) -> None:

@@ -1,12 +1,13 @@
 """The verbs that make a run, go on with it, and show it: train, report."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetkit.cli.application import DataOption, DeviceOption, Overrides, app, require
+from unetkit.cli.application import DataOption, DeviceOption, FaithfulOption, Overrides, app, divided, require
 from unetkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def train(
     extend: Annotated[
         Path | None, typer.Option(help="give this run more steps: --extend RUN train.steps=800", show_default=False)
     ] = None,
+    faithful: FaithfulOption = False,
     device: DeviceOption = None,
 ) -> None:
     """Train a network: unetkit train isbi --data DIR --out RUN [key=value ...]."""
@@ -35,8 +37,8 @@ def train(
 
     spent = {"imports": time.perf_counter() - begun}
 
-    words = [*([config] if config else []), *(overrides or [])] if resume or extend else list(overrides or [])
-    words += [f"train.device={device}"] if device else []
+    chosen = [f"train.device={device}"] if device else []
+    words = [*([config] if config else []), *(overrides or []), *chosen]
     with reporter("training") as listener:
         if resume is not None:
             _refuse(words, "--resume goes on exactly as the run began; to change keys use --extend")
@@ -45,8 +47,9 @@ def train(
             run = api.extend(extend, overrides=words, spent=spent, reporter=listener)
         else:
             require(config, "a configuration", "unetkit train isbi --data DIR --out RUN")
-            require(out, "--out", "unetkit train isbi --data DIR --out RUN")
-            run = api.train(str(config), data=data, out=Path(str(out)), overrides=words, spent=spent, reporter=listener)
+            ours, flags = divided(overrides or [])
+            begin = partial(api.train, flags=flags, faithful=faithful, spent=spent, reporter=listener)
+            run = begin(str(config), data=data, out=out, overrides=[*ours, *chosen])
     if launched_world().leads:
         _print_result(run)
 

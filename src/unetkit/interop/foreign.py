@@ -133,6 +133,13 @@ def translate(path: Path, archive: Archive) -> ForeignNetwork:
     )
 
 
+def shapes_of(network: ModelConfig) -> dict[str, torch.Size]:
+    """Return the names and shapes of our network's tensors, without memory for them."""
+    plain = network.model_copy(update={"init": "torch"})  # the other rules take seconds without memory
+    with torch.device("meta"):
+        return {name: tensor.shape for name, tensor in build_model(plain).state_dict().items()}
+
+
 def _recognise(path: Path, archive: Archive) -> tuple[Founding, str]:
     """Return which network it is, and what stands before the names of its tensors."""
     for founding in FOUNDING:
@@ -149,9 +156,7 @@ def _recognise(path: Path, archive: Archive) -> tuple[Founding, str]:
 
 def _expect(founding: Founding, prefix: str, network: ModelConfig) -> _Match:
     """Return what the tensors of a network should be."""
-    plain = network.model_copy(update={"init": "torch"})  # the other rules take seconds without memory
-    with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in build_model(plain).state_dict().items()}
+    shapes = shapes_of(network)
     names = founding.names(depth_of(network))
     return _Match(founding, prefix, {ours: theirs for ours, theirs in names.items() if ours in shapes}, shapes)
 
