@@ -4,14 +4,18 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from unetkit import evaluation, reporting, training
 from unetkit.api.loading import load
 from unetkit.config import ConfigSource, DataConfig
-from unetkit.data import Dataset, in_memory, open_dataset, samples_of, split_dataset
+from unetkit.data import Dataset, Sample, in_memory, open_dataset, samples_of, split_dataset
+from unetkit.data.targets import border_labels, instances_of
 from unetkit.devices import cpu_threads
 from unetkit.distributed import launched_world
 from unetkit.errors import UsageError
@@ -129,7 +133,7 @@ def _finish(run: Run) -> Run:
             heads = [head.as_json() for head in measure_heads(predictor, held_out, range(len(held_out)))]
             run.write_json("evaluation.json", scored.as_json() | ({"heads": heads} if heads else {}))
         _note_seconds(run, time.perf_counter() - begun)
-        reporting.write_report(run, scored, _look(predictor, held_out), extra=_facts(predictor))
+        reporting.write_report(run, scored, _look(predictor, held_out, run.config.data), extra=_facts(predictor))
     if run.config.train.tensorboard:
         show_pictures(run)
     run.send()
@@ -148,16 +152,26 @@ def _note_seconds(run: Run, seconds: float) -> None:
         run.write_json("summary.json", summary | {"seconds": summary["seconds"] | {"report": seconds}})
 
 
-def _look(predictor: Predictor, held_out: Dataset) -> reporting.Look:
+def _look(predictor: Predictor, held_out: Dataset, config: DataConfig) -> reporting.Look:
     samples = {sample.name: sample for sample in samples_of(held_out)}
 
     def look(name: str) -> reporting.Exhibit:
         sample = samples[name]
         assert sample.labels is not None
-        probabilities = predictor.of_data(torch.from_numpy(predictor.probabilities(sample.pixels))).numpy()
-        return reporting.Exhibit(name, sample.pixels, sample.labels, probabilities)
+        p_KHW = predictor.probabilities(sample.pixels)
+        borders = _borders(sample, p_KHW, config) if predictor.border else None
+        data_KHW = predictor.of_data(torch.from_numpy(p_KHW)).numpy()
+        return reporting.Exhibit(name, sample.pixels, sample.labels, data_KHW, borders)
 
     return look
+
+
+def _borders(sample: Sample, p_KHW: NDArray[Any], config: DataConfig) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return where the border class is true and where it is predicted, [H, W] each."""
+    assert sample.labels is not None
+    border, width, touching = len(p_KHW) - 1, config.border_class, config.border_touching
+    true = border_labels(sample.labels, instances_of(sample), border=border, width=width, touching=touching)
+    return true == border, p_KHW.argmax(0) == border
 
 
 def _facts(predictor: Predictor) -> dict[str, str]:

@@ -36,9 +36,9 @@ def gallery(run: Run, evaluation: Evaluation, look: Look, *, each: int) -> Itera
         yield _figure(chosen, exhibit, evaluation.classes, metric)
 
 
-def key(classes: Sequence[str]) -> Html:
+def key(classes: Sequence[str], *, borders: bool = False) -> Html:
     """Return what the pictures show and what their colours mean."""
-    colours = legend(classes)
+    colours = legend(classes, borders=borders)
     swatches = [tag("li", _swatch(colour), name) for colour, name in colours[:_MOST_COLOURS]]
     rest = [tag("li", f"and {len(colours) - _MOST_COLOURS} more")] if len(colours) > _MOST_COLOURS else []
     errors = (

@@ -42,7 +42,7 @@ def page(
         "Summary": [_summary(run, history, evaluation, extra)],
         "Course of the training": _course(run, history, curves_svg),
         "Scores on held-out images": _scores(run, evaluation),
-        "Worst and best images": _figures(evaluation, figures),
+        "Worst and best images": _figures(run, evaluation, figures),
         "Time": [time_table(run, history)],
         "Data": [data_facts(run)],
         "Configuration": [config_table(run.config)],
@@ -125,10 +125,10 @@ def _weights_words(run: Run, metric: str) -> Html:
     )
 
 
-def _figures(evaluation: Evaluation | None, figures: Sequence[Html]) -> list[Content]:
+def _figures(run: Run, evaluation: Evaluation | None, figures: Sequence[Html]) -> list[Content]:
     if evaluation is None or not figures:
         return [tag("p", "No images are shown: none were scored.")]
-    return [key(evaluation.classes), *figures]
+    return [key(evaluation.classes, borders=run.config.data.border_class > 0), *figures]
 
 
 def _definitions(evaluation: Evaluation | None) -> list[Content]:

@@ -36,7 +36,8 @@ def panel(exhibit: Exhibit, classes: Sequence[str], *, heading: str = "") -> Rgb
     font = _font()
     widths = [max(tile.pixels.shape[1], int(font.getlength(tile.title)) + 1) for tile in shown]
     height = shown[0].pixels.shape[0]
-    legend_lines = _legend_lines(names, sum(widths) + _GAP * (len(widths) - 1), font)
+    entries = legend(names, borders=exhibit.borders is not None)
+    legend_lines = _legend_lines(entries, sum(widths) + _GAP * (len(widths) - 1), font)
     size = (sum(widths) + _GAP * (len(widths) + 1), height + _LINE * (2 + len(legend_lines)) + 2 * _GAP)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
@@ -103,10 +104,12 @@ class _Entry(NamedTuple):
     offset: float
 
 
-def _legend_lines(classes: Sequence[str], width: int, font: ImageFont.FreeTypeFont) -> list[list[_Entry]]:
+def _legend_lines(
+    entries: Sequence[tuple[Colour, str]], width: int, font: ImageFont.FreeTypeFont
+) -> list[list[_Entry]]:
     lines: list[list[_Entry]] = [[]]
     left = 0.0
-    for colour, words in legend(classes):
+    for colour, words in entries:
         length = _SWATCH + 6 + font.getlength(words)
         if left and left + length > width:
             lines.append([])

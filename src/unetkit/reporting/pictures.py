@@ -22,6 +22,7 @@ LONGEST_SIDE = 600
 SHORTEST_SIDE = 240
 PERCENTILES = (0.5, 99.5)
 BLACK, WHITE, ORANGE, BLUE = (0, 0, 0), (255, 255, 255), (213, 94, 0), (0, 114, 178)
+BORDER = (86, 180, 233)
 
 _OKABE_ITO = (BLACK, (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), BLUE, ORANGE, (204, 121, 167))
 _BACKGROUNDS = frozenset({"background", "bg", "other"})
@@ -38,12 +39,14 @@ class Exhibit:
         pixels: [C, H, W] as stored; three channels are shown in colour, of any other number the first in grey.
         labels: [H, W] class indices.
         probabilities: [K, H, W] float, summing to one over K.
+        borders: where objects have their true and their predicted border, [H, W] each; None: nobody looked for any.
     """
 
     name: str
     pixels: NDArray[Any]
     labels: NDArray[Any]
     probabilities: NDArray[Any]
+    borders: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
 
     @cached_property
     def prediction(self) -> NDArray[Any]:
@@ -71,13 +74,12 @@ def tiles(exhibit: Exhibit, classes: Sequence[str]) -> tuple[Tile, ...]:
     With two classes the probability is that of the second, white where it is 1, as that class is white in the truth;
     with more it is that of the class predicted. Sides above 600 pixels are reduced, small images enlarged.
     """
-    colours = np.array(class_colours(len(classes)), np.uint8)
     two = len(classes) == 2
     certain = exhibit.probabilities[1] if two else exhibit.probabilities.max(0)
     pictures = {
         "image": _stretched(exhibit),
-        "truth": colours[exhibit.labels],
-        "prediction": colours[exhibit.prediction],
+        "truth": _coloured(exhibit.labels, exhibit, 0),
+        "prediction": _coloured(exhibit.prediction, exhibit, 1),
         "errors": _errors(exhibit, classes),
         f"probability of {classes[1]}" if two else "probability of the prediction": _grey(
             _rounded(certain, _GREYS["probability"])
@@ -111,9 +113,10 @@ def error_shares(exhibit: Exhibit, classes: Sequence[str]) -> tuple[float, float
     return float(false.mean()), float(missed.mean())
 
 
-def legend(classes: Sequence[str]) -> list[tuple[Colour, str]]:
+def legend(classes: Sequence[str], *, borders: bool = False) -> list[tuple[Colour, str]]:
     """Return the colours of the pictures and what they mean, in words."""
     named = list(zip(class_colours(len(classes)), classes, strict=True))
+    named += [(BORDER, "border of an object")] if borders else []
     if len(classes) != 2:
         return named
     sought = _sought(classes)
@@ -146,6 +149,14 @@ def _stretched(exhibit: Exhibit) -> Rgb:
     shown = np.full(channels.shape, 0.5) if flat else (channels.astype(np.float32) - low) / (high - low)
     bytes_HWC = np.moveaxis(_bytes(_rounded(shown, _GREYS["image"])), 0, -1)
     return np.broadcast_to(bytes_HWC, (*channels.shape[1:], 3))
+
+
+def _coloured(labels: NDArray[Any], exhibit: Exhibit, which: int) -> Rgb:
+    """Paint every class in its colour, and the true (0) or the predicted (1) borders over them."""
+    picture = np.array(class_colours(len(exhibit.probabilities)), np.uint8)[labels]
+    if exhibit.borders is not None:
+        picture[exhibit.borders[which]] = BORDER
+    return picture
 
 
 def _errors(exhibit: Exhibit, classes: Sequence[str]) -> Rgb:

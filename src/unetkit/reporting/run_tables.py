@@ -24,7 +24,7 @@ _WORK = {
     "checkpoints": "writing checkpoints",
     "report": "scoring the best weights at the end and writing this page, the time before",
 }
-_MOST_NAMES = 60
+_FEWEST_NAMES, _MOST_NAMES, _MOST_LETTERS = 4, 60, 600
 
 
 def time_table(run: Run, history: History) -> Html:
@@ -58,6 +58,7 @@ def data_facts(run: Run) -> Html:
         ("Sizes", "; ".join(f"{count} of {size}" for size, count in sizes.items()) + " (channels, height, width)"),
         ("Stored values", f"{data.get('dtype', '–')}, {lowest} to {highest}, mean {mean}"),
         ("Shares of classes", "; ".join(f"{name} {100 * share:.2f} %" for name, share in shares) or "–"),
+        *([("Weights of classes", _named(data["class_weights"]))] if "class_weights" in data else []),
         ("Normalisation", _normalisation(run, data)),
         ("Trained on", _names(data.get("train", []))),
         ("Held out", _names(data.get("validation", [])) if data.get("validation") else "nothing"),
@@ -138,15 +139,22 @@ def _normalisation(run: Run, data: Record) -> str:
 
 
 def _names(names: list[str]) -> str:
-    rest = len(names) - _MOST_NAMES
-    more = f" and {rest} more (data.json has all)" if rest > 0 else ""
-    return f"{len(names)}: {', '.join(names[:_MOST_NAMES])}{more}"
+    longest = max((len(name) for name in names), default=1)
+    most = max(_FEWEST_NAMES, min(_MOST_NAMES, _MOST_LETTERS // longest))
+    more = f" and {len(names) - most} more (data.json has all)" if len(names) > most else ""
+    return f"{len(names)}: {', '.join(names[:most])}{more}"
+
+
+def _named(values: dict[str, float]) -> str:
+    return "; ".join(f"{name} {value:.3g}" for name, value in values.items())
 
 
 def _split_words(config: Config) -> str:
     split = config.data.split
-    if split.method == "none":
-        return "none"
+    if split.method in ("none", "given"):
+        return split.method
+    if split.method == "last":
+        return f"the last {100 * split.share:g} % of the samples in their order"
     return f"{split.method}, fold {split.fold} (from 0) of {split.folds}, seed {split.seed}"
 
 
