@@ -7,6 +7,7 @@ from unetkit.config.model import ModelConfig
 from unetkit.config.objects import ObjectsConfig
 from unetkit.config.predict import PredictConfig
 from unetkit.config.schema import Config, ConfigSource
+from unetkit.config.section import Outside, Resize
 from unetkit.config.text import Yaml11, documents, read_text
 
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
     "ModelConfig",
     "ObjectsConfig",
     "OptimizerConfig",
+    "Outside",
     "PredictConfig",
+    "Resize",
     "SplitConfig",
     "TrainConfig",
     "Yaml11",

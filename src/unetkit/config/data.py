@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from unetkit.config.section import Section
+from unetkit.config.section import Outside, Resize, Section, Size
 
 
 class SplitConfig(Section):
@@ -59,16 +59,16 @@ class DataConfig(Section):
         "minus-one-to-one: x / 127.5 - 1 for 8 bits, the founding systems' way; zero-to-one: x / 255 for 8 bits; "
         "none: pixels as stored",
     )
-    size: tuple[PositiveInt, PositiveInt] | None = Field(
+    size: Size | None = Field(
         default=None,
         description="[rows, columns] that every image is resized to before anything else, and labels with it; "
         "predictions are resized back; null: images keep their size",
     )
-    resize: Literal["half-pixel", "asymmetric"] = Field(
+    resize: Resize = Field(
         default="half-pixel",
         description="size: bilinear between pixel centres, or TensorFlow 1's way (source = target * scale)",
     )
-    outside: Literal["mirror", "zeros"] = Field(
+    outside: Outside = Field(
         default="mirror",
         description="what the network sees beyond an image: the image mirrored, or 0 after normalisation and class 0",
     )

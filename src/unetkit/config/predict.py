@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from unetkit.config.section import Section
+from unetkit.config.section import Outside, Resize, Section, Size
 
 
 class PredictConfig(Section):
@@ -23,6 +23,15 @@ class PredictConfig(Section):
     )
     batch: PositiveInt = Field(default=1, description="tiles in one call of the network")
     tta: bool = Field(default=False, description="average over the eight flips and turns")
+    size: Size | None = Field(
+        default=None,
+        description="[rows, columns] that an image is resized to for the network, and its prediction back from; "
+        "null: as data.size",
+    )
+    resize: Resize | None = Field(default=None, description="how; null: as data.resize")
+    outside: Outside | None = Field(
+        default=None, description="what the network sees beyond an image; null: as data.outside"
+    )
 
     @model_validator(mode="after")
     def _tiles_have_pixels_of_their_own(self) -> "PredictConfig":

@@ -2,6 +2,7 @@
 
 from unetkit.metrics import isbi, objects, overlap
 from unetkit.metrics.definitions import Definition, find_definition, improves
+from unetkit.metrics.founding import founding_scores, size_suffix, soft_dice
 from unetkit.metrics.isbi import (
     PUBLISHED,
     IsbiScores,
@@ -13,7 +14,7 @@ from unetkit.metrics.isbi import (
 )
 from unetkit.metrics.matching import ObjectCounts, Overlaps, added
 from unetkit.metrics.objects import object_scores, pool_objects
-from unetkit.metrics.overlap import ImageScores, pool, score_image, soft_dice, soft_scores
+from unetkit.metrics.overlap import ImageScores, pool, score_image
 
 DEFINITIONS: dict[str, Definition] = overlap.DEFINITIONS | objects.DEFINITIONS | isbi.DEFINITIONS
 
@@ -49,6 +50,7 @@ __all__ = [
     "added",
     "better",
     "definition_of",
+    "founding_scores",
     "isbi_scores",
     "object_scores",
     "pool",
@@ -56,6 +58,6 @@ __all__ = [
     "pool_slices",
     "score_image",
     "score_slice",
+    "size_suffix",
     "soft_dice",
-    "soft_scores",
 ]

@@ -6,6 +6,7 @@ their form, finds one by the score's name and compares two values by it.
 
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,6 +14,8 @@ from typing import Literal
 from unetkit.errors import ConfigError
 
 CLASS = "{class}"  # stands for a class's name in the name and the text of a card
+SIZE = "{size}"  # stands in a name for `388` or `at_96x128`, in a text for 388 x 388 or 96 x 128
+_PLACES = {CLASS: "(.+)", SIZE: r"(388|at_\d+x\d+)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Definition:
         low: the lowest possible value.
         high: the highest possible value.
         resolution: the pixels on which it is computed.
+        aside: told in files, but left out of tables for people: a form for comparisons with other programs.
     """
 
     name: str
@@ -44,20 +48,25 @@ class Definition:
     low: float = 0.0
     high: float = 1.0
     resolution: str = "that of the labels"
+    aside: bool = False
 
-    def of_class(self, label: str) -> "Definition":
-        """Return the card with a class's name in place of `{class}`."""
+    def filled(self, place: str, text: str) -> "Definition":
+        """Return the card with a class's name or a size, as names have it, in place of `{class}` or `{size}`."""
+        if place == SIZE:
+            sides = text.removeprefix("at_").split("x")
+            resolution = self.resolution.replace(SIZE, f"{sides[0]} x {sides[-1]}")
+            return replace(self, name=self.name.replace(SIZE, text), resolution=resolution)
         return replace(
             self,
-            name=self.name.replace(CLASS, label),
-            formula=self.formula.replace(CLASS, label),
-            classes=self.classes.replace(CLASS, label),
-            averaging=self.averaging.replace(CLASS, label),
+            name=self.name.replace(CLASS, text),
+            formula=self.formula.replace(CLASS, text),
+            classes=self.classes.replace(CLASS, text),
+            averaging=self.averaging.replace(CLASS, text),
         )
 
 
 def find_definition(name: str, cards: Mapping[str, Definition]) -> Definition:
-    """Return the card of a score by its name; `dice_nucleus` finds `dice_{class}`.
+    """Return the card of a score by its name; `dice_nucleus` finds `dice_{class}`, `..._388` finds `..._{size}`.
 
     Raises:
         ConfigError: there is no such score.
@@ -65,10 +74,11 @@ def find_definition(name: str, cards: Mapping[str, Definition]) -> Definition:
     if name in cards:
         return cards[name]
     # The longest frame first: `dice_{class}` would take `dice_nucleus_per_image` for a class `nucleus_per_image`.
-    for frame in sorted((key for key in cards if CLASS in key), key=len, reverse=True):
-        before, after = frame.split(CLASS)
-        if name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after):
-            return cards[frame].of_class(name[len(before) : len(name) - len(after)])
+    for frame in sorted((key for key in cards if "{" in key), key=len, reverse=True):
+        place = next(place for place in _PLACES if place in frame)
+        found = re.fullmatch(re.escape(frame).replace(re.escape(place), _PLACES[place]), name)
+        if found:
+            return cards[frame].filled(place, found[1])
     near = difflib.get_close_matches(name, cards, n=1)
     hint = f"did you mean '{near[0]}'?" if near else "one of: " + ", ".join(cards)
     raise ConfigError(f"'{name}' is not the name of a score; {hint}")

@@ -1,4 +1,4 @@
-"""Overlap of prediction and truth: accuracy, IoU, Dice and the founding systems' soft Dice, image by image and pooled.
+"""Overlap of prediction and truth: accuracy, IoU, Dice and the founding systems' forms, image by image and pooled.
 
 Assumes one probability a class and pixel that sum to one, and class indices as truth. Does not know networks, files,
 or how an image was resized: whoever calls says on what pixels the score was computed by choosing the score's name.
@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError
+from unetkit.metrics import founding
 from unetkit.metrics.definitions import CLASS, Definition
-
-_EPSILON = 1e-6  # the founding systems' guard against an empty denominator
+from unetkit.metrics.founding import founding_scores, highest
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,14 @@ def score_image(
 
     Returns:
         The image's scores: of the class with the highest probability (the first of equals) `pixel_accuracy`,
-        `mean_dice`, `mean_iou` and every class's `dice_<class>` and `iou_<class>`; of the probabilities themselves
-        `soft_dice_two_class` and `soft_iou_two_class`.
+        `mean_dice`, `mean_iou` and every class's `dice_<class>` and `iou_<class>`; and all of `founding_scores`.
 
     Raises:
         DataError: shapes, class names and labels do not belong together.
     """
     _require_fit(probabilities, labels, len(classes), name)
-    confusion = count_confusion(_highest(probabilities), labels, len(classes))
-    return ImageScores(name, hard_scores(confusion, classes) | soft_scores(probabilities, labels), confusion)
+    confusion = count_confusion(highest(probabilities), labels, len(classes))
+    return ImageScores(name, hard_scores(confusion, classes) | founding_scores(probabilities, labels), confusion)
 
 
 def pool(images: Sequence[ImageScores], classes: Sequence[str]) -> dict[str, float]:
@@ -104,33 +103,6 @@ def hard_scores(confusion: NDArray[np.int64], classes: Sequence[str]) -> dict[st
     return scores
 
 
-def soft_dice(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
-    """Return 2 sum(p y) / (sum(p^2) + sum(y^2) + 1e-6) of one image over all classes and pixels, y the one-hot truth.
-
-    The founding systems' metric (squared denominator as in Milletari et al. 2016, background included), in float64.
-
-    Args:
-        probabilities: [K, H, W] float.
-        labels: [H, W] class indices below K.
-    """
-    p_KP = probabilities.reshape(len(probabilities), -1).astype(np.float64)
-    overlap = p_KP[labels.ravel(), np.arange(labels.size)].sum()
-    return float(2 * overlap / (np.square(p_KP).sum() + labels.size + _EPSILON))
-
-
-def soft_scores(probabilities: NDArray[Any], labels: NDArray[Any], *, suffix: str = "") -> dict[str, float]:
-    """Return one image's soft Dice and its IoU = d / (2 - d).
-
-    Args:
-        probabilities: [K, H, W] float.
-        labels: [H, W] class indices below K.
-        suffix: ends the scores' names; `_388` for the founding systems' protocol, in which the image is resized to
-            388 x 388 (bilinear, half-pixel centres) before the network sees it and the truth likewise.
-    """
-    dice = soft_dice(probabilities, labels)
-    return {f"soft_dice_two_class{suffix}": dice, f"soft_iou_two_class{suffix}": dice / (2 - dice)}
-
-
 def class_labels(classes: Sequence[str]) -> list[str]:
     """Return the classes' names as parts of scores' names: letters, digits and `_`, each one different.
 
@@ -138,11 +110,6 @@ def class_labels(classes: Sequence[str]) -> list[str]:
     """
     plain = [re.sub(r"\W+", "_", label).strip("_") for label in classes]
     return [label if label and plain.count(label) == 1 else f"{label}_{index}" for index, label in enumerate(plain)]
-
-
-def _highest(probabilities: NDArray[Any]) -> NDArray[Any]:
-    # With two classes a comparison gives what argmax gives (the first of equals), many times faster.
-    return probabilities[1] > probabilities[0] if len(probabilities) == 2 else probabilities.argmax(0)
 
 
 def _mean_of_each(images: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -166,19 +133,11 @@ def _require_fit(probabilities: NDArray[Any], labels: NDArray[Any], classes: int
 
 def _definitions() -> dict[str, Definition]:
     cards = [card for base in _POOLED for card in (base, _per_image(base))]
-    return {card.name: card for card in (*cards, *_SOFT, *map(_at_388, _SOFT))}
+    return {card.name: card for card in cards} | founding.DEFINITIONS
 
 
 def _per_image(card: Definition) -> Definition:
     return replace(card, name=f"{card.name}_per_image", averaging=f"{_WITHIN[card.name]}, then the mean over images")
-
-
-def _at_388(card: Definition) -> Definition:
-    return replace(
-        card,
-        name=f"{card.name}_388",
-        resolution="388 x 388: image resized before the network, labels likewise and cut at 0.5 (bilinear, half-pixel)",
-    )
 
 
 _ALL = "all, background (class 0) included"
@@ -248,27 +207,4 @@ _WITHIN = {
     f"dice_{CLASS}": f"counts of each image in which {CLASS} occurs",
     f"iou_{CLASS}": f"counts of each image in which {CLASS} occurs",
 }
-_SOFT = (
-    Definition(
-        name="soft_dice_two_class",
-        formula="2 sum(p y) / (sum(p^2) + sum(y^2) + 1e-6), p probability, y one-hot truth, all classes and pixels",
-        better="higher",
-        classes=f"{_ALL}; named after the two-class case, with more classes all of them",
-        averaging="each image by itself, then the mean over images",
-        absent="adds nothing to the overlap; what probability it was given lowers the score",
-        threshold="none: probabilities as they are",
-        source="MindSpore model zoo Unet and Unet++ (dice_coeff, Softmax); squared form: Milletari et al. 2016, V-Net",
-    ),
-    Definition(
-        name="soft_iou_two_class",
-        formula="d / (2 - d), d the image's soft_dice_two_class",
-        better="higher",
-        classes=f"{_ALL}; named after the two-class case, with more classes all of them",
-        averaging="each image by itself, then the mean over images",
-        absent="adds nothing to the overlap; what probability it was given lowers the score",
-        threshold="none: probabilities as they are",
-        source="MindSpore model zoo Unet and Unet++ (IOU, Softmax)",
-    ),
-)
-
 DEFINITIONS: dict[str, Definition] = _definitions()

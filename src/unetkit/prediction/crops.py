@@ -27,6 +27,7 @@ class Crop:
         pixels_CHW: what the network is given, in stored units.
         rows: of the network's answer, as far as the tile has a share in them.
         columns: of the network's answer.
+        inside: rows and columns of `pixels_CHW` that lie in the image; around them it is mirrored.
     """
 
     row: Span
@@ -35,6 +36,7 @@ class Crop:
     pixels_CHW: NDArray[Any]
     rows: slice
     columns: slice
+    inside: tuple[slice, slice]
 
 
 def crops_of(pixels_CHW: NDArray[Any], plan: Plan, symmetries: Iterable[Symmetry]) -> Iterator[Crop]:
@@ -66,7 +68,8 @@ def _crop(shown_CHW: NDArray[Any], row: Span, column: Span, *, symmetry: Symmetr
         window(part.start, part.stop, length=length, grid=grid) for part, length in zip(own, size, strict=True)
     )
     answer = _within(shared[0], rows), _within(shared[1], columns)
-    return Crop(row, column, symmetry, _read(shown_CHW, rows, columns), *answer)
+    inside = _inside(rows, size[0]), _inside(columns, size[1])
+    return Crop(row, column, symmetry, _read(shown_CHW, rows, columns), *answer, inside)
 
 
 def _read(image_CHW: NDArray[Any], rows: Window, columns: Window) -> NDArray[Any]:
@@ -75,6 +78,10 @@ def _read(image_CHW: NDArray[Any], rows: Window, columns: Window) -> NDArray[Any
         return image_CHW[:, rows.start : rows.stop, columns.start : columns.stop]
     down, across = mirrored(rows.start, rows.stop, height), mirrored(columns.start, columns.stop, width)
     return image_CHW[:, down[:, None], across]
+
+
+def _inside(given: Window, length: int) -> slice:
+    return slice(max(0, -given.start), min(given.stop, length) - given.start)
 
 
 def _within(part: slice, given: Window) -> slice:

@@ -28,16 +28,20 @@ class Plan:
         columns: from the left.
         grid: how their windows lie.
         note: one sentence where the result may differ from an untiled prediction; None where it does not.
+        at_once: the image is finished in one part, because it is resized as a whole.
     """
 
     rows: tuple[Span, ...]
     columns: tuple[Span, ...]
     grid: Grid
     note: str | None = None
+    at_once: bool = False
 
     @property
     def parts(self) -> int:
         """In how many parts the prediction is finished: tiles, or rows of them where they are blended."""
+        if self.at_once:
+            return 1
         return len(self.rows) * (len(self.columns) if self.note is None else 1)
 
 

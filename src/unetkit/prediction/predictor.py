@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from unetkit.config import PredictConfig, load_config
 from unetkit.data.normalize import Normalization
+from unetkit.data.resize import resize, resize_pixels
 from unetkit.errors import DataError, UsageError
 from unetkit.models import fold_norms
 from unetkit.models.geometry import Geometry
@@ -142,7 +143,8 @@ class Predictor:
     def parts(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:
         """Predict part by part, from the top; together the parts hold each pixel of the image once.
 
-        Memory is that of one call of the network and one part, whatever the size of the image.
+        Memory is that of one call of the network and one part, whatever the size of the image; an image that is resized
+        is one part.
 
         Raises:
             DataError, UsageError: as `probabilities`.
@@ -150,9 +152,21 @@ class Predictor:
         if pixels_CHW.ndim != 3 or 0 in pixels_CHW.shape:
             raise DataError(f"an image of shape {pixels_CHW.shape} was given; [channels, height, width] was expected")
         self._require_evaluation()
+        size = self.config.size
+        yield from self._parts(pixels_CHW) if size is None else [self._resized(pixels_CHW, size)]
+
+    def _parts(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:
         plan = self.plan(*pixels_CHW.shape[1:])
         tiles = self._tiles(pixels_CHW, plan)
         yield from _whole_parts(tiles) if plan.note is None else _blended_parts(tiles, width=pixels_CHW.shape[2])
+
+    def _resized(self, pixels_CHW: NDArray[Any], size: tuple[int, int]) -> Part:
+        """Predict an image at the size that the network was trained on, and bring the probabilities back to its own."""
+        kind, (height, width) = self.config.resize or "half-pixel", pixels_CHW.shape[1:]
+        answer_KHW = torch.empty(len(self.classes), *size, device=self.device)
+        for part in self._parts(resize_pixels(pixels_CHW, size, kind)):
+            answer_KHW[:, part.rows, part.columns] = part.probabilities_KHW
+        return Part(slice(0, height), slice(0, width), resize(answer_KHW, (height, width), kind))
 
     def plan(self, height: int, width: int) -> Plan:
         """Plan the tiles of an image of `height` x `width` pixels.
@@ -166,7 +180,9 @@ class Predictor:
             # A row of blended tiles is kept whole, and what overlaps the next row twice.
             row = 2 * _BYTES_OF_A_VALUE * len(self.classes) / per_call
             allowance = Allowance(self.config.memory * 1e9 / per_call, row)
-        return make_plan(height, width, geometry=self.geometry, config=self.config, allowance=allowance)
+        size = self.config.size or (height, width)
+        plan = make_plan(*size, geometry=self.geometry, config=self.config, allowance=allowance)
+        return replace(plan, at_once=self.config.size is not None)
 
     def exactness(self) -> str | None:
         """Say in one sentence why images that are cut into tiles may come out differently; None: they do not."""
@@ -199,8 +215,16 @@ class Predictor:
             yield _Tile(crop.row, crop.column, total_KHW / len(symmetries) if self.config.tta else total_KHW)
 
     def _given(self, batch: list[Crop]) -> Tensor:
-        x_NCHW = torch.stack([torch.from_numpy(self.normalization.apply(crop.pixels_CHW)) for crop in batch])
+        x_NCHW = torch.stack([torch.from_numpy(self._shown(crop)) for crop in batch])
         return x_NCHW.to(self.device, memory_format=torch.channels_last)
+
+    def _shown(self, crop: Crop) -> NDArray[np.float32]:
+        pixels_CHW = self.normalization.apply(crop.pixels_CHW)
+        if self.config.outside != "zeros":
+            return pixels_CHW
+        shown_CHW = np.zeros_like(pixels_CHW)
+        shown_CHW[:, *crop.inside] = pixels_CHW[:, *crop.inside]
+        return shown_CHW
 
     def _answers(self, batch: list[Crop], x_NCHW: Tensor) -> Iterator[tuple[Crop, Tensor]]:
         for crop, logits_KHW in zip(batch, self.network(x_NCHW), strict=True):

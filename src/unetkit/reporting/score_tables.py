@@ -78,7 +78,7 @@ def definition_cards(names: Sequence[str], classes: Sequence[str]) -> Html:
     """Return what the scores of these names mean; scores of one formula share a card."""
     by_formula: dict[str, list[Definition]] = {}
     for name in dict.fromkeys(frame_of(name, classes) for name in names):
-        card = DEFINITIONS[name]
+        card = definition_of(name)
         by_formula.setdefault(card.formula, []).append(card)
     return tag("div", *(_card(cards) for cards in by_formula.values()), class_="cards")
 

@@ -45,7 +45,8 @@ def place_of(config: Config, world: World) -> Place:
 def assemble(run: Run, prepared: Prepared, place: Place, reporter: Reporter) -> Loop:
     """Return the training of a run, at its first step."""
     config, device, world = run.config, place.device, place.world
-    store = PixelStore.of(prepared.training, prepared.normalization, device, weights=_weights(prepared, world))
+    weights, outside = _weights(prepared, world), config.data.outside
+    store = PixelStore.of(prepared.training, prepared.normalization, device, weights=weights, outside=outside)
     session = Session(config, store, choose_precision(config.train.precision, device), world)
     predictor = Predictor(
         network=session.predicting,

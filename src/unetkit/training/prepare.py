@@ -19,6 +19,7 @@ from unetkit.data import (
     open_dataset,
     split_dataset,
 )
+from unetkit.data.resize import Resized
 from unetkit.data.targets import WithBorders
 from unetkit.data.weights import PixelWeights
 from unetkit.errors import ConfigError
@@ -34,7 +35,7 @@ class Prepared:
         config: the configuration with nothing left open: path, channels and classes are filled in.
         dataset: all samples, with the classes of the data.
         classes: of the network: those of the data, and the border where it is one.
-        training: the samples to train on, labelled with these classes.
+        training: the samples to train on, labelled with these classes and as large as they are trained on.
         split: which of them are trained on and which are held out.
         normalization: found on the training samples alone.
         weights: how much each of their pixels counts; None: all alike.
@@ -65,9 +66,10 @@ def prepare(config: Config) -> Prepared:
     dataset = in_memory(open_dataset(config.data.path, config=config.data))
     check_training_set(dataset)
     split = split_dataset(dataset, config.data.split)
-    targets = _with_borders(dataset, config.data)
+    targets = _targets(dataset, config.data)
     training = tuple(targets[index] for index in split.train)
-    normalization = Normalization.fit(config.data.normalization, training)
+    # Of the pixels as stored: how they are normalised may follow from their type, which resizing changes.
+    normalization = Normalization.fit(config.data.normalization, (dataset[index] for index in split.train))
     resolved = _resolved(config, dataset, channels=training[0].pixels.shape[0], classes=len(targets.classes))
     _require_metric(config.train.best_metric, dataset.classes)
     border = len(dataset.classes) if config.data.border_class else None
@@ -79,14 +81,15 @@ def prepare(config: Config) -> Prepared:
     return Prepared(resolved, dataset, targets.classes, training, split, normalization, weights, description, notes)
 
 
-def _with_borders(dataset: Dataset, config: DataConfig) -> Dataset:
-    return WithBorders(dataset, config.border_class, config.border_touching) if config.border_class else dataset
+def _targets(dataset: Dataset, config: DataConfig) -> Dataset:
+    """Return the data set as it is trained on: first resized, then with a border class."""
+    resized = dataset if config.size is None else Resized(dataset, config.size, config.resize)
+    return WithBorders(resized, config.border_class, config.border_touching) if config.border_class else resized
 
 
 def _notes(config: Config, training: Sequence[Sample], description: Mapping[str, Any]) -> Iterator[str]:
-    sizes = [config.data.size] if config.data.size else [sample.pixels.shape[1:] for sample in training]
     for axis, name in enumerate(("rows", "columns")):
-        side, smallest = config.train.sides[axis], min(size[axis] for size in sizes)
+        side, smallest = config.train.sides[axis], min(sample.pixels.shape[1 + axis] for sample in training)
         if side > smallest:
             filling = {"mirror": "mirrored borders", "zeros": "zeros"}[config.data.outside]
             yield f"a patch has {side} {name}, the smallest image {smallest}: patches are filled up with {filling}"
@@ -114,7 +117,10 @@ def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) 
     model = config.model.model_copy(update=found)
     path = _lasting(str(config.data.path))
     data = config.data.model_copy(update={"classes": dataset.classes, "path": path})
-    return config.model_copy(update={"model": model, "data": data})
+    as_trained = {"size": data.size, "resize": data.resize, "outside": data.outside}
+    wanted = {key: value for key, value in as_trained.items() if getattr(config.predict, key) is None}
+    predict = config.predict.model_copy(update=wanted)
+    return config.model_copy(update={"model": model, "data": data, "predict": predict})
 
 
 def _lasting(path: str) -> str:
