@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from unetkit import augment
-from unetkit.config import AugmentConfig
+from unetkit.config import AugmentConfig, load_config
+from unetkit.errors import ConfigError
 
 STILL = AugmentConfig(flip=False, turn=False)
 
@@ -48,6 +49,68 @@ def test_flips_and_turns_are_the_whole_group_and_stay_on_the_grid(config: Augmen
     assert numbers.min() > 0.6 * 400 / count
     for kind in kinds:
         assert len(torch.unique(kind.view(2, -1), dim=1).T) == 36
+
+
+@pytest.mark.parametrize(("axis", "moved"), [("rows", 0), ("columns", 1)])
+def test_flips_of_one_axis_leave_the_other(axis: str, moved: int) -> None:
+    config = AugmentConfig(flip=True, flip_axes=axis, turn=False)
+    places, still = (augment.places(each, _centres(200), (4, 6), _rng()) for each in (config, STILL))
+    flipped = (places != still).flatten(1).any(1)
+    assert 60 < int(flipped.sum()) < 140
+    assert torch.equal(places[:, 1 - moved], still[:, 1 - moved])
+    assert torch.equal(places[flipped, moved], still[flipped, moved].flip(1 + moved))
+
+
+def test_a_crop_is_enlarged_to_the_whole_patch_each_axis_by_itself() -> None:
+    config = AugmentConfig(flip=False, turn=False, crop=0.3)
+    assert not augment.keeps_grid(config)
+    places = augment.places(config, _centres(2000), (20, 40), _rng())
+    for axis, side in enumerate((20, 40)):
+        line = places[:, axis].amax(2 - axis)  # one axis does not change along the other
+        assert torch.equal(line, places[:, axis].amin(2 - axis))
+        step = line.diff(dim=1)
+        kept = step.mean(1)
+        torch.testing.assert_close(step, kept[:, None].expand_as(step), atol=1e-4, rtol=0)
+        assert 0.4 <= kept.min() < 0.45
+        assert 0.95 < kept.max() <= 1
+        before = (line[:, 0] - kept / 2 - (20.5 - side / 2)) / side  # from edge to edge
+        assert before.min() + 1e-5 >= 0
+        assert 0.29 < before.max() <= 0.3 + 1e-5
+        assert abs(float(before.mean()) - 0.15) < 0.01
+        behind = 1 - kept - before
+        assert behind.min() >= -1e-5
+        assert 0.29 < behind.max() <= 0.3 + 1e-5
+
+
+def test_a_stretch_magnifies_a_part_that_lies_anywhere_in_the_patch() -> None:
+    config = AugmentConfig(flip=False, turn=False, stretch=(1.0, 1.5))
+    places = augment.places(config, _centres(2000), (32, 32), _rng())
+    magnification = 1 / torch.stack([places[:, 0, 1, 0] - places[:, 0, 0, 0], places[:, 1, 0, 1] - places[:, 1, 0, 0]])
+    assert magnification.min() + 1e-4 >= 1
+    assert 1.48 < magnification.max() <= 1.5 + 1e-4
+    assert float(magnification.mean()) == pytest.approx(1.25, abs=0.01)
+    assert abs(float(torch.corrcoef(magnification)[0, 1])) < 0.1
+    edge = 4.5 + 1 / 3  # the patch begins at 4.5, and a pixel that is magnified 1.5 times has its middle 1/3 behind
+    assert edge <= places.min() + 1e-3 < 5.2
+    assert 35.8 < places.max() <= 41 - edge + 1e-3
+
+
+def test_a_stretch_below_one_shows_more_than_the_patch_about_its_middle() -> None:
+    places = augment.places(AugmentConfig(flip=False, turn=False, stretch=(0.5, 0.5)), _centres(3), (4, 4), _rng())
+    torch.testing.assert_close(places[:, 0, :, 0], torch.tensor([17.5, 19.5, 21.5, 23.5]).expand(3, 4))
+
+
+def test_pixels_are_clipped_after_all_changes_of_intensity() -> None:
+    config = AugmentConfig(brightness=0.2, clip=(-1.0, 1.0))
+    changed = augment.change_intensity(config, torch.linspace(-2, 2, 64).view(1, 1, 8, 8), _rng(), batch=1)
+    assert float(changed.min()) == -1
+    assert float(changed.max()) == 1
+
+
+@pytest.mark.parametrize("key", ["scale", "stretch", "clip"])
+def test_ranges_the_wrong_way_round_are_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"augment: {key}: found .* expected the lower bound first"):
+        load_config({"augment": {key: [1.5, 0.5]}})
 
 
 def test_rotation_and_scale_keep_within_their_limits() -> None:

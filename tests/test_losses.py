@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from unetkit.config import ConfigSource, LossConfig, load_config
 from unetkit.errors import ConfigError
-from unetkit.losses import WeightedLoss, soft_dice_loss
-from unetkit.metrics import soft_dice
+from unetkit.losses import WeightedLoss, class_dice_loss, soft_dice_loss
+from unetkit.metrics import founding_scores, soft_dice
 
 
 def _batch(classes: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -22,6 +22,28 @@ def test_the_dice_loss_is_one_minus_the_metric(classes: int, seed: int) -> None:
     p = logits.double().softmax(1).numpy()
     metric = [soft_dice(p[index], labels[index].numpy()) for index in range(len(p))]
     assert float(soft_dice_loss(logits, labels)) == pytest.approx(1 - sum(metric) / len(metric), abs=1e-6)
+
+
+@given(st.integers(2, 5), st.integers(0, 1000))
+def test_the_dice_loss_by_class_is_one_minus_its_metric(classes: int, seed: int) -> None:
+    logits, labels = _batch(classes, seed)
+    p = logits.double().softmax(1).numpy()
+    metric = [founding_scores(p[i], labels[i].numpy())["soft_dice_class_mean"] for i in range(len(p))]
+    assert float(class_dice_loss(logits, labels)) == pytest.approx(1 - sum(metric) / len(metric), abs=1e-6)
+    total, _ = WeightedLoss(LossConfig(cross_entropy=0.0, dice_form="per-class"))(logits, labels)
+    assert torch.equal(total, class_dice_loss(logits, labels))
+
+
+@pytest.mark.parametrize("form", ["joint", "per-class"])
+def test_one_logit_means_binary_cross_entropy_and_the_dice_of_two_classes(form: str) -> None:
+    logits, labels = _batch(2)
+    logits, labels = 20 * logits[:, :1], labels.clamp_max(1)
+    weights = torch.rand(labels.shape)
+    _, terms = WeightedLoss(LossConfig(dice_form=form))(logits, labels, weights)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits[:, 0], labels.float(), weights)
+    torch.testing.assert_close(terms["cross_entropy"], expected)
+    _, of_two = WeightedLoss(LossConfig(dice_form=form))(torch.cat([-logits / 2, logits / 2], 1), labels)
+    torch.testing.assert_close(terms["dice_loss"], of_two["dice_loss"])
 
 
 def test_terms_are_weighted_and_told() -> None:

@@ -2,8 +2,8 @@
 
 Images are scored at their own size, and on the classes that the data has: a network's border class counts as the object
 that it belongs to, so that a score means the same with it and without. The founding systems' protocol (image and mask
-resized to 388 x 388 before the network) and the ISBI challenge's numbers are scored beside it where they are asked for.
-Does not know how the network was trained.
+resized before the network: at the size that the network itself resizes to, or at 388 x 388) and the ISBI challenge's
+numbers are scored beside it where they are asked for. Does not know how the network was trained.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from unetkit.data import Dataset, Sample
+from unetkit.data.resize import resize_sample
 from unetkit.distributed import World
 from unetkit.errors import DataError, UsageError
 from unetkit.metrics import (
@@ -23,16 +22,17 @@ from unetkit.metrics import (
     IsbiScores,
     IsbiSlice,
     definition_of,
+    founding_scores,
     pool,
     pool_slices,
     score_image,
     score_slice,
-    soft_scores,
+    size_suffix,
 )
 from unetkit.prediction import Predictor
 from unetkit.progress import Reporter, Silence
 
-FOUNDING_SIDE = 388
+FOUNDING_SIZE = (388, 388)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,8 @@ def evaluate(
         predictor: the network with its preprocessing.
         dataset: images with labels.
         indices: which of them; None: all.
-        founding_protocol: score each image at 388 x 388 too, as the founding systems did.
+        founding_protocol: score images of two classes at 388 x 388 too, as the founding systems did. A network that
+            resizes images is always scored at its size too.
         challenge: compute the ISBI challenge's numbers too; None: do not.
         world: the processes that share the images; each gets the whole result.
         reporter: hears about the course.
@@ -118,13 +119,14 @@ def evaluate(
     """
     chosen, classes = range(len(dataset)) if indices is None else indices, predictor.data_classes
     share = world.share(len(chosen))
+    size = predictor.config.size or (FOUNDING_SIZE if founding_protocol and len(classes) == 2 else None)
     mine: dict[int, ScoredImage] = {}
     notes: set[str] = set()
     for done, place in enumerate(share):
         (reporter or Silence()).advance(done, len(share), {})
         sample = dataset[chosen[place]]
         scored = score_prediction(data_probabilities(predictor, sample.pixels), sample, classes, challenge)
-        more = _founding_scores(predictor, sample) if founding_protocol and len(classes) == 2 else {}
+        more = {} if size is None else _scores_at(predictor, sample, size)
         notes |= {note for note in [predictor.plan(*sample.pixels.shape[1:]).note] if note is not None}
         mine[place] = replace(scored, image=scored.image.with_scores(more))
     shares = world.gather((mine, notes))
@@ -196,22 +198,14 @@ def challenge_of(classes: Sequence[str]) -> Challenge | None:
     return Challenge(interior_class(classes), warping=False) if set(classes) == {"membrane", "interior"} else None
 
 
-def _founding_scores(predictor: Predictor, sample: Sample) -> dict[str, float]:
-    assert sample.labels is not None
-    pixels, labels = _resized(
-        torch.from_numpy(sample.pixels.astype("float32")), torch.from_numpy(sample.labels).float()[None]
-    )
-    return soft_scores(
-        data_probabilities(predictor, pixels.numpy()), (labels[0] > 0.5).to(torch.uint8).numpy(), suffix="_388"
-    )
+def _scores_at(predictor: Predictor, sample: Sample, size: tuple[int, int]) -> dict[str, float]:
+    """Score a sample that is resized before the network and not back, as the founding systems did."""
+    kind = predictor.config.resize or "half-pixel"
+    small = resize_sample(sample, size, kind, classes=len(predictor.data_classes))
+    assert small.labels is not None
+    return founding_scores(data_probabilities(predictor, small.pixels), small.labels, suffix=size_suffix(*size))
 
 
 def data_probabilities(predictor: Predictor, pixels: NDArray[Any]) -> NDArray[Any]:
     """Return the probabilities of the data's classes, [K, H, W]."""
     return predictor.of_data(torch.from_numpy(predictor.probabilities(pixels))).numpy()
-
-
-def _resized(*images_CHW: Tensor) -> tuple[Tensor, ...]:
-    """Resize as the founding systems did: bilinear between pixel centres, without smoothing first."""
-    side = (FOUNDING_SIDE, FOUNDING_SIDE)
-    return tuple(F.interpolate(image[None], size=side, mode="bilinear", align_corners=False)[0] for image in images_CHW)

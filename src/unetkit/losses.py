@@ -23,6 +23,26 @@ def soft_dice_loss(logits_NKHW: Tensor, labels_NHW: Tensor) -> Tensor:
     return (1 - 2 * overlap_N / (squares_N + labels_NHW[0].numel() + 1e-6)).mean()
 
 
+def class_dice_loss(logits_NKHW: Tensor, labels_NHW: Tensor) -> Tensor:
+    """Return the mean over images and classes of 1 - the class's own soft Dice.
+
+    1 - (2 sum(p y) + 1e-6) / (sum(p^2) + sum(y^2) + 1e-6) with p = softmax(logits) and one-hot y, sums over pixels, as
+    in TensorFlow's UNet_Medical: one minus the metric `soft_dice_class_mean`.
+    """
+    p_NKHW = logits_NKHW.float().softmax(1)
+    y_NKHW = torch.zeros_like(p_NKHW).scatter_(1, labels_NHW.unsqueeze(1), 1.0)
+    overlap_NK, truth_NK = (p_NKHW * y_NKHW).sum((2, 3)), y_NKHW.sum((2, 3))
+    return (1 - (2 * overlap_NK + 1e-6) / (p_NKHW.square().sum((2, 3)) + truth_NK + 1e-6)).mean()
+
+
+def as_two_classes(logits: Tensor) -> Tensor:
+    """Return [..., 2, H, W] whose softmax is the sigmoid of one logit [..., 1, H, W]; more logits as they are.
+
+    The cross entropy of the two is the binary cross entropy of the one.
+    """
+    return torch.cat([torch.zeros_like(logits), logits], -3) if logits.shape[-3] == 1 else logits
+
+
 def weighted_cross_entropy(logits_NKHW: Tensor, labels_NHW: Tensor, weights_NHW: Tensor | None) -> Tensor:
     """Return the mean over all pixels of weight times -log softmax(logits) of the pixel's class."""
     if weights_NHW is None:
@@ -42,11 +62,13 @@ class WeightedLoss:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss to minimise and its terms by name, of logits [N, K, H, W] or of the heads' [J, N, K, H, W].
 
-        The cross entropy of every pixel is multiplied by its weight, where weights are given.
+        The cross entropy of every pixel is multiplied by its weight, where weights are given. One logit stands for the
+        second of two classes.
 
         Raises:
             ConfigError: other than one weight a head.
         """
+        logits = as_two_classes(logits)
         if logits.ndim == 4:
             return self._of_head(logits, labels_NHW, weights_NHW)
         weights = self.config.head_weights or (1.0,) * len(logits)
@@ -63,7 +85,10 @@ class WeightedLoss:
         if self.config.cross_entropy > 0:
             terms["cross_entropy"] = weighted_cross_entropy(logits_NKHW, labels_NHW, weights_NHW)
         if self.config.dice > 0:
-            terms["dice_loss"] = soft_dice_loss(logits_NKHW, labels_NHW)
+            terms["dice_loss"] = _DICE[self.config.dice_form](logits_NKHW, labels_NHW)
         weights = {"cross_entropy": self.config.cross_entropy, "dice_loss": self.config.dice}
         total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         return total, {name: term.detach() for name, term in terms.items()}
+
+
+_DICE = {"joint": soft_dice_loss, "per-class": class_dice_loss}

@@ -94,7 +94,8 @@ def _of_foreign(foreign: ForeignNetwork) -> StoredNetwork:
         state=foreign.state,
         normalization=Normalization((mean,) * channels, (std,) * channels),
         classes=names,
-        predict=PredictConfig(),
+        # Beyond an image all of them saw zeros. Which size they resized it to is not in the file.
+        predict=PredictConfig(outside="zeros", resize="asymmetric" if foreign.system == "TensorFlow" else "half-pixel"),
         moments=foreign.moments,
         notes=foreign.notes,
     )

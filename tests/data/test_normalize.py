@@ -48,6 +48,12 @@ def test_fixed_ranges_of_float_images_are_those_of_the_set() -> None:
     np.testing.assert_allclose(Normalization.fit("zero-to-one", training).apply(training[1].pixels), [[[1, 0.5]]])
 
 
+def test_none_leaves_pixels_as_they_are_stored() -> None:
+    training = samples(np.uint8, channels=3)
+    normalization = Normalization.fit("none", training)
+    assert np.array_equal(normalization.apply(training[0].pixels), training[0].pixels.astype(np.float32))
+
+
 def test_the_result_is_float32_and_the_pixels_are_untouched() -> None:
     pixels = np.array([[[1, 2], [3, 4]]], np.uint8)
     pixels.flags.writeable = False

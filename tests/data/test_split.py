@@ -127,3 +127,16 @@ def test_a_data_set_is_not_read_where_its_length_is_enough() -> None:
 def test_too_few_samples_are_refused_with_what_to_do(method: str) -> None:
     with pytest.raises(ConfigError, match=r"1 samples cannot be split .* data\.split\.method=none"):
         split_indices(1, config(method))
+
+
+@pytest.mark.parametrize(("count", "trained"), [(670, 536), (599, 479), (40, 32), (5, 4)])
+def test_last_holds_out_what_the_model_zoo_holds_out_of_sorted_folders(count: int, trained: int) -> None:
+    split = split_indices(count, SplitConfig(method="last"))
+    assert split.train == tuple(range(trained))
+    assert split.validation == tuple(range(trained, count))
+    assert trained == int(count * 0.8)
+
+
+def test_a_share_that_leaves_nothing_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ConfigError, match=r"5 samples .* a share of 0.9 held out: one side .* data.split.share"):
+        split_indices(5, SplitConfig(method="last", share=0.9))

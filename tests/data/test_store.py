@@ -1,4 +1,4 @@
-"""Sampling at places: exact on the grid, bilinear between, mirrored beyond the border."""
+"""Sampling at places: exact on the grid, bilinear between, mirrored or zero beyond the border."""
 
 import numpy as np
 import torch
@@ -6,12 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from unetkit.config import Outside
 from unetkit.data.normalize import Normalization
 from unetkit.data.sample import Sample
 from unetkit.data.store import PixelStore
 
 
-def _store(shapes: list[tuple[int, int]], channels: int = 1) -> tuple[PixelStore, list[Sample]]:
+def _store(
+    shapes: list[tuple[int, int]], channels: int = 1, outside: Outside = "mirror"
+) -> tuple[PixelStore, list[Sample]]:
     rng = np.random.default_rng(0)
     samples = [
         Sample(
@@ -22,7 +25,7 @@ def _store(shapes: list[tuple[int, int]], channels: int = 1) -> tuple[PixelStore
         for index, shape in enumerate(shapes)
     ]
     normalization = Normalization((0.0,) * channels, (1.0,) * channels)
-    return PixelStore.of(samples, normalization, torch.device("cpu")), samples
+    return PixelStore.of(samples, normalization, torch.device("cpu"), outside=outside), samples
 
 
 shapes = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=4)
@@ -62,3 +65,21 @@ def test_whole_places_give_stored_pixels_and_labels(sizes: list[tuple[int, int]]
         assert np.array_equal(pixels[index, 0].numpy(), samples[source].pixels[0, rows[index], columns[index]])
         assert np.array_equal(between[index, 0].numpy(), samples[source].pixels[0, rows[index], columns[index]])
         assert np.array_equal(labels[index].numpy(), samples[source].labels[rows[index], columns[index]])
+
+
+@given(shapes, st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_zeros_lie_beyond_the_border_and_are_of_class_0(sizes: list[tuple[int, int]], channels: int, seed: int) -> None:
+    store, samples = _store(sizes, channels, outside="zeros")
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, len(sizes), 3)
+    places = rng.uniform(-25, 25, (3, 2, 4, 4)).astype(np.float32)
+    found = store.pixels_at(torch.from_numpy(image), torch.from_numpy(places))
+    labels, _ = store.targets_at(torch.from_numpy(image), torch.from_numpy(places))
+    for index, source in enumerate(image):
+        padded = np.pad(samples[source].pixels.astype(np.float64), ((0, 0), (40, 40), (40, 40)))
+        there = places[index].astype(np.float64) + 40
+        for channel in range(channels):
+            expected = ndimage.map_coordinates(padded[channel], there, order=1)
+            np.testing.assert_allclose(found[index, channel].numpy(), expected, atol=2e-2)
+        rows, columns = np.round(places[index]).astype(int) + 40
+        assert np.array_equal(labels[index].numpy(), np.pad(samples[source].labels, 40)[rows, columns])

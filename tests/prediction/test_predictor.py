@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unetkit.config import PredictConfig
 from unetkit.errors import ConfigError, DataError, UsageError
 from unetkit.models.geometry import Geometry
 from unetkit.prediction import Predictor
@@ -20,14 +22,15 @@ Draw = Callable[..., NDArray[Any]]
 
 
 def untiled(predictor: Predictor, image: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the probabilities by the network alone; mirrored borders for valid convolutions come from numpy."""
+    """Return the probabilities by the network alone; what valid convolutions see beyond the image comes from numpy."""
     geometry = predictor.geometry
     pixels = predictor.normalization.apply(image)
     height, width = image.shape[1:]
     if geometry.margin:
         more = [geometry.fitting_input_size(size) - size - geometry.margin for size in (height, width)]
         pad = [(0, 0), (geometry.margin, more[0]), (geometry.margin, more[1])]
-        pixels = np.pad(pixels, pad, mode="reflect" if min(height, width) > 1 else "edge")
+        mirror = "reflect" if min(height, width) > 1 else "edge"
+        pixels = np.pad(pixels, pad, mode="constant" if predictor.config.outside == "zeros" else mirror)
     with torch.inference_mode():
         logits = predictor.network(torch.from_numpy(pixels)[None].to(memory_format=torch.channels_last))
     return logits.softmax(1)[0, :, :height, :width].numpy()
@@ -120,6 +123,38 @@ def test_572_pixels_become_388(make_predictor: Maker, draw: Draw) -> None:
     assert seen[-1] == (1, 1, 572, 572)
     assert predicted.shape == (2, 388, 388)
     np.testing.assert_allclose(predicted, untiled(predictor, image), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(60, 44), (39, 61), (150, 41)])
+@pytest.mark.parametrize("tile", [None, 84])
+def test_zeros_beyond_the_image_are_zeros_for_the_network(
+    make_predictor: Maker, draw: Draw, size: tuple[int, int], tile: int | None
+) -> None:
+    predictor = make_predictor(padding="valid", predict={"outside": "zeros", "tile": tile})
+    image = draw(*size)
+    predicted = predictor.probabilities(image)
+    np.testing.assert_allclose(predicted, untiled(predictor, image), atol=1e-5)
+    mirrored = make_predictor(padding="valid", predict={"tile": tile}).probabilities(image)
+    assert np.abs(predicted - mirrored).max() > 1e-3
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_a_resized_image_gets_its_prediction_resized_back(make_predictor: Maker, draw: Draw, padding: str) -> None:
+    image = draw(50, 70)
+    predictor = make_predictor(padding=padding, predict={"size": (36, 28)})
+    small = F.interpolate(torch.from_numpy(image).float()[None], size=(36, 28), mode="bilinear")[0].numpy()
+    answer = make_predictor(padding=padding).probabilities(small)
+    expected = F.interpolate(torch.from_numpy(answer)[None], size=(50, 70), mode="bilinear")[0].numpy()
+    np.testing.assert_allclose(predictor.probabilities(image), expected, atol=1e-5)
+    assert predictor.plan(50, 70).parts == len(list(predictor.parts(image))) == 1
+    assert predictor.labels(image).shape == (50, 70)
+
+
+def test_an_asymmetric_resize_does_not_shift_the_prediction(around: Callable[..., Predictor]) -> None:
+    ramp = np.arange(64, dtype=np.float32)[None].repeat(64, 0)[None]
+    predictor = around(lambda x: torch.cat([-x, x], 1) / 64, size=(16, 16), resize="asymmetric")
+    logit = np.log(predictor.probabilities(ramp)[1] / predictor.probabilities(ramp)[0]) * 32
+    np.testing.assert_allclose(logit[:, :60], ramp[0][:, :60], atol=0.1)  # beyond lies the last of the 16
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -262,12 +297,7 @@ def test_stored_types_and_strides_do_not_matter(make_predictor: Maker, draw: Dra
 
 def test_options_replace_keys_and_are_checked(make_predictor: Maker) -> None:
     predictor = make_predictor(predict={"tile": 64})
-    assert predictor.with_options({"tta": True, "tile": None}).config.model_dump(exclude={"memory"}) == {
-        "tile": 64,
-        "overlap": None,
-        "batch": 1,
-        "tta": True,
-    }
+    assert predictor.with_options({"tta": True, "tile": None}).config == PredictConfig(tile=64, tta=True)
     with pytest.raises(ConfigError, match="predict.tlie"):
         predictor.with_options({"tlie": 3})
     with pytest.raises(ConfigError, match="predict.tile"):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from unetkit.errors import StorageError
 from unetkit.evaluation import Evaluation
+from unetkit.metrics import definition_of
 from unetkit.reporting import Exhibit, write_report
 from unetkit.reporting.history import read_history
 from unetkit.reporting.markup import _VOID
@@ -82,7 +83,8 @@ def test_a_finished_run_gives_a_whole_page_and_its_pictures(
     ):
         assert expected in page.text, expected
     for name, value in evaluation.scores.items():
-        assert re.search(rf"▸?\s*{re.escape(name)}{value:.4f}", page.text), name
+        told = re.search(rf"▸?\s*{re.escape(name)}{value:.4f}", page.text)
+        assert bool(told) != definition_of(name).aside, name
     written = {file.name for file in run.pictures.iterdir()}
     assert written == {"curves.png", *(f"{end}-{place}.png" for end in ("worst", "best") for place in (1, 2, 3))}
     for name in written:

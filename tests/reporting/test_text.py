@@ -4,7 +4,7 @@ import pytest
 
 from unetkit.errors import ConfigError
 from unetkit.evaluation import Evaluation
-from unetkit.metrics import soft_scores
+from unetkit.metrics import definition_of, founding_scores
 from unetkit.reporting import Exhibit, scores_table
 from unetkit.reporting.text import shown
 
@@ -17,15 +17,20 @@ def test_the_table_has_every_score_aligned_within_100_columns(
 ) -> None:
     exhibits = make_exhibits(2)
     scores = evaluate_exhibits(exhibits, classes).scores
-    scores |= soft_scores(exhibits[0].probabilities, exhibits[0].labels, suffix="_388")
+    scores |= founding_scores(exhibits[0].probabilities, exhibits[0].labels, suffix="_388")
     lines = scores_table(scores).splitlines()
     assert max(map(len, lines)) <= 100
     table = dict(line.split()[:2] for line in lines[1 : lines.index("")])
-    assert table == {name: f"{value:.4f}" for name, value in scores.items()}
+    assert table == {name: f"{value:.4f}" for name, value in scores.items() if not definition_of(name).aside}
+    assert all(f"{name} {value:.4f}" in legend_of(lines) for name, value in scores.items() if name not in table)
     assert len({line.index(f"{scores[line.split()[0]]:.4f}") for line in lines[1 : lines.index("")]}) == 1
-    legend = " ".join(line.strip() for line in lines[lines.index("") :])
+    legend = legend_of(lines)
     assert "c[i,j] = pixels of true class i predicted as j" in legend
     assert "388 x 388" in legend
+
+
+def legend_of(lines: list[str]) -> str:
+    return " ".join(line.strip() for line in lines[lines.index("") :])
 
 
 def test_a_score_without_a_definition_is_refused() -> None:

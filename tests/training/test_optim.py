@@ -2,14 +2,16 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from unetkit.config import OptimizerConfig
+from unetkit.config import OptimizerConfig, load_config
 from unetkit.errors import ConfigError
+from unetkit.models.blocks import GroupNorm
 from unetkit.training.muon import Muon
-from unetkit.training.optim import WeightAverage, build_optimizers, rate_share, set_learning_rates
+from unetkit.training.optim import WeightAverage, build_optimizers, frozen_modules, rate_share, set_learning_rates
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "linear"])
@@ -44,6 +46,46 @@ def test_norms_and_biases_do_not_decay(name: str) -> None:
     assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
     assert groups[0]["params"] == [model[0].weight]
     assert len(groups[1]["params"]) == 3
+
+
+def test_all_but_norms_lets_biases_of_convolutions_decay() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), GroupNorm(2, 1))
+    (optimizer,) = build_optimizers(OptimizerConfig(name="adam", weight_decay=0.3, decay="all-but-norms"), model)
+    decays = {id(weight): group["weight_decay"] for group in optimizer.param_groups for weight in group["params"]}
+    assert [decays[id(weight)] for weight in model.parameters()] == [0.3, 0.3, 0.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_tensorflows_adam_adds_epsilon_before_the_correction(name: str) -> None:
+    weight = nn.Parameter(torch.tensor([[1.0, -2.0, 0.5]], dtype=torch.float64))
+    config = OptimizerConfig(name=name, lr=0.1, eps=1e-3, weight_decay=0.01, eps_form="tensorflow")
+    (optimizer,) = build_optimizers(config, nn.ParameterList([weight]))
+    w, m, v = weight.detach().numpy().copy(), np.zeros((1, 3)), np.zeros((1, 3))
+    for step in range(1, 6):
+        gradient = np.array([[0.1, -1e-5, 3.0]]) * step
+        weight.grad = torch.from_numpy(gradient.copy())
+        optimizer.step()
+        if name == "adam":
+            gradient = gradient + 0.01 * w
+        else:
+            w *= 1 - 0.1 * 0.01
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        w -= 0.1 * np.sqrt(1 - 0.999**step) / (1 - 0.9**step) * m / (np.sqrt(v) + 1e-3)
+        np.testing.assert_allclose(weight.detach().numpy(), w, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["sgd", "muon"])
+def test_the_form_of_epsilon_is_adams(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"eps_form tensorflow is a form of adam and adamw; the optimizer is {name}"):
+        load_config({"optimizer": {"name": name, "eps_form": "tensorflow"}})
+
+
+def test_frozen_modules_are_those_without_a_weight_to_train() -> None:
+    model = _Net()
+    build_optimizers(OptimizerConfig(lr_factors={"encoder.*": 0.0, "norm.weight": 0.0}), model)
+    assert frozen_modules(model) == [model.encoder]
+    build_optimizers(OptimizerConfig(lr_factors={"norm.*": 0.0}), model)
+    assert frozen_modules(model) == [model.norm]
 
 
 def test_the_average_follows_its_formula() -> None:

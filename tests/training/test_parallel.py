@@ -18,11 +18,14 @@ from unetkit.training import train
 
 CONFIG = {
     "model": {"width": 4, "depth": 2, "norm": "none"},
-    "augment": {"rotation": 20, "elastic": 2, "noise": 0.1, "gamma": 0.1},
+    "augment": {"rotation": 20, "elastic": 2, "noise": 0.1, "gamma": 0.1, "crop": 0.1, "clip": [-2.5, 2.5]},
+    "optimizer": {"name": "adam", "eps_form": "tensorflow", "decay": "all-but-norms"},
     "train": {
         "steps": 20,
         "batch": 4,
-        "patch": 32,
+        "patch": [32, 40],
+        "repeat": 3,
+        "drop_last": True,
         "threads": 1,
         "ema": 0.9,
         "precision": "float32",
@@ -30,7 +33,7 @@ CONFIG = {
         "checkpoint_every": 5,
         "log_every": 5,
     },
-    "data": {"split": {"folds": 3}, "border_class": 1},
+    "data": {"size": [48, 56], "outside": "zeros", "split": {"method": "last", "share": 0.3}, "border_class": 1},
     "loss": {"class_weights": "balanced", "border_weight": 10},
 }
 

@@ -122,8 +122,8 @@ class OptimizerConfig(Section):
     )
     lr_factors: dict[str, NonNegative] = Field(
         default={},
-        description="shares of the rate for weights whose name matches a pattern, the first match counts; 0 freezes: "
-        "{'encoder.*': 0} or {'encoder.*': 0.1}",
+        description="shares of the rate for weights whose name matches a pattern, the first match counts; 0 freezes, "
+        "statistics of norms too: {'encoder.*': 0} or {'encoder.*': 0.1}",
     )
     warmup: Fraction = Field(default=0.2, description="share of the steps in which the rate rises")
     final_lr: Fraction = Field(default=0.0, description="the last rate as a share of the highest")

@@ -84,6 +84,12 @@ def find_definition(name: str, cards: Mapping[str, Definition]) -> Definition:
     raise ConfigError(f"'{name}' is not the name of a score; {hint}")
 
 
+def size_in(name: str) -> str | None:
+    """Return how a score's name says that it was computed on resized images: `388`, `at_96x128`, or None."""
+    found = re.search(f"_{_PLACES[SIZE]}$", name)
+    return found and found[1]
+
+
 def improves(definition: Definition, value: float, best: float) -> bool:
     """Tell whether `value` is strictly better than `best`; NaN never is, and anything is better than NaN."""
     if math.isnan(value) or math.isnan(best):

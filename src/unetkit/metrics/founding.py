@@ -145,7 +145,7 @@ _FORMS = (
     replace(
         _SOFT_DICE,
         name="argmax_dice_two_class",
-        formula="2 sum(p y) / (sum(p^2) + sum(y^2) + 1e-6), p one-hot decision, y one-hot truth, all classes and pixels",
+        formula="2 sum(p y) / (sum(p^2) + sum(y^2) + 1e-6), p one-hot decision, y one-hot truth, all classes",
         absent="adds nothing",
         threshold=_ONE_HOT,
         source=f"{_ZOO} (dice_coeff, Argmax); it is the share of pixels with the right class",
@@ -183,8 +183,8 @@ def _resized(card: Definition) -> Definition:
     return replace(
         card,
         name=f"{card.name}_{SIZE}",
-        resolution=f"{SIZE}: the image is resized before the network (bilinear) and the labels likewise: two classes cut "
-        "at 0.5, more by the nearest pixel",
+        resolution=f"{SIZE}: the image is resized before the network (bilinear) and the labels likewise: two classes "
+        "cut at 0.5, more by the nearest pixel",
     )
 
 

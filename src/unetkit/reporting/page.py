@@ -12,7 +12,7 @@ from unetkit.reporting.gallery import key
 from unetkit.reporting.history import History, best_validation
 from unetkit.reporting.markup import Content, Html, breakable, facts, joined, picture, section, tag
 from unetkit.reporting.run_tables import commands, config_table, data_facts, environment_facts, time_table
-from unetkit.reporting.score_tables import definition_cards, image_table, milestone_table, score_table
+from unetkit.reporting.score_tables import definition_cards, image_table, milestone_table, score_table, scores_told
 from unetkit.reporting.text import shown
 from unetkit.runs import Record, Run
 from unetkit.version import __version__
@@ -47,7 +47,7 @@ def page(
         "Data": [data_facts(run)],
         "Configuration": [config_table(run.config)],
         "How to do it again": [commands(run), environment_facts(run)],
-        "What the scores mean": _definitions(evaluation),
+        "What the scores mean": _definitions(run, evaluation),
     }
     sections = [
         section(name, *content, anchor=f"part-{place}") for place, (name, content) in enumerate(parts.items(), 1)
@@ -131,10 +131,10 @@ def _figures(run: Run, evaluation: Evaluation | None, figures: Sequence[Html]) -
     return [key(evaluation.classes, borders=run.config.data.border_class > 0), *figures]
 
 
-def _definitions(evaluation: Evaluation | None) -> list[Content]:
+def _definitions(run: Run, evaluation: Evaluation | None) -> list[Content]:
     if evaluation is None:
         return [tag("p", "No scores are shown.")]
-    return [definition_cards(list(evaluation.scores), evaluation.classes)]
+    return [definition_cards(scores_told(evaluation, run.config.train.best_metric), evaluation.classes)]
 
 
 def _over(evaluation: Evaluation) -> str:

@@ -29,13 +29,19 @@ _FIELDS = {
 
 def score_table(evaluation: Evaluation, metric: str) -> Html:
     """Return every score of the set with its range over the images and its rule."""
-    rows = [_score_row(evaluation, name, value) for name, value in evaluation.scores.items()]
-    marked = [number for number, name in enumerate(evaluation.scores) if name == metric]
+    names = scores_told(evaluation, metric)
+    rows = [_score_row(evaluation, name, evaluation.scores[name]) for name in names]
+    marked = [number for number, name in enumerate(names) if name == metric]
     caption = (
         f"Scores over the {len(evaluation.images)} held-out images, with the lowest and the highest value of a single "
         "image. Definitions stand whole at the end of this page. Marked ▸: the score that chooses the best weights."
     )
     return table(caption, ["Score", "Value", "Lowest", "Highest", "Rule"], rows, numbers=(1, 2, 3), marked=marked)
+
+
+def scores_told(evaluation: Evaluation, metric: str) -> list[str]:
+    """Return the names of the scores that the page tells: all but forms for comparisons that choose no weights."""
+    return [name for name in evaluation.scores if name == metric or not definition_of(name).aside]
 
 
 def image_table(evaluation: Evaluation, metric: str) -> Html:
@@ -44,6 +50,7 @@ def image_table(evaluation: Evaluation, metric: str) -> Html:
     order = [image for _, image in ranked(evaluation, metric)]
     order += [image for image in evaluation.images if image_score(image, metric) is None]
     names = dict.fromkeys(name for image in evaluation.images for name in image.scores)
+    names = [name for name in names if not definition_of(name).aside]
     base = metric if metric in names else metric.removesuffix("_per_image")
     columns = list(dict.fromkeys((base, *names)))[:MOST_COLUMNS]
     rows = [[image.name, *(shown(image.scores.get(name)) for name in columns)] for image in _both_ends(order)]

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Mapping
 
 from unetkit.metrics import definition_of
+from unetkit.metrics.definitions import size_in
 
 WIDTH = 100
 
@@ -12,19 +13,22 @@ WIDTH = 100
 def scores_table(scores: Mapping[str, float]) -> str:
     """Return the scores as aligned lines of name, value and formula, with a legend, within 100 columns.
 
+    Forms that only serve comparisons with other programs are told in running text at the end.
+
     Args:
         scores: values by the names of `metrics.DEFINITIONS`.
 
     Raises:
         ConfigError: a name that has no definition.
     """
-    name_width = max([len("score"), *map(len, scores)])
+    rows = {name: value for name, value in scores.items() if not definition_of(name).aside}
+    name_width = max([len("score"), *map(len, rows)])
     room = max(WIDTH - name_width - 12, 20)
     lines = [f"{'score':<{name_width}}  {'value':>8}  definition"]
-    for name, value in scores.items():
+    for name, value in rows.items():
         formula, _ = short_formula(name)
         lines.append(f"{name:<{name_width}}  {shown(value):>8}  {_cut(formula, room)}")
-    return "\n".join([*lines, "", *_legend(scores)])
+    return "\n".join([*lines, "", *_legend(rows), *_aside(scores)])
 
 
 def shown(value: float | None) -> str:
@@ -45,8 +49,18 @@ def _legend(scores: Mapping[str, float]) -> list[str]:
     named = [*dict.fromkeys("..._per_image" if name.endswith("_per_image") else name for name in by_image)]
     if named:
         lines.append(f"{', '.join(named)}: of every image by itself, then the mean over images")
-    lines += [f"..._388: on {definition_of(name).resolution}" for name in scores if name.endswith("_388")][:1]
-    return [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
+    sized = {size: definition_of(name).resolution for name in scores if (size := size_in(name))}
+    lines += [f"..._{size}: on {resolution}" for size, resolution in sized.items()]
+    return [part for line in lines for part in _wrapped(line)]
+
+
+def _aside(scores: Mapping[str, float]) -> list[str]:
+    told = [f"{name} {shown(value)}" for name, value in scores.items() if definition_of(name).aside]
+    return _wrapped(f"other systems' forms: {', '.join(told)}") if told else []
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, WIDTH, subsequent_indent="  ")
 
 
 def _cut(text: str, room: int) -> str:

@@ -18,18 +18,19 @@ from unetkit.training.muon import Muon
 def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
     """Make the optimizers: one, or two for muon.
 
-    Weight decay acts on kernels and spares norms and biases. A weight with factor 0 is frozen.
+    Weight decay spares norms, and biases too unless `optimizer.decay` says otherwise. A weight with factor 0 is frozen.
 
     Raises:
         ConfigError: a pattern of `optimizer.lr_factors` matches no weight, or all weights are frozen.
     """
     factors = _factors(config.lr_factors, [name for name, _ in model.named_parameters()])
+    spared = _spared(config, model)
     groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
     for name, weight in model.named_parameters():
         weight.requires_grad_(factors[name] > 0)
         if weight.requires_grad:
             inner = config.name == "muon" and weight.ndim > 1 and not name.startswith("head")
-            decay = config.weight_decay if weight.ndim > 1 else 0.0
+            decay = 0.0 if id(weight) in spared else config.weight_decay
             groups.setdefault((inner, factors[name], decay), []).append(weight)
     if not groups:
         raise ConfigError("optimizer.lr_factors: freezes every weight; leave some to train")
@@ -47,11 +48,26 @@ def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.op
     ]
 
 
+def frozen_modules(model: nn.Module) -> list[nn.Module]:
+    """Return the modules that have weights of their own, all of them frozen."""
+    owned = [(module, list(module.parameters(recurse=False))) for module in model.modules()]
+    return [module for module, weights in owned if weights and not any(weight.requires_grad for weight in weights)]
+
+
 def set_learning_rates(optimizers: list[torch.optim.Optimizer], share: float) -> None:
     """Give every group its share of its highest rate."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * share
+
+
+def _spared(config: OptimizerConfig, model: nn.Module) -> set[int]:
+    """Return the ids of the weights that do not decay: of norms, and of biases where only kernels decay."""
+    of_norms = [module for module in model.modules() if getattr(getattr(module, "weight", None), "ndim", 0) == 1]
+    spared = [weight for norm in of_norms for weight in norm.parameters(recurse=False)]
+    if config.decay == "kernels":
+        spared += [weight for weight in model.parameters() if weight.ndim == 1]
+    return {id(weight) for weight in spared}
 
 
 def _factors(patterns: dict[str, float], names: list[str]) -> dict[str, float]:
@@ -112,11 +128,31 @@ Build = Callable[[OptimizerConfig, Groups], torch.optim.Optimizer]
 
 
 def _adamw(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+    fused = config.eps_form == "torch"
+    return _in_form(config, torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused))
 
 
 def _adam(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
-    return torch.optim.Adam(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+    fused = config.eps_form == "torch"
+    return _in_form(config, torch.optim.Adam(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused))
+
+
+def _in_form(config: OptimizerConfig, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Add epsilon where TensorFlow does: to the root of the second moment before its start is corrected.
+
+    PyTorch adds it after the correction by sqrt(1 - beta2^t), so that it has to be larger by as much at step t. The
+    fused form counts steps on the device, where reading them would make each step wait; the other counts on the CPU.
+    """
+
+    def enlarge(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        for group in optimizer.param_groups:
+            states = [optimizer.state[weight] for weight in group["params"] if weight in optimizer.state]
+            step = 1 + max((int(state["step"]) for state in states), default=0)
+            group["eps"] = config.eps / math.sqrt(1 - config.betas[1] ** step)
+
+    if config.eps_form == "tensorflow":
+        optimizer.register_step_pre_hook(enlarge)
+    return optimizer
 
 
 def _sgd(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:

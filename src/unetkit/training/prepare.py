@@ -23,7 +23,8 @@ from unetkit.data.resize import Resized
 from unetkit.data.targets import WithBorders
 from unetkit.data.weights import PixelWeights
 from unetkit.errors import ConfigError
-from unetkit.metrics import overlap
+from unetkit.metrics import overlap, size_suffix
+from unetkit.metrics.definitions import CLASS, SIZE
 from unetkit.remote import is_remote, url_of
 
 
@@ -71,7 +72,7 @@ def prepare(config: Config) -> Prepared:
     # Of the pixels as stored: how they are normalised may follow from their type, which resizing changes.
     normalization = Normalization.fit(config.data.normalization, (dataset[index] for index in split.train))
     resolved = _resolved(config, dataset, channels=training[0].pixels.shape[0], classes=len(targets.classes))
-    _require_metric(config.train.best_metric, dataset.classes)
+    _require_metric(resolved, dataset.classes)
     border = len(dataset.classes) if config.data.border_class else None
     weights = PixelWeights.of(config.loss, training, classes=len(targets.classes), border=border)
     description = _description(dataset, split, normalization)
@@ -98,16 +99,20 @@ def _notes(config: Config, training: Sequence[Sample], description: Mapping[str,
         yield f"loss.class_weights=balanced: {weights}"
 
 
-def _require_metric(name: str, classes: tuple[str, ...]) -> None:
-    cards = [card for card in overlap.DEFINITIONS if not card.endswith("_388")]
-    known = {card.replace("{class}", label) for card in cards for label in overlap.class_labels(classes)}
+def _require_metric(config: Config, classes: tuple[str, ...]) -> None:
+    name, size = config.train.best_metric, config.predict.size
+    cards = [card for card in overlap.DEFINITIONS if SIZE not in card]
+    if size is not None:
+        cards += [card.replace(f"_{SIZE}", size_suffix(*size)) for card in overlap.DEFINITIONS if SIZE in card]
+    known = {card.replace(CLASS, label) for card in cards for label in overlap.class_labels(classes)}
     if name not in known:
         near = get_close_matches(name, known, n=3, cutoff=0.3) or sorted(known)[:3]
         raise ConfigError(f"train.best_metric: {name!r} is no score of a validation; near it are {', '.join(near)}")
 
 
 def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) -> Config:
-    found = {"in_channels": channels, "num_classes": classes}
+    one_logit = config.model.num_classes == 1 and classes == 2  # is enough to tell two classes apart
+    found = {"in_channels": channels, "num_classes": 1 if one_logit else classes}
     for key, value in found.items():
         asked = getattr(config.model, key)
         if asked not in (None, value):

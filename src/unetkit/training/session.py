@@ -23,7 +23,7 @@ from unetkit.distributed import World
 from unetkit.errors import ConfigError
 from unetkit.losses import WeightedLoss
 from unetkit.models import build_model
-from unetkit.training.optim import WeightAverage, build_optimizers, rate_share, set_learning_rates
+from unetkit.training.optim import WeightAverage, build_optimizers, frozen_modules, rate_share, set_learning_rates
 
 Tensors = dict[str, Tensor]
 
@@ -85,6 +85,7 @@ class Session:
         self.model.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] torch's stubs lack it
         self.margin: int = self.model.geometry.margin
         self.optimizers = build_optimizers(config.optimizer, self.model)
+        self.frozen = frozen_modules(self.model)
         self.loss = WeightedLoss(config.loss)
         self.scaler = _gradient_scaler(config.train.loss_scale, device, precision)
         self.sampler = _sampler(config.train, store, self.margin)
@@ -114,6 +115,8 @@ class Session:
         share = rate_share(self.config.optimizer, step, train.steps)
         set_learning_rates(self.optimizers, share)
         self.model.train()
+        for module in self.frozen:
+            module.eval()  # a frozen norm keeps its statistics, too
         self.model.zero_grad(set_to_none=True)
         parts = [self._part(part) for part in self.batch(step).parts(train.accumulate)]
         if train.grad_clip > 0:

@@ -15,7 +15,8 @@ from unetkit.training.session import Session
 def start_from(session: Session, config: InitConfig) -> tuple[str, ...]:
     """Give the session's network the weights of a stored one, all but the excluded; return what was done, a line each.
 
-    Where the session trains with Adam or AdamW and nothing is excluded, a founding system's moments are taken over.
+    Where the session trains with Adam or AdamW and nothing is excluded, a founding system's moments are taken over,
+    unless `init.moments` is false.
 
     Raises:
         ModelFileError: no network is there.
@@ -37,7 +38,8 @@ def start_from(session: Session, config: InitConfig) -> tuple[str, ...]:
             )
     session.set_weights(state | {name: stored.state[name] for name in wanted})
     notes = [*stored.notes, f"{len(wanted)} of {len(state)} tensors start from {config.path}"]
-    if stored.moments is not None and not config.exclude and session.config.optimizer.name in ("adam", "adamw"):
+    wanted_moments = config.moments and not config.exclude
+    if stored.moments is not None and wanted_moments and session.config.optimizer.name in ("adam", "adamw"):
         session.set_moments(_by_place(session, stored.moments))
         notes.append(f"Adam goes on from its moments at step {stored.moments.step}")
     return tuple(notes)
