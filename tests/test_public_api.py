@@ -7,6 +7,7 @@ from pathlib import Path
 import unetkit
 
 FACE = {
+    "bench": "(models, *, size, batches, rounds, threads, reporter)",
     "check": "(model, *, data, against, options, reporter)",
     "evaluate": "(model, *, data, everything, metrics, options, device, reporter)",
     "export": "(model, *, to, out, data, options, reporter)",

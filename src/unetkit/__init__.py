@@ -17,6 +17,7 @@ from unetkit.version import __version__
 
 if TYPE_CHECKING:
     from unetkit.api import (
+        bench,
         check,
         evaluate,
         export,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from unetkit.models import build_model
 
 _HOMES = {
+    "bench": "api",
     "check": "api",
     "evaluate": "api",
     "export": "api",
@@ -60,6 +62,7 @@ __all__ = [
     "Config",
     "UnetkitError",
     "__version__",
+    "bench",
     "build_model",
     "check",
     "evaluate",

@@ -7,11 +7,13 @@ from unetkit.api.learning import extend, report, resume, train
 from unetkit.api.loading import Model, load
 from unetkit.api.predicting import predict, predict_file
 from unetkit.api.scoring import evaluate
+from unetkit.api.timing import bench
 from unetkit.interop.configurations import Translation, translate_config
 
 __all__ = [
     "Model",
     "Translation",
+    "bench",
     "check",
     "evaluate",
     "export",

@@ -2,11 +2,11 @@
 
 import sys
 
-from unetkit.cli import config, data, evaluate, export, metrics, predict, train
+from unetkit.cli import bench, config, data, evaluate, export, metrics, predict, train
 from unetkit.cli.application import app, complain
 from unetkit.errors import InterruptedRun, UnetkitError
 
-__all__ = ["app", "config", "data", "evaluate", "export", "main", "metrics", "predict", "train"]
+__all__ = ["app", "bench", "config", "data", "evaluate", "export", "main", "metrics", "predict", "train"]
 
 
 def main() -> None:
