@@ -9,6 +9,8 @@ import unetkit
 FACE = {
     "bench": "(models, *, size, batches, rounds, threads, reporter)",
     "check": "(model, *, data, against, options, reporter)",
+    "compare": "(first, second, *, metric, data, block, seed, reporter)",
+    "crossval": "(source, *, data, out, folds, seeds, overrides, dask, reporter)",
     "evaluate": "(model, *, data, everything, metrics, options, device, reporter)",
     "export": "(model, *, to, out, data, options, reporter)",
     "extend": "(path, *, overrides, spent, reporter)",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from unetkit.api import (
         bench,
         check,
+        compare,
+        crossval,
         evaluate,
         export,
         extend,
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "bench": "api",
     "check": "api",
+    "compare": "api",
+    "crossval": "api",
     "evaluate": "api",
     "export": "api",
     "extend": "api",
@@ -65,6 +69,8 @@ __all__ = [
     "bench",
     "build_model",
     "check",
+    "compare",
+    "crossval",
     "evaluate",
     "export",
     "extend",

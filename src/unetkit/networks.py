@@ -1,5 +1,9 @@
-"""Whatever holds a network, read by its content: a run, a checkpoint of ours, a founding system's file or folder."""
+"""Whatever holds a network, read by its content: a run, a checkpoint of ours, a founding system's file or folder.
 
+The folder of a cross-validation holds several, its members: `read_members`.
+"""
+
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +13,15 @@ from torch import Tensor
 from unetkit.checkpoints import Checkpoint
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.data.normalize import Normalization
-from unetkit.errors import ModelFileError
+from unetkit.errors import ModelFileError, RunFolderError
 from unetkit.interop import AdamMoments, ForeignNetwork, read_foreign
 from unetkit.remote import local_copy
 from unetkit.runs import Run, open_run
+
+CROSSVAL = "crossval.json"
+"""The file that makes a folder that of a cross-validation: its configuration and the names of its members."""
+
+LAST = "last.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,41 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
     if not path.is_file():
         raise ModelFileError(f"{path}: no network is there; expected a run folder, or a file such as best.safetensors")
     return _of_checkpoint(Checkpoint.load(path))
+
+
+def read_members(source: Run | str | Path) -> tuple[StoredNetwork, ...]:
+    """Read the networks of all folds of a cross-validation, or the one network that anything else holds.
+
+    The members are those of the last step: nothing was chosen on the images that they were scored on.
+
+    Raises:
+        ModelFileError, RunFolderError: as `read_network`, or a fold is not trained yet.
+    """
+    members = None if isinstance(source, Run) else member_folders(local_copy(source))
+    if members is None:
+        return (read_network(source),)
+    missing = [path.name for path in members if not (path / LAST).is_file()]
+    if missing:
+        raise RunFolderError(
+            f"{source}: {len(missing)} of {len(members)} trainings are not finished ({missing[0]}); run the same "
+            "crossval command again to go on with it"
+        )
+    return tuple(_of_checkpoint(Checkpoint.load(path / LAST)) for path in members)
+
+
+def member_folders(path: Path) -> tuple[Path, ...] | None:
+    """Return the run folders of a cross-validation; None where `path` is not the folder of one.
+
+    Raises:
+        RunFolderError: its list of members is damaged.
+    """
+    file = path / CROSSVAL
+    if not file.is_file():
+        return None
+    try:
+        return tuple(path / str(name) for name in json.loads(file.read_text(encoding="utf-8"))["members"])
+    except (ValueError, KeyError, TypeError):
+        raise RunFolderError(f"{file}: is not what `unetkit crossval` wrote; bring it back") from None
 
 
 def _of_checkpoint(checkpoint: Checkpoint) -> StoredNetwork:

@@ -1,7 +1,9 @@
 """The functions behind the verbs: each takes what a user has in hand, a path or an array, and does the whole job."""
 
 from unetkit.api.challenge import score_isbi
+from unetkit.api.comparing import Comparison, compare
 from unetkit.api.configuring import load_config
+from unetkit.api.crossvalidating import CrossValidation, crossval
 from unetkit.api.exporting import check, export
 from unetkit.api.learning import extend, report, resume, train
 from unetkit.api.loading import Model, load
@@ -11,10 +13,14 @@ from unetkit.api.timing import bench
 from unetkit.interop.configurations import Translation, translate_config
 
 __all__ = [
+    "Comparison",
+    "CrossValidation",
     "Model",
     "Translation",
     "bench",
     "check",
+    "compare",
+    "crossval",
     "evaluate",
     "export",
     "extend",

@@ -13,7 +13,7 @@ from unetkit.devices import cpu_threads
 from unetkit.errors import DataError, ModelFileError, ParityError, UsageError
 from unetkit.exporting import ExportOptions, Parity, compare, export_network, make_job, pipeline_of
 from unetkit.exporting.course import Image
-from unetkit.networks import StoredNetwork, read_network
+from unetkit.networks import StoredNetwork, read_members
 from unetkit.prediction import Predictor
 from unetkit.progress import Reporter, Silence
 from unetkit.runs import Run
@@ -176,7 +176,9 @@ class _Images:
 def _in_torch(model: Model, head: int | None) -> tuple[Predictor, StoredNetwork | None]:
     if isinstance(model, Predictor):
         return model, None
-    stored = read_network(model)
+    stored, *more = read_members(model)
+    if more:
+        return of_stored(stored, *more, device="cpu", head=head), None
     if head is not None:
         stored = replace(stored, model=with_head(stored.model, head))
     return of_stored(stored, device="cpu"), stored

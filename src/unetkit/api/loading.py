@@ -1,16 +1,17 @@
 """load: whatever holds a network, ready to predict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from unetkit.config import ModelConfig
+from unetkit.data import Normalization
 from unetkit.devices import choose_device
 from unetkit.errors import UsageError
-from unetkit.models import build_model
-from unetkit.networks import StoredNetwork, read_network
+from unetkit.models import Ensemble, Network, build_model
+from unetkit.networks import StoredNetwork, read_members
 from unetkit.prediction import Predictor
 from unetkit.remote import local_copy
 from unetkit.runs import Run, open_run
@@ -23,8 +24,8 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
     """Read whatever holds a network and make it ready to predict.
 
     Args:
-        model: a run or its folder (its best weights), a network file, an exported file, or a founding system's
-            checkpoint.
+        model: a run or its folder (its best weights), a network file, an exported file, a founding system's checkpoint,
+            or the folder of a cross-validation (the mean of its trainings' probabilities).
         device: auto, cpu, cuda or mps; for an exported file one that its runtime has.
         options: keys of the `predict` section that go before the file's own; `head` of a UNet++ (1 is the fastest, its
             depth the most accurate); `runtime` and `threads` of an exported file. None values are passed over.
@@ -49,27 +50,55 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
         return _of_exported(exported, head).with_options(given)
     if runtime not in (None, "torch"):
         raise UsageError(f"{model}: not an exported file, so {runtime} does not run it; use unetkit export first")
-    return of_stored(read_network(model), device=device, head=head).with_options(given)
+    return of_stored(*read_members(model), device=device, head=head).with_options(given)
 
 
-def of_stored(stored: StoredNetwork, *, device: str = "auto", head: int | None = None) -> Predictor:
-    """Build a network that was read, and make it ready to predict.
+def of_stored(*members: StoredNetwork, device: str = "auto", head: int | None = None) -> Predictor:
+    """Build a network that was read, or the ensemble of several, and make it ready to predict.
 
     Raises:
         UsageError: a head that it does not have.
         DeviceError: the device is not there.
     """
-    place, network = choose_device(device), build_model(with_head(stored.model, head))
-    network.load_state_dict(stored.state)
+    place, networks = choose_device(device), [_built(member, head) for member in members]
+    network, normalization = (
+        (networks[0], members[0].normalization) if len(networks) == 1 else _ensemble(networks, members)
+    )
     return Predictor(
         network=network.eval().to(place),
-        geometry=network.geometry,
-        normalization=stored.normalization,
-        classes=stored.classes,
-        config=stored.predict,
+        geometry=networks[0].geometry,
+        normalization=normalization,
+        classes=members[0].classes,
+        config=members[0].predict,
         device=place,
-        border=stored.border,
+        border=members[0].border,
     )
+
+
+def _built(stored: StoredNetwork, head: int | None) -> Network:
+    network = build_model(with_head(stored.model, head))
+    network.load_state_dict(stored.state)
+    return network
+
+
+def _ensemble(networks: Sequence[Network], members: Sequence[StoredNetwork]) -> tuple[Ensemble, Normalization]:
+    """Return the networks as one, with what is done to pixels before it.
+
+    Where the members' normalisations differ it takes pixels as they are stored, and each member normalises them itself.
+    """
+    first, geometry = members[0], networks[0].geometry
+    channels = len(first.normalization.mean)
+    as_stored = Normalization((0.0,) * channels, (1.0,) * channels)
+    if all(member.normalization == first.normalization for member in members):
+        same = [(as_stored.mean, as_stored.std)] * len(members)
+        return Ensemble(networks, geometry, same), first.normalization
+    if first.predict.outside == "zeros":
+        raise UsageError(
+            "the members see zeros beyond an image, each in units of its own normalisation, so that they do not make "
+            "one network; train with data.outside=mirror, or with a fixed data.normalization"
+        )
+    statistics = [(member.normalization.mean, member.normalization.std) for member in members]
+    return Ensemble(networks, geometry, statistics), as_stored
 
 
 def _of_exported(exported: ExportedNetwork, head: int | None) -> Predictor:

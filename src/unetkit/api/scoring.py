@@ -1,17 +1,22 @@
 """evaluate: a network against labels."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unetkit import evaluation
+from unetkit import crossvalidation, evaluation
 from unetkit.api.loading import Model, load, run_of
 from unetkit.config import DataConfig
+from unetkit.crossvalidation import Folder
 from unetkit.data import Dataset, fingerprint, open_dataset, split_dataset
 from unetkit.devices import cpu_threads
 from unetkit.errors import UsageError
 from unetkit.evaluation import Challenge, Evaluation, interior_class
+from unetkit.networks import member_folders
+from unetkit.prediction import Predictor
 from unetkit.progress import Reporter
+from unetkit.remote import local_copy
 from unetkit.runs import Run
 
 
@@ -27,11 +32,12 @@ def evaluate(
 ) -> Evaluation:
     """Score a network on labelled images.
 
-    A run that is given the data it was trained on is scored on what it held out, unless `everything` is asked for.
+    A run that is given the data it was trained on is scored on what it held out, and a cross-validation's folder on
+    every image by the networks that had not seen it, unless `everything` is asked for.
 
     Args:
-        model: a run, its folder, a network file, an exported file, or a Predictor.
-        data: the data set; None: the run's own.
+        model: a run, a cross-validation, their folders, a network file, an exported file, or a Predictor.
+        data: the data set; None: the model's own.
         everything: score the images that the run was trained on, too.
         metrics: further families: "isbi", the ISBI 2012 challenge's; "isbi:cell" names the class that is interior.
         options: keys of the `predict` section, such as {"tta": True}, and those of `load`.
@@ -44,13 +50,16 @@ def evaluate(
     Example:
         >>> unetkit.evaluate("runs/first", metrics=["isbi"]).scores["v_rand_thinned"]
     """
-    predictor, run = load(model, device=device, options=options), run_of(model)
+    predictor, run, folder = load(model, device=device, options=options), run_of(model), folder_of(model)
     challenge = challenge_asked(metrics, predictor.data_classes)
-    dataset, held = labelled(data, predictor.data_classes, run, everything=everything)
+    known = folder.run(folder.members[0]) if folder else run
+    dataset, held = labelled(data, predictor.data_classes, known, everything=everything)
+    listening: Any = {"challenge": challenge, "reporter": reporter}
     with cpu_threads((options or {}).get("threads")):
-        return evaluation.evaluate(
-            predictor, dataset, indices=held, founding_protocol=True, challenge=challenge, reporter=reporter
-        )
+        if folder is not None and held is not None:
+            ready = partial(load, device=device, options=options)
+            return crossvalidation.score_folder(folder, dataset, ready, **listening).whole
+        return evaluation.evaluate(predictor, dataset, indices=held, founding_protocol=True, **listening)
 
 
 def challenge_asked(metrics: Sequence[str], classes: Sequence[str]) -> Challenge | None:
@@ -66,6 +75,13 @@ def challenge_asked(metrics: Sequence[str], classes: Sequence[str]) -> Challenge
             raise UsageError(f"--metrics {asked}: there is no such family of scores; expected isbi, or isbi:CLASS")
         found = Challenge(interior_class(classes, interior or None))
     return found
+
+
+def folder_of(model: Model) -> Folder | None:
+    """Return the cross-validation whose folder a model is, if it is one."""
+    if isinstance(model, Run | Predictor) or member_folders(local_copy(model)) is None:
+        return None
+    return crossvalidation.read_folder(local_copy(model))
 
 
 def labelled(

@@ -2,11 +2,24 @@
 
 import sys
 
-from unetkit.cli import bench, config, data, evaluate, export, metrics, predict, train
+from unetkit.cli import bench, compare, config, crossval, data, evaluate, export, metrics, predict, train
 from unetkit.cli.application import app, complain
 from unetkit.errors import InterruptedRun, UnetkitError
 
-__all__ = ["app", "bench", "config", "data", "evaluate", "export", "main", "metrics", "predict", "train"]
+__all__ = [
+    "app",
+    "bench",
+    "compare",
+    "config",
+    "crossval",
+    "data",
+    "evaluate",
+    "export",
+    "main",
+    "metrics",
+    "predict",
+    "train",
+]
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Scores, and what they mean: every function says its formula, every name has a card in `DEFINITIONS`."""
 
-from unetkit.metrics import isbi, objects, overlap
+from unetkit.metrics import isbi, objects, overlap, thresholds
+from unetkit.metrics.bootstrap import Difference, paired_bootstrap
 from unetkit.metrics.definitions import Definition, find_definition, improves
 from unetkit.metrics.founding import founding_scores, size_suffix, soft_dice
 from unetkit.metrics.isbi import (
@@ -15,8 +16,11 @@ from unetkit.metrics.isbi import (
 from unetkit.metrics.matching import ObjectCounts, Overlaps, added
 from unetkit.metrics.objects import object_scores, pool_objects
 from unetkit.metrics.overlap import ImageScores, pool, score_image
+from unetkit.metrics.thresholds import scores_chosen_elsewhere
 
-DEFINITIONS: dict[str, Definition] = overlap.DEFINITIONS | objects.DEFINITIONS | isbi.DEFINITIONS
+DEFINITIONS: dict[str, Definition] = (
+    overlap.DEFINITIONS | objects.DEFINITIONS | isbi.DEFINITIONS | thresholds.DEFINITIONS
+)
 
 
 def definition_of(name: str) -> Definition:
@@ -41,6 +45,7 @@ __all__ = [
     "DEFINITIONS",
     "PUBLISHED",
     "Definition",
+    "Difference",
     "ImageScores",
     "IsbiScores",
     "IsbiSlice",
@@ -53,11 +58,13 @@ __all__ = [
     "founding_scores",
     "isbi_scores",
     "object_scores",
+    "paired_bootstrap",
     "pool",
     "pool_objects",
     "pool_slices",
     "score_image",
     "score_slice",
+    "scores_chosen_elsewhere",
     "size_suffix",
     "soft_dice",
 ]

@@ -6,12 +6,23 @@ from torch import nn
 
 from unetkit.config import ModelConfig
 from unetkit.errors import ConfigError
+from unetkit.models.ensemble import Ensemble
 from unetkit.models.folding import fold_norms
 from unetkit.models.geometry import Geometry
 from unetkit.models.unet import UNet
 from unetkit.models.unetpp import UNetPlusPlus
 
-__all__ = ["NETWORKS", "Geometry", "Network", "UNet", "UNetPlusPlus", "build_model", "count_parameters", "fold_norms"]
+__all__ = [
+    "NETWORKS",
+    "Ensemble",
+    "Geometry",
+    "Network",
+    "UNet",
+    "UNetPlusPlus",
+    "build_model",
+    "count_parameters",
+    "fold_norms",
+]
 
 Network = UNet | UNetPlusPlus
 

@@ -7,6 +7,7 @@ from unetkit.evaluation import Evaluation
 from unetkit.reporting.challenge import PUBLISHED_NOTE, isbi_tables
 from unetkit.reporting.gallery import Look, gallery
 from unetkit.reporting.history import read_history
+from unetkit.reporting.markup import Html
 from unetkit.reporting.page import page
 from unetkit.reporting.panels import panel, png
 from unetkit.reporting.pictures import Exhibit
@@ -46,7 +47,10 @@ def write_report(
     drawn = curves(history, run.config.train.best_metric) if history.training else None
     if drawn is not None:
         write_whole(run.pictures / "curves.png", drawn["png"])
-    figures = [] if evaluation is None or look is None else list(gallery(run, evaluation, look, each=each))
+    figures: list[Html] = []
+    if evaluation is not None and look is not None:
+        metric = run.config.train.best_metric
+        figures = list(gallery(run.pictures, evaluation, look, metric=metric, each=each))
     svg = None if drawn is None else drawn["svg"]
     write_whole(run.report, page(run, history, evaluation, curves_svg=svg, figures=figures, extra=extra or {}))
     return run.report

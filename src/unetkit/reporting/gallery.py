@@ -1,6 +1,7 @@
-"""The worst and the best images of an evaluation: in the page as figures, in the run folder as PNG files."""
+"""The worst and the best images of an evaluation: in the page as figures, in a folder of pictures as PNG files."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from unetkit.evaluation import Evaluation
 from unetkit.reporting.markup import Content, Html, breakable, facts, joined, picture, tag
@@ -8,7 +9,6 @@ from unetkit.reporting.panels import panel, png
 from unetkit.reporting.pictures import Exhibit, error_names, error_shares, legend, scale_note, stretch_note, tiles
 from unetkit.reporting.ranking import Chosen, extremes, ranking_metric
 from unetkit.reporting.text import shown
-from unetkit.runs import Run
 from unetkit.storage import write_whole
 
 Look = Callable[[str], Exhibit]
@@ -17,22 +17,22 @@ Look = Callable[[str], Exhibit]
 _MOST_COLOURS = 24
 
 
-def gallery(run: Run, evaluation: Evaluation, look: Look, *, each: int) -> Iterator[Html]:
-    """Yield a figure for each of the worst and best images, and write `pictures/worst-1.png` and so on.
+def gallery(pictures: Path, evaluation: Evaluation, look: Look, *, metric: str, each: int) -> Iterator[Html]:
+    """Yield a figure for each of the worst and best images by a score, and write `worst-1.png` and so on.
 
     One image is held in memory at a time. Pictures of an earlier report are removed.
 
     Raises:
         StorageError: a picture cannot be written.
     """
-    for old in (path for end in ("worst", "best") for path in run.pictures.glob(f"{end}-*.png")):
+    for old in (path for end in ("worst", "best") for path in pictures.glob(f"{end}-*.png")):
         old.unlink()
-    metric = ranking_metric(evaluation, run.config.train.best_metric)
+    metric = ranking_metric(evaluation, metric)
     for chosen in extremes(evaluation, metric, each):
         exhibit = look(chosen.image.name)
         heading = f"{chosen.title}: {exhibit.name}   {metric} {shown(chosen.value)}   {scale_note(exhibit)}"
         sheet = panel(exhibit, evaluation.classes, heading=heading)
-        write_whole(run.pictures / f"{chosen.end}-{chosen.place}.png", png(sheet))
+        write_whole(pictures / f"{chosen.end}-{chosen.place}.png", png(sheet))
         yield _figure(chosen, exhibit, evaluation.classes, metric)
 
 

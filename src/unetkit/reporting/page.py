@@ -38,7 +38,7 @@ def page(
         extra: further lines for the list at the top.
     """
     title = f"Training run {run.path.resolve().name}"
-    parts: dict[str, list[Content]] = {
+    parts: dict[str, Sequence[Content]] = {
         "Summary": [_summary(run, history, evaluation, extra)],
         "Course of the training": _course(run, history, curves_svg),
         "Scores on held-out images": _scores(run, evaluation),
@@ -49,6 +49,11 @@ def page(
         "How to do it again": [commands(run), environment_facts(run)],
         "What the scores mean": _definitions(run, evaluation),
     }
+    return assembled(title, parts)
+
+
+def assembled(title: str, parts: Mapping[str, Sequence[Content]]) -> str:
+    """Return a whole page of parts under their headings, with a list of contents."""
     sections = [
         section(name, *content, anchor=f"part-{place}") for place, (name, content) in enumerate(parts.items(), 1)
     ]

@@ -4,7 +4,7 @@ Assumes the lines of a log as `history` gives them. Lines differ in dash as well
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
@@ -61,6 +61,32 @@ def curves(history: History, metric: str) -> dict[str, bytes]:
         if history.validations:
             _draw_scores(places[1][0], history, metric, "step")
             _draw_scores(places[1][1], history, metric, "train_seconds")
+        return {kind: _file(figure, kind) for kind in ("svg", "png")}
+
+
+def dots(groups: Mapping[str, Sequence[float]], metric: str) -> dict[str, bytes]:
+    """Draw a score of every image in its group, such as the fold that held it out, with the groups' means.
+
+    Args:
+        groups: the images' scores by the name of the group.
+        metric: the name of the score.
+
+    Returns:
+        The figure as files: "svg" and "png".
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with cast(Any, matplotlib).rc_context(_STYLE):  # its stub is not whole
+        figure = Figure(figsize=(max(4.0, 1.1 * len(groups) + 1.5), 2.9), layout="constrained")
+        axes: Any = figure.subplots()
+        for place, values in enumerate(groups.values()):
+            offsets = [place + 0.3 * (number + 0.5) / len(values) - 0.15 for number in range(len(values))]
+            axes.plot(offsets, values, "o", color=_COLOURS[1], markersize=4)
+            axes.plot([place - 0.3, place + 0.3], [sum(values) / len(values)] * 2, color=_COLOURS[2])
+        axes.set_xticks(range(len(groups)), list(groups))
+        axes.set(title=f"{metric} of every image out of fold; line: mean", ylabel=metric)
+        axes.grid(axis="x", visible=False)
         return {kind: _file(figure, kind) for kind in ("svg", "png")}
 
 

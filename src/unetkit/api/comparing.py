@@ -1,0 +1,167 @@
+"""compare: two networks on the same images, with the interval that the images allow."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetkit.api.loading import Model
+from unetkit.api.scoring import evaluate
+from unetkit.data.split import stack_of
+from unetkit.errors import UsageError
+from unetkit.metrics import Difference, definition_of, paired_bootstrap
+from unetkit.prediction import Predictor
+from unetkit.progress import Reporter
+from unetkit.runs import Run
+
+_Values = NDArray[np.float64]
+_THRESHOLDED = ("v_rand_thinned", "v_info_thinned", "warping_error")
+_POOLED = ("rand_error", "pixel_error")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two networks by one score.
+
+    Attributes:
+        metric: the score.
+        first: its value of the first network.
+        second: its value of the second.
+        difference: first minus second, with its interval.
+        notes: what the reader should know.
+    """
+
+    metric: str
+    first: float
+    second: float
+    difference: Difference
+    notes: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The result in plain words."""
+        one, card = self.difference, definition_of(self.metric)
+        interval = f"95 % interval {one.low:+.4f} to {one.high:+.4f}, {one.images} images"
+        if one.low <= 0 <= one.high:
+            return f"A and B differ by {one.value:+.4f} ({interval}): these images do not tell which is better."
+        wins = (one.value > 0) == (card.better == "higher")
+        return f"{'A' if wins else 'B'} is better: A - B = {one.value:+.4f} ({interval})."
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return asdict(self) | {"sentence": self.sentence, "definition": asdict(definition_of(self.metric))}
+
+
+def compare(
+    first: Model,
+    second: Model,
+    *,
+    metric: str = "soft_dice_two_class",
+    data: str | Path | None = None,
+    block: int = 1,
+    seed: int = 0,
+    reporter: Reporter | None = None,
+) -> Comparison:
+    """Compare two networks by the paired bootstrap over the images that both were scored on.
+
+    Args:
+        first: a run, a cross-validation's folder, any model, or a JSON file of `unetkit evaluate --json`.
+        second: another.
+        metric: a mean over images, or v_rand_thinned, v_info_thinned or warping_error, whose threshold is chosen anew
+            in every resample.
+        data: score both on this data; None: what each folder or file says of what was held out.
+        block: neighbouring images that are drawn together, for the slices of a stack.
+        seed: of the draws.
+        reporter: hears about the course.
+
+    Raises:
+        UsageError: other images, too few of them, or a score that is no mean over images.
+
+    Example:
+        >>> print(unetkit.compare("runs/first", "runs/second").sentence)
+    """
+    scored = [_scored(model, metric, data, reporter) for model in (first, second)]
+    names = [[image["name"] for image in one["images"]] for one in scored]
+    _require_same_images(*names)
+    used, notes = _mean_over_images(metric)
+    card = definition_of(used)
+    one_TN, other_TN = _without_gaps([_values(one, used) for one in scored], used)
+    difference = paired_bootstrap(one_TN, other_TN, better=card.better, block=block, seed=seed)
+    best = np.max if card.better == "higher" else np.min
+    notes += _cautions(names[0], one_TN.shape[1], used, block=block)
+    return Comparison(used, float(best(one_TN.mean(1))), float(best(other_TN.mean(1))), difference, tuple(notes))
+
+
+def _cautions(names: Sequence[str], compared: int, metric: str, *, block: int) -> list[str]:
+    notes: list[str] = []
+    if compared < len(names):
+        notes.append(f"{len(names) - compared} images have no value of {metric} and are left out")
+    if block == 1 and len(set(map(stack_of, names))) < len(names):
+        notes.append("the images are slices of a stack, and neighbours look alike: --block 3 draws threes of them")
+    return notes
+
+
+def _scored(model: Model, metric: str, data: str | Path | None, reporter: Reporter | None) -> dict[str, Any]:
+    """Return an evaluation as `evaluate --json` writes it: read where there is one, else made."""
+    families = ["isbi"] if metric in _THRESHOLDED else []
+    path = model.path if isinstance(model, Run) else None if isinstance(model, Predictor) else Path(model)
+    if path is not None and data is None:
+        file = path / "evaluation.json" if path.is_dir() else path
+        if file.suffix == ".json" and file.is_file():
+            known = _read(file)
+            if metric not in _THRESHOLDED or (known.get("isbi") or {}).get(metric) is not None:
+                return known
+            if not path.is_dir():
+                raise UsageError(f"{file}: holds no {metric}; write it with unetkit evaluate --metrics isbi --json")
+    return json.loads(json.dumps(evaluate(model, data=data, metrics=families, reporter=reporter).as_json()))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        if all("name" in image and "scores" in image for image in known["images"]):
+            return known
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # told below
+    raise UsageError(f"{file}: not an evaluation; expected a file that unetkit evaluate --json wrote")
+
+
+def _require_same_images(first: Sequence[str], second: Sequence[str]) -> None:
+    if list(first) == list(second):
+        return
+    odd = sorted(set(first) ^ set(second))
+    found = f"{odd[0]} was scored for one alone" if odd else "their order differs"
+    raise UsageError(
+        f"A was scored on {len(first)} images and B on {len(second)}, not the same ones ({found}); "
+        "give --data DIR with images that neither was trained on"
+    )
+
+
+def _mean_over_images(metric: str) -> tuple[str, list[str]]:
+    """Return the score to compare by, and what is to be said of it."""
+    if metric in _POOLED:
+        raise UsageError(f"{metric} is no mean over images; compare by one of {', '.join(_THRESHOLDED)}, or by a Dice")
+    card = definition_of(metric)
+    if metric in _THRESHOLDED or "mean over images" in card.averaging:
+        return metric, []
+    return f"{metric}_per_image", [f"{metric} is of counts over all images; compared is {metric}_per_image"]
+
+
+def _values(evaluation: dict[str, Any], metric: str) -> _Values:
+    """Return the values [T, N] of every image; NaN where an image has none."""
+    if metric in _THRESHOLDED:
+        return np.array(evaluation["isbi"][metric]["slices"], np.float64)
+    names = (metric, metric.removesuffix("_per_image"))
+    rows = [[one["scores"].get(name) for name in names] for one in evaluation["images"]]
+    return np.array([[next((v for v in row if v is not None), np.nan) for row in rows]], np.float64)
+
+
+def _without_gaps(values: Sequence[_Values], metric: str) -> tuple[_Values, _Values]:
+    there = np.all([np.isfinite(one_TN).all(0) for one_TN in values], axis=0)
+    if not there.any():
+        raise UsageError(f"no image has a value of {metric} in both; name another --metric")
+    return values[0][:, there], values[1][:, there]

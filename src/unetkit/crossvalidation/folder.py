@@ -1,0 +1,126 @@
+"""The folder of a cross-validation, which is also a MODEL: the ensemble of its members.
+
+FOLDER/
+crossval.json       the configuration, the folds, and the names of the members
+fold-0-seed-0/ ...  the members: run folders as any other
+out-of-fold.tif     what was predicted for every image by networks that had not seen it, in the order of the data
+summary.json        scores of the members and their spread, and of all images out of fold
+evaluation.json     the latter alone, in the form of `unetkit evaluate --json`
+pictures/           scores of every image; the worst and the best images
+report.html         all of it on one page
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unetkit.config import load_config
+from unetkit.crossvalidation.folds import Folds, Member
+from unetkit.errors import RunFolderError
+from unetkit.networks import CROSSVAL
+from unetkit.runs import Run, open_run
+from unetkit.storage import make_folder, write_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A cross-validation on the disk.
+
+    Attributes:
+        path: the folder.
+        folds: how the images are divided.
+        members: all trainings.
+    """
+
+    path: Path
+    folds: Folds
+    members: tuple[Member, ...]
+
+    def run_path(self, member: Member) -> Path:
+        """Return the run folder of a member."""
+        return self.path / member.name
+
+    def run(self, member: Member) -> Run:
+        """Open the run of a member."""
+        return open_run(self.run_path(member))
+
+    def unfinished(self) -> list[Member]:
+        """Return the members that have yet to be trained, or to be trained to their end."""
+        return [member for member in self.members if not is_finished(self.run_path(member))]
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file of the folder whole."""
+        write_whole(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def is_finished(run: Path) -> bool:
+    """Tell whether a training has come to its end, its report included."""
+    return (run / "summary.json").is_file() and (run / "report.html").is_file()
+
+
+def is_begun(run: Path) -> bool:
+    """Tell whether there is a run to go on with; what a training left before it had begun is removed."""
+    if (run / "config.yaml").is_file():
+        return True
+    shutil.rmtree(run, ignore_errors=True)
+    return False
+
+
+def open_folder(path: Path, folds: Folds, *, seeds: int) -> Folder:
+    """Make the folder, or open the one that is there to go on with it; more seeds than before may be asked for.
+
+    Raises:
+        RunFolderError: something else lies there, or a cross-validation of another configuration.
+        StorageError: the folder cannot be made.
+    """
+    file = path / CROSSVAL
+    content = {"config": folds.config.model_dump(mode="json"), "held_out": [list(held) for held in folds.held_out]}
+    if file.is_file():
+        seeds = max(seeds, _require_same(path, content))
+    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunFolderError(f"{path}: is neither an empty folder nor a cross-validation; choose another --out")
+    make_folder(path)
+    folder = Folder(path, folds, tuple(folds.members(seeds)))
+    described = content | {"seeds": seeds, "members": [member.name for member in folder.members]}
+    if not file.is_file() or json.loads(file.read_text(encoding="utf-8")) != described:
+        folder.write_json(CROSSVAL, described)
+    return folder
+
+
+def read_folder(path: Path) -> Folder:
+    """Open the folder of a cross-validation by what it says of itself.
+
+    Raises:
+        RunFolderError: it is damaged.
+    """
+    known = _read(path)
+    folds = Folds(load_config(known["config"]), tuple(tuple(held) for held in known["held_out"]))
+    return Folder(path, folds, tuple(folds.members(known["seeds"])))
+
+
+def _require_same(path: Path, content: dict[str, Any]) -> int:
+    """Make sure that the folder holds the same cross-validation, and return how many seeds it has."""
+    known = _read(path)
+    for section, keys in content["config"].items():
+        for key, value in keys.items():
+            found = known["config"].get(section, {}).get(key)
+            if found != json.loads(json.dumps(value)):
+                raise RunFolderError(
+                    f"{path}: holds a cross-validation with {section}.{key}={json.dumps(found)}, not "
+                    f"{json.dumps(value)}; run the command that began it, or choose another --out"
+                )
+    if known["held_out"] != content["held_out"]:
+        raise RunFolderError(f"{path}: holds a cross-validation of other images; choose another --out")
+    return int(known["seeds"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads((path / CROSSVAL).read_text(encoding="utf-8"))
+        if {"config", "held_out", "seeds"} <= known.keys():
+            return known
+    except (OSError, ValueError, AttributeError):
+        pass  # told below, like a file that lacks its keys
+    raise RunFolderError(f"{path / CROSSVAL}: is not what `unetkit crossval` wrote; choose another --out")
