@@ -6,9 +6,9 @@
 Their published numbers: unet_medical 600 steps of 16, Dice .9111 (Ascend) and .9138 in 2.67 minutes; unet_nested_cell
 .976/.955 (Dice/IoU, V100). Each is our preset of that system's own training, scored as it scored.
 
-The throughput is of one update without optimizer (forward and backward) of the 31 M network in bfloat16 and channels-last
-layout, eager and compiled. Its rate of floating-point operations, as PyTorch counts them, stands beside the rate of
-one large bfloat16 matrix product on the same device: the achieved share.
+The throughput is of one update without optimizer (forward and backward) of the 31 M network in bfloat16 and
+channels-last layout, eager and compiled. Its rate of floating-point operations, as PyTorch counts them, stands beside
+the rate of one large bfloat16 matrix product on the same device: the achieved share.
 
 Without a CUDA device it says so and ends with 2.
 """
@@ -84,15 +84,13 @@ def throughput(load: Load, device: torch.device) -> Iterator[str]:
     with FlopCounterMode(display=False) as counter:
         _update(network, x_NCHW, labels_NHW)
     product = _product_rate(load, device)
-    parameters = count_parameters(network) / 1e6
+    size = f"{count_parameters(network) / 1e6:.1f} M weights, {load.batch} x {load.side} x {load.side}"
     yield f"bfloat16 product of {load.matrix} x {load.matrix} matrices: {product / 1e12:.1f} TFLOP/s"
     for name, forward in (("eager", network), ("compiled", torch.compile(network))):
         seconds = _seconds(lambda forward=forward: _update(forward, x_NCHW, labels_NHW), load.rounds, device)
         rate = counter.get_total_flops() / seconds
-        yield (
-            f"{parameters:.1f} M weights, {load.batch} x {load.side} x {load.side}, {name}: "
-            f"{load.batch / seconds:.1f} images/s, {rate / 1e12:.1f} TFLOP/s, {100 * rate / product:.0f} % of the product"
-        )
+        speed = f"{load.batch / seconds:.1f} images/s, {rate / 1e12:.1f} TFLOP/s"
+        yield f"{size}, {name}: {speed}, {100 * rate / product:.0f} % of the product"
 
 
 def _update(forward: Callable[[Tensor], Tensor], x_NCHW: Tensor, labels_NHW: Tensor) -> None:

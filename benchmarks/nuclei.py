@@ -4,8 +4,8 @@
 
 The whole command `unetkit train nuclei` is timed by the clock: reading, training, validation and report. Soft Dice and
 IoU are the MindSpore zoo's, of two classes, on the 120 images whose ids come last: at 96 x 96, where the zoo published
-.966/.936 (Ascend) and .976/.955 (V100) after 6,700 steps, and at the images' own size; hard IoU at their own size. Objects
-are made of the probabilities by the preset's defaults, which were not tuned on these images.
+.966/.936 (Ascend) and .976/.955 (V100) after 6,700 steps, and at the images' own size; hard IoU at their own size.
+Objects are made of the probabilities by the preset's defaults, which were not tuned on these images.
 """
 
 import argparse

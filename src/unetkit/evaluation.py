@@ -2,7 +2,7 @@
 
 Images are scored at their own size, and on the classes that the data has: a network's border class counts as the object
 that it belongs to, so that a score means the same with it and without. The founding systems' protocol (image and mask
-resized before the network: at the size that the network itself resizes to, or at 388 x 388) and the ISBI challenge's
+resized before the network: at the size that the network itself resizes to, or at 388 x 388 or 96 x 96) and the ISBI challenge's
 numbers are scored beside it where they are asked for. Does not know how the network was trained.
 """
 
@@ -32,7 +32,8 @@ from unetkit.metrics import (
 from unetkit.prediction import Predictor
 from unetkit.progress import Reporter, Silence
 
-FOUNDING_SIZE = (388, 388)
+FOUNDING_SIZES = {1: (388, 388), 3: (96, 96)}
+"""Channels -> what the founding systems resized images to: grey ones as those of ISBI, coloured ones as nuclei."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,8 @@ def evaluate(
         predictor: the network with its preprocessing.
         dataset: images with labels.
         indices: which of them; None: all.
-        founding_protocol: score images of two classes at 388 x 388 too, as the founding systems did. A network that
-            resizes images is always scored at its size too.
+        founding_protocol: score images of two classes resized, too, as the founding systems did: grey ones to
+            388 x 388, coloured ones to 96 x 96. A network that resizes images is always scored at its size too.
         challenge: compute the ISBI challenge's numbers too; None: do not.
         world: the processes that share the images; each gets the whole result.
         reporter: hears about the course.
@@ -119,7 +120,7 @@ def evaluate(
     """
     chosen, classes = range(len(dataset)) if indices is None else indices, predictor.data_classes
     share = world.share(len(chosen))
-    size = predictor.config.size or (FOUNDING_SIZE if founding_protocol and len(classes) == 2 else None)
+    size = predictor.config.size or (_founding_size(predictor) if founding_protocol else None)
     mine: dict[int, ScoredImage] = {}
     notes: set[str] = set()
     for done, place in enumerate(share):
@@ -132,6 +133,11 @@ def evaluate(
     shares = world.gather((mine, notes))
     scored = [shares[place % world.size][0][place] for place in range(len(chosen))]
     return summarise(scored, classes, challenge, notes=sorted(set[str]().union(*(noted for _, noted in shares))))
+
+
+def _founding_size(predictor: Predictor) -> tuple[int, int] | None:
+    """Return what the founding systems resized such images to; None where they had nothing like it."""
+    return FOUNDING_SIZES.get(len(predictor.normalization.mean)) if len(predictor.data_classes) == 2 else None
 
 
 def score_prediction(
