@@ -119,7 +119,7 @@ def test_colours_are_mapped_by_the_table(folder: Path) -> None:
 def test_an_image_without_a_mask(folder: Path) -> None:
     put(folder / "images" / "lone.png", image())
     put(folder / "images" / "loner.png", image())
-    with pytest.raises(DataError, match=r"images/lone\.png: has no mask; .* \(1 more are alone\)"):
+    with pytest.raises(DataError, match=r"images/lone\.png: has no mask; .* \(1 more files are wrong\)"):
         open_dataset(folder)
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from unetkit.config import DataConfig
 from unetkit.data.coco_files import Annotation, AnnotationFile, Picture, RunLengths, read_annotations
+from unetkit.data.complaints import kept
 from unetkit.data.images import decode_single
 from unetkit.data.objects import ObjectDataset, ObjectItem, Objects
 from unetkit.data.outlines import draw_polygons, draw_runs
@@ -71,16 +72,16 @@ def open_coco(trees: Sequence[Tree], config: DataConfig, *, only: str | None = N
     classes = _classes(files, config.classes)
     where = {name: tree for tree in reversed(trees) for name in tree.files}
     items: list[ObjectItem] = []
-    held_out: list[int] = []
     parts: list[str] = []
+    complaints: list[str] = []
     for file, root in zip(files, roots, strict=True):
         index_of = {key: classes.index(name) for key, name in file.categories.items() if name in classes[1:]}
         for picture in file.pictures:
-            if "val" in file.part and len(files) > 1:
-                held_out.append(len(items))
-            parts.append(file.part)
-            items.append(_item(file, picture, index_of, place=_find(file, picture, root, where)))
-    return ObjectDataset(_with_unique_names(items, parts), classes, tuple(held_out))
+            with kept(complaints):
+                items.append(_item(file, picture, index_of, place=_find(file, picture, root, where)))
+                parts.append(file.part)
+    held_out = [index for index, part in enumerate(parts) if "val" in part and len(files) > 1]
+    return ObjectDataset(_with_unique_names(items, parts), classes, tuple(held_out), tuple(complaints))
 
 
 def _archives_in(folder: Path) -> list[Tree]:

@@ -82,32 +82,35 @@ def open_two_folders(images: Path, masks: Path, config: DataConfig) -> Dataset:
 def open_pairs(images: list[Path], masks: list[Path], config: DataConfig, *, place: str) -> Dataset:
     """Open images and masks that are matched by name; `place` says where they were sought.
 
+    An image without a mask or the reverse, and the second of two files of one name, become complaints.
+
     Raises:
-        DataError: nothing found, an image without a mask or the reverse, or two files of one name.
+        DataError: nothing found.
     """
-    image_of, mask_of = _by_name(images, suffixed=False), _by_name(masks, suffixed=True)
-    if not image_of and not mask_of:
+    if not images and not masks:
         raise DataError(f"{place}: no image files ({', '.join(sorted(SUFFIXES))}) were found")
-    _require_partners(image_of, mask_of, "mask", place)
-    _require_partners(mask_of, image_of, "image", place)
+    complaints: list[str] = []
+    image_of = _by_name(images, complaints, suffixed=False)
+    mask_of = _by_name(masks, complaints, suffixed=True)
+    complaints += _alone(image_of, mask_of, "mask", place) + _alone(mask_of, image_of, "image", place)
     mask_map = MaskMap.of(config.mask_values, config.classes or DEFAULT_CLASSES)
-    pairs = [(name, path, mask_of[name]) for name, path in image_of.items()]
-    return ItemDataset(items_of_pairs(pairs, mask_map.role), mask_map)
+    pairs = [(name, path, mask_of[name]) for name, path in image_of.items() if name in mask_of]
+    items = items_of_pairs(pairs, mask_map.role, complaints)
+    return ItemDataset(items, mask_map, complaints=tuple(complaints))
 
 
-def _by_name(paths: list[Path], *, suffixed: bool) -> dict[str, Path]:
+def _by_name(paths: list[Path], complaints: list[str], *, suffixed: bool) -> dict[str, Path]:
     named: dict[str, Path] = {}
     for path in paths:
         name = (mask_name_of(path) or path.stem) if suffixed else path.stem
-        if name in named:
-            raise DataError(f"{path}: has the same name as {named[name]}; names must differ in more than their endings")
-        named[name] = path
+        if named.setdefault(name, path) != path:
+            complaints.append(f"{path}: has the same name as {named[name]}; names must differ in more than endings")
     return named
 
 
-def _require_partners(these: dict[str, Path], those: dict[str, Path], what: str, place: str) -> None:
-    alone = [name for name in these if name not in those]
-    if not alone:
-        return
-    others = f" ({len(alone) - 1} more are alone)" if len(alone) > 1 else ""
-    raise DataError(f"{these[alone[0]]}: has no {what}; a {what} '{alone[0]}' was expected in {place}{others}")
+def _alone(these: dict[str, Path], those: dict[str, Path], what: str, place: str) -> list[str]:
+    return [
+        f"{path}: has no {what}; one named '{name}' was expected in {place}"
+        for name, path in these.items()
+        if name not in those
+    ]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from unetkit.config import DataConfig
 from unetkit.data.coco import is_coco, is_coco_folder, open_coco, open_coco_file, open_coco_folder
+from unetkit.data.complaints import complaints_of, refuse
 from unetkit.data.folders import (
     IMAGE_FOLDERS,
     find_folder,
@@ -74,6 +75,18 @@ def open_dataset(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Da
         >>> dataset[0].pixels.shape
         (1, 256, 256)
     """
+    dataset = open_usable(path, config=config)
+    refuse(complaints_of(dataset))
+    return dataset
+
+
+def open_usable(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Dataset:
+    """Open the images and labels that can be used; `complaints_of` tells which files were left out, and why.
+
+    Raises:
+        DataError: nothing there, or no form that is known.
+        ConfigError: as `open_dataset`.
+    """
     if config.images is not None or config.labels is not None:
         return _open_named(path, config)
     if path is None:
@@ -113,7 +126,10 @@ def open_images(path: str | Path) -> Dataset:
         files = [place] if place.is_file() else _images_in(place)
         if not files:
             return open_bare_nuclei(open_tree(place))
-    return ItemDataset(items_of_pairs([(_unique_name(file, files), file, None) for file in files], "mask"))
+    complaints: list[str] = []
+    items = items_of_pairs([(_unique_name(file, files), file, None) for file in files], "mask", complaints)
+    refuse(complaints)
+    return ItemDataset(items)
 
 
 def _open_archive(tree: Tree, config: DataConfig) -> Dataset:

@@ -13,6 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from unetkit.data.complaints import kept
 from unetkit.data.images import is_tiff, open_pages, read_single
 from unetkit.data.masks import MaskMap
 from unetkit.data.pages import Pages, Role, as_pixels
@@ -41,11 +42,13 @@ class ItemDataset:
         items: the images and their masks.
         mask_map: what the masks' values mean; None for images without labels.
         held_out: indices that the data itself keeps for validation.
+        complaints: a sentence about each file that was left out.
     """
 
     items: tuple[Item, ...]
     mask_map: MaskMap | None = None
     held_out: tuple[int, ...] = ()
+    complaints: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -71,13 +74,19 @@ class ItemDataset:
         return Sample(item.name, pixels, labels, source=item.source)
 
 
-def items_of_pairs(pairs: Iterable[tuple[str, Path, Path | None]], mask_role: Role) -> tuple[Item, ...]:
+def items_of_pairs(
+    pairs: Iterable[tuple[str, Path, Path | None]], mask_role: Role, complaints: list[str]
+) -> tuple[Item, ...]:
     """Make items of (name, image file, mask file); a file of several pages gives one item a page.
 
-    Raises:
-        DataError: a multi-page image and mask that differ in pages or size; a file that cannot be read.
+    A file that cannot be opened, and a multi-page image and mask that differ in pages or size, are left out; what is
+    wrong with them is added to `complaints`.
     """
-    return tuple(item for name, image, mask in pairs for item in _items_of_pair(name, image, mask, mask_role))
+    items: list[Item] = []
+    for name, image, mask in pairs:
+        with kept(complaints):
+            items += _items_of_pair(name, image, mask, mask_role)
+    return tuple(items)
 
 
 def items_of_stack(name: str, images: Pages, masks: Pages | None) -> list[Item]:

@@ -8,6 +8,7 @@ latter is what the split method 'given' holds out; elsewhere the founding split 
 from pathlib import Path
 
 from unetkit.config import DataConfig
+from unetkit.data.complaints import kept
 from unetkit.data.folders import DEFAULT_CLASSES, image_files
 from unetkit.data.items import ItemDataset, items_of_pairs
 from unetkit.data.masks import MaskMap
@@ -23,25 +24,27 @@ def is_multiclass(folder: Path) -> bool:
 
 
 def open_multiclass(folder: Path, config: DataConfig) -> Dataset:
-    """Open ID/image.* and ID/mask.*, sorted by ID.
+    """Open ID/image.* and ID/mask.*, sorted by ID; an ID without an image or a mask becomes a complaint.
 
     Raises:
-        DataError: an ID without an image or a mask, or files that cannot be read.
+        DataError: files of several pages in data that is divided into train/ and val/.
     """
     mask_map = MaskMap.of(config.mask_values, config.classes or DEFAULT_CLASSES)
     parts = _parts(folder)
     pairs: list[tuple[str, Path, Path | None]] = []
-    held_out: list[int] = []
+    complaints: list[str] = []
     for part in parts:
         for inside in _folders(part):
-            if part.name == "val" and len(parts) > 1:
-                held_out.append(len(pairs))
             name = inside.name if part == folder else f"{part.name}-{inside.name}"
-            pairs.append((name, _only(inside, "image"), _only(inside, "mask")))
-    items = items_of_pairs(pairs, mask_map.role)
-    if held_out and len(items) != len(pairs):
+            with kept(complaints):
+                pairs.append((name, _only(inside, "image"), _only(inside, "mask")))
+    items = items_of_pairs(pairs, mask_map.role, complaints)
+    if len(parts) == 1:
+        return ItemDataset(items, mask_map, complaints=tuple(complaints))
+    if {item.name for item in items} - {name for name, _, _ in pairs}:
         raise DataError(f"{folder}: holds files of several pages; one page an ID was expected")
-    return ItemDataset(items, mask_map, tuple(held_out))
+    held_out = tuple(index for index, item in enumerate(items) if item.name.startswith("val-"))
+    return ItemDataset(items, mask_map, held_out, tuple(complaints))
 
 
 def _parts(folder: Path) -> list[Path]:

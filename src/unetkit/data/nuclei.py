@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from unetkit.config import DataConfig
+from unetkit.data.complaints import kept
 from unetkit.data.images import SUFFIXES, decode_single
 from unetkit.data.items import require_same_size
 from unetkit.data.objects import ObjectDataset, ObjectItem, Objects
@@ -33,24 +34,29 @@ def is_nuclei(tree: Tree) -> bool:
 
 
 def open_nuclei(tree: Tree, config: DataConfig) -> Dataset:
-    """Open images with one mask for every object.
+    """Open images with one mask for every object; an id without exactly one image or without masks is a complaint.
 
     Raises:
-        DataError: an id without exactly one image or without masks, or an archive that is damaged or unsafe.
+        DataError: other than two classes are declared.
     """
     classes = config.classes or CLASSES
     if len(classes) != 2:
         raise DataError(f"{tree.root}: holds two classes, background and object, but {len(classes)} are declared")
     images, masks = group(tree, "images"), group(tree, "masks")
-    for identity in masks:
-        if identity not in images:
-            raise DataError(f"{tree.source(masks[identity][0])}: has no image in {identity}/images")
+    complaints = [
+        f"{tree.source(files[0])}: has no image in {identity}/images"
+        for identity, files in masks.items()
+        if identity not in images
+    ]
     items: list[ObjectItem] = []
     for identity, files in images.items():
-        if identity not in masks:
-            raise DataError(f"{tree.source(files[0])}: has no masks in {identity}/masks; leave it out, or draw them")
-        items.append(_item(tree, identity, files, masks[identity]))
-    return ObjectDataset(tuple(items), classes)
+        with kept(complaints):
+            if identity not in masks:
+                raise DataError(
+                    f"{tree.source(files[0])}: has no masks in {identity}/masks; leave it out, or draw them"
+                )
+            items.append(_item(tree, identity, files, masks[identity]))
+    return ObjectDataset(tuple(items), classes, complaints=tuple(complaints))
 
 
 def open_bare_nuclei(tree: Tree) -> Dataset:

@@ -42,11 +42,13 @@ class ObjectDataset:
         items: the images.
         classes: the names of the classes, index 0 first; empty without labels.
         held_out: indices that the data itself keeps for validation.
+        complaints: a sentence about each file that was left out.
     """
 
     items: tuple[ObjectItem, ...]
     classes: tuple[str, ...]
     held_out: tuple[int, ...] = ()
+    complaints: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """The number of samples."""
