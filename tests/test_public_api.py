@@ -13,6 +13,7 @@ FACE = {
     "crossval": "(source, *, data, out, folds, seeds, overrides, dask, reporter)",
     "evaluate": "(model, *, data, everything, metrics, options, device, reporter)",
     "export": "(model, *, to, out, data, options, reporter)",
+    "check_data": "(data, *, overrides, html, reporter)",
     "extend": "(path, *, overrides, spent, reporter)",
     "load": "(model, *, device, options)",
     "load_config": "(source, overrides, *, flags, faithful)",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from unetkit.api import (
         bench,
         check,
+        check_data,
         compare,
         crossval,
         evaluate,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "bench": "api",
     "check": "api",
+    "check_data": "api",
     "compare": "api",
     "crossval": "api",
     "evaluate": "api",
@@ -69,6 +71,7 @@ __all__ = [
     "bench",
     "build_model",
     "check",
+    "check_data",
     "compare",
     "crossval",
     "evaluate",

@@ -10,11 +10,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from unetkit.config import DataConfig, SplitConfig
+from unetkit.config import Config, DataConfig, SplitConfig
 from unetkit.data import (
     Dataset,
     Normalization,
-    check_training_set,
     fingerprint,
     in_memory,
     open_dataset,
@@ -26,6 +25,7 @@ from unetkit.data import (
 from unetkit.data.convert import convert
 from unetkit.data.synthetic import generate, open_sample
 from unetkit.data.targets import WithBorders, components
+from unetkit.doctor import before_training
 
 STACK = generate(slices=6, size=48)
 INDICES = STACK.labels // 255
@@ -208,7 +208,7 @@ def test_it_can_be_measured_and_held_in_memory(dataset: Dataset) -> None:
 
 
 def test_it_can_be_trained_on(labelled: Dataset) -> None:
-    check_training_set(labelled)
+    before_training(labelled, Config())
     split = split_dataset(labelled, SplitConfig(folds=3))
     normalization = Normalization.fit("standardize", (labelled[index] for index in split.train))
     normalized = normalization.apply(labelled[split.validation[0]].pixels)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unetkit.config import DataConfig
-from unetkit.data import check_training_set, open_dataset, open_images, samples_of
+from unetkit.config import Config, DataConfig
+from unetkit.data import open_dataset, open_images, samples_of
+from unetkit.doctor import before_training
 from unetkit.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -52,7 +53,7 @@ def test_every_mask_is_an_object_and_the_first_wins(folder: Path) -> None:
     np.testing.assert_array_equal(sample.instances, expected)
     np.testing.assert_array_equal(sample.labels, expected > 0)
     assert sample.pixels.shape == (3, 20, 24)
-    check_training_set(dataset)
+    before_training(dataset, Config())
 
 
 @pytest.mark.parametrize("inside", [False, True])

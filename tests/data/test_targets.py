@@ -3,9 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unetkit.data import InMemory, Sample, check_training_set
+from unetkit.config import Config
+from unetkit.data import InMemory, Sample
 from unetkit.data.synthetic import open_sample
 from unetkit.data.targets import WithBorders, border_labels, components
+from unetkit.doctor import before_training
 from unetkit.errors import DataError
 
 PAIR = np.zeros((9, 14), np.int32)
@@ -58,7 +60,7 @@ def test_a_data_set_with_borders_has_one_class_more() -> None:
     assert set(np.unique(sample.labels)) == {0, 1, 2}
     assert sample.instances is not None
     assert sample.instances.max() > 1
-    check_training_set(dataset)
+    before_training(dataset, Config())
     bare = InMemory((Sample("a", np.zeros((1, 4, 4), np.uint8), source="a.png"),), ("b", "c"))
     with pytest.raises(DataError, match=r"a\.png: has no labels"):
         WithBorders(bare)[0]

@@ -1,6 +1,7 @@
 """The functions behind the verbs: each takes what a user has in hand, a path or an array, and does the whole job."""
 
 from unetkit.api.challenge import score_isbi
+from unetkit.api.checking import check_data
 from unetkit.api.comparing import Comparison, compare
 from unetkit.api.configuring import load_config
 from unetkit.api.crossvalidating import CrossValidation, crossval
@@ -19,6 +20,7 @@ __all__ = [
     "Translation",
     "bench",
     "check",
+    "check_data",
     "compare",
     "crossval",
     "evaluate",

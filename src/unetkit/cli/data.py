@@ -1,11 +1,15 @@
-"""The verbs that get data and make it: data sample, data fetch, data convert."""
+"""The verbs about data: data sample, data fetch, data convert, data check."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetkit.cli.application import data_app
+from unetkit.cli.application import Overrides, data_app
+
+if TYPE_CHECKING:
+    from unetkit.doctor import Diagnosis
 
 
 @data_app.command("sample")
@@ -49,3 +53,43 @@ def data_convert(
     with reporter("converting") as listener:
         convert(open_dataset(source), out, reporter=listener)
     print(f"written: {out}")
+
+
+@data_app.command("check")
+def data_check(
+    data: Annotated[str, typer.Argument(help="the data set: whatever `train --data` takes")],
+    overrides: Overrides = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="write the findings here ('-': standard output)", show_default=False)
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="write a page with pictures here", show_default=False)] = None,
+) -> None:
+    """Say what is wrong with a data set, before training: unetkit data check DIR [data.split.method=blocks ...]."""
+    from unetkit import api
+    from unetkit.progress import reporter
+    from unetkit.storage import write_whole
+
+    alone = str(json_file) == "-"
+    with reporter("checking") as listener:
+        diagnosis = api.check_data(data, overrides=overrides or [], html=html, reporter=None if alone else listener)
+    text = json.dumps(diagnosis.as_json(), indent=2, ensure_ascii=False)
+    if alone:
+        print(text)
+    else:
+        _print_diagnosis(diagnosis)
+    if json_file is not None and not alone:
+        write_whole(json_file, text + "\n")
+        print(f"written: {json_file}")
+    if html is not None and not alone:
+        print(f"written: {html}")
+    if diagnosis.of("error"):
+        raise typer.Exit(2)
+
+
+def _print_diagnosis(diagnosis: "Diagnosis") -> None:
+    for name, words in {"images": str(len(diagnosis.places)), **diagnosis.facts}.items():
+        print(f"{name:<8}{words}")
+    print()
+    for finding in diagnosis.findings:
+        print(f"{finding.severity:<8} {finding.check}: {finding}")
+    print(f"{diagnosis.count()}, in {len(diagnosis.checks)} checks")

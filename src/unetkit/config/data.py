@@ -81,6 +81,11 @@ class DataConfig(Section):
         default=False,
         description="the border class only where another object is within reach, the gap between the two included",
     )
+    check: Literal["full", "essential"] = Field(
+        default="full",
+        description="what is looked for before a training: full: also labels that lie askew, duplicates, images that "
+        "leak into the held-out part; essential: only what would stop it",
+    )
     split: SplitConfig = SplitConfig()
 
     @model_validator(mode="after")

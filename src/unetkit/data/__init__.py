@@ -3,7 +3,6 @@
 What a reader promises stands in `sample`; which form a path has is decided in `forms`.
 """
 
-from unetkit.data.check import check_training_set
 from unetkit.data.convert import convert
 from unetkit.data.fetch import fetch
 from unetkit.data.fingerprint import Fingerprint, fingerprint
@@ -22,7 +21,6 @@ __all__ = [
     "Normalization",
     "Sample",
     "Split",
-    "check_training_set",
     "convert",
     "fetch",
     "fingerprint",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from unetkit.evaluation import Evaluation
 from unetkit.reporting.challenge import PUBLISHED_NOTE, isbi_tables
+from unetkit.reporting.diagnosis import write_diagnosis
 from unetkit.reporting.gallery import Look, gallery
 from unetkit.reporting.history import read_history
 from unetkit.reporting.markup import Html
@@ -16,7 +17,17 @@ from unetkit.reporting.text import scores_table
 from unetkit.runs import Run
 from unetkit.storage import make_folder, write_whole
 
-__all__ = ["PUBLISHED_NOTE", "Exhibit", "Look", "isbi_tables", "panel", "png", "scores_table", "write_report"]
+__all__ = [
+    "PUBLISHED_NOTE",
+    "Exhibit",
+    "Look",
+    "isbi_tables",
+    "panel",
+    "png",
+    "scores_table",
+    "write_report",
+    "write_diagnosis",
+]
 
 
 def write_report(

@@ -55,9 +55,8 @@ class Exhibit:
 
     @cached_property
     def stretch(self) -> tuple[float, float]:
-        """The stored values that are shown black and white: percentiles over all pixels and channels."""
-        low, high = np.percentile(self.pixels, PERCENTILES)
-        return float(low), float(high)
+        """The stored values that are shown black and white."""
+        return _stretch(self.pixels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def tiles(exhibit: Exhibit, classes: Sequence[str]) -> tuple[Tile, ...]:
     two = len(classes) == 2
     certain = exhibit.probabilities[1] if two else exhibit.probabilities.max(0)
     pictures = {
-        "image": _stretched(exhibit),
+        "image": _stretched(exhibit.pixels, exhibit.stretch),
         "truth": _coloured(exhibit.labels, exhibit, 0),
         "prediction": _coloured(exhibit.prediction, exhibit, 1),
         "errors": _errors(exhibit, classes),
@@ -142,9 +141,38 @@ def stretch_note(exhibit: Exhibit) -> str:
     return f"black = {low:.5g}, white = {high:.5g} (percentiles {PERCENTILES[0]} and {PERCENTILES[1]})"
 
 
-def _stretched(exhibit: Exhibit) -> Rgb:
-    low, high = exhibit.stretch
-    channels = exhibit.pixels if len(exhibit.pixels) == 3 else exhibit.pixels[:1]
+def image_picture(pixels: NDArray[Any]) -> Rgb:
+    """Return pixels [C, H, W] as a picture of a fitting size."""
+    return _fitted(_stretched(pixels, _stretch(pixels)))
+
+
+def label_picture(labels: NDArray[Any], *, classes: int) -> Rgb:
+    """Return class indices [H, W] in their colours, as a picture of a fitting size."""
+    return _fitted(np.array(class_colours(max(classes, 2)), np.uint8)[labels])
+
+
+def outlined_picture(pixels: NDArray[Any], regions: NDArray[Any], colour: Colour) -> Rgb:
+    """Return pixels [C, H, W] as a picture of a fitting size, with the borders of regions [H, W] drawn on them."""
+    picture = _stretched(pixels, _stretch(pixels)).copy()
+    border = np.zeros(regions.shape, bool)
+    border[1:] |= regions[1:] != regions[:-1]
+    border[:, 1:] |= regions[:, 1:] != regions[:, :-1]
+    for reach in range(1, -(-max(regions.shape) // LONGEST_SIDE)):  # thin lines would fade where pictures are reduced
+        border[reach:] |= border[:-reach]
+        border[:, reach:] |= border[:, :-reach]
+    picture[border] = colour
+    return _fitted(picture)
+
+
+def _stretch(pixels: NDArray[Any]) -> tuple[float, float]:
+    """Return percentiles over all pixels and channels."""
+    low, high = np.percentile(pixels, PERCENTILES)
+    return float(low), float(high)
+
+
+def _stretched(pixels: NDArray[Any], stretch: tuple[float, float]) -> Rgb:
+    low, high = stretch
+    channels = pixels if len(pixels) == 3 else pixels[:1]
     flat = high <= low
     shown = np.full(channels.shape, 0.5) if flat else (channels.astype(np.float32) - low) / (high - low)
     bytes_HWC = np.moveaxis(_bytes(_rounded(shown, _GREYS["image"])), 0, -1)
@@ -161,7 +189,7 @@ def _coloured(labels: NDArray[Any], exhibit: Exhibit, which: int) -> Rgb:
 
 def _errors(exhibit: Exhibit, classes: Sequence[str]) -> Rgb:
     """Paint what is wrong on a faded image: two classes by the way it is wrong, more by the class predicted."""
-    grey = _stretched(exhibit).mean(-1) / 255
+    grey = _stretched(exhibit.pixels, exhibit.stretch).mean(-1) / 255
     picture = _grey(1 - _FADED * _rounded(1 - grey, _GREYS["errors"]))
     if len(classes) == 2:
         for wrong, colour in zip(_wrong_ways(exhibit, classes), (ORANGE, BLUE), strict=True):

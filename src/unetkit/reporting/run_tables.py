@@ -63,6 +63,7 @@ def data_facts(run: Run) -> Html:
         ("Trained on", _names(data.get("train", []))),
         ("Held out", _names(data.get("validation", [])) if data.get("validation") else "nothing"),
         ("Split", _split_words(run.config)),
+        *(("Doctor", f"{one['severity']}: {one['found']}") for one in data.get("findings", [])),
         ("SHA-256 of pixels", tag("code", str(data.get("sha256_pixels", "–")))),
         ("SHA-256 of labels", tag("code", str(data.get("sha256_labels", "–")))),
     ]

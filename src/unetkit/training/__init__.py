@@ -65,7 +65,7 @@ def resume(path: str | Path, *, spent: Mapping[str, float] | None = None, report
     if run.config.train.tensorboard:
         require_tensorboard()
     with run.held() if world.leads else nullcontext():
-        prepared = prepare(run.config)
+        prepared = prepare(run.config, diagnosed=True)
         if world.leads:
             _same_data(run, prepared)
         listener = (reporter or Silence()) if world.leads else Silence()
@@ -98,7 +98,7 @@ def _carry_out(
 ) -> Run:
     config = run.config
     for note in prepared.notes:
-        reporter.line(f"note: {note}")
+        reporter.line(note)
     place = place_of(config, world)
     keep_freed_memory()
     with (

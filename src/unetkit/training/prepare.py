@@ -1,6 +1,6 @@
 """From a configuration to everything a training starts from: data read and checked, split, normalised and described."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,7 +13,6 @@ from unetkit.data import (
     Normalization,
     Sample,
     Split,
-    check_training_set,
     fingerprint,
     in_memory,
     open_dataset,
@@ -22,6 +21,7 @@ from unetkit.data import (
 from unetkit.data.resize import Resized
 from unetkit.data.targets import WithBorders
 from unetkit.data.weights import PixelWeights
+from unetkit.doctor import Diagnosis, before_training
 from unetkit.errors import ConfigError
 from unetkit.metrics import overlap, size_suffix
 from unetkit.metrics.definitions import CLASS, SIZE
@@ -41,7 +41,7 @@ class Prepared:
         normalization: found on the training samples alone.
         weights: how much each of their pixels counts; None: all alike.
         description: what the data is, for data.json.
-        notes: what the user should know before training starts.
+        notes: what the user should know before training starts, as lines that begin with `note:` or `warning:`.
     """
 
     config: Config
@@ -55,8 +55,12 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(config: Config) -> Prepared:
+def prepare(config: Config, *, diagnosed: bool = False) -> Prepared:
     """Open the data of a configuration, check it, and fill in what the configuration leaves to the data.
+
+    Args:
+        config: of the training.
+        diagnosed: the doctor has seen this data before.
 
     Raises:
         ConfigError: no data is named, or the configuration contradicts the data.
@@ -65,7 +69,7 @@ def prepare(config: Config) -> Prepared:
     if config.data.path is None:
         raise ConfigError("no data is named; give --data DIR (or data.path in the configuration), or --data sample")
     dataset = in_memory(open_dataset(config.data.path, config=config.data))
-    check_training_set(dataset)
+    diagnosis = None if diagnosed else before_training(dataset, config)
     split = split_dataset(dataset, config.data.split)
     targets = _targets(dataset, config.data)
     training = tuple(targets[index] for index in split.train)
@@ -76,9 +80,11 @@ def prepare(config: Config) -> Prepared:
     border = len(dataset.classes) if config.data.border_class else None
     weights = PixelWeights.of(config.loss, training, classes=len(targets.classes), border=border)
     description = _description(dataset, split, normalization)
+    if diagnosis is not None:
+        description |= {"findings": diagnosis.as_json()["findings"]}
     if weights is not None:
         description |= {"class_weights": dict(zip(targets.classes, weights.classes, strict=True))}
-    notes = tuple(_notes(resolved, training, description))
+    notes = tuple(_notes(resolved, diagnosis, description))
     return Prepared(resolved, dataset, targets.classes, training, split, normalization, weights, description, notes)
 
 
@@ -88,15 +94,12 @@ def _targets(dataset: Dataset, config: DataConfig) -> Dataset:
     return WithBorders(resized, config.border_class, config.border_touching) if config.border_class else resized
 
 
-def _notes(config: Config, training: Sequence[Sample], description: Mapping[str, Any]) -> Iterator[str]:
-    for axis, name in enumerate(("rows", "columns")):
-        side, smallest = config.train.sides[axis], min(sample.pixels.shape[1 + axis] for sample in training)
-        if side > smallest:
-            filling = {"mirror": "mirrored borders", "zeros": "zeros"}[config.data.outside]
-            yield f"a patch has {side} {name}, the smallest image {smallest}: patches are filled up with {filling}"
+def _notes(config: Config, diagnosis: Diagnosis | None, description: Mapping[str, Any]) -> Iterator[str]:
+    if diagnosis is not None:
+        yield from diagnosis.lines()
     if config.loss.class_weights == "balanced":
         weights = ", ".join(f"{name} {weight:.3g}" for name, weight in description["class_weights"].items())
-        yield f"loss.class_weights=balanced: {weights}"
+        yield f"note: loss.class_weights=balanced: {weights}"
 
 
 def _require_metric(config: Config, classes: tuple[str, ...]) -> None:
