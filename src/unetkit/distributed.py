@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from unetkit.errors import DeviceError, UsageError
+from unetkit.errors import DeviceError, LostProcessError, UsageError
 
 _PATIENCE = timedelta(minutes=10)
 
@@ -88,6 +88,7 @@ def joined(world: World, device: torch.device) -> Generator[None]:
 
     Raises:
         DeviceError: the processes do not find each other within ten minutes.
+        LostProcessError: one of them is gone.
     """
     if world.size == 1:
         yield
@@ -99,5 +100,12 @@ def joined(world: World, device: torch.device) -> Generator[None]:
         raise DeviceError(f"the {world.size} processes cannot connect ({cause}); start them with torchrun") from None
     try:
         yield
+    except RuntimeError as error:  # gloo raises nothing more special, NCCL a kind of it
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        raise LostProcessError(
+            f"process {world.rank} of {world.size} has lost another one, which was killed or cannot be reached; go on "
+            "from the last checkpoint: torchrun ... -m unetkit train --resume with the run folder"
+        ) from None
     finally:
         dist.destroy_process_group()

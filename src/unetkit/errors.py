@@ -9,6 +9,7 @@
     ├── ModelFileError        a file that should hold a network cannot be read
     │   └── DamagedFileError  it was whole once: its checksum no longer matches
     ├── ParityError           an exported file does not compute what the network does; it was not kept
+    ├── LostProcessError      another process of a training is gone; the last checkpoint stands
     ├── DivergedError         the loss is no longer a number; the last good checkpoint stands
     ├── RemoteError           object storage does not give or take what was asked for
     ├── StorageError          the disk refused to take what had to be written
@@ -57,6 +58,10 @@ class DamagedFileError(ModelFileError):
 
 class ParityError(UnetkitError):
     """An exported file does not compute what the network does; it was not kept."""
+
+
+class LostProcessError(UnetkitError):
+    """Another process of a training is gone or cannot be reached; the last checkpoint stands."""
 
 
 class DivergedError(UnetkitError):

@@ -44,8 +44,8 @@ class PlainLines:
         print(text, flush=True)
 
     def advance(self, done: int, total: int, figures: Mapping[str, str]) -> None:
-        """Print the state when the last one is old enough."""
-        if time.monotonic() - self._last >= self._seconds:
+        """Print the state when the last one is old enough, and at the end."""
+        if done == total or time.monotonic() - self._last >= self._seconds:
             self._last = time.monotonic()
             self.line(f"{self._title} {done}/{total}  {_joined(figures)}".rstrip())
 

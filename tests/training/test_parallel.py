@@ -105,6 +105,8 @@ def test_a_killed_process_ends_the_job_and_two_resume_bit_identically(workplace:
     os.kill(int(workers[-1]), signal.SIGKILL)
     output = _end(process, code=1)
     assert "SIGKILL" in output or "exitcode" in output
+    assert "has lost another one, which was killed or cannot be reached; go on from the last checkpoint" in output
+    assert "]: Traceback" not in output, "torchrun's own traceback is all there is"
     _end(_launch("--resume", str(run)))
     left, right = (Checkpoint.load(path / "last.safetensors").tensors for path in (run, together))
     assert all(torch.equal(tensor, right[name]) for name, tensor in left.items())

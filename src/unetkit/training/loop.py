@@ -156,7 +156,7 @@ class Loop:
                 )
 
     def _figures(self, record: Record) -> dict[str, str]:
-        figures = {"loss": f"{record['loss']:.4f}", "images/s": f"{record['images_per_second']:.0f}"}
+        figures = {"loss": f"{record['loss']:.4f}", "images/s": f"{record['images_per_second']:.3g}"}
         metric = self.run.config.train.best_metric
         return figures | ({metric: f"{self.course.scores[metric]:.4f}"} if metric in self.course.scores else {})
 
