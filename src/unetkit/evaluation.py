@@ -2,8 +2,8 @@
 
 Images are scored at their own size, and on the classes that the data has: a network's border class counts as the object
 that it belongs to, so that a score means the same with it and without. The founding systems' protocol (image and mask
-resized before the network: at the size that the network itself resizes to, or at 388 x 388 or 96 x 96) and the ISBI challenge's
-numbers are scored beside it where they are asked for. Does not know how the network was trained.
+resized before the network: at the size that the network itself resizes to, or at 388 x 388 or 96 x 96) and the ISBI
+challenge's numbers are scored beside it where they are asked for. Does not know how the network was trained.
 """
 
 from collections.abc import Sequence

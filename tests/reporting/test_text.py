@@ -40,3 +40,12 @@ def test_a_score_without_a_definition_is_refused() -> None:
 
 def test_what_is_no_number_is_a_dash() -> None:
     assert [shown(value) for value in (0.12345, None, float("nan"), float("inf"))] == ["0.1235", "–", "–", "–"]
+
+
+def test_scores_of_single_classes_are_left_out_where_there_are_many() -> None:
+    few = {f"iou_class_{index}": 0.5 for index in range(32)}
+    assert "iou_class_31" in scores_table({"mean_iou": 0.5, **few})
+    many = scores_table({"mean_iou": 0.5, **few, "iou_one_more": 0.5})
+    assert "iou_class" not in many
+    assert "mean_iou" in many
+    assert "and 33 scores of single classes" in many

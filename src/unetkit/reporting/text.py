@@ -8,12 +8,15 @@ from unetkit.metrics import definition_of
 from unetkit.metrics.definitions import size_in
 
 WIDTH = 100
+_MOST_SINGLE = 32
+"""Scores of single classes beyond which they are left out: there are four for each class."""
 
 
 def scores_table(scores: Mapping[str, float]) -> str:
     """Return the scores as aligned lines of name, value and formula, with a legend, within 100 columns.
 
-    Forms that only serve comparisons with other programs are told in running text at the end.
+    Forms that only serve comparisons with other programs are told in running text at the end. Of many classes, the scores
+    of single ones are left out.
 
     Args:
         scores: values by the names of `metrics.DEFINITIONS`.
@@ -22,13 +25,17 @@ def scores_table(scores: Mapping[str, float]) -> str:
         ConfigError: a name that has no definition.
     """
     rows = {name: value for name, value in scores.items() if not definition_of(name).aside}
+    single = [name for name in rows if definition_of(name).classes.startswith("the one named")]
+    left_out = single if len(single) > _MOST_SINGLE else []
+    rows = {name: value for name, value in rows.items() if name not in left_out}
     name_width = max([len("score"), *map(len, rows)])
     room = max(WIDTH - name_width - 12, 20)
     lines = [f"{'score':<{name_width}}  {'value':>8}  definition"]
     for name, value in rows.items():
         formula, _ = short_formula(name)
         lines.append(f"{name:<{name_width}}  {shown(value):>8}  {_cut(formula, room)}")
-    return "\n".join([*lines, "", *_legend(rows), *_aside(scores)])
+    told = [f"and {len(left_out)} scores of single classes, which the report and --json tell"] if left_out else []
+    return "\n".join([*lines, *told, "", *_legend(rows), *_aside(scores)])
 
 
 def shown(value: float | None) -> str:
