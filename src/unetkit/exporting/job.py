@@ -165,7 +165,10 @@ def noise(card: ExportCard, count: int, height: int, width: int) -> Tensor:
 
 
 def _card(predictor: Predictor, options: ExportOptions, stored: StoredNetwork | None, *, eight_bit: bool) -> ExportCard:
-    geometry = predictor.geometry
+    geometry, predict = predictor.geometry, predictor.config
+    if options.preprocessing:
+        # No stored pixel need mean 0 after normalisation, so that whoever runs the file could not give it one.
+        predict = predict.model_copy(update={"outside": "mirror"})
     return ExportCard(
         unetkit=__version__,
         model=stored.model if stored else None,
@@ -181,7 +184,7 @@ def _card(predictor: Predictor, options: ExportOptions, stored: StoredNetwork | 
         batch=options.batch,
         geometry=replace(geometry, fixed=options.size),
         numbers="float16" if options.half else "float32",
-        predict=predictor.config,
+        predict=predict,
         bytes_per_pixel=bytes_per_pixel(
             predictor.network, geometry, channels=len(predictor.normalization.mean), device=predictor.device
         ),
