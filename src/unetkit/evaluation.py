@@ -29,7 +29,7 @@ from unetkit.metrics import (
     score_slice,
     size_suffix,
 )
-from unetkit.prediction import Predictor
+from unetkit.prediction import Predictor, require_probabilities
 from unetkit.progress import Reporter, Silence
 
 FOUNDING_SIZES = {1: (388, 388), 3: (96, 96)}
@@ -117,27 +117,45 @@ def evaluate(
 
     Raises:
         DataError: an image without labels, or with labels that the network has no class for.
+        UsageError: the challenge's numbers are asked of a network that gives no probabilities.
     """
+    if challenge is not None:
+        require_probabilities(predictor)
     chosen, classes = range(len(dataset)) if indices is None else indices, predictor.data_classes
     share = world.share(len(chosen))
-    size = predictor.config.size or (_founding_size(predictor) if founding_protocol else None)
-    mine: dict[int, ScoredImage] = {}
-    notes: set[str] = set()
+    size = _other_size(predictor, founding_protocol=founding_protocol)
+    mine, notes = dict[int, ScoredImage](), set[str]()
     for done, place in enumerate(share):
         (reporter or Silence()).advance(done, len(share), {})
         sample = dataset[chosen[place]]
-        scored = score_prediction(data_probabilities(predictor, sample.pixels), sample, classes, challenge)
-        more = {} if size is None else _scores_at(predictor, sample, size)
         notes |= {note for note in [predictor.plan(*sample.pixels.shape[1:]).note] if note is not None}
-        mine[place] = replace(scored, image=scored.image.with_scores(more))
+        mine[place] = _scored(predictor, sample, challenge, size)
     shares = world.gather((mine, notes))
     scored = [shares[place % world.size][0][place] for place in range(len(chosen))]
     return summarise(scored, classes, challenge, notes=sorted(set[str]().union(*(noted for _, noted in shares))))
 
 
+def _other_size(predictor: Predictor, *, founding_protocol: bool) -> tuple[int, int] | None:
+    """Return the size at which soft scores are computed too; None: a file has none to give, or takes no fractions."""
+    if predictor.hard or predictor.whole_numbers:
+        return None
+    return predictor.config.size or (_founding_size(predictor) if founding_protocol else None)
+
+
 def _founding_size(predictor: Predictor) -> tuple[int, int] | None:
     """Return what the founding systems resized such images to; None where they had nothing like it."""
     return FOUNDING_SIZES.get(len(predictor.normalization.mean)) if len(predictor.data_classes) == 2 else None
+
+
+def _scored(
+    predictor: Predictor, sample: Sample, challenge: Challenge | None, size: tuple[int, int] | None
+) -> ScoredImage:
+    probabilities = data_probabilities(predictor, sample.pixels)
+    scored = score_prediction(probabilities, sample, predictor.data_classes, challenge)
+    if predictor.hard:
+        return replace(scored, image=scored.image.without_soft())
+    more = {} if size is None else _scores_at(predictor, sample, size)
+    return replace(scored, image=scored.image.with_scores(more))
 
 
 def score_prediction(

@@ -11,8 +11,7 @@ from unetkit.api.scoring import labelled
 from unetkit.data import Dataset
 from unetkit.devices import cpu_threads
 from unetkit.errors import DataError, ModelFileError, ParityError, UsageError
-from unetkit.exporting import ExportOptions, Parity, compare, export_network, make_job, pipeline_of
-from unetkit.exporting.course import Image
+from unetkit.exporting import FORMATS, ExportOptions, Image, Parity, compare, export_network, make_job, pipeline_of
 from unetkit.networks import StoredNetwork, read_members
 from unetkit.prediction import Predictor
 from unetkit.progress import Reporter, Silence
@@ -87,10 +86,10 @@ def export(
     Example:
         >>> unetkit.export("runs/first", to="onnx", out="first.onnx", data="data/isbi2012")
     """
-    chosen, run = dict(options or {}), run_of(model)
-    predictor, stored = _in_torch(model, chosen.pop("head", None))
-    job = make_job(predictor, _options(chosen), stored=stored, eight_bit=_eight_bit(run))
-    images, scored = _images(data, predictor, run), list[Scored]()
+    run, scored = run_of(model), list[Scored]()
+    predictor, stored = _in_torch(model, (options or {}).get("head"))
+    images, chosen = _images(data, predictor, run), _options(to, options or {})
+    job = make_job(predictor, chosen, stored=stored, images=_some(images), eight_bit=_eight_bit(run))
 
     def accept(draft: Path) -> None:
         if data is not None:
@@ -98,7 +97,7 @@ def export(
             scored.append(_score(load(draft, device="cpu"), predictor, images, card=job.card))
 
     with cpu_threads(None):
-        written = export_network(job, to, Path(out), real=_some(images), accept=accept)
+        written = export_network(job, to, Path(out), accept=accept)
     return Checked(written.path, written.files, written.card, written.parity, next(iter(scored), None))
 
 
@@ -148,12 +147,13 @@ def _exported(model: str | Path, options: Mapping[str, Any] | None) -> tuple[Pre
     return predictor, predictor.network
 
 
-def _options(chosen: Mapping[str, Any]) -> ExportOptions:
-    known = sorted(field.name for field in fields(ExportOptions))
+def _options(to: str, chosen: Mapping[str, Any]) -> ExportOptions:
+    known = sorted(("head", *(field.name for field in fields(ExportOptions))))
     if unknown := sorted(chosen.keys() - set(known)):
-        raise UsageError(f"there is no option {unknown[0]!r} of an export; there are: head, {', '.join(known)}")
-    given: dict[str, Any] = {"output": "softmax"} if chosen.get("preprocessing") else {}
-    return ExportOptions(**given | {key: value for key, value in chosen.items() if value is not None})
+        raise UsageError(f"there is no option {unknown[0]!r} of an export; there are: {', '.join(known)}")
+    soft = chosen.get("preprocessing") or (to in FORMATS and FORMATS[to].output == "softmax")
+    given: dict[str, Any] = {"output": "softmax"} if soft else {}
+    return ExportOptions(**given | {key: value for key, value in chosen.items() if value is not None and key != "head"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,8 @@ def _of_exported(exported: ExportedNetwork, head: int | None) -> Predictor:
         config=card.predict,
         device=torch.device("cpu"),
         border=card.border,
+        hard=card.output == "argmax",
+        whole_numbers=card.input == "uint8",
     )
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from unetkit.api.loading import Model, load
 from unetkit.devices import cpu_threads
-from unetkit.prediction import predict_to_file
+from unetkit.prediction import predict_to_file, require_probabilities
 from unetkit.progress import Reporter
 
 
@@ -26,11 +26,14 @@ def predict(model: Model, image: NDArray[Any], *, probabilities: bool = False, *
 
     Raises:
         DataError: another number of channels or dimensions.
+        UsageError: an exported file that has no probabilities to give.
 
     Example:
         >>> mask = unetkit.predict("runs/first", image, tta=True)
     """
     predictor = load(model, options=options).folded()
+    if probabilities:
+        require_probabilities(predictor)
     pixels = image[None] if image.ndim == 2 else image
     with cpu_threads(options.get("threads")):
         return predictor.probabilities(pixels) if probabilities else predictor.labels(pixels)

@@ -5,7 +5,7 @@
 
 from unetkit.exporting.course import Exported, export_network
 from unetkit.exporting.formats import FORMATS, Format
-from unetkit.exporting.job import ExportJob, ExportOptions, Pipeline, make_job, pipeline_of
+from unetkit.exporting.job import ExportJob, ExportOptions, Image, Pipeline, make_job, pipeline_of
 from unetkit.exporting.parity import BOUNDS, Case, Parity, compare
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "ExportOptions",
     "Exported",
     "Format",
+    "Image",
     "Parity",
     "Pipeline",
     "compare",

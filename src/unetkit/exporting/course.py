@@ -2,14 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 
 from unetkit.errors import StorageError
 from unetkit.exporting.formats import format_for
@@ -19,9 +17,6 @@ from unetkit.models import build_model
 from unetkit.networks import read_network
 from unetkit.runtimes import ExportCard, ExportedNetwork, RuntimeOptions, TorchModule, open_exported
 from unetkit.storage import flush, make_folder
-
-Image = tuple[str, NDArray[Any]]
-"""A name, and pixels [C, H, W] as stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +41,6 @@ def export_network(
     to: str,
     out: Path,
     *,
-    real: Sequence[Image] = (),
     accept: Callable[[Path], None] | None = None,
 ) -> Exported:
     """Write a network in a format, and keep the file if it computes the same.
@@ -55,7 +49,6 @@ def export_network(
         job: what to write.
         to: name of the format, a key of `FORMATS`.
         out: the file to write; an older one is replaced.
-        real: images to compare on, beside noise.
         accept: has a look at the file before it gets its name, and raises what speaks against it.
 
     Raises:
@@ -68,7 +61,7 @@ def export_network(
     with _folder_beside(out) as folder:
         draft = folder / out.name
         chosen.write(job, draft)
-        parity = compare(_opened(draft, job), job.reference, real)
+        parity = compare(_opened(draft, job), job.reference, job.images)
         if accept is not None:
             accept(draft)
         files = _moved(draft, out)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unetkit.errors import UsageError
-from unetkit.exporting import aoti, onnx, openvino, pt2, safetensors, torchscript
+from unetkit.exporting import aoti, bioimageio, onnx, openvino, pt2, safetensors, torchscript
 from unetkit.exporting.job import ExportJob, ExportOptions
+from unetkit.runtimes.card import Output
 
 _GRAPH = frozenset(("output", "layout", "preprocessing", "size", "batch"))
 
@@ -23,12 +24,14 @@ class Format:
         suffix: that the file's name must have.
         options: names of the options that it can express.
         what: it is, in a few words.
+        output: what comes out where nothing is said.
     """
 
     write: Callable[[ExportJob, Path], None]
     suffix: str
     options: frozenset[str]
     what: str
+    output: Output = "logits"
 
 
 FORMATS: dict[str, Format] = {
@@ -37,6 +40,9 @@ FORMATS: dict[str, Format] = {
     "pt2": Format(pt2.write, ".pt2", _GRAPH, "a program of torch.export"),
     "aoti": Format(aoti.write, ".pt2", _GRAPH, "machine code by AOTInductor"),
     "torchscript": Format(torchscript.write, ".pt", _GRAPH, "TorchScript, for programs that take nothing newer"),
+    "bioimageio": Format(
+        bioimageio.write, ".zip", frozenset(("output", "opset")), "a package for the BioImage Model Zoo", "softmax"
+    ),
     "safetensors": Format(safetensors.write, ".safetensors", frozenset(), "the weights, for unetkit"),
 }
 

@@ -3,9 +3,12 @@
 Legend of shapes: N images, C channels, K classes, L logits (1 or K), H height, W width.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unetkit.errors import UsageError
@@ -17,6 +20,9 @@ from unetkit.prediction.memory import bytes_per_pixel
 from unetkit.runtimes import ExportCard
 from unetkit.runtimes.card import Layout, Output
 from unetkit.version import __version__
+
+Image = tuple[str, NDArray[Any]]
+"""A name, and pixels [C, H, W] as stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +109,7 @@ class ExportJob:
         card: for the file.
         options: as asked for.
         stored: the network as it lay on the disk, where it is a single one.
+        images: real ones, to compare on beside noise.
     """
 
     graph: nn.Module
@@ -110,6 +117,7 @@ class ExportJob:
     card: ExportCard
     options: ExportOptions
     stored: StoredNetwork | None
+    images: tuple[Image, ...]
 
     def example(self) -> Tensor:
         """Return an input of the file, of noise; of two images where any number of them goes in."""
@@ -119,7 +127,12 @@ class ExportJob:
 
 
 def make_job(
-    predictor: Predictor, options: ExportOptions, *, stored: StoredNetwork | None = None, eight_bit: bool = True
+    predictor: Predictor,
+    options: ExportOptions,
+    *,
+    stored: StoredNetwork | None = None,
+    images: Sequence[Image] = (),
+    eight_bit: bool = True,
 ) -> ExportJob:
     """Prepare an export.
 
@@ -127,7 +140,9 @@ def make_job(
         predictor: a torch network with its preprocessing, on the CPU.
         options: what the file takes and gives.
         stored: the network as it lay on the disk.
-        eight_bit: with preprocessing, the file takes uint8 pixels; False: float32 in stored units.
+        images: real ones, to compare on.
+        eight_bit: with preprocessing, the file takes uint8 pixels, unless images are resized before the network, which
+            gives fractions; False: float32 in stored units.
 
     Raises:
         UsageError: the network is no torch module, or the options contradict it or each other.
@@ -137,7 +152,7 @@ def make_job(
     reference = pipeline_of(predictor, card)
     folded = fold_norms(reference.network)
     graph = Pipeline(Half(folded) if options.half else folded, card).eval()
-    return ExportJob(graph, reference, card, options, stored)
+    return ExportJob(graph, reference, card, options, stored, tuple(images))
 
 
 def pipeline_of(predictor: Predictor, card: ExportCard) -> Pipeline:
@@ -177,7 +192,7 @@ def _card(predictor: Predictor, options: ExportOptions, stored: StoredNetwork | 
         mean=predictor.normalization.mean,
         std=predictor.normalization.std,
         preprocessing=options.preprocessing,
-        input="uint8" if options.preprocessing and eight_bit else "float32",
+        input="uint8" if options.preprocessing and eight_bit and predictor.config.size is None else "float32",
         output=options.output,
         layout=options.layout,
         size=options.size,

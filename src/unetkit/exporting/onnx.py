@@ -14,10 +14,13 @@ from unetkit.exporting.job import ExportJob
 from unetkit.exporting.program import open_axes, program_of, quiet
 from unetkit.exporting.repairs import drop_dilations, slice_cuts
 from unetkit.runtimes import CARD_KEY, required
+from unetkit.runtimes.card import Output
 
 OPSET = 18
 LEAST_OPSET = 11
 INPUT = "image"
+OUTPUTS: dict[Output, str] = {"logits": "logits", "softmax": "probabilities", "argmax": "labels"}
+"""Names of the output in the graph."""
 
 
 def write(job: ExportJob, path: Path) -> None:
@@ -57,7 +60,7 @@ def _by_program(job: ExportJob, opset: int) -> Any:
             dynamo=True,
             opset_version=opset,
             input_names=[INPUT],
-            output_names=[job.card.output],
+            output_names=[OUTPUTS[job.card.output]],
             dynamic_shapes=(open_axes(job.card, "batch", "height", "width"),),
             verbose=False,
         )
@@ -82,7 +85,7 @@ def _by_tracing(onnx: Any, job: ExportJob, opset: int) -> Any:
             dynamo=False,
             opset_version=opset,
             input_names=[INPUT],
-            output_names=[card.output],
+            output_names=[OUTPUTS[card.output]],
             dynamic_axes={INPUT: axes},
             training=torch.onnx.TrainingMode.PRESERVE,
         )

@@ -4,22 +4,21 @@ A difference is measured in the output of the file: the largest absolute one, an
 output. For class indices it is how much less likely, in logits, the file's class is than the best: 0 where all agree.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unetkit.errors import ParityError
-from unetkit.exporting.job import Pipeline, noise
+from unetkit.exporting.job import Image, Pipeline, noise
 from unetkit.runtimes import ExportCard, ExportedNetwork
 
 BOUNDS = {"float32": 5e-5, "float16": 2e-2, "int8": float("inf")}
 """The largest relative difference that is still the same network, by the numbers of the file."""
 
 _LARGEST_REAL = 256
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class Parity:
         return max(case.relative for case in self.cases)
 
 
-def compare(exported: ExportedNetwork, reference: Pipeline, real: Sequence[tuple[str, NDArray[Any]]] = ()) -> Parity:
+def compare(exported: ExportedNetwork, reference: Pipeline, real: Sequence[Image] = ()) -> Parity:
     """Compare a file with PyTorch on noise and on real images, of sizes and numbers that it takes.
 
     Args:
@@ -84,7 +83,7 @@ def compare(exported: ExportedNetwork, reference: Pipeline, real: Sequence[tuple
 
 def _measure(name: str, images: Tensor, exported: ExportedNetwork, reference: Pipeline) -> Case:
     with torch.inference_mode():
-        found, logits = exported.runtime.run(images).cpu(), reference.logits(images)
+        found, logits = _computed(exported, images), reference.logits(images)
         expected = reference.output(logits)
         if found.shape != expected.shape:
             given, shape = tuple(images.shape), tuple(found.shape)
@@ -94,6 +93,14 @@ def _measure(name: str, images: Tensor, exported: ExportedNetwork, reference: Pi
         else:
             absolute, largest = float((found.float() - expected).abs().max()), float(expected.abs().max())
     return Case(name, tuple(images.shape), absolute, absolute / max(largest, torch.finfo(torch.float32).tiny))
+
+
+def _computed(exported: ExportedNetwork, images: Tensor) -> Tensor:
+    try:
+        return exported.runtime.run(images).cpu()
+    except Exception as error:  # every runtime fails in its own way
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        raise ParityError(f"the file cannot compute images of {tuple(images.shape)} ({reason})") from None
 
 
 def _shortfall(logits_NLHW: Tensor, found_NHW: Tensor) -> float:
@@ -115,7 +122,7 @@ def _noise_for(card: ExportCard) -> Iterator[tuple[str, Tensor]]:
             return
 
 
-def _real_for(card: ExportCard, real: Iterable[tuple[str, NDArray[Any]]]) -> Iterator[tuple[str, Tensor]]:
+def _real_for(card: ExportCard, real: Sequence[Image]) -> Iterator[tuple[str, Tensor]]:
     """Yield real images as the file takes them, cut to a size that does not take long."""
     for name, pixels_CHW in real:
         lengths = pixels_CHW.shape[1:]

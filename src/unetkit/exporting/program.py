@@ -22,6 +22,9 @@ _WARNINGS: dict[str, type[Warning]] = {
     # A question about a size, which is answered the same for every size that the network takes.
     "Converting a tensor to a Python boolean": Warning,
     "Constant folding": UserWarning,
+    # A program of torch.export has no modes: its one graph is that of prediction.
+    "You are exporting the model in training mode": UserWarning,
+    "It is recommended that constant folding be turned off": UserWarning,
 }
 
 

@@ -41,6 +41,10 @@ class ImageScores:
         """Return the same with further scores, such as those on resized pixels."""
         return replace(self, scores=self.scores | dict(more))
 
+    def without_soft(self) -> "ImageScores":
+        """Return the same without the scores of probabilities, for a network that has only classes to give."""
+        return replace(self, scores={k: v for k, v in self.scores.items() if not k.startswith("soft_")})
+
 
 def score_image(
     probabilities: NDArray[Any], labels: NDArray[Any], *, classes: Sequence[str], name: str = ""

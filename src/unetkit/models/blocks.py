@@ -15,7 +15,7 @@ Legend of shapes: N batch, C channels, H height, W width.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -221,6 +221,11 @@ def cut_end(x_NCHW: Tensor, height: int, width: int) -> Tensor:
     if _is_known(below) and _is_known(right):
         return x_NCHW[:, :, :height, :width]
     return F.pad(x_NCHW, (0, right, 0, below))
+
+
+def at_least(least: int, size: int) -> int:
+    """Return the larger of two sizes; where a network is traced, and sizes are tensors, as a part of the trace."""
+    return cast("int", size.clamp(min=least)) if isinstance(size, Tensor) else max(least, size)
 
 
 def _is_known(size: int) -> bool:

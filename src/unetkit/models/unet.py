@@ -21,7 +21,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unetkit.models.blocks import Block, Join, cut_end, fold_pixels, pad_end, unfold_pixels
+from unetkit.models.blocks import Block, Join, at_least, cut_end, fold_pixels, pad_end, unfold_pixels
 from unetkit.models.geometry import unet_geometry
 from unetkit.models.initialise import initialise
 from unetkit.models.options import Options
@@ -71,5 +71,5 @@ class UNet(nn.Module):
 
     def _fitting(self, size: int) -> int:
         if self.floors_odd_sizes:
-            return max(self.geometry.multiple, size + -size % self.stem)
+            return at_least(self.geometry.multiple, size + -size % self.stem)
         return self.geometry.padded_size(size)

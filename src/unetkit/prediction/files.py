@@ -62,6 +62,8 @@ def predict_to_file(
         StorageError: the disk did not take the output.
     """
     source, out = local_copy(source), Path(out)
+    if probabilities:
+        require_probabilities(predictor)
     writing = _Writing(predictor, probabilities, reporter or Silence())
     if source.is_dir():
         return _predict_folder(writing, source, out)
@@ -72,6 +74,16 @@ def predict_to_file(
         raise UsageError(f"{out}: is the image itself; choose another --out, so that it is not overwritten")
     make_folder(out.parent)
     return writing.carry_out([task])
+
+
+def require_probabilities(predictor: Predictor) -> None:
+    """Make sure that a predictor has probabilities to give.
+
+    Raises:
+        UsageError: it has not.
+    """
+    if predictor.hard:
+        raise UsageError("this file gives classes alone, no probabilities; export it again with --head softmax")
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,8 @@ class Predictor:
         config: tiles, batch and flips.
         device: where the network is.
         border: the last class is the border of objects, made for training; the data does not have it.
+        hard: the network gives classes alone, as an exported file may: its probabilities are 0 and 1.
+        whole_numbers: the network takes pixels of 8 bits alone, as an exported file may.
     """
 
     network: Callable[[Tensor], Tensor]
@@ -80,6 +82,8 @@ class Predictor:
     config: PredictConfig
     device: torch.device
     border: bool = False
+    hard: bool = False
+    whole_numbers: bool = False
 
     @property
     def data_classes(self) -> tuple[str, ...]:

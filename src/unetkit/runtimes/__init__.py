@@ -5,7 +5,7 @@
 
 from unetkit.runtimes.card import ExportCard
 from unetkit.runtimes.exported import ExportedNetwork
-from unetkit.runtimes.files import CARD_KEY, FILES, TORCHSCRIPT_CARD, kind_of
+from unetkit.runtimes.files import CARD_KEY, FILES, TORCHSCRIPT_CARD, ZOO_WEIGHTS, kind_of
 from unetkit.runtimes.opening import RUNTIMES, open_exported
 from unetkit.runtimes.pt2 import TorchModule
 from unetkit.runtimes.runtime import Runtime, RuntimeOptions, required
@@ -15,6 +15,7 @@ __all__ = [
     "FILES",
     "RUNTIMES",
     "TORCHSCRIPT_CARD",
+    "ZOO_WEIGHTS",
     "ExportCard",
     "ExportedNetwork",
     "Runtime",

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from unetkit.errors import UsageError
+from unetkit.errors import DataError, UsageError
 from unetkit.runtimes.card import ExportCard
 from unetkit.runtimes.runtime import Runtime
 
@@ -44,6 +44,7 @@ class ExportedNetwork:
 
         Raises:
             UsageError: larger images than a file of one size takes.
+            DataError: pixels that are no whole numbers of 8 bits, of a file that takes no others.
         """
         height, width = (self.card.geometry.valid_output_size(size) for size in x_NCHW.shape[2:])
         step = self.card.batch or len(x_NCHW)
@@ -54,7 +55,7 @@ class ExportedNetwork:
     def outputs(self, x_NCHW: Tensor) -> Tensor:
         """Return what the file itself gives for images of a size and number that it takes."""
         if self.card.input == "uint8":
-            x_NCHW = x_NCHW.round().clamp(0, 255).to(torch.uint8)
+            x_NCHW = _whole(x_NCHW)
         images = x_NCHW.movedim(1, -1) if self.card.layout == "nhwc" else x_NCHW
         return self.runtime.run(images.contiguous())
 
@@ -76,3 +77,14 @@ class ExportedNetwork:
             return one_hot_NHWK.movedim(-1, 1) * _CERTAIN
         logits_NKHW = output.movedim(-1, 1) if self.card.layout == "nhwc" else output
         return logits_NKHW.float().log() if self.card.output == "softmax" else logits_NKHW.float()
+
+
+def _whole(pixels: Tensor) -> Tensor:
+    small = pixels.clamp(0, 255).to(torch.uint8)
+    if not torch.equal(small.to(pixels.dtype), pixels):
+        low, high = pixels.aminmax()
+        raise DataError(
+            f"this file takes pixels of 8 bits; found values from {float(low):g} to {float(high):g}, or fractions; "
+            "give images as those of the training were stored, or export without --with-preprocessing"
+        )
+    return small

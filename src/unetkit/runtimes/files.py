@@ -5,6 +5,7 @@
     pt2           torch.export's archive                             archive member extra/unetkit
     aoti          an archive with compiled code                      a key in the metadata beside the code
     torchscript   an archive with TorchScript                        archive member extra/unetkit.json
+    bioimageio    an archive with rdf.yaml                           that of the ONNX file in it
 
 Does not know how any of them is computed.
 """
@@ -26,6 +27,9 @@ CARD_KEY = "unetkit"
 
 TORCHSCRIPT_CARD = f"{CARD_KEY}.json"
 
+ZOO_WEIGHTS = "weights.onnx"
+"""The file in a bioimage.io package that is run."""
+
 # Fields of onnx.ModelProto and of onnx.StringStringEntryProto.
 _IR_VERSION, _METADATA, _KEY, _VALUE = 1, 14, 1, 2
 
@@ -38,11 +42,13 @@ class FileKind:
         recognises: by the first bytes, or the members of an archive.
         card: gives the text of the card; None: the file has none.
         runtimes: names of those that run it, the best first.
+        inner: the member of an archive that they run; None: the file itself.
     """
 
     recognises: Callable[[Path], bool]
     card: Callable[[Path], str | None]
     runtimes: tuple[str, ...]
+    inner: str | None = None
 
 
 def kind_of(path: Path) -> str | None:
@@ -71,7 +77,10 @@ def _is_onnx(path: Path) -> bool:
 
 def _onnx_card(path: Path) -> str | None:
     with path.open("rb") as file:
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # closes itself with the last view of it
+        return _card_in_onnx(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # closes itself with its last view
+
+
+def _card_in_onnx(content: bytes | mmap.mmap) -> str | None:
     for number, value in fields(memoryview(content)):
         if number == _METADATA and isinstance(value, memoryview):
             entry = {key: bytes(text).decode() for key, text in fields(value) if isinstance(text, memoryview)}
@@ -116,6 +125,11 @@ def _member(ending: str) -> Callable[[Path], str | None]:
     return read
 
 
+def _bioimageio_card(path: Path) -> str | None:
+    with zipfile.ZipFile(path) as archive:
+        return _card_in_onnx(archive.read(ZOO_WEIGHTS)) if ZOO_WEIGHTS in archive.namelist() else None
+
+
 def _aoti_card(path: Path) -> str | None:
     text = _member("_metadata.json")(path)
     values = json.loads(text) if text else None
@@ -133,5 +147,6 @@ FILES: dict[str, FileKind] = {
     "openvino": FileKind(_is_openvino, _openvino_card, ("openvino",)),
     "aoti": FileKind(_has("/data/aotinductor/"), _aoti_card, ("aoti",)),
     "pt2": FileKind(_has("/models/model.json"), _member(f"/extra/{CARD_KEY}"), ("pt2",)),
+    "bioimageio": FileKind(_has("rdf.yaml"), _bioimageio_card, ("onnxruntime", "openvino"), ZOO_WEIGHTS),
     "torchscript": FileKind(_has("/code/__torch__"), _member(f"/extra/{TORCHSCRIPT_CARD}"), ("torchscript",)),
 }

@@ -3,6 +3,8 @@
 A runtime is one function in `RUNTIMES`, a kind of file one entry of `FILES`.
 """
 
+import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,8 +52,12 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
         raise ModelFileError(
             f"{path}: a file of the kind {kind} without unetkit's card; expected one that `unetkit export` wrote"
         )
-    card = ExportCard.from_json(text, path)
-    return ExportedNetwork(RUNTIMES[_chosen(path, kind, options)](path, options), card)
+    card, load = ExportCard.from_json(text, path), RUNTIMES[_chosen(path, kind, options)]
+    inner = FILES[kind].inner
+    if inner is None:
+        return ExportedNetwork(load(path, options), card)
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+        return ExportedNetwork(load(Path(archive.extract(inner, folder)), options), card)
 
 
 def _chosen(path: Path, kind: str, options: RuntimeOptions) -> str:
