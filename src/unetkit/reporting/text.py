@@ -15,8 +15,8 @@ _MOST_SINGLE = 32
 def scores_table(scores: Mapping[str, float]) -> str:
     """Return the scores as aligned lines of name, value and formula, with a legend, within 100 columns.
 
-    Forms that only serve comparisons with other programs are told in running text at the end. Of many classes, the scores
-    of single ones are left out.
+    Forms that only serve comparisons with other programs are told in running text at the end. Of many classes, the
+    scores of single ones are left out.
 
     Args:
         scores: values by the names of `metrics.DEFINITIONS`.
