@@ -15,6 +15,7 @@ from unetkit.data import write_sample
 from unetkit.errors import ConfigError
 from unetkit.runs import Run
 from unetkit.training import resume, train
+from unetkit.training.session import _gradient_scaler
 
 SMALL = {"model": {"width": 4, "depth": 2}, "train": {"steps": 4, "batch": 2, "patch": 32, "precision": "float32"}}
 AS_FOUNDED = {
@@ -110,6 +111,39 @@ def test_a_frozen_encoder_keeps_its_weights_and_its_statistics(data: Path, tmp_p
     before, after = (Checkpoint.load(run.last).weights() for run in (first, second))
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"decoder", "head"}
+
+
+def test_validations_begin_where_asked_and_as_many_checkpoints_stay(data: Path, tmp_path: Path) -> None:
+    overrides = ["train.steps=8", "train.validate_every=2", "train.validate_from=5"]
+    overrides += ["train.checkpoint_every=2", "train.keep_checkpoints=3"]
+    run = train(SMALL, data=data, out=tmp_path / "run", overrides=overrides)
+    assert [line["step"] for line in _log(run) if "validation_seconds" in line] == [6, 8]
+    assert [Checkpoint.load(path).card.step for path in run.checkpoint_paths()] == [4, 6, 8]
+
+
+def test_a_clipped_gradient_moves_the_weights_by_no_more_than_its_limit(data: Path, tmp_path: Path) -> None:
+    small = {**SMALL, "model": {"width": 4, "depth": 2, "norm": "none"}}
+    first = train(small, data=data, out=tmp_path / "first")
+    plain = {"name": "sgd", "lr": 1.0, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant", "warmup": 0.0}
+    config = {**small, "optimizer": plain, "init": {"path": str(first.last)}}
+    second = train(config, data=data, out=tmp_path / "second", overrides=["train.steps=1", "train.grad_clip=0.001"])
+    before, after = (Checkpoint.load(run.last).weights() for run in (first, second))
+    moved = torch.cat([(after[name] - before[name]).flatten() for name in before]).norm()
+    assert float(moved) == pytest.approx(0.001, rel=1e-3)
+
+
+@pytest.mark.parametrize(("fixed", "after"), [(1024.0, 1024.0), (None, 32768.0)])
+def test_a_fixed_loss_scale_outlives_an_overflow_and_one_that_is_found_is_halved(
+    fixed: float | None, after: float
+) -> None:
+    scaler = _gradient_scaler(fixed, torch.device("cpu"), torch.float16)
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    (scaler.scale(weight * torch.inf)).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert weight.item() == 1.0, "a step that overflows is left out"
+    assert scaler.get_scale() == after
 
 
 def test_rectangular_patches_train_on_rectangular_images(data: Path, tmp_path: Path) -> None:
