@@ -94,6 +94,20 @@ def test_a_run_is_scored_on_what_it_held_out_unless_all_is_asked(unet: Unet, run
     assert file == held
 
 
+def test_a_configuration_says_what_is_held_out(unet: Unet, run: Path, data: Path, tmp_path: Path) -> None:
+    def images(config: str) -> list[str]:
+        ended = unet("evaluate", run / "best.safetensors", "--data", data, "--config", config, "--json", "-")
+        assert ended.code == 0, ended.err
+        return [image["name"] for image in json.loads(ended.out)["images"]]
+
+    (tmp_path / "last.yaml").write_text("data: {split: {method: last, share: 0.4}, size: [32, 32]}")
+    (tmp_path / "zoo.yaml").write_text("{model_name: unet_simple, cross_valid_ind: 2, image_size: [32, 32]}")
+    assert images(str(tmp_path / "last.yaml")) == ["train-volume[03]", "train-volume[04]"]
+    folds = [unetkit.load_config(str(tmp_path / "zoo.yaml")), unetkit.load_config("isbi")]
+    assert [config.data.split.fold for config in folds] == [2, 1]
+    assert images(str(tmp_path / "zoo.yaml")) != images("isbi")
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -117,6 +131,8 @@ def test_a_run_is_scored_on_what_it_held_out_unless_all_is_asked(unet: Unet, run
         (["train", "--extend", "RUN", "train.steps=2"], "expected more than"),
         (["evaluate", "NEW", "--data", "DATA"], "no network is there"),
         (["evaluate", "RUN", "--data", "NOWHERE"], "NOWHERE"),
+        (["evaluate", "RUN", "--config", "isbi"], "no data is named"),
+        (["evaluate", "RUN", "--data", "DATA", "--config", "isbl"], "did you mean 'isbi'"),
         (["evaluate", "DATA/train-volume.tif", "--data", "DATA"], "train-volume.tif"),
         (["predict", "RUN", "NOWHERE", "--out", "NEW"], "NOWHERE"),
         (["predict", "RUN", "DATA/test-volume.tif", "--out", "NEW.jpg"], "NEW.jpg"),

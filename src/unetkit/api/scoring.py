@@ -1,13 +1,15 @@
 """evaluate: a network against labels."""
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from unetkit import crossvalidation, evaluation
+from unetkit.api.configuring import load_config
 from unetkit.api.loading import Model, load, run_of
-from unetkit.config import DataConfig
+from unetkit.config import ConfigSource, DataConfig
 from unetkit.crossvalidation import Folder
 from unetkit.data import Dataset, fingerprint, open_dataset, split_dataset
 from unetkit.devices import cpu_threads
@@ -24,6 +26,7 @@ def evaluate(
     model: Model,
     *,
     data: str | Path | None = None,
+    config: ConfigSource | None = None,
     everything: bool = False,
     metrics: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
@@ -38,6 +41,7 @@ def evaluate(
     Args:
         model: a run, a cross-validation, their folders, a network file, an exported file, or a Predictor.
         data: the data set; None: the model's own.
+        config: a configuration, ours or a founding one, whose sizes and held-out images count; None: the run's.
         everything: score the images that the run was trained on, too.
         metrics: further families: "isbi", the ISBI 2012 challenge's; "isbi:cell" names the class that is interior.
         options: keys of the `predict` section, such as {"tta": True}, and those of `load`.
@@ -50,16 +54,30 @@ def evaluate(
     Example:
         >>> unetkit.evaluate("runs/first", metrics=["isbi"]).scores["v_rand_thinned"]
     """
-    predictor, run, folder = load(model, device=device, options=options), run_of(model), folder_of(model)
-    challenge = challenge_asked(metrics, predictor.data_classes)
-    known = folder.run(folder.members[0]) if folder else run
-    dataset, held = labelled(data, predictor.data_classes, known, everything=everything)
-    listening: Any = {"challenge": challenge, "reporter": reporter}
+    predictor, folder = load(model, device=device, options=options), folder_of(model)
+    listening: Any = {"challenge": challenge_asked(metrics, predictor.data_classes), "reporter": reporter}
+    predictor, dataset, held = _to_score(model, predictor, config, data=data, everything=everything)
     with cpu_threads((options or {}).get("threads")):
-        if folder is not None and held is not None:
+        if config is None and folder is not None and held is not None:
             ready = partial(load, device=device, options=options)
             return crossvalidation.score_folder(folder, dataset, ready, **listening).whole
         return evaluation.evaluate(predictor, dataset, indices=held, founding_protocol=True, **listening)
+
+
+def _to_score(
+    model: Model, predictor: Predictor, config: ConfigSource | None, *, data: str | Path | None, everything: bool
+) -> tuple[Predictor, Dataset, Sequence[int] | None]:
+    """Return what scores, the data, and which of it: as the model was trained, or as a configuration says."""
+    if config is None:
+        folder = folder_of(model)
+        known = folder.run(folder.members[0]) if folder else run_of(model)
+        return predictor, *labelled(data, predictor.data_classes, known, everything=everything)
+    section = load_config(config, [] if data is None else [f"data.path={json.dumps(str(data))}"]).data
+    if section.path is None:
+        raise UsageError("no data is named; give --data DIR with images and their masks")
+    resized = predictor.with_options({key: getattr(section, key) for key in ("size", "resize", "outside")})
+    dataset = open_dataset(section.path, config=section.model_copy(update={"classes": predictor.data_classes}))
+    return resized, dataset, None if everything else split_dataset(dataset, section.split).validation or None
 
 
 def challenge_asked(metrics: Sequence[str], classes: Sequence[str]) -> Challenge | None:

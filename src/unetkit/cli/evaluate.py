@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 def evaluate(
     model: Annotated[Path, typer.Argument(help="a run folder, a network file or an exported file")],
     data: DataOption = None,
+    config: Annotated[
+        str | None, typer.Option(help="a configuration, whose held-out images are scored", show_default=False)
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the scores here ('-': standard output)")
     ] = None,
@@ -33,24 +36,31 @@ def evaluate(
     """Score a network on data with labels: unetkit evaluate RUN --data DIR."""
     from unetkit import api
     from unetkit.progress import reporter
-    from unetkit.storage import write_whole
 
     with reporter("evaluating") as listener:
         evaluation = api.evaluate(
             model,
             data=data,
+            config=config,
             everything=everything,
             metrics=metrics or (),
             options={"tta": tta or None, "head": head, "runtime": runtime, "threads": threads},
             device=device or "auto",
             reporter=None if str(json_file) == "-" else listener,
         )
+    _give(evaluation, json_file)
+
+
+def _give(evaluation: "Evaluation", json_file: Path | None) -> None:
+    from unetkit.storage import write_whole
+
+    scores = json.dumps(evaluation.as_json(), indent=2)
     if str(json_file) == "-":
-        print(json.dumps(evaluation.as_json(), indent=2))
+        print(scores)
         return
     _print_scores(evaluation)
     if json_file is not None:
-        write_whole(json_file, json.dumps(evaluation.as_json(), indent=2) + "\n")
+        write_whole(json_file, f"{scores}\n")
         print(f"written: {json_file}")
 
 

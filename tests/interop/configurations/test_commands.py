@@ -58,7 +58,7 @@ def test_a_founding_file_trains_and_its_translation_is_what_was_trained(folder: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["config", "unet_medical.yaml", "--", "--epoch", "3", "--data", "x"], "--data could be --data_path, --data_url"),
+        (["config", "unet_medical.yaml", "--", "--data", "x"], "--data could be --data_path, --data_url"),
         (["config", "unet_medical.yaml", "--", "--lr", "fast"], "lr: found fast; expected a number"),
         (["train", "misspelt.yaml", "--out", "NEW", "--data", "data"], "unknown key batch_sise; did you mean"),
         (["train", "truncated.yaml", "--out", "NEW", "--data", "data"], "not valid YAML"),
