@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import tifffile
 import torch
-from measure import append_record, circumstances, spread
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from measure import append_record, circumstances, spread
 from unetkit.metrics import isbi_scores
 
 _WARPED = 6
@@ -69,7 +69,7 @@ def _disturbed(label: NDArray[Any]) -> NDArray[np.float32]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="seconds that the challenge's metrics take on one core")
     parser.add_argument("--data", type=Path, default=Path("data/isbi2012"), help="folder of the ISBI-2012 files")
-    parser.add_argument("--probabilities", type=Path, help="a network's map of the same slices, such as out-of-fold.tif")
+    parser.add_argument("--probabilities", type=Path, help="a network's map of these slices, such as out-of-fold.tif")
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement")
     parser.add_argument("--append-record", action="store_true", help="add the result to benchmarks/RECORDS.md")
     return parser.parse_args()

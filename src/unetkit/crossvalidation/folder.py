@@ -103,10 +103,12 @@ def read_folder(path: Path) -> Folder:
 def _require_same(path: Path, content: dict[str, Any]) -> int:
     """Make sure that the folder holds the same cross-validation, and return how many seeds it has."""
     known = _read(path)
+    # Read as a configuration, so that keys which are newer than the folder have their defaults.
+    written = load_config(known["config"]).model_dump(mode="json")
     for section, keys in content["config"].items():
         for key, value in keys.items():
-            found = known["config"].get(section, {}).get(key)
-            if found != json.loads(json.dumps(value)):
+            found = written[section][key]
+            if found != value:
                 raise RunFolderError(
                     f"{path}: holds a cross-validation with {section}.{key}={json.dumps(found)}, not "
                     f"{json.dumps(value)}; run the command that began it, or choose another --out"
