@@ -45,7 +45,7 @@ def write_page(folder: Folder, dataset: Dataset, scores: OutOfFold, notes: tuple
         "Scores out of fold": [
             tag("figure", picture(drawn["svg"], "image/svg+xml", f"{metric} of every image")),
             *(tag("p", f"Note: {note}.") for note in whole.notes),
-            score_table(whole, metric),
+            score_table(whole, metric, marks="the score that ranks the images"),
             image_table(whole, metric),
         ],
         "Worst and best images": [key(whole.classes), *figures],

@@ -27,14 +27,14 @@ _FIELDS = {
 }
 
 
-def score_table(evaluation: Evaluation, metric: str) -> Html:
-    """Return every score of the set with its range over the images and its rule."""
+def score_table(evaluation: Evaluation, metric: str, *, marks: str = "the score that chooses the best weights") -> Html:
+    """Return every score of the set with its range over the images and its rule; `marks` says what `metric` is."""
     names = scores_told(evaluation, metric)
     rows = [_score_row(evaluation, name, evaluation.scores[name]) for name in names]
     marked = [number for number, name in enumerate(names) if name == metric]
     caption = (
         f"Scores over the {len(evaluation.images)} held-out images, with the lowest and the highest value of a single "
-        "image. Definitions stand whole at the end of this page. Marked ▸: the score that chooses the best weights."
+        f"image. Definitions stand whole at the end of this page. Marked ▸: {marks}."
     )
     return table(caption, ["Score", "Value", "Lowest", "Highest", "Rule"], rows, numbers=(1, 2, 3), marked=marked)
 
