@@ -1,17 +1,32 @@
 """export: a network into a file for another runtime; check: is such a file still what it should be."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from unetkit import evaluation
+from unetkit.api.integers import MAX_DROP, Demand, Gain, Scored, export_in_integers
 from unetkit.api.loading import Model, load, of_stored, run_of, with_head
 from unetkit.api.scoring import labelled
 from unetkit.data import Dataset
 from unetkit.devices import cpu_threads
 from unetkit.errors import DataError, ModelFileError, ParityError, UsageError
-from unetkit.exporting import FORMATS, ExportOptions, Image, Parity, compare, export_network, make_job, pipeline_of
+from unetkit.exporting import (
+    FORMATS,
+    Exported,
+    ExportJob,
+    ExportOptions,
+    Image,
+    Parity,
+    compare,
+    export_network,
+    make_job,
+    pipeline_of,
+    real_inputs,
+)
 from unetkit.networks import StoredNetwork, read_members
 from unetkit.prediction import Predictor
 from unetkit.progress import Reporter, Silence
@@ -19,25 +34,9 @@ from unetkit.runs import Run
 from unetkit.runtimes import ExportCard, ExportedNetwork
 
 _REAL_IMAGES = 2
+_CALIBRATION_IMAGES = 16
 _METRICS = {"logits": "soft_dice_two_class", "softmax": "soft_dice_two_class", "argmax": "mean_dice"}
 _METRIC_BOUNDS = {"float32": 1e-5, "float16": 5e-3, "int8": 1.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """One score of the same images, through the file and in PyTorch.
-
-    Attributes:
-        metric: its name.
-        file: through the file.
-        torch: in PyTorch; None where there is no network to compare with.
-        images: how many there are.
-    """
-
-    metric: str
-    file: float
-    torch: float | None
-    images: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,7 @@ class Checked:
         card: what it says of itself.
         parity: how it compares with PyTorch; None where there is no network to compare with.
         scored: on labelled data; None where none was given.
+        gain: what int8 costs and gives; None for other numbers.
     """
 
     path: Path
@@ -57,6 +57,12 @@ class Checked:
     card: ExportCard
     parity: Parity | None
     scored: Scored | None
+    gain: Gain | None = None
+
+    @classmethod
+    def of(cls, written: Exported, scored: Scored | None = None, gain: Gain | None = None) -> "Checked":
+        """Join what was measured of a file that was just written."""
+        return cls(written.path, written.files, written.card, written.parity, scored, gain)
 
 
 def export(
@@ -77,7 +83,8 @@ def export(
         to: the format, a key of `unetkit.exporting.FORMATS`.
         out: where to.
         data: labelled images on which a score through the file must be the network's own.
-        options: fields of `ExportOptions`, and `head` of a UNet++; with preprocessing, softmax is the default output.
+        options: fields of `ExportOptions`, `head` of a UNet++, and `max_drop` of the score in int8 (0.005); with
+            preprocessing, softmax is the default output.
         reporter: hears about the course.
 
     Raises:
@@ -86,19 +93,18 @@ def export(
     Example:
         >>> unetkit.export("runs/first", to="onnx", out="first.onnx", data="data/isbi2012")
     """
-    run, scored = run_of(model), list[Scored]()
-    predictor, stored = _in_torch(model, (options or {}).get("head"))
-    images, chosen = _images(data, predictor, run), _options(to, options or {})
+    given, run = dict(options or {}), run_of(model)
+    predictor, stored = _in_torch(model, given.get("head"))
+    max_drop = given.pop("max_drop", None)
+    images, chosen = _images(data, predictor, run), _options(to, given)
     job = make_job(predictor, chosen, stored=stored, images=_some(images), eight_bit=_eight_bit(run))
-
-    def accept(draft: Path) -> None:
-        if data is not None:
-            (reporter or Silence()).line(f"scoring {draft.name} and PyTorch on the same images")
-            scored.append(_score(load(draft, device="cpu"), predictor, images, card=job.card))
-
+    score = _scorer(predictor, images, job.card, reporter or Silence())
     with cpu_threads(None):
-        written = export_network(job, to, Path(out), accept=accept)
-    return Checked(written.path, written.files, written.card, written.parity, next(iter(scored), None))
+        if job.options.int8:
+            drop = MAX_DROP if max_drop is None else max_drop
+            demand = Demand(_calibration(job.card, images, run), score, drop, reporter or Silence())
+            return Checked.of(*export_in_integers(job, to, Path(out), demand))
+        return _in_floats(job, to, Path(out), score=None if data is None else score)
 
 
 def check(
@@ -202,12 +208,49 @@ def _images(data: str | Path | None, predictor: Predictor, run: Run | None) -> _
         return None
 
 
+def _calibration(card: ExportCard, images: _Images | None, run: Run | None) -> tuple[NDArray[Any], ...]:
+    """Return images to calibrate on: of those that the run was trained on where it is known, evenly spread.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if images is None:
+        raise UsageError("int8 is calibrated and scored on labelled images; give --data DIR")
+    held_out = set(images.indices if run is not None and images.chosen is not None else ())
+    trained = [index for index in range(len(images.dataset)) if index not in held_out]
+    chosen = trained[:: max(1, len(trained) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]
+    samples = (images.dataset[index] for index in chosen)
+    return tuple(x.numpy() for _, x in real_inputs(card, [(sample.name, sample.pixels) for sample in samples]))
+
+
 def _some(images: _Images | None) -> list[Image]:
     """Return a few images with their names."""
     if images is None:
         return []
     samples = (images.dataset[index] for index in images.indices[:_REAL_IMAGES])
     return [(sample.name, sample.pixels) for sample in samples]
+
+
+def _in_floats(job: ExportJob, to: str, out: Path, *, score: Callable[[Path], Scored] | None) -> Checked:
+    seen = list[Scored]()
+
+    def accept(draft: Path) -> None:
+        seen.extend([] if score is None else [score(draft)])
+
+    written = export_network(job, to, out, accept=accept)
+    return Checked.of(written, next(iter(seen), None))
+
+
+def _scorer(
+    predictor: Predictor, images: _Images | None, card: ExportCard, reporter: Reporter
+) -> Callable[[Path], Scored]:
+    """Return what scores a draft beside PyTorch."""
+
+    def score(draft: Path) -> Scored:
+        reporter.line(f"scoring {draft.name} and PyTorch on the same images")
+        return _score(load(draft, device="cpu"), predictor, images, card=card)
+
+    return score
 
 
 def _score(file: Predictor, torch: Predictor | None, images: _Images | None, *, card: ExportCard) -> Scored:

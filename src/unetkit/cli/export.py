@@ -12,6 +12,7 @@ from unetkit.errors import UsageError
 if TYPE_CHECKING:
     from unetkit.api.exporting import Checked
 
+JsonOption = Annotated[Path | None, typer.Option("--json", help="write what was measured here", show_default=False)]
 _OUTPUTS = ("logits", "softmax", "argmax")
 
 
@@ -38,16 +39,19 @@ def export(
     ] = None,
     opset: Annotated[int | None, typer.Option(help="of ONNX", show_default=False)] = None,
     half: Annotated[bool, typer.Option("--half", help="weights in float16, for GPUs")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="in eight-bit integers, calibrated on --data")] = False,
+    max_drop: Annotated[
+        float | None, typer.Option(help="int8: refuse to lose more of the score than this", show_default="0.005")
+    ] = None,
     data: DataOption = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write what was measured here")] = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Write a network for another runtime and prove it there: unetkit export RUN --to onnx --out FILE.onnx."""
     from unetkit import api
     from unetkit.progress import reporter
 
-    output, number = _heads(head or [])
-    options = {"output": output, "head": number, "layout": layout, "preprocessing": preprocessing, "half": half}
-    options |= {"size": size, "batch": batch, "opset": opset}
+    options = _heads(head or []) | {"layout": layout, "preprocessing": preprocessing, "half": half}
+    options |= {"int8": int8, "max_drop": max_drop, "size": size, "batch": batch, "opset": opset}
     with reporter("exporting") as listener:
         checked = api.export(model, to=to, out=out, data=data, options=options, reporter=listener)
     _print(checked, json_file)
@@ -65,7 +69,7 @@ def check(
     head: HeadOption = None,
     runtime: RuntimeOption = None,
     threads: ThreadsOption = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write what was measured here")] = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Compare an exported file with what it was made from: unetkit check FILE --data DIR [--against RUN]."""
     from unetkit import api
@@ -77,14 +81,14 @@ def check(
     _print(checked, json_file)
 
 
-def _heads(words: list[str]) -> tuple[str | None, int | None]:
-    """Return what is to come out, and the number of a UNet++'s head."""
+def _heads(words: list[str]) -> dict[str, Any]:
+    """Return what is to come out, and the number of a UNet++'s head, as options."""
     outputs = [word for word in words if word in _OUTPUTS]
     numbers = [int(word) for word in words if word.isdecimal()]
     if len(outputs) + len(numbers) < len(words) or max(len(outputs), len(numbers)) > 1:
         found = " and ".join(words)
         raise UsageError(f"--head: found {found}; expected one of {', '.join(_OUTPUTS)}, or a head's number, or both")
-    return next(iter(outputs), None), next(iter(numbers), None)
+    return {"output": next(iter(outputs), None), "head": next(iter(numbers), None)}
 
 
 def _print(checked: "Checked", json_file: Path | None) -> None:
@@ -99,6 +103,12 @@ def _print(checked: "Checked", json_file: Path | None) -> None:
         scored = checked.scored
         torch = "" if scored.torch is None else f", {scored.torch:.7f} in PyTorch"
         print(f"{scored.metric}: {scored.file:.7f} through the file{torch}, over {scored.images} images")
+    if checked.gain is not None:
+        gain = checked.gain
+        print(
+            f"int8: {gain.times_faster:.2f} times as fast as float32 in the same runtime, {gain.drop:.4f} of the score "
+            f"lost, {gain.floating} convolutions at either end in float32, calibrated on {gain.calibrated_on} images"
+        )
     if json_file is not None:
         write_whole(json_file, json.dumps(_plain(checked), indent=2) + "\n")
         print(f"written: {json_file}")
@@ -112,4 +122,5 @@ def _plain(checked: "Checked") -> dict[str, Any]:
         "card": checked.card.model_dump(mode="json"),
         "parity": None if checked.parity is None else asdict(checked.parity),
         "scored": None if checked.scored is None else asdict(checked.scored),
+        "gain": None if checked.gain is None else asdict(checked.gain),
     }

@@ -5,8 +5,8 @@
 
 from unetkit.exporting.course import Exported, export_network
 from unetkit.exporting.formats import FORMATS, Format
-from unetkit.exporting.job import ExportJob, ExportOptions, Image, Pipeline, make_job, pipeline_of
-from unetkit.exporting.parity import BOUNDS, Case, Parity, compare
+from unetkit.exporting.job import ExportJob, ExportOptions, Image, Pipeline, Quantisation, make_job, pipeline_of
+from unetkit.exporting.parity import BOUNDS, Case, Parity, compare, real_inputs
 
 __all__ = [
     "BOUNDS",
@@ -19,8 +19,10 @@ __all__ = [
     "Image",
     "Parity",
     "Pipeline",
+    "Quantisation",
     "compare",
     "export_network",
     "make_job",
     "pipeline_of",
+    "real_inputs",
 ]

@@ -35,8 +35,8 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "onnx": Format(onnx.write, ".onnx", _GRAPH | {"opset", "half"}, "ONNX, for every runtime"),
-    "openvino": Format(openvino.write, ".xml", _GRAPH | {"half"}, "OpenVINO's own, the fastest on a CPU"),
+    "onnx": Format(onnx.write, ".onnx", _GRAPH | {"opset", "half", "int8"}, "ONNX, for every runtime"),
+    "openvino": Format(openvino.write, ".xml", _GRAPH | {"half", "int8"}, "OpenVINO's own, the fastest on a CPU"),
     "pt2": Format(pt2.write, ".pt2", _GRAPH, "a program of torch.export"),
     "aoti": Format(aoti.write, ".pt2", _GRAPH, "machine code by AOTInductor"),
     "torchscript": Format(torchscript.write, ".pt", _GRAPH, "TorchScript, for programs that take nothing newer"),

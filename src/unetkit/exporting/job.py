@@ -37,6 +37,7 @@ class ExportOptions:
         batch: the only number of images that it takes; None: any.
         opset: of ONNX; None: the format's default.
         half: weights and arithmetic in float16, for devices that are faster with it.
+        int8: weights and activations in eight-bit integers, calibrated on real images.
     """
 
     output: Output = "logits"
@@ -46,6 +47,7 @@ class ExportOptions:
     batch: int | None = None
     opset: int | None = None
     half: bool = False
+    int8: bool = False
 
     def given(self) -> dict[str, object]:
         """Return the options that are not at their default."""
@@ -100,6 +102,19 @@ class Half(nn.Module):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Quantisation:
+    """How a network becomes one of eight-bit integers.
+
+    Attributes:
+        inputs: images as the file takes them, to find the ranges of activations with.
+        floating: how many convolutions at either end stay in float32.
+    """
+
+    inputs: tuple[NDArray[Any], ...]
+    floating: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ExportJob:
     """A network on its way into a file.
 
@@ -110,6 +125,7 @@ class ExportJob:
         options: as asked for.
         stored: the network as it lay on the disk, where it is a single one.
         images: real ones, to compare on beside noise.
+        quantisation: how it becomes one of integers, where it does.
     """
 
     graph: nn.Module
@@ -118,6 +134,7 @@ class ExportJob:
     options: ExportOptions
     stored: StoredNetwork | None
     images: tuple[Image, ...]
+    quantisation: Quantisation | None = None
 
     def example(self) -> Tensor:
         """Return an input of the file, of noise; of two images where any number of them goes in."""
@@ -198,7 +215,7 @@ def _card(predictor: Predictor, options: ExportOptions, stored: StoredNetwork | 
         size=options.size,
         batch=options.batch,
         geometry=replace(geometry, fixed=options.size),
-        numbers="float16" if options.half else "float32",
+        numbers="int8" if options.int8 else "float16" if options.half else "float32",
         predict=predict,
         bytes_per_pixel=bytes_per_pixel(
             predictor.network, geometry, channels=len(predictor.normalization.mean), device=predictor.device
@@ -209,6 +226,8 @@ def _card(predictor: Predictor, options: ExportOptions, stored: StoredNetwork | 
 
 
 def _require_possible(geometry: Geometry, options: ExportOptions) -> None:
+    if options.half and options.int8:
+        raise UsageError("float16 and int8 were both asked for; choose one")
     least = geometry.fitting_input_size(geometry.multiple)
     if options.size and min(options.size) < least:
         found = " x ".join(map(str, options.size))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from unetkit.errors import UsageError
+from unetkit.exporting.int8 import quantised_onnx
 from unetkit.exporting.job import ExportJob
 from unetkit.exporting.program import open_axes, program_of, quiet
 from unetkit.exporting.repairs import drop_dilations, slice_cuts
@@ -29,7 +30,10 @@ def write(job: ExportJob, path: Path) -> None:
     Raises:
         UsageError: a package is not installed, or the opset is not known.
     """
-    path.write_bytes(model_proto(job).SerializeToString())
+    proto = model_proto(job)
+    if job.quantisation is not None:
+        proto = quantised_onnx(proto, job.quantisation.inputs, floating=job.quantisation.floating)
+    path.write_bytes(proto.SerializeToString())
 
 
 def model_proto(job: ExportJob) -> Any:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from unetkit.exporting.int8 import quantised_openvino
 from unetkit.exporting.job import ExportJob
 from unetkit.exporting.onnx import model_proto
 from unetkit.runtimes import CARD_KEY, required
@@ -15,5 +16,7 @@ def write(job: ExportJob, path: Path) -> None:
     """
     package = required("openvino", "openvino")
     model = package.Core().read_model(model_proto(job).SerializeToString())
+    if job.quantisation is not None:
+        model = quantised_openvino(model, job.quantisation.inputs, floating=job.quantisation.floating)
     model.set_rt_info(job.card.model_dump_json(), [CARD_KEY])
     package.save_model(model, path, compress_to_fp16=job.options.half)

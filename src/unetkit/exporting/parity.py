@@ -69,7 +69,7 @@ def compare(exported: ExportedNetwork, reference: Pipeline, real: Sequence[Image
     """
     card = exported.card
     cases = tuple(
-        _measure(name, images, exported, reference) for name, images in [*_noise_for(card), *_real_for(card, real)]
+        _measure(name, images, exported, reference) for name, images in [*_noise_for(card), *real_inputs(card, real)]
     )
     parity = Parity(cases, BOUNDS[card.numbers])
     if not parity.relative <= parity.bound:  # NaN is no parity either
@@ -122,7 +122,7 @@ def _noise_for(card: ExportCard) -> Iterator[tuple[str, Tensor]]:
             return
 
 
-def _real_for(card: ExportCard, real: Sequence[Image]) -> Iterator[tuple[str, Tensor]]:
+def real_inputs(card: ExportCard, real: Sequence[Image]) -> Iterator[tuple[str, Tensor]]:
     """Yield real images as the file takes them, cut to a size that does not take long."""
     for name, pixels_CHW in real:
         lengths = pixels_CHW.shape[1:]
