@@ -27,7 +27,7 @@ def export(
             "--head", help="output: logits, softmax or argmax; or a number: head of a unetpp", show_default=False
         ),
     ] = None,
-    layout: Annotated[str, typer.Option(help="of images and output: nchw or nhwc")] = "nchw",
+    layout: Annotated[str, typer.Option(help="of images and output: nchw, nhwc, or nchw-nhwc")] = "nchw",
     preprocessing: Annotated[
         bool, typer.Option("--with-preprocessing", help="pixels go in as stored, probabilities come out")
     ] = False,

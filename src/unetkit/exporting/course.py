@@ -61,11 +61,12 @@ def export_network(
     with _folder_beside(out) as folder:
         draft = folder / out.name
         chosen.write(job, draft)
-        parity = compare(_opened(draft, job), job.reference, job.images)
+        exported = _opened(draft, job)
+        parity = compare(exported, job.reference, job.images)
         if accept is not None:
             accept(draft)
         files = _moved(draft, out)
-    return Exported(out, files, job.card, parity)
+    return Exported(out, files, exported.card, parity)
 
 
 def _opened(draft: Path, job: ExportJob) -> ExportedNetwork:

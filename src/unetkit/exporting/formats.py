@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unetkit.errors import UsageError
-from unetkit.exporting import aoti, bioimageio, onnx, openvino, pt2, safetensors, torchscript
+from unetkit.exporting import aoti, bioimageio, mindspore, onnx, openvino, pt2, safetensors, torchscript
 from unetkit.exporting.job import ExportJob, ExportOptions
 from unetkit.runtimes.card import Output
 
@@ -25,6 +25,7 @@ class Format:
         options: names of the options that it can express.
         what: it is, in a few words.
         output: what comes out where nothing is said.
+        fixed: a file takes images of one size and number only.
     """
 
     write: Callable[[ExportJob, Path], None]
@@ -32,6 +33,7 @@ class Format:
     options: frozenset[str]
     what: str
     output: Output = "logits"
+    fixed: bool = False
 
 
 FORMATS: dict[str, Format] = {
@@ -42,6 +44,14 @@ FORMATS: dict[str, Format] = {
     "torchscript": Format(torchscript.write, ".pt", _GRAPH, "TorchScript, for programs that take nothing newer"),
     "bioimageio": Format(
         bioimageio.write, ".zip", frozenset(("output", "opset")), "a package for the BioImage Model Zoo", "softmax"
+    ),
+    "mindir": Format(mindspore.write_mindir, ".mindir", _GRAPH, "MindIR, for MindSpore", fixed=True),
+    "mindir-lite": Format(
+        mindspore.write_mindir_for_lite, ".mindir", _GRAPH, "MindIR, for MindSpore Lite and MindSpore 2.0", fixed=True
+    ),
+    "air": Format(mindspore.write_air, ".air", _GRAPH, "AIR, for Ascend; never run on one", fixed=True),
+    "mindspore-ckpt": Format(
+        mindspore.write_checkpoint, ".ckpt", frozenset(), "the weights, for MindSpore's model zoo"
     ),
     "safetensors": Format(safetensors.write, ".safetensors", frozenset(), "the weights, for unetkit"),
 }
@@ -62,4 +72,6 @@ def format_for(name: str, out: Path, options: ExportOptions) -> Format:
     if foreign:
         able = ", ".join(other for other, format in FORMATS.items() if set(foreign) <= format.options)
         raise UsageError(f"{name} cannot express the option {', '.join(foreign)}; {able} can")
+    if chosen.fixed and options.size is None:
+        raise UsageError(f"a file of the format {name} takes images of one size; give it as --size H W")
     return chosen

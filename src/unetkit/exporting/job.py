@@ -31,7 +31,7 @@ class ExportOptions:
 
     Attributes:
         output: logits, softmax (probabilities), or argmax (int32 class indices).
-        layout: of what goes in and comes out: nchw, or nhwc.
+        layout: of what goes in and comes out: nchw, nhwc, or nchw-nhwc, in this order.
         preprocessing: the file normalises; pixels go in as they are stored.
         size: the only height and width that it takes; None: any.
         batch: the only number of images that it takes; None: any.
@@ -85,7 +85,7 @@ class Pipeline(nn.Module):
             return logits_NLHW.argmax(1).to(torch.int32)
         if self.card.output == "softmax":
             logits_NLHW = _probabilities(logits_NLHW)
-        return logits_NLHW.permute(0, 2, 3, 1) if self.card.layout == "nhwc" else logits_NLHW
+        return logits_NLHW.permute(0, 2, 3, 1) if self.card.layout.endswith("nhwc") else logits_NLHW
 
 
 class Half(nn.Module):

@@ -11,9 +11,16 @@ from unetkit.errors import ModelFileError
 from unetkit.interop import mindspore, mindspore_graphs, oneflow, pytorch, tensorflow
 from unetkit.interop.foreign import AdamMoments, ForeignNetwork, translate
 from unetkit.interop.mindspore import write_checkpoint as write_mindspore_checkpoint
-from unetkit.interop.outgoing import to_mindspore
+from unetkit.interop.outgoing import mindspore_names, to_mindspore
 
-__all__ = ["AdamMoments", "ForeignNetwork", "read_foreign", "to_mindspore", "write_mindspore_checkpoint"]
+__all__ = [
+    "AdamMoments",
+    "ForeignNetwork",
+    "mindspore_names",
+    "read_foreign",
+    "to_mindspore",
+    "write_mindspore_checkpoint",
+]
 
 _READERS = (mindspore.read, mindspore_graphs.read, tensorflow.read, pytorch.read, oneflow.read)
 

@@ -9,6 +9,7 @@ from unetkit.config import ModelConfig
 from unetkit.errors import UsageError
 from unetkit.interop.networks import MEDICAL, NESTED, SIMPLE, Founding, depth_of
 
+_ZOO = (MEDICAL, SIMPLE, NESTED)
 _FREE = (
     "in_channels",
     "num_classes",
@@ -37,8 +38,8 @@ def to_mindspore(network: ModelConfig, state: dict[str, Tensor]) -> dict[str, Te
     Raises:
         UsageError: it is none of unet_medical, unet_simple and unet_nested.
     """
-    clashes = {founding.name: _clashes(founding, network) for founding in (MEDICAL, SIMPLE, NESTED)}
-    for founding in (MEDICAL, SIMPLE, NESTED):
+    clashes = {founding.name: _clashes(founding, network) for founding in _ZOO}
+    for founding in _ZOO:
         if not clashes[founding.name]:
             return _rename(founding, network, state)
     nearest = min(clashes, key=lambda name: len(clashes[name]))
@@ -46,6 +47,14 @@ def to_mindspore(network: ModelConfig, state: dict[str, Tensor]) -> dict[str, Te
         f"this network is none of MindSpore's: for {nearest}, {'; '.join(clashes[nearest])}; "
         "train one of the presets mindspore-unet-*, or export to ONNX or MindIR"
     )
+
+
+def mindspore_names(network: ModelConfig) -> dict[str, str]:
+    """Return what MindSpore's model zoo calls the tensors of a network, by our names; nothing for none of its three."""
+    for founding in _ZOO:
+        if not _clashes(founding, network):
+            return founding.names(depth_of(network))
+    return {}
 
 
 def _clashes(founding: Founding, network: ModelConfig) -> list[str]:

@@ -16,7 +16,7 @@ from unetkit.models.geometry import Geometry
 CARD_VERSION = 1
 
 Output = Literal["logits", "softmax", "argmax"]
-Layout = Literal["nchw", "nhwc"]
+Layout = Literal["nchw", "nhwc", "nchw-nhwc"]
 Number = Literal["float32", "float16", "int8"]
 
 
@@ -36,7 +36,8 @@ class ExportCard(BaseModel):
         preprocessing: that normalisation is inside the file; False: the caller does it.
         input: the type of the pixels that go in; uint8 only with `preprocessing`.
         output: logits [N, L, h, w], softmax: probabilities [N, K, h, w], argmax: int32 class indices [N, h, w].
-        layout: of images and of `logits` and `softmax`: nchw, or nhwc with channels last.
+        layout: of images and of `logits` and `softmax`: nchw, nhwc with channels last, or nchw-nhwc: nchw goes in and
+            nhwc comes out, as in MindSpore's model zoo.
         size: the only height and width that the file takes; None: any.
         batch: the only number of images that it takes at once; None: any.
         geometry: multiple and offset of sides that need no padding, halo and margin; see `Geometry`.

@@ -75,7 +75,7 @@ class ExportedNetwork:
         if self.card.output == "argmax":
             one_hot_NHWK = F.one_hot(output.long(), len(self.card.classes))
             return one_hot_NHWK.movedim(-1, 1) * _CERTAIN
-        logits_NKHW = output.movedim(-1, 1) if self.card.layout == "nhwc" else output
+        logits_NKHW = output.movedim(-1, 1) if self.card.layout.endswith("nhwc") else output
         return logits_NKHW.float().log() if self.card.output == "softmax" else logits_NKHW.float()
 
 

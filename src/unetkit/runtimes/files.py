@@ -6,6 +6,8 @@
     aoti          an archive with compiled code                      a key in the metadata beside the code
     torchscript   an archive with TorchScript                        archive member extra/unetkit.json
     bioimageio    an archive with rdf.yaml                           that of the ONNX file in it
+    mindir        a protobuf message that begins as MindSpore's do   entry `unetkit` of user_info
+    air           a protobuf message with a name and a graph         attribute `unetkit` of the model
 
 Does not know how any of them is computed.
 """
@@ -20,6 +22,7 @@ from typing import cast
 from xml.etree import ElementTree
 
 from unetkit.errors import DamagedFileError
+from unetkit.interop.graphs import kind_of_graph, notes_of
 from unetkit.interop.protobuf import WireError, fields
 
 CARD_KEY = "unetkit"
@@ -137,6 +140,14 @@ def _aoti_card(path: Path) -> str | None:
     return card if isinstance(card, str) else None
 
 
+def _graph(kind: str) -> Callable[[Path], bool]:
+    return lambda path: kind_of_graph(path) == kind
+
+
+def _graph_card(path: Path) -> str | None:
+    return notes_of(path).get(CARD_KEY)
+
+
 def _head(path: Path, size: int) -> bytes:
     with path.open("rb") as file:
         return file.read(size)
@@ -148,5 +159,7 @@ FILES: dict[str, FileKind] = {
     "aoti": FileKind(_has("/data/aotinductor/"), _aoti_card, ("aoti",)),
     "pt2": FileKind(_has("/models/model.json"), _member(f"/extra/{CARD_KEY}"), ("pt2",)),
     "bioimageio": FileKind(_has("rdf.yaml"), _bioimageio_card, ("onnxruntime", "openvino"), ZOO_WEIGHTS),
+    "mindir": FileKind(_graph("mindir"), _graph_card, ("interpreter", "mindspore")),
+    "air": FileKind(_graph("air"), _graph_card, ("interpreter",)),
     "torchscript": FileKind(_has("/code/__torch__"), _member(f"/extra/{TORCHSCRIPT_CARD}"), ("torchscript",)),
 }

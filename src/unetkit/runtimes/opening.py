@@ -10,7 +10,7 @@ from pathlib import Path
 
 from unetkit.errors import ModelFileError, UsageError
 from unetkit.remote import local_copy
-from unetkit.runtimes import aoti, onnxruntime, openvino, pt2, torchscript
+from unetkit.runtimes import aoti, interpreter, mindspore, onnxruntime, openvino, pt2, torchscript
 from unetkit.runtimes.card import ExportCard
 from unetkit.runtimes.exported import ExportedNetwork
 from unetkit.runtimes.files import FILES, card_text, kind_of
@@ -22,10 +22,12 @@ RUNTIMES: dict[str, Callable[[Path, RuntimeOptions], Runtime]] = {
     "pt2": pt2.load,
     "aoti": aoti.load,
     "torchscript": torchscript.load,
+    "interpreter": interpreter.load,
+    "mindspore": mindspore.load,
 }
 """Every runtime beside PyTorch itself, by the name that `--runtime` takes."""
 
-_OTHERS_WRITE = ("onnx",)
+_OTHERS_WRITE = ("onnx", "mindir", "air")
 """Kinds that a founding system writes, too: a file without our card is another reader's."""
 
 DEFAULT = RuntimeOptions()

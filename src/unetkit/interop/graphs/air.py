@@ -41,8 +41,21 @@ def decode(content: bytes | memoryview) -> Graph:
         nodes=tuple(node for operation in operations for node in _nodes(operation, weights)),
         weights={name: weight for name, weight in weights.items() if weight.is_floating_point()},
         output=as_text(only(graph, 5)),
-        notes={key: value for key, value in _entries(model.get(11, [])) if isinstance(value, str)},
+        notes=_notes(model),
     )
+
+
+def notes_of(content: bytes | memoryview) -> dict[str, str]:
+    """Return the texts beside the graph of a file.
+
+    Raises:
+        WireError: cut short or contradicting itself.
+    """
+    return _notes(grouped(content))
+
+
+def _notes(model: Message) -> dict[str, str]:
+    return {key: value for key, value in _entries(model.get(11, [])) if isinstance(value, str)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ _AIR_FIELDS = {1, 2, 3, 7, 11}
 DECODERS: dict[str, Callable[[bytes], Graph]] = {"mindir": mindir.decode, "air": air.decode}
 """By the kind of the file."""
 
+_NOTES: dict[str, Callable[[bytes], dict[str, str]]] = {"mindir": mindir.notes_of, "air": air.notes_of}
+
 
 def kind_of_graph(path: Path) -> str | None:
     """Return "mindir" or "air"; None for a file that is neither.
@@ -28,7 +30,7 @@ def kind_of_graph(path: Path) -> str | None:
         head = file.read(LONGEST_NAME)
     if mindir.begins_a_mindir(head):
         return "mindir"
-    return "air" if head[:1] == b"\x0a" and (path.suffix.lower() == ".air" or _is_air(path)) else None
+    return "air" if path.suffix.lower() == ".air" or _is_air(path, head) else None
 
 
 def read_graph(path: Path) -> Graph | None:
@@ -53,9 +55,21 @@ def read_graph(path: Path) -> Graph | None:
     return graph
 
 
-def _is_air(path: Path) -> bool:
+def notes_of(path: Path) -> dict[str, str]:
+    """Return the texts that a file carries beside its graph, without reading the graph.
+
+    Raises:
+        WireError: cut short or damaged.
+    """
+    kind = kind_of_graph(path)
+    return {} if kind is None else _NOTES[kind](path.read_bytes())
+
+
+def _is_air(path: Path, head: bytes) -> bool:
     """Tell whether a file is a message with a name and a graph, and nothing that has no place beside them."""
     found: dict[int, list[int | memoryview]] = {}
+    if head[:1] != b"\x0a" or len(head) < 2 or not head[2 : 2 + head[1]].isascii():
+        return False
     try:
         for number, value in fields(path.read_bytes()):
             found.setdefault(number, []).append(value)

@@ -90,7 +90,6 @@ def decode(content: bytes | memoryview) -> Graph:
     aliases = {reference: name for reference, name, _ in weights}
     name, shape, dtype = _port(graph, 5)
     output, _, _ = _port(graph, 6)
-    notes = (grouped(as_bytes(pair)) for pair in model.get(14, []))
     return Graph(
         input=name,
         shape=shape,
@@ -98,8 +97,22 @@ def decode(content: bytes | memoryview) -> Graph:
         nodes=tuple(_nodes(graph.get(1, []), primitives, aliases)),
         weights={name: tensor for _, name, tensor in weights},
         output=output,
-        notes={as_text(only(pair, 1)): as_text(only(pair, 2)) for pair in notes},
+        notes=_notes(model),
     )
+
+
+def notes_of(content: bytes | memoryview) -> dict[str, str]:
+    """Return the texts beside the graph of a file.
+
+    Raises:
+        WireError: cut short or contradicting itself.
+    """
+    return _notes(grouped(content))
+
+
+def _notes(model: Message) -> dict[str, str]:
+    pairs = (grouped(as_bytes(pair)) for pair in model.get(14, []))
+    return {as_text(only(pair, 1)): as_text(only(pair, 2)) for pair in pairs}
 
 
 def _primitive(part: Part) -> tuple[str, tuple[str, dict[str, Value]]]:
