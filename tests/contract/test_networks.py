@@ -1,6 +1,8 @@
 """What every network promises, in one suite over both networks and every option that changes how they are built."""
 
 import copy
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.export import Dim
 
-from unetkit.config import ModelConfig
+from unetkit.config import ModelConfig, PredictConfig
+from unetkit.data.normalize import Normalization
+from unetkit.exporting import ExportOptions, export_network, make_job
+from unetkit.interop.networks import FOUNDING
 from unetkit.models import Network, build_model, fold_norms
+from unetkit.prediction import Predictor
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -291,3 +297,25 @@ def test_exports_with_a_fixed_size(config: ModelConfig) -> None:
     network = build(config, stirred=True)
     pixels = images(network)
     torch.testing.assert_close(torch.export.export(network, (pixels,)).module()(pixels), network(pixels))
+
+
+FOUNDING_OPTIONS = {
+    f"{founding.name} {number}": {**founding.fixed, **dict(zip(founding.choices, choice, strict=True))}
+    for founding in FOUNDING
+    for number, choice in enumerate(product(*founding.choices.values()))
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("classes", [1, 2])
+@pytest.mark.parametrize("name", [*OPTIONS, *FOUNDING_OPTIONS])
+def test_exports_to_onnx_and_openvino(name: str, classes: int, tmp_path: Path) -> None:
+    options = OPTIONS.get(name) or FOUNDING_OPTIONS.get(name) or {}
+    if classes == 1 and name in OPTIONS:
+        pytest.skip("one logit is shown by the founding networks")
+    network = build(configure({**options, "num_classes": classes}), stirred=True)
+    shift = Normalization((0.0, 1.0), (1.0, 2.0))
+    predictor = Predictor(network, network.geometry, shift, ("a", "b"), PredictConfig(), torch.device("cpu"))
+    for to, suffix in (("onnx", ".onnx"), ("openvino", ".xml")):
+        exported = export_network(make_job(predictor, ExportOptions()), to, tmp_path / f"network{suffix}")
+        assert exported.parity.relative < 2e-5
