@@ -84,13 +84,16 @@ _DEFAULTS = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 
 @contextmanager
 def joined(world: World, device: torch.device) -> Generator[None]:
-    """Connect the processes for the block: NCCL between CUDA devices, gloo between CPUs.
+    """Connect the processes for the block: NCCL between CUDA devices, gloo between CPUs. Inside such a block: no more.
+
+    Processes that part and meet again would find each other's old addresses in torchrun's store, so whoever trains
+    several times joins them once for all.
 
     Raises:
         DeviceError: the processes do not find each other within ten minutes.
         LostProcessError: one of them is gone.
     """
-    if world.size == 1:
+    if world.size == 1 or dist.is_initialized():
         yield
         return
     try:

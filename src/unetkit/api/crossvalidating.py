@@ -9,14 +9,15 @@ from unetkit import crossvalidation as rooms
 from unetkit.api.learning import resume, train
 from unetkit.api.loading import load
 from unetkit.config import Config, ConfigSource, load_config
-from unetkit.crossvalidation import Folder, Member, OutOfFold
+from unetkit.crossvalidation import Folder, Folds, Member, OutOfFold
 from unetkit.data import SAMPLE, Dataset, in_memory, open_dataset
 from unetkit.devices import cpu_threads
-from unetkit.distributed import launched_world
+from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, InterruptedRun, UsageError
 from unetkit.evaluation import challenge_of
 from unetkit.progress import Reporter, Silence
 from unetkit.remote import is_remote
+from unetkit.training.assembly import place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def crossval(
     config = _configured(source, data, overrides, seeds=seeds, out=out)
     dataset = in_memory(open_dataset(str(config.data.path), config=config.data))
     divided = rooms.divide(config, dataset, folds)
-    folder, listener = rooms.open_folder(Path(out), divided, seeds=seeds), reporter or Silence()
+    folder, listener = _opened(Path(out), divided, seeds=seeds), reporter or Silence()
     _train(folder, dask, listener)
     if not launched_world().leads:
         return CrossValidation(folder.path, None)
@@ -101,22 +102,38 @@ def _train(folder: Folder, dask: str | None, reporter: Reporter) -> None:
         rooms.carry_out(jobs, dask, reporter)
 
 
+def _opened(path: Path, folds: Folds, *, seeds: int) -> Folder:
+    """Open the folder; of several processes the first one alone looks at it and writes."""
+    if launched_world().leads:
+        return rooms.open_folder(path, folds, seeds=seeds)
+    return Folder(path, folds, tuple(folds.members(seeds)))
+
+
 def _train_here(folder: Folder, reporter: Reporter) -> None:
-    todo = folder.unfinished()
-    for member in todo:
-        reporter.line(f"{member.name}: training {folder.members.index(member) + 1} of {len(folder.members)}")
-        try:
-            train_member(member, folder.run_path(member), reporter)
-        except InterruptedRun as error:
-            raise InterruptedRun(
-                f"stopped in {member.name}, nothing is lost; run the same crossval command again to go on",
-                error.signal_number,
-            ) from None
+    world = launched_world()
+    place = place_of(folder.folds.config, world)
+    with joined(world, place.device):
+        # What is to be done is asked of the first process alone: another might see files that are being written.
+        for member in world.gather(folder.unfinished() if world.leads else [])[0]:
+            if world.leads:
+                reporter.line(f"{member.name}: training {folder.members.index(member) + 1} of {len(folder.members)}")
+            _train_together(member, folder.run_path(member), reporter, world)
 
 
-def train_member(member: Member, path: Path, reporter: Reporter | None = None) -> None:
-    """Train one fold to its end, from where it stands."""
-    if rooms.is_begun(path):
+def _train_together(member: Member, path: Path, reporter: Reporter, world: World) -> None:
+    begun = world.gather(world.leads and rooms.is_begun(path))[0]
+    try:
+        train_member(member, path, reporter, begun=begun)
+    except InterruptedRun as error:
+        raise InterruptedRun(
+            f"stopped in {member.name}, nothing is lost; run the same crossval command again to go on",
+            error.signal_number,
+        ) from None
+
+
+def train_member(member: Member, path: Path, reporter: Reporter | None = None, *, begun: bool | None = None) -> None:
+    """Train one fold to its end, from where it stands; whether it has `begun` is seen from the files if not told."""
+    if rooms.is_begun(path) if begun is None else begun:
         resume(path, reporter=reporter)
     else:
         train(member.config, out=path, reporter=reporter)

@@ -61,7 +61,10 @@ def is_finished(run: Path) -> bool:
 
 
 def is_begun(run: Path) -> bool:
-    """Tell whether there is a run to go on with; what a training left before it had begun is removed."""
+    """Tell whether there is a run to go on with; what a training left before it had begun is removed.
+
+    For one process of a training to ask: another may be beginning it.
+    """
     if (run / "config.yaml").is_file():
         return True
     shutil.rmtree(run, ignore_errors=True)
