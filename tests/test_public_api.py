@@ -18,6 +18,7 @@ FACE = {
     "load": "(model, *, device, options)",
     "load_config": "(source, overrides, *, flags, faithful)",
     "open_dataset": "(path, *, config)",
+    "plan": "(data, *, overrides, minutes, memory, device, reporter)",
     "predict": "(model, image, *, probabilities, **options)",
     "predict_file": "(model, source, out, *, probabilities, options, device, reporter)",
     "report": "(run)",

@@ -75,6 +75,27 @@ def _cpu_has(*flags: str) -> bool:
     return any(flag in words for flag in flags)
 
 
+def free_memory(device: torch.device) -> float:
+    """Return the bytes that a process may still take on a device; on a CPU, what its control group leaves, too."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    known = [float(pages), *_numbers("/proc/meminfo", "MemAvailable:", 1024)]
+    limits = _numbers("/sys/fs/cgroup/memory.max", "", 1)
+    taken = _numbers("/sys/fs/cgroup/memory.current", "", 1)
+    return min([*known, *(limit - used for limit, used in zip(limits, taken, strict=False))])
+
+
+def _numbers(path: str, name: str, unit: int) -> list[float]:
+    """Return the number in the first line of a file that begins with a name, if there is one."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            words = next((line.removeprefix(name).split() for line in file if line.startswith(name)), list[str]())
+    except OSError:
+        return []
+    return [float(words[0]) * unit] if words and words[0].isdigit() else []
+
+
 def available_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,6 +8,7 @@ from unetkit.api.crossvalidating import CrossValidation, crossval
 from unetkit.api.exporting import check, export
 from unetkit.api.learning import extend, report, resume, train
 from unetkit.api.loading import Model, load
+from unetkit.api.planning import TrainingPlan, plan
 from unetkit.api.predicting import predict, predict_file
 from unetkit.api.scoring import evaluate
 from unetkit.api.timing import bench
@@ -17,6 +18,7 @@ __all__ = [
     "Comparison",
     "CrossValidation",
     "Model",
+    "TrainingPlan",
     "Translation",
     "bench",
     "check",
@@ -28,6 +30,7 @@ __all__ = [
     "extend",
     "load",
     "load_config",
+    "plan",
     "predict",
     "predict_file",
     "report",

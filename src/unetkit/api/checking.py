@@ -38,13 +38,14 @@ def check_data(
     """
     config = load_config({"data": {"path": str(data)}}, overrides)
     dataset = open_usable(data, config=config.data)
-    diagnosis = diagnose(dataset, _by_its_own_split(config, dataset, overrides), reporter=reporter)
+    diagnosis = diagnose(dataset, by_its_own_split(config, dataset, overrides), reporter=reporter)
     if html is not None:
         write_diagnosis(Path(html), diagnosis, dataset)
     return diagnosis
 
 
-def _by_its_own_split(config: Config, dataset: Dataset, overrides: Sequence[str]) -> Config:
+def by_its_own_split(config: Config, dataset: Dataset, overrides: Sequence[str]) -> Config:
+    """Return a configuration that holds out what the data itself does, unless a split was asked for."""
     if not held_out_by(dataset) or any(word.startswith("data.split") for word in overrides):
         return config
     split = config.data.split.model_copy(update={"method": "given"})

@@ -2,7 +2,7 @@
 
 import sys
 
-from unetkit.cli import bench, compare, config, crossval, data, evaluate, export, metrics, predict, train
+from unetkit.cli import bench, compare, config, crossval, data, evaluate, export, metrics, plan, predict, train
 from unetkit.cli.application import app, complain
 from unetkit.errors import InterruptedRun, UnetkitError
 
@@ -17,6 +17,7 @@ __all__ = [
     "export",
     "main",
     "metrics",
+    "plan",
     "predict",
     "train",
 ]

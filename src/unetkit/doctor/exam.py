@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -56,6 +56,11 @@ class Exam:
         counts = [one.class_counts for one in self.facts if one.class_counts is not None]
         total = np.sum(counts, axis=0, dtype=np.float64) if counts else np.zeros(0)
         return tuple((total / max(total.sum(), 1.0)).tolist())
+
+    def under(self, config: Config, dataset: Dataset) -> "Exam":
+        """Return what was seen of the data set for another configuration: with its split."""
+        train, held_out = _split(dataset, config)
+        return replace(self, config=config, train=train, held_out=held_out)
 
     def classes_in(self, indices: Set[int]) -> frozenset[int]:
         """Return the classes that occur in the images of these indices."""
