@@ -18,7 +18,7 @@ from unetkit.networks import StoredNetwork
 from unetkit.prediction import Predictor
 from unetkit.prediction.memory import bytes_per_pixel
 from unetkit.runtimes import ExportCard
-from unetkit.runtimes.card import Layout, Output
+from unetkit.runtimes.card import LAYOUTS, OUTPUTS, Layout, Output
 from unetkit.version import __version__
 
 Image = tuple[str, NDArray[Any]]
@@ -228,6 +228,9 @@ def _card(predictor: Predictor, options: ExportOptions, stored: StoredNetwork | 
 def _require_possible(geometry: Geometry, options: ExportOptions) -> None:
     if options.half and options.int8:
         raise UsageError("float16 and int8 were both asked for; choose one")
+    for name, value, known in (("head", options.output, OUTPUTS), ("layout", options.layout, LAYOUTS)):
+        if value not in known:
+            raise UsageError(f"{name}: found {value!r}; expected one of {', '.join(known)}")
     least = geometry.fitting_input_size(geometry.multiple)
     if options.size and min(options.size) < least:
         found = " x ".join(map(str, options.size))

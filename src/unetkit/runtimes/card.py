@@ -4,7 +4,7 @@ Whoever runs the file, in whatever language, needs nothing else. The card has a 
 it, a field that changes its meaning raises it. Does not know how a format stores the text.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,8 @@ CARD_VERSION = 1
 Output = Literal["logits", "softmax", "argmax"]
 Layout = Literal["nchw", "nhwc", "nchw-nhwc"]
 Number = Literal["float32", "float16", "int8"]
+OUTPUTS: tuple[str, ...] = get_args(Output)
+LAYOUTS: tuple[str, ...] = get_args(Layout)
 
 
 class ExportCard(BaseModel):
