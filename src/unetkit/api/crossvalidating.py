@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from unetkit import crossvalidation as rooms
+from unetkit.api.configuring import load_config
 from unetkit.api.learning import resume, train
 from unetkit.api.loading import load
-from unetkit.config import Config, ConfigSource, load_config
+from unetkit.config import Config, ConfigSource
 from unetkit.crossvalidation import Folder, Folds, Member, OutOfFold
 from unetkit.data import SAMPLE, Dataset, in_memory, open_dataset
 from unetkit.devices import cpu_threads

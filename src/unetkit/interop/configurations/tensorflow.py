@@ -163,7 +163,6 @@ def _learning(settings: Settings, draft: Draft) -> None:
         settings.said("weight_decay"),
         "reads it and never uses it",
         ours="none either: its published scores were reached without",
-        faithful="none",
     )
     draft.set(f"{settings.said('weight_decay')}, never used", {"optimizer.weight_decay": 0.0})
 
