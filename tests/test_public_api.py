@@ -11,6 +11,7 @@ FACE = {
     "check": "(model, *, data, against, options, reporter)",
     "compare": "(first, second, *, metric, data, block, seed, reporter)",
     "crossval": "(source, *, data, out, folds, seeds, overrides, dask, reporter)",
+    "tune_objects": "(model, *, data, keep, options, device, reporter)",
     "evaluate": "(model, *, data, config, everything, metrics, options, device, reporter)",
     "export": "(model, *, to, out, data, options, reporter)",
     "check_data": "(data, *, overrides, html, reporter)",

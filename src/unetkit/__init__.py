@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         score_isbi,
         train,
         translate_config,
+        tune_objects,
     )
     from unetkit.config import Config
     from unetkit.data import open_dataset
@@ -60,6 +61,7 @@ _HOMES = {
     "score_isbi": "api",
     "train": "api",
     "translate_config": "api",
+    "tune_objects": "api",
     "Config": "config",
     "open_dataset": "data",
     "UnetkitError": "errors",
@@ -90,6 +92,7 @@ __all__ = [
     "score_isbi",
     "train",
     "translate_config",
+    "tune_objects",
 ]
 
 

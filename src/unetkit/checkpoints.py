@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] untyped
 from torch import Tensor
 
-from unetkit.config import ModelConfig, PredictConfig
+from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig
 from unetkit.errors import DamagedFileError, ModelFileError
 from unetkit.storage import written_whole
 
@@ -33,6 +33,7 @@ class Card(BaseModel):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     predict: PredictConfig
+    objects: ObjectsConfig = ObjectsConfig()
     border: bool = False  # the last class is the border of objects, which the data does not have
     step: int
     train_seconds: float
@@ -58,6 +59,10 @@ class Checkpoint(BaseModel):
         """Return the tensors of one group of the training state, such as "weights", by their names in the group."""
         prefix = f"{TRAINING}{group}/"
         return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+
+    def with_objects(self, objects: ObjectsConfig) -> Self:
+        """Return the checkpoint of a network whose objects are made in another way."""
+        return self.model_copy(update={"card": self.card.model_copy(update={"objects": objects})})
 
     def for_prediction(self) -> Self:
         """Return the checkpoint without the training state."""

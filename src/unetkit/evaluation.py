@@ -2,8 +2,9 @@
 
 Images are scored at their own size, and on the classes that the data has: a network's border class counts as the object
 that it belongs to, so that a score means the same with it and without. The founding systems' protocol (image and mask
-resized before the network: at the size that the network itself resizes to, or at 388 x 388 or 96 x 96) and the ISBI
-challenge's numbers are scored beside it where they are asked for. Does not know how the network was trained.
+resized before the network: at the size that the network itself resizes to, or at 388 x 388 or 96 x 96), the ISBI
+challenge's numbers and objects are scored beside it where they are asked for. Does not know how the network was
+trained.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from unetkit.config import ObjectsConfig
 from unetkit.data import Dataset, Sample
 from unetkit.data.resize import resize_sample
 from unetkit.distributed import World
@@ -21,6 +23,9 @@ from unetkit.metrics import (
     ImageScores,
     IsbiScores,
     IsbiSlice,
+    ObjectCounts,
+    Overlaps,
+    added,
     definition_of,
     founding_scores,
     pool,
@@ -29,6 +34,7 @@ from unetkit.metrics import (
     score_slice,
     size_suffix,
 )
+from unetkit.objects import ObjectMap, describe, find_objects, true_objects
 from unetkit.prediction import Predictor, require_probabilities
 from unetkit.progress import Reporter, Silence
 
@@ -72,6 +78,7 @@ class Evaluation:
         classes: names of the classes.
         notes: what the reader of the numbers should know.
         isbi: the challenge's numbers at every threshold and of every image; None where they were not asked for.
+        objects: how objects were made of probabilities; None where they were not asked for, or in several ways.
     """
 
     scores: dict[str, float]
@@ -79,18 +86,31 @@ class Evaluation:
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
     isbi: IsbiScores | None = None
+    objects: ObjectsConfig | None = None
+
+    @property
+    def object_counts(self) -> ObjectCounts | None:
+        """What was counted of the objects of all images; None where they were not asked for."""
+        counts = [image.objects for image in self.images if image.objects is not None]
+        return added(counts) if counts else None
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values: scores, the same for every image, and the definition of each number."""
         names = sorted({definition_of(name).name for name in self.scores})
         return {
             "scores": self.scores,
-            "images": [{"name": image.name, "scores": image.scores} for image in self.images],
+            "images": [_image_as_json(image) for image in self.images],
             "classes": list(self.classes),
             "notes": list(self.notes),
             "definitions": {name: asdict(definition_of(name)) for name in names},
             **({} if self.isbi is None else {"isbi": self.isbi.as_dict()}),
+            **self._objects_as_json(),
         }
+
+    def _objects_as_json(self) -> dict[str, Any]:
+        counts = self.object_counts
+        made_by = {} if self.objects is None else {"made_by": self.objects.model_dump(mode="json")}
+        return {} if counts is None else {"objects": {"counts": counts.as_json()} | made_by}
 
 
 def evaluate(
@@ -100,6 +120,7 @@ def evaluate(
     indices: Sequence[int] | None = None,
     founding_protocol: bool = False,
     challenge: Challenge | None = None,
+    objects: bool = False,
     world: World = World(),  # noqa: B008 - frozen
     reporter: Reporter | None = None,
 ) -> Evaluation:
@@ -109,30 +130,44 @@ def evaluate(
         predictor: the network with its preprocessing.
         dataset: images with labels.
         indices: which of them; None: all.
-        founding_protocol: score images of two classes resized, too, as the founding systems did: grey ones to
-            388 x 388, coloured ones to 96 x 96. A network that resizes images is always scored at its size too.
+        founding_protocol: score images of two classes resized, too; where the network itself resizes, all are.
         challenge: compute the ISBI challenge's numbers too; None: do not.
+        objects: make objects as `predictor.object_config` says, and score them too.
         world: the processes that share the images; each gets the whole result.
         reporter: hears about the course.
 
     Raises:
-        DataError: an image without labels, or with labels that the network has no class for.
-        UsageError: the challenge's numbers are asked of a network that gives no probabilities.
+        DataError, UsageError: labels that are missing or do not fit; no probabilities for the challenge's numbers.
     """
     if challenge is not None:
         require_probabilities(predictor)
-    chosen, classes = range(len(dataset)) if indices is None else indices, predictor.data_classes
-    share = world.share(len(chosen))
+    chosen = range(len(dataset)) if indices is None else indices
     size = _other_size(predictor, founding_protocol=founding_protocol)
     mine, notes = dict[int, ScoredImage](), set[str]()
-    for done, place in enumerate(share):
+    for done, place in enumerate(share := world.share(len(chosen))):
         (reporter or Silence()).advance(done, len(share), {})
-        sample = dataset[chosen[place]]
-        notes |= {note for note in [predictor.plan(*sample.pixels.shape[1:]).note] if note is not None}
-        mine[place] = _scored(predictor, sample, challenge, size)
+        mine[place] = _scored(predictor, sample := dataset[chosen[place]], challenge, size=size, objects=objects)
+        notes.add(predictor.plan(*sample.pixels.shape[1:]).note or "")
     shares = world.gather((mine, notes))
     scored = [shares[place % world.size][0][place] for place in range(len(chosen))]
-    return summarise(scored, classes, challenge, notes=sorted(set[str]().union(*(noted for _, noted in shares))))
+    noted = sorted(set[str]().union(*(noted for _, noted in shares)) - {""})
+    summary = summarise(scored, predictor.data_classes, challenge, notes=noted)
+    return _with_object_words(summary, predictor) if objects else summary
+
+
+def _scored(
+    predictor: Predictor, sample: Sample, challenge: Challenge | None, *, size: tuple[int, int] | None, objects: bool
+) -> ScoredImage:
+    classes, probabilities = predictor.data_classes, predictor.probabilities(sample.pixels)
+    of_data = predictor.of_data(torch.from_numpy(probabilities)).numpy()
+    scored = score_prediction(of_data, sample, classes, challenge)
+    image = scored.image.without_soft() if predictor.hard else scored.image
+    if size is not None:
+        image = image.with_scores(_scores_at(predictor, sample, size))
+    if objects:
+        found = find_objects(probabilities, predictor.classes, predictor.object_config)
+        image = image.with_objects(Overlaps.of(objects_of(sample, classes), found).count())
+    return replace(scored, image=image)
 
 
 def _other_size(predictor: Predictor, *, founding_protocol: bool) -> tuple[int, int] | None:
@@ -145,17 +180,6 @@ def _other_size(predictor: Predictor, *, founding_protocol: bool) -> tuple[int, 
 def _founding_size(predictor: Predictor) -> tuple[int, int] | None:
     """Return what the founding systems resized such images to; None where they had nothing like it."""
     return FOUNDING_SIZES.get(len(predictor.normalization.mean)) if len(predictor.data_classes) == 2 else None
-
-
-def _scored(
-    predictor: Predictor, sample: Sample, challenge: Challenge | None, size: tuple[int, int] | None
-) -> ScoredImage:
-    probabilities = data_probabilities(predictor, sample.pixels)
-    scored = score_prediction(probabilities, sample, predictor.data_classes, challenge)
-    if predictor.hard:
-        return replace(scored, image=scored.image.without_soft())
-    more = {} if size is None else _scores_at(predictor, sample, size)
-    return replace(scored, image=scored.image.with_scores(more))
 
 
 def score_prediction(
@@ -197,6 +221,17 @@ def summarise(
     return Evaluation(scores, images, classes, (interior, *notes), isbi)
 
 
+def objects_of(sample: Sample, classes: Sequence[str]) -> ObjectMap:
+    """Return the true objects of a labelled image: those the data tells, or else the connected regions of its labels.
+
+    Args:
+        sample: an image with labels.
+        classes: of the data.
+    """
+    assert sample.labels is not None
+    return true_objects(sample.labels, sample.instances, classes)
+
+
 def interior_class(classes: Sequence[str], wanted: str | None = None) -> int:
     """Return the index of the class that is the interior of objects.
 
@@ -220,6 +255,19 @@ def interior_class(classes: Sequence[str], wanted: str | None = None) -> int:
 def challenge_of(classes: Sequence[str]) -> Challenge | None:
     """Return the challenge's quick numbers for data with the challenge's two classes; None for any other."""
     return Challenge(interior_class(classes), warping=False) if set(classes) == {"membrane", "interior"} else None
+
+
+def _with_object_words(summary: Evaluation, predictor: Predictor) -> Evaluation:
+    """Say how the objects that were scored were made."""
+    config = predictor.object_config
+    chosen = f"; the numbers were chosen by {config.chosen}" if config.chosen else ""
+    note = f"objects are made by {describe(predictor.classes, config)}{chosen}"
+    return replace(summary, objects=config, notes=(note, *summary.notes))
+
+
+def _image_as_json(image: ImageScores) -> dict[str, Any]:
+    objects = {} if image.objects is None else {"objects": image.objects.as_json()}
+    return {"name": image.name, "scores": image.scores} | objects
 
 
 def _scores_at(predictor: Predictor, sample: Sample, size: tuple[int, int]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from unetkit.checkpoints import Checkpoint
-from unetkit.config import ModelConfig, PredictConfig
+from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.errors import ModelFileError, RunFolderError
 from unetkit.interop import AdamMoments, ForeignNetwork, read_foreign
@@ -34,6 +34,7 @@ class StoredNetwork:
         normalization: what is done to pixels before it.
         classes: names, index 0 first.
         predict: how it wants to be used.
+        objects: how objects are made of its probabilities.
         border: the last class is the border of objects, which the data does not have.
         moments: Adam's state, where a founding system's file has it.
         notes: what was translated, a line each.
@@ -46,6 +47,7 @@ class StoredNetwork:
     normalization: Normalization
     classes: tuple[str, ...]
     predict: PredictConfig
+    objects: ObjectsConfig = ObjectsConfig()
     border: bool = False
     moments: AdamMoments | None = None
     notes: tuple[str, ...] = ()
@@ -112,12 +114,13 @@ def _of_checkpoint(checkpoint: Checkpoint) -> StoredNetwork:
     card = checkpoint.card
     normalization = Normalization(card.mean, card.std)
     return StoredNetwork(
-        card.model,
-        checkpoint.weights(),
-        normalization,
-        card.classes,
-        card.predict,
-        card.border,
+        model=card.model,
+        state=checkpoint.weights(),
+        normalization=normalization,
+        classes=card.classes,
+        predict=card.predict,
+        objects=card.objects,
+        border=card.border,
         scores=card.scores,
         data_sha256=card.data_sha256,
     )

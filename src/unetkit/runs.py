@@ -79,6 +79,15 @@ class Run:
         """The folder of TensorBoard's event files, where they are asked for."""
         return self.path / "tensorboard"
 
+    def with_config(self, config: Config) -> "Run":
+        """Write another config.yaml, and return the run with it.
+
+        Raises:
+            StorageError: the disk did not take it.
+        """
+        write_whole(self.path / "config.yaml", plain_yaml(config))
+        return replace(self, config=config)
+
     def weights(self) -> Path:
         """Return the file to predict with: the best, else the last, else the newest checkpoint.
 
@@ -212,8 +221,7 @@ def create_run(path: Path, config: Config) -> Run:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"{path}: the folder cannot be made ({error.strerror})") from error
-    run = Run(path, config)
-    write_whole(path / "config.yaml", plain_yaml(config))
+    run = Run(path, config).with_config(config)
     run.write_json("environment.json", environment())
     return run
 

@@ -12,6 +12,7 @@ from unetkit.api.planning import TrainingPlan, plan
 from unetkit.api.predicting import predict, predict_file
 from unetkit.api.scoring import evaluate
 from unetkit.api.timing import bench
+from unetkit.api.tuning import tune_objects
 from unetkit.interop.configurations import Translation, translate_config
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "score_isbi",
     "train",
     "translate_config",
+    "tune_objects",
 ]

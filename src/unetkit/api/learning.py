@@ -129,7 +129,10 @@ def _finish(run: Run) -> Run:
         scored = None
         if len(held_out):
             challenge = challenge_of(predictor.data_classes)
-            scored = evaluation.evaluate(predictor, held_out, founding_protocol=True, challenge=challenge)
+            objects = held_out[0].instances is not None
+            scored = evaluation.evaluate(
+                predictor, held_out, founding_protocol=True, challenge=challenge, objects=objects
+            )
             heads = [head.as_json() for head in measure_heads(predictor, held_out, range(len(held_out)))]
             run.write_json("evaluation.json", scored.as_json() | ({"heads": heads} if heads else {}))
         _note_seconds(run, time.perf_counter() - begun)

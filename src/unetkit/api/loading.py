@@ -27,8 +27,9 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
         model: a run or its folder (its best weights), a network file, an exported file, a founding system's checkpoint,
             or the folder of a cross-validation (the mean of its trainings' probabilities).
         device: auto, cpu, cuda or mps; for an exported file one that its runtime has.
-        options: keys of the `predict` section that go before the file's own; `head` of a UNet++ (1 is the fastest, its
-            depth the most accurate); `runtime` and `threads` of an exported file. None values are passed over.
+        options: keys of the `predict` section that go before the file's own, and of `objects` by their whole names
+            (`objects.threshold`); `head` of a UNet++ (1 is the fastest, its depth the most accurate); `runtime` and
+            `threads` of an exported file. None values are passed over.
 
     Returns:
         The predictor; `predictor.network` is the torch.nn.Module, or the `ExportedNetwork` of an exported file.
@@ -72,6 +73,7 @@ def of_stored(*members: StoredNetwork, device: str = "auto", head: int | None = 
         config=members[0].predict,
         device=place,
         border=members[0].border,
+        object_config=members[0].objects,
     )
 
 
@@ -115,6 +117,7 @@ def _of_exported(exported: ExportedNetwork, head: int | None) -> Predictor:
         border=card.border,
         hard=card.output == "argmax",
         whole_numbers=card.input == "uint8",
+        object_config=card.objects,
     )
 
 

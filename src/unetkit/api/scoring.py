@@ -1,7 +1,8 @@
 """evaluate: a network against labels."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,8 @@ def evaluate(
         data: the data set; None: the model's own.
         config: a configuration, ours or a founding one, whose sizes and held-out images count; None: the run's.
         everything: score the images that the run was trained on, too.
-        metrics: further families: "isbi", the ISBI 2012 challenge's; "isbi:cell" names the class that is interior.
-        options: keys of the `predict` section, such as {"tta": True}, and those of `load`.
+        metrics: further families: "objects"; "isbi", the challenge's; "isbi:cell" names the class that is interior.
+        options: as of `load`, such as {"tta": True, "objects.threshold": 0.4}.
         device: auto, cpu, cuda or mps.
         reporter: hears about the course.
 
@@ -55,13 +56,37 @@ def evaluate(
         >>> unetkit.evaluate("runs/first", metrics=["isbi"]).scores["v_rand_thinned"]
     """
     predictor, folder = load(model, device=device, options=options), folder_of(model)
-    listening: Any = {"challenge": challenge_asked(metrics, predictor.data_classes), "reporter": reporter}
+    wanted: Any = {"challenge": challenge_asked(metrics, predictor.data_classes), "reporter": reporter}
+    wanted["objects"] = "objects" in metrics
     predictor, dataset, held = _to_score(model, predictor, config, data=data, everything=everything)
     with cpu_threads((options or {}).get("threads")):
         if config is None and folder is not None and held is not None:
-            ready = partial(load, device=device, options=options)
-            return crossvalidation.score_folder(folder, dataset, ready, **listening).whole
-        return evaluation.evaluate(predictor, dataset, indices=held, founding_protocol=True, **listening)
+            return _out_of_fold(folder, dataset, partial(load, device=device, options=options), **wanted)
+        scored = evaluation.evaluate(predictor, dataset, indices=held, founding_protocol=True, **wanted)
+    return _with_warning(scored, dataset)
+
+
+def _out_of_fold(
+    folder: Folder,
+    dataset: Dataset,
+    ready: Callable[[Path], Predictor],
+    *,
+    challenge: Challenge | None,
+    objects: bool,
+    reporter: Reporter | None,
+) -> Evaluation:
+    if objects:
+        raise UsageError("objects are scored run by run, not over a cross-validation; give one of its runs")
+    return crossvalidation.score_folder(folder, dataset, ready, challenge=challenge, reporter=reporter).whole
+
+
+def _with_warning(scored: Evaluation, dataset: Dataset) -> Evaluation:
+    """Add to scores of objects that their numbers were chosen on images of the same data, where they were."""
+    chosen_on = scored.objects.chosen_on if scored.objects else None
+    if chosen_on is None or chosen_on != fingerprint(dataset).sha256_pixels:
+        return scored
+    warning = "that choice was made on images of this very data; --tune scores each half by a choice on the other"
+    return replace(scored, notes=(*scored.notes, warning))
 
 
 def _to_score(
@@ -89,8 +114,10 @@ def challenge_asked(metrics: Sequence[str], classes: Sequence[str]) -> Challenge
     found = None
     for asked in metrics:
         family, _, interior = asked.partition(":")
+        if asked == "objects":
+            continue
         if family != "isbi":
-            raise UsageError(f"--metrics {asked}: there is no such family of scores; expected isbi, or isbi:CLASS")
+            raise UsageError(f"--metrics {asked}: no such family of scores; expected objects, isbi, or isbi:CLASS")
         found = Challenge(interior_class(classes, interior or None))
     return found
 

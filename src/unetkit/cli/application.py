@@ -27,6 +27,10 @@ Overrides = Annotated[
     ),
 ]
 FaithfulOption = Annotated[bool, typer.Option("--faithful", help="a founding configuration: keep its quirks")]
+PredictionKeys = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="of predict and objects: objects.threshold=0.4", show_default=False),
+]
 DataOption = Annotated[
     str | None, typer.Option("--data", help="the data set: a folder, a file, or 'sample'", show_default=False)
 ]
@@ -38,6 +42,7 @@ HeadOption = Annotated[
 RuntimeOption = Annotated[
     str | None, typer.Option("--runtime", help="of an exported file: onnxruntime, openvino, ...", show_default=False)
 ]
+TtaOption = Annotated[bool, typer.Option("--tta", help="average over the eight flips and turns")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="of the CPU", show_default=False)]
 
 
@@ -60,6 +65,17 @@ def require(value: Any, what: str, example: str) -> None:
     """
     if value is None:
         raise UsageError(f"{what} is missing; write: {example}")
+
+
+def keys_of(words: list[str] | None) -> dict[str, Any]:
+    """Return the keys and values of texts such as "objects.threshold=0.4".
+
+    Raises:
+        ConfigError: a text of another form.
+    """
+    from unetkit.config import read_override
+
+    return dict(read_override(word) for word in words or [])
 
 
 def print_notes(notes: Iterable[str]) -> None:

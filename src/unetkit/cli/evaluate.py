@@ -2,33 +2,56 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unetkit.cli.application import DataOption, DeviceOption, HeadOption, RuntimeOption, ThreadsOption, app, print_notes
+from unetkit.cli.application import (
+    DataOption,
+    DeviceOption,
+    HeadOption,
+    PredictionKeys,
+    RuntimeOption,
+    ThreadsOption,
+    TtaOption,
+    app,
+    keys_of,
+    print_notes,
+)
+from unetkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from unetkit.config import ObjectsConfig
     from unetkit.evaluation import Evaluation
+
+JsonOption = Annotated[Path | None, typer.Option("--json", help="write the scores here ('-': standard output)")]
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", help="a configuration, whose held-out images are scored", show_default=False)
+]
+AllOption = Annotated[bool, typer.Option("--all", help="score what the run was trained on, too")]
+MetricsOption = Annotated[
+    list[str] | None,
+    typer.Option("--metrics", help="isbi: the challenge's own; isbi:CLASS names the interior", show_default=False),
+]
+ObjectsOption = Annotated[bool, typer.Option("--objects", help="make objects and score them, too")]
+TuneOption = Annotated[bool, typer.Option("--tune", help="choose the numbers that objects are made with")]
+KeepOption = Annotated[bool, typer.Option("--keep", help="with --tune: write the choice into the run")]
 
 
 @app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="a run folder, a network file or an exported file")],
+    keys: PredictionKeys = None,
     data: DataOption = None,
-    config: Annotated[
-        str | None, typer.Option(help="a configuration, whose held-out images are scored", show_default=False)
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="write the scores here ('-': standard output)")
-    ] = None,
-    tta: Annotated[bool, typer.Option("--tta", help="average over the eight flips and turns")] = False,
+    config: ConfigOption = None,
+    json_file: JsonOption = None,
+    tta: TtaOption = False,
     head: HeadOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="score what the run was trained on, too")] = False,
-    metrics: Annotated[
-        list[str] | None,
-        typer.Option("--metrics", help="isbi: the challenge's own; isbi:CLASS names the interior", show_default=False),
-    ] = None,
+    everything: AllOption = False,
+    metrics: MetricsOption = None,
+    objects: ObjectsOption = False,
+    tune: TuneOption = False,
+    keep: KeepOption = False,
     runtime: RuntimeOption = None,
     threads: ThreadsOption = None,
     device: DeviceOption = None,
@@ -37,30 +60,40 @@ def evaluate(
     from unetkit import api
     from unetkit.progress import reporter
 
-    with reporter("evaluating") as listener:
-        evaluation = api.evaluate(
-            model,
-            data=data,
-            config=config,
-            everything=everything,
-            metrics=metrics or (),
-            options={"tta": tta or None, "head": head, "runtime": runtime, "threads": threads},
-            device=device or "auto",
-            reporter=None if str(json_file) == "-" else listener,
-        )
-    _give(evaluation, json_file)
+    if keep and not tune:
+        raise UsageError("--keep writes what --tune has chosen; give both")
+    if tune and (everything or metrics or config):
+        raise UsageError("--tune chooses by mean precision on what was held out; leave out --all, --metrics, --config")
+    families = [*(metrics or ()), *(["objects"] if objects else [])]
+    options = {"tta": tta or None, "head": head, "runtime": runtime, "threads": threads} | keys_of(keys)
+    device = device or "auto"
+    with reporter("evaluating") as shown:
+        told = None if str(json_file) == "-" else shown
+        if tune:
+            tuned = api.tune_objects(model, data=data, keep=keep, options=options, device=device, reporter=told)
+            _tell(tuned.evaluation, tuned.as_json(), json_file, chosen=tuned.chosen)
+            return
+        more: Any = {"config": config, "everything": everything, "metrics": families}
+        scored = api.evaluate(model, data=data, options=options, device=device, reporter=told, **more)
+    _tell(scored, scored.as_json(), json_file)
 
 
-def _give(evaluation: "Evaluation", json_file: Path | None) -> None:
+def _tell(
+    evaluation: "Evaluation", content: dict[str, Any], json_file: Path | None, *, chosen: "ObjectsConfig | None" = None
+) -> None:
     from unetkit.storage import write_whole
 
-    scores = json.dumps(evaluation.as_json(), indent=2)
+    written = json.dumps(content, indent=2)
     if str(json_file) == "-":
-        print(scores)
+        print(written)
         return
     _print_scores(evaluation)
+    if chosen is not None:
+        keys = chosen.model_dump(exclude_defaults=True, exclude={"chosen", "chosen_on"})
+        print(f"chosen: {' '.join(f'objects.{key}={value}' for key, value in keys.items()) or 'the defaults'}")
+        print(f"by {chosen.chosen}")
     if json_file is not None:
-        write_whole(json_file, f"{scores}\n")
+        write_whole(json_file, f"{written}\n")
         print(f"written: {json_file}")
 
 
@@ -70,6 +103,10 @@ def _print_scores(evaluation: "Evaluation") -> None:
     print(scores_table(evaluation.scores))
     if evaluation.isbi is not None:
         print(f"\n{isbi_tables(evaluation)}")
+    if evaluation.object_counts is not None:
+        counts = evaluation.object_counts
+        found = f"{counts.true} true, {counts.predicted} predicted, {counts.matched[0]} pairs at IoU .5"
+        print(f"\nobjects: {found}; {counts.split} true split, {counts.merged} predicted that merge several", end="")
     print(f"\nover {len(evaluation.images)} images: {', '.join(image.name for image in evaluation.images[:8])}", end="")
     print(" ..." if len(evaluation.images) > 8 else "")
     print_notes(evaluation.notes)

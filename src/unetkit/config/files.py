@@ -108,10 +108,20 @@ def _parse(text: str, origin: str) -> Tree:
     return cast(Tree, tree)
 
 
-def _apply(tree: Tree, override: str) -> None:
+def read_override(override: str) -> tuple[str, Any]:
+    """Return the key and the value of a text such as "train.steps=400"; the value is read as YAML.
+
+    Raises:
+        ConfigError: it has another form.
+    """
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"{override!r} is not an override; write key=value, such as train.steps=400")
+    return key, _parse(f"value: {text}" if text else "value: null", override)["value"]
+
+
+def _apply(tree: Tree, override: str) -> None:
+    key, value = read_override(override)
     *parents, last = key.split(".")
     node = tree
     for parent in parents:
@@ -119,7 +129,7 @@ def _apply(tree: Tree, override: str) -> None:
         if not isinstance(child, dict):
             raise ConfigError(f"{key}: {parent} is a value, not a section{_did_you_mean(key, _known_keys())}")
         node = cast(Tree, child)
-    node[last] = _parse(f"value: {text}" if text else "value: null", override)["value"]
+    node[last] = value
 
 
 def _name_the_path(tree: Tree) -> None:

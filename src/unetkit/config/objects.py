@@ -6,6 +6,9 @@ from pydantic import Field
 
 from unetkit.config.section import Fraction, Section
 
+BORDER = "border"
+"""The name of the class that is no object but the edge of one."""
+
 
 class ObjectsConfig(Section):
     """How probabilities become objects. Stands in the network's file; `unetkit evaluate --tune` chooses the numbers."""
@@ -32,3 +35,5 @@ class ObjectsConfig(Section):
         default=0.0, description="objects whose mean probability of not being background is lower are dropped"
     )
     fill_holes: bool = Field(default=True, description="what a single object encloses becomes a part of it")
+    chosen: str | None = Field(default=None, description="how the numbers were chosen; `--tune --keep` writes it")
+    chosen_on: str | None = Field(default=None, description="SHA-256 of the pixels of the data they were chosen on")

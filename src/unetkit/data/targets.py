@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from unetkit.config import BORDER
 from unetkit.data.sample import Dataset, Sample
 from unetkit.errors import DataError
-
-BORDER = "border"
-"""The name of the class that is made here."""
 
 
 def components(labels: NDArray[Any]) -> NDArray[np.int32]:

@@ -217,6 +217,7 @@ def _card(predictor: Predictor, options: ExportOptions, stored: StoredNetwork | 
         geometry=replace(geometry, fixed=options.size),
         numbers="int8" if options.int8 else "float16" if options.half else "float32",
         predict=predict,
+        objects=predictor.object_config,
         bytes_per_pixel=bytes_per_pixel(
             predictor.network, geometry, channels=len(predictor.normalization.mean), device=predictor.device
         ),

@@ -22,6 +22,7 @@ def write(job: ExportJob, path: Path) -> None:
         mean=stored.normalization.mean,
         std=stored.normalization.std,
         predict=stored.predict,
+        objects=stored.objects,
         border=stored.border,
         step=0,
         train_seconds=0.0,

@@ -14,7 +14,7 @@ from unetkit.metrics.isbi import (
     score_slice,
 )
 from unetkit.metrics.matching import ObjectCounts, Overlaps, added
-from unetkit.metrics.objects import object_scores, pool_objects
+from unetkit.metrics.objects import mean_precision, object_scores, pool_objects
 from unetkit.metrics.overlap import ImageScores, pool, score_image
 from unetkit.metrics.thresholds import scores_chosen_elsewhere
 
@@ -57,6 +57,7 @@ __all__ = [
     "definition_of",
     "founding_scores",
     "isbi_scores",
+    "mean_precision",
     "object_scores",
     "paired_bootstrap",
     "pool",

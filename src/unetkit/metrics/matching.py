@@ -96,15 +96,29 @@ class Overlaps:
         sizes = np.where(dropped, 0, self.found_sizes)
         return Overlaps(self.true[left], self.found[left], self.shared[left], self.true_sizes, sizes)
 
+    @property
+    def joined(self) -> NDArray[np.int64]:
+        """[P] pixels of either."""
+        return self.true_sizes[self.true] + self.found_sizes[self.found] - self.shared
+
+    @property
+    def predicted(self) -> int:
+        """How many predicted objects there are."""
+        return int((self.found_sizes > 0).sum())
+
+    def matched(self) -> NDArray[np.int64]:
+        """Return [T] the pairs whose IoU is above each of `TWENTIETHS`."""
+        return (20 * self.shared > TWENTIETHS[:, None] * self.joined).sum(axis=1).astype(np.int64)
+
     def count(self) -> ObjectCounts:
         """Count what becomes of the objects."""
-        joined = self.true_sizes[self.true] + self.found_sizes[self.found] - self.shared
+        joined = self.joined
         above_half = 2 * self.shared > joined
         shared, union = self._aggregated(joined)
         return ObjectCounts(
             true=len(self.true_sizes),
-            predicted=int((self.found_sizes > 0).sum()),
-            matched=(20 * self.shared > TWENTIETHS[:, None] * joined).sum(axis=1).astype(np.int64),
+            predicted=self.predicted,
+            matched=self.matched(),
             iou_sum=float((self.shared[above_half] / joined[above_half]).sum()),
             shared=shared,
             joined=union,

@@ -6,11 +6,15 @@ An image without true objects scores 0 where any were predicted, and has no scor
 means over images. A score that has no value at all (SQ without a pair) is left out likewise.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from unetkit.metrics.definitions import Definition
-from unetkit.metrics.matching import TWENTIETHS, ObjectCounts, added
+from unetkit.metrics.matching import TWENTIETHS, ObjectCounts, Overlaps, added
 
 AVERAGED = ("mean_precision", "aji")
 """Scores of the set that are means over images, as their authors publish them; the others follow from added counts."""
@@ -21,7 +25,7 @@ def object_scores(counts: ObjectCounts) -> dict[str, float]:
     together = counts.true + counts.predicted
     if together == 0:
         return {}
-    precisions = counts.matched / (together - counts.matched)
+    precisions = _precisions(counts.matched, together)
     pairs = int(counts.matched[0])
     return {
         "mean_precision": float(precisions.mean()),
@@ -35,18 +39,31 @@ def object_scores(counts: ObjectCounts) -> dict[str, float]:
     }
 
 
+def mean_precision(overlaps: Overlaps) -> float:
+    """Return an image's `mean_precision` alone, without counting the rest; NaN where there are no objects."""
+    together = len(overlaps.true_sizes) + overlaps.predicted
+    return float(_precisions(overlaps.matched(), together).mean()) if together else math.nan
+
+
 def pool_objects(images: Sequence[ObjectCounts]) -> dict[str, float]:
     """Return the scores of a set: from added counts, `_per_image` beside them, and means where that is the definition.
 
     Args:
-        images: at least one image's counts.
+        images: the counts of each; none give no scores.
     """
+    if not images:
+        return {}
     each = [object_scores(image) for image in images]
     scores: dict[str, float] = {}
     for name, value in object_scores(added(images)).items():
         mean = _mean(each, name)
         scores |= {name: mean} if name in AVERAGED else {name: value, f"{name}_per_image": mean}
     return scores
+
+
+def _precisions(matched: NDArray[np.int64], together: int) -> NDArray[np.float64]:
+    """Return TP / (TP + FP + FN) at every threshold; `together` is 2 TP + FP + FN."""
+    return matched / (together - matched)
 
 
 def _mean(images: Sequence[Mapping[str, float]], name: str) -> float:
@@ -81,17 +98,22 @@ def _card(name: str, formula: str, source: str, *, averaging: str = _SUMMED) -> 
 
 
 _CARDS = (
-    _card("mean_precision", f"mean over t = .5, .55, ... .95 of TP / (TP + FP + FN), {_TP}", _DSB, averaging=_MEAN),
+    _card(
+        "mean_precision",
+        f"mean over t of TP / (TP + FP + FN), t from .5 to .95 by steps of .05, {_TP}",
+        _DSB,
+        averaging=_MEAN,
+    ),
     _card("ap_50", f"TP / (TP + FP + FN) at t = .5, {_TP}", f"{_DSB}; not COCO's AP, which ranks by confidence"),
     _card("ap_75", f"TP / (TP + FP + FN) at t = .75, {_TP}", f"{_DSB}; not COCO's AP, which ranks by confidence"),
     _card("f1_50", f"2 TP / (2 TP + FP + FN) at t = .5, {_TP}", "Caicedo et al. 2019, Cytometry A 95"),
     _card("pq", f"sum of the pairs' IoU / (TP + FP/2 + FN/2) at t = .5, {_TP}", _PQ),
     _card("sq", f"mean IoU of the pairs at t = .5, {_TP}", _PQ),
-    _card("rq", f"TP / (TP + FP/2 + FN/2) at t = .5: the same as f1_50, {_TP}", _PQ),
+    _card("rq", f"TP / (TP + FP/2 + FN/2) at t = .5 (which is f1_50), {_TP}", _PQ),
     _card(
         "aji",
-        "sum over true objects of |G and S| / (sum of |G or S| + pixels of unused S), S the predicted object with the "
-        "highest IoU with G (the first of equals, used or not); G without overlap adds |G| below",
+        "sum |G and S| / (sum |G or S| + unused |S|), sums over true objects G, S the predicted object with the "
+        "highest IoU with G (the first of equals, whether used or not), none where nothing overlaps G",
         "Kumar et al. 2017, IEEE Trans. Med. Imaging 36, algorithm 1",
         averaging=_MEAN,
     ),

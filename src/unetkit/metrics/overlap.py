@@ -21,6 +21,8 @@ from unetkit.errors import DataError
 from unetkit.metrics import founding
 from unetkit.metrics.definitions import CLASS, Definition
 from unetkit.metrics.founding import founding_scores, highest
+from unetkit.metrics.matching import ObjectCounts
+from unetkit.metrics.objects import object_scores, pool_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,13 @@ class ImageScores:
         name: the image's name.
         scores: the image's own scores by name; what has no value (an absent class) is not in it.
         confusion: [K, K] int64 pixel counts: row = true class, column = predicted class.
+        objects: what was counted of its objects; None where they were not looked for.
     """
 
     name: str
     scores: dict[str, float]
     confusion: NDArray[np.int64] = field(repr=False)
+    objects: ObjectCounts | None = field(default=None, repr=False)
 
     def with_scores(self, more: Mapping[str, float]) -> "ImageScores":
         """Return the same with further scores, such as those on resized pixels."""
@@ -44,6 +48,10 @@ class ImageScores:
     def without_soft(self) -> "ImageScores":
         """Return the same without the scores of probabilities, for a network that has only classes to give."""
         return replace(self, scores={k: v for k, v in self.scores.items() if not k.startswith("soft_")})
+
+    def with_objects(self, counts: ObjectCounts) -> "ImageScores":
+        """Return the same with the scores of its objects."""
+        return replace(self, scores=self.scores | object_scores(counts), objects=counts)
 
 
 def score_image(
@@ -73,7 +81,8 @@ def pool(images: Sequence[ImageScores], classes: Sequence[str]) -> dict[str, flo
     """Return the scores of a set of images.
 
     A score that follows from pixel counts appears twice: `dice_x` from the counts summed over the set, and
-    `dice_x_per_image`, the mean over the images that have a value. Every other score is the mean over the images.
+    `dice_x_per_image`, the mean over the images that have a value; those of objects likewise, as `metrics.objects`
+    says. Every other score is the mean over the images.
 
     Args:
         images: at least one image's scores.
@@ -82,8 +91,10 @@ def pool(images: Sequence[ImageScores], classes: Sequence[str]) -> dict[str, flo
     assert images, "a set of no images has no score"
     pooled = hard_scores(np.sum([image.confusion for image in images], axis=0), classes)
     per_image = _mean_of_each([hard_scores(image.confusion, classes) for image in images])
-    others = _mean_of_each([{k: v for k, v in image.scores.items() if k not in pooled} for image in images])
-    return pooled | {f"{name}_per_image": value for name, value in per_image.items()} | others
+    objects = pool_objects([image.objects for image in images if image.objects is not None])
+    done = {*pooled, *objects}
+    others = _mean_of_each([{k: v for k, v in image.scores.items() if k not in done} for image in images])
+    return pooled | {f"{name}_per_image": value for name, value in per_image.items()} | others | objects
 
 
 def count_confusion(predicted: NDArray[Any], labels: NDArray[Any], classes: int) -> NDArray[np.int64]:

@@ -11,10 +11,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.config import ObjectsConfig
+from unetkit.config import BORDER, ObjectsConfig
 from unetkit.errors import ConfigError
-from unetkit.objects.labelled import BORDER, NEIGHBOURS, ObjectMap, border_index, object_classes, renumbered
+from unetkit.objects.labelled import NEIGHBOURS, ObjectMap, border_index, object_classes, renumbered
 from unetkit.objects.parting import METHODS, Ids, Scene, regions
+
+_NUMBERS = {
+    "components": ("threshold",),
+    "distance": ("threshold", "neck"),
+    "borders": ("threshold", "seed_threshold", "neck"),
+}
+"""The keys that a method looks at, beside those that all do."""
 
 
 def find_objects(probabilities: NDArray[np.float32], classes: Sequence[str], config: ObjectsConfig) -> ObjectMap:
@@ -60,6 +67,18 @@ def method_for(classes: Sequence[str], config: ObjectsConfig) -> str:
             "train it with data.border_class=1, or choose distance or components"
         )
     return config.method
+
+
+def describe(classes: Sequence[str], config: ObjectsConfig) -> str:
+    """Say how objects are made, in one line.
+
+    Raises:
+        ConfigError: as `method_for`.
+    """
+    method = method_for(classes, config)
+    names = [*_NUMBERS[method], "min_size", "min_confidence"]
+    numbers = ", ".join(f"{name} {getattr(config, name):g}" for name in names)
+    return f"{method}, {numbers}, holes {'filled' if config.fill_holes else 'left'}"
 
 
 def _only(objects: ObjectMap, kept: NDArray[np.bool_]) -> ObjectMap:

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-BORDER = "border"
-"""The name of the class that is no object but the edge of one."""
+from unetkit.config import BORDER
 
 NEIGHBOURS = ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1]))
 """The pixels [H, W] that have a neighbour to the left, and those neighbours; and the same upwards."""
@@ -51,25 +49,6 @@ def border_index(classes: Sequence[str]) -> int | None:
     return classes.index(BORDER) if BORDER in classes[1:] else None
 
 
-def true_objects(labels: NDArray[Any], instances: NDArray[np.int32] | None, classes: Sequence[str]) -> ObjectMap:
-    """Return the objects of labelled data.
-
-    Args:
-        labels: class indices [H, W].
-        instances: object ids [H, W], 0 for none; None: the connected regions (sharing an edge) of each class.
-        classes: names of the classes, index 0 first.
-    """
-    sought = object_classes(classes)
-    ids = _regions(labels, sought) if instances is None else instances
-    numbered, first = renumbered(ids)
-    count = len(first)
-    kinds = np.full(count, sought[0] if sought else 0, np.int64)
-    if len(sought) > 1:
-        shares = [np.bincount(numbered[labels == index], minlength=count + 1)[1:] for index in sought]
-        kinds = np.array(sought)[np.argmax(shares, axis=0)]
-    return ObjectMap(numbered, kinds, np.ones(count, np.float32))
-
-
 def renumbered(ids: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Number objects [H, W] by their first pixels, from 1; return them and the flat places [N] of those pixels."""
     flat = ids.ravel()
@@ -80,12 +59,3 @@ def renumbered(ids: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]
     numbers = np.zeros(len(first), np.int32)
     numbers[order] = np.arange(1, len(order) + 1)
     return numbers[ids], first[order]
-
-
-def _regions(labels: NDArray[Any], sought: Sequence[int]) -> NDArray[np.int32]:
-    ids = np.zeros(labels.shape, np.int32)
-    for index in sought:
-        found: Any = ndimage.label(labels == index)
-        own = found[0] > 0
-        ids[own] = found[0][own] + ids.max()
-    return ids

@@ -1,7 +1,7 @@
 """Where one object ends and the next begins: the methods, from what an image shows to ids of objects.
 
-Regions and seeds are connected along edges. A region with a single seed is one object, and so is one
-without: a thin object may be all border. Does not know classes, sizes or holes.
+Regions and seeds are connected along edges. A region without a seed is an object, too: a thin one may be all border.
+Does not know classes, sizes or holes.
 
 Legend of shapes: H height, W width.
 """
@@ -54,7 +54,7 @@ def by_borders(scene: Scene) -> Ids:
     """Return seeds, cut at their necks and grown from inside towards border, until they meet or the region ends."""
     assert scene.core is not None
     seeds = scene.mask & (scene.core > scene.config.seed_threshold)
-    return _grown(scene.mask, _cut(seeds, scene.config.neck), scene.core)
+    return grown(scene.mask, _cut(seeds, scene.config.neck), scene.core)
 
 
 METHODS: dict[str, Callable[[Scene], Ids]] = {
@@ -62,6 +62,16 @@ METHODS: dict[str, Callable[[Scene], Ids]] = {
     "distance": by_distance,
     "borders": by_borders,
 }
+
+
+def grown(mask: NDArray[np.bool_], seeds: Ids, height: Heights) -> Ids:
+    """Return ids [H, W] of seeds grown over the mask, high places first; a region without a seed is an object, too."""
+    whole = regions(mask)  # where a region has one seed or none, it is one object as a whole
+    held = np.unique(np.stack([whole[seeds > 0], seeds[seeds > 0]]), axis=1)[0]
+    contested = np.bincount(held, minlength=int(whole.max()) + 1) > 1
+    disputed = contested[whole]
+    flooded = cast(Ids, watershed(-height, np.where(disputed, seeds, 0), connectivity=1, mask=disputed))
+    return np.where(disputed, flooded + whole.max(), whole)
 
 
 def _cut(mask: NDArray[np.bool_], neck: float) -> Ids:
@@ -73,23 +83,13 @@ def _cut(mask: NDArray[np.bool_], neck: float) -> Ids:
     """
     height = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask).astype(np.float32), _SMOOTHING)
     peaks = mask & (height == ndimage.maximum_filter(height, footprint=_CORNERS))
-    return _joined(_grown(mask, regions(peaks), height), height, neck)
+    return _joined(grown(mask, regions(peaks), height), height, neck)
 
 
 def regions(mask: NDArray[np.bool_], *, corners: bool = False) -> Ids:
     """Return ids [H, W] of the connected regions, connected along edges, or along corners, too."""
     found: Any = ndimage.label(mask, _CORNERS if corners else None)
     return found[0]
-
-
-def _grown(mask: NDArray[np.bool_], seeds: Ids, height: Heights) -> Ids:
-    """Flood the mask from the seeds, high places first; only regions with several seeds need it."""
-    whole = regions(mask)
-    held = np.unique(np.stack([whole[seeds > 0], seeds[seeds > 0]]), axis=1)[0]
-    contested = np.bincount(held, minlength=int(whole.max()) + 1) > 1
-    disputed = contested[whole]
-    grown = cast(Ids, watershed(-height, np.where(disputed, seeds, 0), connectivity=1, mask=disputed))
-    return np.where(disputed, grown + whole.max(), whole)
 
 
 def _joined(parts: Ids, height: Heights, neck: float) -> Ids:

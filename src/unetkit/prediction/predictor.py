@@ -17,12 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unetkit.config import PredictConfig, load_config
+from unetkit.config import ObjectsConfig, PredictConfig, load_config
 from unetkit.data.normalize import Normalization
 from unetkit.data.resize import resize, resize_pixels
-from unetkit.errors import DataError, UsageError
+from unetkit.errors import ConfigError, DataError, UsageError
 from unetkit.models import fold_norms
 from unetkit.models.geometry import Geometry
+from unetkit.objects import ObjectMap, find_objects
 from unetkit.prediction.ahead import ahead
 from unetkit.prediction.crops import Crop, crops_of, in_batches
 from unetkit.prediction.memory import bytes_per_pixel
@@ -73,6 +74,7 @@ class Predictor:
         border: the last class is the border of objects, made for training; the data does not have it.
         hard: the network gives classes alone, as an exported file may: its probabilities are 0 and 1.
         whole_numbers: the network takes pixels of 8 bits alone, as an exported file may.
+        object_config: how objects are made of its probabilities.
     """
 
     network: Callable[[Tensor], Tensor]
@@ -84,6 +86,7 @@ class Predictor:
     border: bool = False
     hard: bool = False
     whole_numbers: bool = False
+    object_config: ObjectsConfig = ObjectsConfig()
 
     @property
     def data_classes(self) -> tuple[str, ...]:
@@ -91,14 +94,27 @@ class Predictor:
         return self.classes[:-1] if self.border else self.classes
 
     def with_options(self, options: Mapping[str, Any]) -> "Predictor":
-        """Return the predictor with some keys of its configuration replaced; None values are passed over.
+        """Return the predictor with some keys of `predict` and `objects` replaced; None values are passed over.
+
+        A key such as `objects.threshold` names its section; one without is of `predict`.
 
         Raises:
             ConfigError: an unknown key or an impossible value.
         """
-        given = {key: value for key, value in options.items() if value is not None}
-        config = load_config({"predict": {**self.config.model_dump(mode="json"), **given}}).predict
-        return replace(self, config=config)
+        given = {key if "." in key else f"predict.{key}": value for key, value in options.items() if value is not None}
+        if any(key.startswith("objects.") for key in given):
+            given = {"objects.chosen": None, "objects.chosen_on": None} | given  # that told of other numbers
+        sections = {
+            "predict": self.config.model_dump(mode="json"),
+            "objects": self.object_config.model_dump(mode="json"),
+        }
+        for key, value in given.items():
+            section, _, name = key.partition(".")
+            if section not in sections:
+                raise ConfigError(f"{key}: a prediction takes keys of {' and '.join(sections)} alone")
+            sections[section][name] = value
+        config = load_config(sections)
+        return replace(self, config=config.predict, object_config=config.objects)
 
     def folded(self) -> "Predictor":
         """Return the predictor of the same network with its batch norms folded away: faster, equal to rounding."""
@@ -128,6 +144,15 @@ class Predictor:
         for part in self.parts(pixels_CHW):
             result[part.rows, part.columns] = most_probable(self.of_data(part.probabilities_KHW))
         return result
+
+    def objects(self, pixels_CHW: NDArray[Any]) -> ObjectMap:
+        """Return the objects of an image, made of all its probabilities at once.
+
+        Raises:
+            DataError, UsageError: as `probabilities`.
+            ConfigError: its classes and the section `objects` do not go together.
+        """
+        return find_objects(self.probabilities(pixels_CHW), self.classes, self.object_config)
 
     def of_data(self, probabilities_KHW: Tensor) -> Tensor:
         """Return the probabilities of `data_classes`: the border's go to the most probable class of objects."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from unetkit.config import ModelConfig, PredictConfig
+from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.errors import ModelFileError
 from unetkit.models.geometry import Geometry
@@ -45,6 +45,7 @@ class ExportCard(BaseModel):
         geometry: multiple and offset of sides that need no padding, halo and margin; see `Geometry`.
         numbers: the format of the weights.
         predict: tiles, overlap and flips as the run was configured.
+        objects: how objects are made of its probabilities.
         bytes_per_pixel: memory that one pixel of a call takes in PyTorch, roughly.
         scores: of the validation that chose the weights.
         data_sha256: checksum of the pixels that the network was trained on.
@@ -68,6 +69,7 @@ class ExportCard(BaseModel):
     geometry: Geometry
     numbers: Number = "float32"
     predict: PredictConfig = PredictConfig()
+    objects: ObjectsConfig = ObjectsConfig()
     bytes_per_pixel: float | None = None
     scores: dict[str, float] = {}
     data_sha256: str = ""

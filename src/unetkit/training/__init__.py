@@ -10,13 +10,12 @@ from typing import Any
 
 import torch
 
-from unetkit.config import ConfigSource, load_config, plain_yaml
+from unetkit.config import ConfigSource, load_config
 from unetkit.devices import choose_device, choose_precision, cpu_threads, keep_freed_memory
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
 from unetkit.progress import Reporter, Silence
 from unetkit.runs import Run, create_run, open_run
-from unetkit.storage import write_whole
 from unetkit.training.assembly import assemble, place_of
 from unetkit.training.loop import Loop
 from unetkit.training.prepare import Prepared, prepare
@@ -89,7 +88,7 @@ def extend(
         raise ConfigError(
             f"train.steps: found {config.train.steps}; expected more than the run's {run.config.train.steps}"
         )
-    write_whole(run.path / "config.yaml", plain_yaml(config))
+    run.with_config(config)
     return resume(path, spent=spent, reporter=reporter)
 
 

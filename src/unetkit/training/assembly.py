@@ -12,6 +12,7 @@ from unetkit.data.store import PixelStore
 from unetkit.devices import choose_device, choose_precision
 from unetkit.distributed import World
 from unetkit.evaluation import Evaluation, evaluate
+from unetkit.metrics import objects
 from unetkit.prediction import Predictor
 from unetkit.progress import Reporter
 from unetkit.runs import Run
@@ -56,12 +57,17 @@ def assemble(run: Run, prepared: Prepared, place: Place, reporter: Reporter) -> 
         config=config.predict.model_copy(update={"tta": False}),
         device=device,
         border=config.data.border_class > 0,
+        object_config=config.objects,
     )
+
+    counts_objects = config.train.best_metric in objects.DEFINITIONS
 
     def validate() -> Evaluation:
         session.predicting.eval()
         world.same_buffers(session.predicting)
-        return evaluate(predictor, prepared.dataset, indices=prepared.split.validation, world=world)
+        return evaluate(
+            predictor, prepared.dataset, indices=prepared.split.validation, objects=counts_objects, world=world
+        )
 
     card = _card(config, prepared)
     return Loop(run, session, card=card, validate=validate if prepared.split.validation else None, reporter=reporter)
@@ -85,6 +91,7 @@ def _card(config: Config, prepared: Prepared) -> Card:
         mean=prepared.normalization.mean,
         std=prepared.normalization.std,
         predict=config.predict,
+        objects=config.objects,
         step=0,
         train_seconds=0.0,
         data_sha256=prepared.description["sha256_pixels"],

@@ -23,7 +23,7 @@ from unetkit.data.targets import WithBorders
 from unetkit.data.weights import PixelWeights
 from unetkit.doctor import Diagnosis, before_training
 from unetkit.errors import ConfigError
-from unetkit.metrics import overlap, size_suffix
+from unetkit.metrics import objects, overlap, size_suffix
 from unetkit.metrics.definitions import CLASS, SIZE
 from unetkit.remote import is_remote, url_of
 
@@ -108,6 +108,7 @@ def _require_metric(config: Config, classes: tuple[str, ...]) -> None:
     if size is not None:
         cards += [card.replace(f"_{SIZE}", size_suffix(*size)) for card in overlap.DEFINITIONS if SIZE in card]
     known = {card.replace(CLASS, label) for card in cards for label in overlap.class_labels(classes)}
+    known |= {card for card in objects.DEFINITIONS if not card.startswith("sq")}  # which is no number without a pair
     if name not in known:
         near = get_close_matches(name, known, n=3, cutoff=0.3) or sorted(known)[:3]
         raise ConfigError(f"train.best_metric: {name!r} is no score of a validation; near it are {', '.join(near)}")

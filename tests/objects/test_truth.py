@@ -48,3 +48,13 @@ def test_ids_keep_what_touches_apart_and_take_the_class_of_most_of_their_pixels(
 def test_an_object_that_is_all_border_is_of_an_object_class() -> None:
     objects = true_objects(np.full((1, 2), 2), np.ones((1, 2), np.int32), ("background", "nucleus", "border"))
     assert objects.classes.tolist() == [1]
+
+
+def test_where_the_data_has_a_border_class_it_is_shared_out() -> None:
+    labels = np.array([[2, 2, 2, 2, 2, 2, 0, 2], [2, 1, 1, 2, 1, 2, 0, 2], [2, 2, 2, 2, 2, 2, 0, 0]])
+    objects = true_objects(labels, None, ("background", "cell", "border"))
+    assert (objects.ids > 0).tolist() == (labels > 0).tolist()
+    assert len(objects) == 3  # two grown, and one that is all border
+    assert objects.ids[1, 1] == objects.ids[1, 2] == objects.ids[0, 0] == 1
+    assert objects.ids[1, 4] == objects.ids[0, 5] == 2
+    assert objects.classes.tolist() == [1, 1, 1]
