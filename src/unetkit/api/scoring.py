@@ -56,14 +56,17 @@ def evaluate(
         >>> unetkit.evaluate("runs/first", metrics=["isbi"]).scores["v_rand_thinned"]
     """
     predictor, folder = load(model, device=device, options=options), folder_of(model)
-    wanted: Any = {"challenge": challenge_asked(metrics, predictor.data_classes), "reporter": reporter}
-    wanted["objects"] = "objects" in metrics
+    wanted: Any = {"reporter": reporter, **_families(metrics, predictor)}
     predictor, dataset, held = _to_score(model, predictor, config, data=data, everything=everything)
     with cpu_threads((options or {}).get("threads")):
         if config is None and folder is not None and held is not None:
             return _out_of_fold(folder, dataset, partial(load, device=device, options=options), **wanted)
         scored = evaluation.evaluate(predictor, dataset, indices=held, founding_protocol=True, **wanted)
     return _with_warning(scored, dataset)
+
+
+def _families(metrics: Sequence[str], predictor: Predictor) -> dict[str, Any]:
+    return {"challenge": challenge_asked(metrics, predictor.data_classes), "objects": "objects" in metrics}
 
 
 def _out_of_fold(
