@@ -78,6 +78,11 @@ def test_the_main_road(unet: Unet, data: Path, tmp_path: Path) -> None:
     soft = unet("predict", out, data / "test-volume.tif", "--out", tmp_path / "p.tif", "--probabilities", "--tta")
     assert soft.code == 0, soft.err
     assert tifffile.imread(tmp_path / "p.tif").dtype == np.float32
+    words = ("objects.threshold=0.6", "--out", tmp_path / "o.tif", "--objects", "--outlines")
+    found = unet("predict", out, data / "test-volume.tif", *words)
+    assert found.code == 0, found.err
+    assert tifffile.imread(tmp_path / "o.tif").dtype == np.uint16
+    assert len(list((tmp_path / "o-outlines").iterdir())) == 5
 
 
 def test_scores_go_to_standard_output_as_pure_json(unet: Unet, run: Path, data: Path) -> None:
@@ -137,6 +142,8 @@ def test_a_configuration_says_what_is_held_out(unet: Unet, run: Path, data: Path
         (["predict", "RUN", "NOWHERE", "--out", "NEW"], "NOWHERE"),
         (["predict", "RUN", "DATA/test-volume.tif", "--out", "NEW.jpg"], "NEW.jpg"),
         (["predict", "RUN", "DATA/test-volume.tif", "--out", "NEW.tif", "--tile", "0"], "predict.tile"),
+        (["predict", "RUN", "DATA/test-volume.tif", "--out", "NEW.tif", "--outlines"], "give --objects"),
+        (["predict", "RUN", "DATA/test-volume.tif", "objects.treshold=0.6", "--out", "NEW.tif"], "objects.threshold"),
         (["export", "RUN", "--to", "onxx", "--out", "NEW.onnx"], "there is no format 'onxx'"),
         (["export", "RUN", "--to", "pt2", "--out", "NEW.pt2", "--half"], "cannot express the option half"),
         (["export", "RUN", "--to", "onnx", "--out", "NEW.onnx", "--layout", "nchv"], "layout: found 'nchv'"),

@@ -22,6 +22,7 @@ FACE = {
     "plan": "(data, *, overrides, minutes, memory, device, reporter)",
     "predict": "(model, image, *, probabilities, **options)",
     "predict_file": "(model, source, out, *, probabilities, options, device, reporter)",
+    "predict_objects": "(model, source, out, *, outlines, options, device, reporter)",
     "report": "(run)",
     "resume": "(path, *, spent, reporter)",
     "score_isbi": "(label, probability, *, membrane, scale, warping, reporter)",

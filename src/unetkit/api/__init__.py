@@ -9,7 +9,7 @@ from unetkit.api.exporting import check, export
 from unetkit.api.learning import extend, report, resume, train
 from unetkit.api.loading import Model, load
 from unetkit.api.planning import TrainingPlan, plan
-from unetkit.api.predicting import predict, predict_file
+from unetkit.api.predicting import predict, predict_file, predict_objects
 from unetkit.api.scoring import evaluate
 from unetkit.api.timing import bench
 from unetkit.api.tuning import tune_objects
@@ -34,6 +34,7 @@ __all__ = [
     "plan",
     "predict",
     "predict_file",
+    "predict_objects",
     "report",
     "resume",
     "score_isbi",

@@ -1,4 +1,4 @@
-"""predict, predict_file: a network on pixels without labels."""
+"""predict, predict_file, predict_objects: a network on pixels without labels."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from unetkit.api.loading import Model, load
 from unetkit.devices import cpu_threads
-from unetkit.prediction import predict_to_file, require_probabilities
+from unetkit.prediction import objects_to_file, predict_to_file, require_probabilities
 from unetkit.progress import Reporter
 
 
@@ -72,3 +72,42 @@ def predict_file(
     predictor = load(model, device=device, options=options).folded()
     with cpu_threads((options or {}).get("threads")):
         return predict_to_file(predictor, source, out, probabilities=probabilities, reporter=reporter)
+
+
+def predict_objects(
+    model: Model,
+    source: str | Path,
+    out: str | Path,
+    *,
+    outlines: bool = False,
+    options: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> tuple[str, ...]:
+    """Find the objects of an image file, a stack, or a folder of images, and write them.
+
+    Each page's objects are made of all its probabilities at once, which are held in memory: four bytes a class and pixel.
+
+    Args:
+        model: a run, its folder, a network file, an exported file, or a Predictor.
+        source: where to look for objects; each page by itself.
+        out: a .tif of labels (a folder of them for a folder of images), a .json in COCO's form, or with `outlines` a
+            .png that shows them.
+        outlines: draw the objects on the images: beside `out`, or as `out` where that is a .png.
+        options: keys of the `predict` section, those of `objects` such as {"objects.threshold": 0.6}, and those of
+            `load`.
+        device: auto, cpu, cuda or mps.
+        reporter: hears about the course.
+
+    Returns:
+        Sentences about where the result may differ from an untiled prediction.
+
+    Raises:
+        DataError, ConfigError, UsageError, StorageError: nothing is left half-written.
+
+    Example:
+        >>> unetkit.predict_objects("runs/nuclei", "cells.png", "cells.json", outlines=True)
+    """
+    predictor = load(model, device=device, options=options).folded()
+    with cpu_threads((options or {}).get("threads")):
+        return objects_to_file(predictor, source, out, outlines=outlines, reporter=reporter)

@@ -1,22 +1,44 @@
 """The verb that segments images: predict."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from unetkit.cli.application import DeviceOption, HeadOption, RuntimeOption, ThreadsOption, app, print_notes
+from unetkit.cli.application import (
+    DeviceOption,
+    HeadOption,
+    PredictionKeys,
+    RuntimeOption,
+    ThreadsOption,
+    TtaOption,
+    app,
+    keys_of,
+    print_notes,
+)
+from unetkit.errors import UsageError
+
+ObjectsOption = Annotated[
+    bool, typer.Option("--objects", help="find objects: labels as .tif, COCO as .json; holds whole images in memory")
+]
+OutlinesOption = Annotated[
+    bool, typer.Option("--outlines", help="with --objects: draw them, beside --out or, a .png, as --out")
+]
 
 
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="a run folder, a network file or an exported file")],
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="an image, a stack, or a folder of images")],
+    keys: PredictionKeys = None,
+    *,
     out: Annotated[Path, typer.Option(help="file or folder to write", show_default=False)],
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="write probabilities instead of masks")
     ] = False,
-    tta: Annotated[bool, typer.Option("--tta", help="average over the eight flips and turns")] = False,
+    objects: ObjectsOption = False,
+    outlines: OutlinesOption = False,
+    tta: TtaOption = False,
     head: HeadOption = None,
     tile: Annotated[int | None, typer.Option(help="side of a tile in pixels", show_default=False)] = None,
     overlap: Annotated[
@@ -30,11 +52,17 @@ def predict(
     from unetkit import api
     from unetkit.progress import reporter
 
+    if outlines and not objects:
+        raise UsageError("--outlines draws objects; give --objects, too")
+    if objects and probabilities:
+        raise UsageError("--objects and --probabilities are two results; ask for one at a time")
     options = {"tta": tta or None, "tile": tile, "overlap": overlap, "head": head}
-    options |= {"runtime": runtime, "threads": threads}
+    options |= {"runtime": runtime, "threads": threads} | keys_of(keys)
     with reporter("predicting") as listener:
-        notes = api.predict_file(
-            model, source, out, probabilities=probabilities, options=options, device=device or "auto", reporter=listener
-        )
+        common: Any = {"options": options, "device": device or "auto", "reporter": listener}
+        if objects:
+            notes = api.predict_objects(model, source, out, outlines=outlines, **common)
+        else:
+            notes = api.predict_file(model, source, out, probabilities=probabilities, **common)
     print_notes(notes)
     print(f"written: {out}")

@@ -1,4 +1,4 @@
-"""Outlines of objects as COCO stores them, drawn: polygons, and run lengths in columns, packed or not.
+"""Outlines of objects as COCO stores them, drawn: polygons, and run lengths in columns, packed or not; and packed.
 
 Polygons are drawn by pycocotools, whose rule decides the pixels on the border, after their coordinates have been
 bounded. Run lengths are decoded here and not there: the counts come from a file that may be damaged, and it writes
@@ -31,7 +31,7 @@ def draw_polygons(polygons: Sequence[Sequence[float]], height: int, width: int, 
         if not np.isfinite(corners).all() or (corners < -size).any() or (corners > 2 * size).any():
             raise DataError(f"{source}: a polygon far outside its image of {height} x {width} pixels (rows x columns)")
     drawn = np.zeros((height, width), bool)
-    for runs in _pycocotools().frPyObjects([list(polygon) for polygon in polygons], height, width):
+    for runs in coco_masks().frPyObjects([list(polygon) for polygon in polygons], height, width):
         drawn |= draw_runs(runs["counts"].decode(), (height, width), source)
     return drawn
 
@@ -56,6 +56,28 @@ def draw_runs(counts: Sequence[int] | str, size: Sequence[int], source: str) -> 
         )
     inside = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
     return inside.reshape(width, height).T
+
+
+def pack_runs(inside: NDArray[np.bool_], top: int, left: int, size: tuple[int, int]) -> dict[str, Any]:
+    """Return an object as COCO's packed run lengths, {"size": [H, W], "counts": text}.
+
+    Args:
+        inside: the object in a box of its image, [h, w].
+        top: the first row of the box.
+        left: its first column.
+        size: height and width of the image.
+
+    Raises:
+        UsageError: pycocotools is not installed.
+    """
+    columns, rows = np.nonzero(inside.T)
+    places = (columns + left) * size[0] + rows + top
+    first = np.flatnonzero(np.diff(places, prepend=-2) != 1)
+    last = np.append(first[1:], len(places)) - 1
+    edges = np.stack([places[first], places[last] + 1], axis=1).ravel()
+    counts = np.diff(edges, prepend=0, append=size[0] * size[1])
+    packed = coco_masks().frPyObjects({"size": list(size), "counts": counts.tolist()}, *size)
+    return {"size": list(size), "counts": packed["counts"].decode()}
 
 
 def _unpacked(text: str, source: str) -> list[int]:
@@ -84,9 +106,14 @@ def _unpacked(text: str, source: str) -> list[int]:
     return numbers
 
 
-def _pycocotools() -> Any:
+def coco_masks() -> Any:
+    """Return the codec of COCO's own tools.
+
+    Raises:
+        UsageError: pycocotools is not installed.
+    """
     try:
-        from pycocotools import mask  # an extra: only this form of data needs it
+        from pycocotools import mask  # an extra: only this form needs it
     except ImportError as error:
-        raise UsageError("COCO polygons need pycocotools; install it with: pip install 'unetkit[coco]'") from error
+        raise UsageError("COCO outlines need pycocotools; install it with: pip install 'unetkit[coco]'") from error
     return mask

@@ -1,7 +1,8 @@
 """Prediction: images of any size through a network, whole or in tiles, to arrays or to files."""
 
 from unetkit.prediction.files import predict_to_file, require_probabilities
+from unetkit.prediction.object_files import objects_to_file
 from unetkit.prediction.plan import Plan
 from unetkit.prediction.predictor import Part, Predictor
 
-__all__ = ["Part", "Plan", "Predictor", "predict_to_file", "require_probabilities"]
+__all__ = ["Part", "Plan", "Predictor", "objects_to_file", "predict_to_file", "require_probabilities"]

@@ -8,28 +8,25 @@ before the first pixel is predicted, and an output is there whole or not at all:
 Legend of shapes: K channels of a page, H height, W width.
 """
 
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.data.folders import IMAGE_FOLDERS, find_folder, image_files, is_mask_name
-from unetkit.data.images import SUFFIXES, is_tiff, open_pages
+from unetkit.data.images import is_tiff, open_pages
 from unetkit.data.pages import Pages, as_pixels
-from unetkit.errors import DataError, StorageError, UsageError
+from unetkit.errors import UsageError
 from unetkit.prediction.ahead import ahead
 from unetkit.prediction.outputs import Form, Output, png_image, tiff_stack
 from unetkit.prediction.predictor import Part, Predictor, most_probable
+from unetkit.prediction.sources import folder_whole, names_for, open_fitting, require_empty, require_not_source
 from unetkit.progress import Reporter, Silence
-from unetkit.remote import is_remote, local_copy, send_folder
+from unetkit.remote import local_copy
 from unetkit.storage import make_folder
 
 _OUTPUTS = {".tif": tiff_stack, ".tiff": tiff_stack, ".png": png_image}
@@ -70,8 +67,7 @@ def predict_to_file(
     if out.is_dir():
         out /= _name_for(source, probabilities=probabilities)
     task = writing.planned(source, out)
-    if out.exists() and out.samefile(source):
-        raise UsageError(f"{out}: is the image itself; choose another --out, so that it is not overwritten")
+    require_not_source(out, source)
     make_folder(out.parent)
     return writing.carry_out([task])
 
@@ -111,12 +107,7 @@ class _Writing:
         Raises:
             DataError, UsageError: as `predict_to_file`.
         """
-        pages, wanted = open_pages(source), len(self.predictor.normalization.mean)
-        if pages.channels != wanted:
-            raise DataError(
-                f"{source}: has {pages.channels} channels, but the network was trained on images with {wanted}; "
-                "give images like those of the training"
-            )
+        pages = open_fitting(self.predictor, source)
         if out.suffix.lower() not in _OUTPUTS:
             raise UsageError(f"{out}: its ending says no form that is written; choose a name with .tif or .png")
         if out.suffix.lower() == ".png" and (self.probabilities or pages.count > 1):
@@ -168,45 +159,12 @@ class _Writing:
 
 
 def _predict_folder(writing: _Writing, source: Path, out: Path) -> tuple[str, ...]:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: is not an empty folder; choose another --out, so that nothing is overwritten")
-    names = _names_for(source, probabilities=writing.probabilities)
-    temporary = (Path(tempfile.gettempdir()) if is_remote(out) else out.parent) / f".{out.name}.{os.getpid()}.part"
-    tasks = [writing.planned(image, temporary / name) for image, name in names.items()]
-    make_folder(out.parent)
-    with _folder_whole(out, temporary):
-        return writing.carry_out(tasks)
-
-
-def _names_for(folder: Path, *, probabilities: bool) -> dict[Path, str]:
-    """Return the image files of a folder, or of its folder `images`, and the names of what is written for them."""
-    inner = find_folder(folder, IMAGE_FOLDERS)
-    images = image_files(inner) if inner else [path for path in image_files(folder) if not is_mask_name(path)]
-    if not images:
-        raise DataError(f"{folder}: holds no image files; expected {', '.join(sorted(SUFFIXES))}")
-    taken: dict[str, Path] = {}
-    for image in images:
-        twin = taken.setdefault(_name_for(image, probabilities=probabilities), image)
-        if twin != image:
-            raise DataError(f"{image}: its mask would have the name of that for {twin.name}; rename one of them")
-    return {image: name for name, image in taken.items()}
+    require_empty(out)
+    names = names_for(source, partial(_name_for, probabilities=writing.probabilities))
+    tasks = [writing.planned(image, Path(name)) for image, name in names.items()]
+    with folder_whole(out) as temporary:
+        return writing.carry_out([replace(task, out=temporary / task.out) for task in tasks])
 
 
 def _name_for(image: Path, *, probabilities: bool) -> str:
     return f"{image.stem}{'.tif' if probabilities or is_tiff(image) else '.png'}"
-
-
-@contextmanager
-def _folder_whole(folder: Path, temporary: Path) -> Generator[None]:
-    """Make a folder under a temporary name; on success it becomes `folder`, on any failure nothing is left of it."""
-    make_folder(temporary)
-    try:
-        yield
-        if is_remote(folder):
-            send_folder(temporary, folder)
-        else:
-            temporary.replace(folder)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another place") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

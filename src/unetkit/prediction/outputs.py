@@ -1,8 +1,8 @@
 """Files that predictions go to: TIFF stacks filled part by part, and PNG images. They are there whole or not at all.
 
 A TIFF stack lies uncompressed in one block, so that parts go straight to their places and no page is ever held in
-memory. It has ImageJ's metadata and opens as a (hyper)stack in Fiji; above 4 GB, where ImageJ's form ends, it is a
-BigTIFF, which Fiji opens through Bio-Formats.
+memory. It has ImageJ's metadata and opens as a (hyper)stack in Fiji; above 4 GB and for whole numbers of 32 bits, where
+ImageJ's form ends, it is a BigTIFF, which Fiji opens through Bio-Formats.
 
 Legend of shapes: K channels of a page, H height, W width.
 """
@@ -121,14 +121,17 @@ class _Image:
 
 def _write_empty(path: Path, form: Form) -> int:
     """Write the headers and leave the pixels' place empty; return where it begins."""
-    imagej = form.size <= _LARGEST_IMAGEJ
+    imagej = form.size <= _LARGEST_IMAGEJ and np.dtype(form.dtype) != np.uint32
     shape = (form.pages, form.planes, form.height, form.width)
-    metadata: dict[str, Any] = {"axes": "ZCYX"}
+    axes = "".join(axis for axis, length in zip("ZCYX", shape, strict=True) if axis in "YX" or length > 1)
+    metadata: dict[str, Any] = {"axes": axes}
     if imagej:
         shape = (1, *shape, 1)  # ImageJ's axes are TZCYXS, and none is left out
         metadata = {"min": 0.0, "max": form.white, "mode": "grayscale"}
         if form.channels:
             metadata["Labels"] = list(form.channels) * form.pages
+    else:
+        shape = tuple(length for axis, length in zip("ZCYX", shape, strict=True) if axis in axes)
     with tifffile.TiffWriter(path, imagej=imagej, bigtiff=not imagej, byteorder=_NATIVE) as writer:
         place = writer.write(
             None,
