@@ -39,9 +39,13 @@ def test_a_run_lives_in_object_storage(data: str, tmp_path: Path) -> None:
     assert {name for name in there if name.startswith("checkpoints/")} == checkpoints
     assert unetkit.load_config(local_copy(run.place) / "config.yaml").data.path == data
     scores = unetkit.evaluate("s3://lab/runs/a").scores
-    assert scores == pytest.approx(json.loads((run.path / "evaluation.json").read_text())["scores"])
+    written = json.loads((run.path / "evaluation.json").read_text())["scores"]
+    assert scores == pytest.approx({name: written[name] for name in scores})
     unetkit.predict_file("s3://lab/runs/a", "s3://lab/data/test-volume.tif", "s3://lab/out/masks.tif")
     assert tifffile.imread(local_copy("s3://lab/out/masks.tif")).shape == (5, 64, 64)
+    unetkit.export(run, to="openvino", out="s3://lab/out/net.xml")
+    assert names("s3://lab/out") == {"masks.tif", "net.xml", "net.bin"}
+    assert unetkit.load("s3://lab/out/net.xml").classes == ("membrane", "interior")
     with pytest.raises(RunFolderError, match="something is there"):
         unetkit.train("isbi", data=data, out="s3://lab/runs/a", overrides=SMALL)
 

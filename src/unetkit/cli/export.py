@@ -49,6 +49,7 @@ def export(
     """Write a network for another runtime and prove it there: unetkit export RUN --to onnx --out FILE.onnx."""
     from unetkit import api
     from unetkit.progress import reporter
+    from unetkit.remote import url_of
 
     options = _heads(head or []) | {"layout": layout, "preprocessing": preprocessing, "half": half}
     options |= {"int8": int8, "max_drop": max_drop, "size": size, "batch": batch, "opset": opset}
@@ -56,7 +57,8 @@ def export(
         checked = api.export(model, to=to, out=out, data=data, options=options, reporter=listener)
     _print(checked, json_file)
     for file in checked.files:
-        print(f"written: {file} ({file.stat().st_size:,} bytes)")
+        told = f" ({file.stat().st_size:,} bytes)" if file.is_file() else ""
+        print(f"written: {url_of(file)}{told}")
 
 
 @app.command()

@@ -4,8 +4,9 @@ import os
 import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -15,6 +16,7 @@ from unetkit.exporting.job import ExportJob
 from unetkit.exporting.parity import Parity, compare
 from unetkit.models import build_model
 from unetkit.networks import read_network
+from unetkit.remote import is_remote, send_file
 from unetkit.runtimes import ExportCard, ExportedNetwork, RuntimeOptions, TorchModule, open_exported
 from unetkit.storage import flush, make_folder
 
@@ -57,6 +59,12 @@ def export_network(
         StorageError: the disk did not take it.
     """
     chosen = format_for(to, out, job.options)
+    if is_remote(out):
+        with TemporaryDirectory(prefix="unetkit-") as folder:
+            here = export_network(job, to, Path(folder) / out.name, accept=accept)
+            for file in reversed(here.files):
+                send_file(file, out.parent / file.name)
+            return replace(here, path=out, files=tuple(out.parent / file.name for file in here.files))
     make_folder(out.parent)
     with _folder_beside(out) as folder:
         draft = folder / out.name

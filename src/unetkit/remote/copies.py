@@ -42,7 +42,9 @@ def local_copy(path: str | Path) -> Path:
     folder, cut = cache_folder("copies", place.url), len(place.key) - len(name)
     with alone_in(folder):
         one = place.stored()
-        wanted = [one] if one is not None else place.list() or _family(place, name)
+        stem = name.removesuffix(".xml")  # OpenVINO's weights lie beside its graph
+        beside = _family(place, stem) if one is None or stem != name else []
+        wanted = [one, *(other for other in beside if other != one)] if one is not None else place.list() or beside
         if not wanted:
             raise RemoteError(f"{place.url}: nothing is there; look at the bucket and the key")
         _bring(place, wanted, folder, cut)

@@ -249,10 +249,8 @@ def _encoded_nodes(graph: Graph) -> tuple[list[bytes], list[bytes]]:
         shape = field(5, field(_NAME, b"shape") + _encoded_result(values[node.name]))
         domain = f"Default/{node.op}-op{place}".encode()
         reference = _reference(node.name)
-        nodes.append(
-            inputs + field(2, reference) + field(3, reference) + field(4, f"{_REFERENCE}{name}".encode()) + shape
-            + field(7, domain)
-        )  # fmt: skip
+        kind = field(4, f"{_REFERENCE}{name}".encode())
+        nodes.append(inputs + field(2, reference) + field(3, reference) + kind + shape + field(7, domain))
     named = [field(1, name.encode()) + content for content, name in primitives.items()]
     return [field(1, node) for node in nodes], named
 
