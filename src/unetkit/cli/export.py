@@ -49,16 +49,13 @@ def export(
     """Write a network for another runtime and prove it there: unetkit export RUN --to onnx --out FILE.onnx."""
     from unetkit import api
     from unetkit.progress import reporter
-    from unetkit.remote import url_of
 
     options = _heads(head or []) | {"layout": layout, "preprocessing": preprocessing, "half": half}
     options |= {"int8": int8, "max_drop": max_drop, "size": size, "batch": batch, "opset": opset}
     with reporter("exporting") as listener:
         checked = api.export(model, to=to, out=out, data=data, options=options, reporter=listener)
     _print(checked, json_file)
-    for file in checked.files:
-        told = f" ({file.stat().st_size:,} bytes)" if file.is_file() else ""
-        print(f"written: {url_of(file)}{told}")
+    _print_files(checked)
 
 
 @app.command()
@@ -81,6 +78,14 @@ def check(
     with reporter("checking") as listener:
         checked = api.check(model, data=data, against=against, options=options, reporter=listener)
     _print(checked, json_file)
+
+
+def _print_files(checked: "Checked") -> None:
+    from unetkit.remote import url_of
+
+    for file in checked.files:
+        size = f" ({file.stat().st_size:,} bytes)" if file.is_file() else ""
+        print(f"written: {url_of(file)}{size}")
 
 
 def _heads(words: list[str]) -> dict[str, Any]:
