@@ -208,9 +208,7 @@ def test_without_pycocotools_one_line_says_what_to_install(
     assert names(picture.parent) == ["cells.png"]
 
 
-def test_a_failure_half_way_leaves_nothing(
-    finder: Predictor, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_half_way_leaves_nothing(finder: Predictor, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
 
     def full(*_: object) -> NDArray[np.uint8]:

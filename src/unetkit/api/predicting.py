@@ -86,7 +86,7 @@ def predict_objects(
 ) -> tuple[str, ...]:
     """Find the objects of an image file, a stack, or a folder of images, and write them.
 
-    Each page's objects are made of all its probabilities at once, which are held in memory: four bytes a class and pixel.
+    The objects of a page are made of all its probabilities at once: four bytes a class and pixel are held in memory.
 
     Args:
         model: a run, its folder, a network file, an exported file, or a Predictor.
