@@ -15,4 +15,4 @@ packages=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("pure
 "$folder/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir "mindspore==$version"
 export PYTHONPATH="$PWD/src:$packages"
 "$folder/bin/python" -m pytest -q -s -p no:cacheprovider tests/exporting/test_mindspore.py \
-  tests/contract/test_runtimes.py -k "mindspore_itself or (mindir and mindspore and not interpreter and not lite)"
+  tests/contract/test_runtimes.py -k "mindspore_itself or (test_runtimes and mindspore)"

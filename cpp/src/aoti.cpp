@@ -1,0 +1,49 @@
+// Packages of AOTInductor: machine code for the kind of processor that they were made on. Open only files from people
+// you trust.
+#include <ATen/Parallel.h>
+#include <torch/csrc/inductor/aoti_package/model_package_loader.h>
+
+#include "error.hpp"
+#include "network.hpp"
+
+namespace unetkit {
+
+namespace {
+
+class Aoti : public Network {
+public:
+    explicit Aoti(const Path& path) : loader_(path.string()) {}
+
+    std::string card() const override {
+        auto known = const_cast<torch::inductor::AOTIModelPackageLoader&>(loader_).get_metadata();
+        auto found = known.find("unetkit");
+        return found == known.end() ? "" : found->second;
+    }
+
+    Tensor run(const Tensor& images) override {
+        c10::InferenceMode guard;
+        auto input = at::tensor(images.values).reshape(images.shape);
+        auto answers = loader_.run({images.bytes ? input.to(at::kByte) : input});
+        auto output = answers.at(0).to(at::kFloat).contiguous();
+        const float* values = output.const_data_ptr<float>();
+        return {output.sizes().vec(), std::vector<float>(values, values + output.numel())};
+    }
+
+private:
+    torch::inductor::AOTIModelPackageLoader loader_;
+};
+
+}  // namespace
+
+std::unique_ptr<Network> load_aoti(const Path& path, const Settings& settings) {
+    if (settings.device != "CPU") throw Error("an AOTInductor package runs where it was made for; leave --device out");
+    if (settings.threads > 0) at::set_num_threads(settings.threads);
+    try {
+        return std::make_unique<Aoti>(path);
+    } catch (const std::exception& error) {
+        throw Error(path.string() + ": AOTInductor does not load it (" + std::string(error.what()).substr(0, 200) +
+                    "); export it again");
+    }
+}
+
+}  // namespace unetkit

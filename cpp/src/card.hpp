@@ -1,0 +1,28 @@
+// What an exported file says of itself: unetkit's card, JSON that `unetkit export` puts into every file.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tiles.hpp"
+
+namespace unetkit {
+
+struct Card {
+    std::vector<std::string> classes;
+    std::vector<float> mean, std;
+    bool preprocessing = false, eight_bit = false, channels_last = false, channels_last_output = false;
+    enum class Output { logits, softmax, argmax } output = Output::logits;
+    std::optional<int> batch;
+    Geometry geometry;
+    bool border = false;  // the last class is the border of objects, which the data does not have
+    Tiling tiling;        // as the run was configured
+    bool tta = false;
+
+    // Read a card; throws Error where it is none, or one of a later version.
+    static Card parse(const std::string& text);
+};
+
+}  // namespace unetkit

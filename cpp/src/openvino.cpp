@@ -1,0 +1,87 @@
+// OpenVINO's own files: FILE.xml, with FILE.bin beside it.
+#include <openvino/openvino.hpp>
+
+#include <algorithm>
+#include <fstream>
+
+#include "error.hpp"
+#include "network.hpp"
+
+namespace unetkit {
+
+namespace {
+
+// OpenVINO asks every reader that it has, and some of them talk: only files of its own form are shown to it.
+void require_form(const Path& path) {
+    std::string head(512, '\0');
+    std::ifstream(path, std::ios::binary).read(head.data(), static_cast<std::streamsize>(head.size()));
+    if (head.find("<net ") == std::string::npos || head.find("version=") == std::string::npos)
+        throw Error(path.string() +
+                    ": is no file of OpenVINO's; expected one that `unetkit export --to openvino` wrote");
+    Path weights = Path(path).replace_extension(".bin");
+    if (!std::filesystem::exists(weights))
+        throw Error(path.string() + ": its weights are missing; put " + weights.filename().string() + " beside it");
+}
+
+// The last line of what OpenVINO complains of: those before name places in its sources.
+std::string reason(const ov::Exception& error) {
+    std::string text = error.what();
+    text.erase(text.find_last_not_of(" \n") + 1);
+    return text.substr(text.find_last_of('\n') + 1).substr(0, 200);
+}
+
+class OpenVino : public Network {
+public:
+    OpenVino(const Path& path, const Settings& settings) {
+        ov::Core core;
+        auto model = core.read_model(path.string());
+        if (model->has_rt_info("unetkit")) card_ = model->get_rt_info<std::string>("unetkit");
+        ov::AnyMap options;
+        if (settings.device == "CPU") {
+            options = {ov::hint::inference_precision(ov::element::f32)};  // the same numbers on every processor
+            if (settings.threads > 0) options.emplace(ov::inference_num_threads(settings.threads));
+        }
+        request_ = core.compile_model(model, settings.device, options).create_infer_request();
+    }
+
+    std::string card() const override { return card_; }
+
+    Tensor run(const Tensor& images) override {
+        ov::Tensor input(images.bytes ? ov::element::u8 : ov::element::f32,
+                         ov::Shape(images.shape.begin(), images.shape.end()));
+        if (images.bytes) {
+            std::transform(images.values.begin(), images.values.end(), input.data<std::uint8_t>(),
+                           [](float value) { return static_cast<std::uint8_t>(value); });
+        } else {
+            std::copy(images.values.begin(), images.values.end(), input.data<float>());
+        }
+        request_.set_input_tensor(input);
+        request_.infer();
+        ov::Tensor output = request_.get_output_tensor();
+        ov::Shape shape = output.get_shape();
+        Tensor result{{shape.begin(), shape.end()}, std::vector<float>(output.get_size())};
+        if (output.get_element_type() == ov::element::i32) {
+            std::copy_n(output.data<std::int32_t>(), output.get_size(), result.values.begin());
+        } else {
+            std::copy_n(output.data<float>(), output.get_size(), result.values.begin());
+        }
+        return result;
+    }
+
+private:
+    ov::InferRequest request_;
+    std::string card_;
+};
+
+}  // namespace
+
+std::unique_ptr<Network> load_openvino(const Path& path, const Settings& settings) {
+    require_form(path);
+    try {
+        return std::make_unique<OpenVino>(path, settings);
+    } catch (const ov::Exception& error) {
+        throw Error(path.string() + ": OpenVINO does not load it (" + reason(error) + "); export it again");
+    }
+}
+
+}  // namespace unetkit

@@ -1,0 +1,80 @@
+"""The C++ program, built once for all tests, and a small network in the form that it takes."""
+
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from unetkit.config import ModelConfig, PredictConfig
+from unetkit.data.normalize import Normalization
+from unetkit.exporting import ExportOptions, export_network, make_job
+from unetkit.models import build_model
+from unetkit.prediction import Predictor
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def build(folder: Path, *options: str) -> Path:
+    """Build the program in a folder; skip, by name, where something for it is missing."""
+    for tool in ("cmake", "g++"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"needs {tool}")
+    found = importlib.util.find_spec("openvino")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("needs openvino")
+    place = Path(found.submodule_search_locations[0]) / "cmake"
+    for command in (
+        ["cmake", "-S", str(ROOT / "cpp"), "-B", str(folder), f"-DOpenVINO_DIR={place}", *options],
+        ["cmake", "--build", str(folder), "--parallel", "2"],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "unetkit-predict"
+
+
+@pytest.fixture(scope="session")
+def build_program() -> Callable[..., Path]:
+    return build
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("cpp"))
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network for C++, and the same in Python."""
+
+    path: Path
+    predictor: Predictor
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported]:
+    """Make a network with random weights and export it to OpenVINO."""
+    pytest.importorskip("onnxscript")
+    made: dict[str, Exported] = {}
+
+    def make(options: ExportOptions | None = None, **model: Any) -> Exported:
+        options = options or ExportOptions()
+        key = f"{options} {model}"
+        if key not in made:
+            torch.manual_seed(0)
+            settings = {"in_channels": 1, "num_classes": 2, "width": 4, "depth": 2, "norm": "none", **model}
+            network = build_model(ModelConfig(**settings)).eval()
+            channels, classes = network.encoder[0].conv1.in_channels // network.stem**2, max(settings["num_classes"], 2)
+            shift = Normalization((100.0, 90.0, 80.0)[:channels], (50.0, 60.0, 70.0)[:channels])
+            names = tuple(f"class {index}" for index in range(classes))
+            predictor = Predictor(network, network.geometry, shift, names, PredictConfig(), torch.device("cpu"))
+            out = tmp_path_factory.mktemp("network") / "net.xml"
+            made[key] = Exported(export_network(make_job(predictor, options), "openvino", out).path, predictor)
+        return made[key]
+
+    return make

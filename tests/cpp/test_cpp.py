@@ -1,0 +1,248 @@
+"""unetkit-predict, the C++ program, gives the numbers that Python gives, and says in a line what it cannot do."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from unetkit.api import load
+from unetkit.data import open_dataset
+from unetkit.evaluation import evaluate
+from unetkit.exporting import ExportOptions
+from unetkit.metrics.founding import soft_dice
+
+
+def run(program: Path, *words: object, code: int = 0) -> str:
+    done = subprocess.run([str(program), *map(str, words)], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    if code == 2:
+        assert re.fullmatch(r"unetkit-predict: [^\n]+\n", done.stderr), done.stderr
+    return done.stderr if code else done.stdout
+
+
+def random_pixels(*shape: int, dtype: Any = np.uint8) -> NDArray[Any]:
+    top = 256 if dtype == np.uint8 else 700  # both bytes count, and logits stay in the range of rounding
+    return np.random.default_rng(sum(shape)).integers(0, top, shape).astype(dtype)
+
+
+def probabilities(exported: Any, pages_NCHW: NDArray[Any], **options: Any) -> NDArray[np.float32]:
+    """Return what Python gives: of the second class where there are two, of every class otherwise."""
+    predictor = exported.predictor.with_options(options)
+    answers = np.stack([predictor.probabilities(page) for page in pages_NCHW])
+    return answers[:, 1] if answers.shape[1] == 2 else answers
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, []),
+        ({"tile": 32, "overlap": 4}, ["--tile", 32, "--overlap", 4]),  # blended
+        ({"tile": 64, "overlap": 24}, ["--tile", 64, "--overlap", 24, "--threads", 1]),
+        ({"tile": 40}, ["--tile", 40]),
+        ({"tta": True, "tile": 40}, ["--tta", "--tile", 40]),
+    ],
+    ids=str,
+)
+def test_a_stack_in_tiles(
+    program: Path, exported: Callable, tmp_path: Path, options: dict[str, Any], words: list[object]
+) -> None:
+    network, pages = exported(), random_pixels(3, 75, 101)
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
+    out = tmp_path / "out.tif"
+    assert "written" in run(program, network.path, tmp_path / "stack.tif", "--out", out, "--probabilities", *words)
+    found = tifffile.imread(out)
+    assert (found.dtype, found.shape) == (np.float32, pages.shape)
+    np.testing.assert_allclose(found, probabilities(network, pages[:, None], **options), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ExportOptions(output="softmax", preprocessing=True),
+        ExportOptions(layout="nhwc"),
+        ExportOptions(output="softmax", layout="nchw-nhwc", size=(64, 72)),
+        ExportOptions(size=(56, 64), batch=2),
+    ],
+    ids=str,
+)
+def test_every_form_of_network(program: Path, exported: Callable, tmp_path: Path, options: ExportOptions) -> None:
+    network = exported(options, in_channels=3, num_classes=3)
+    pixels = random_pixels(64, 72, 3)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    out = tmp_path / "out.tif"
+    run(program, network.path, tmp_path / "image.png", "--out", out, "--probabilities")
+    through = load(network.path, device="cpu")
+    expected = through.probabilities(np.moveaxis(pixels, 2, 0))
+    with tifffile.TiffFile(out) as tiff:
+        assert tiff.is_imagej
+        np.testing.assert_allclose(tiff.asarray(), expected, rtol=0, atol=1e-5)
+
+
+def test_class_indices_valid_convolutions_and_one_logit(program: Path, exported: Callable, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "image.tif", random_pixels(50, 61))
+    for number, (options, model) in enumerate(
+        [
+            (ExportOptions(output="argmax"), {"num_classes": 5}),
+            (ExportOptions(), {"padding": "valid"}),
+            (ExportOptions(), {"num_classes": 1}),
+        ]
+    ):
+        network = exported(options, **model)
+        out = tmp_path / f"{number}.png"
+        run(program, network.path, tmp_path / "image.tif", "--out", out)
+        expected = load(network.path, device="cpu").labels(random_pixels(50, 61)[None])
+        white = 255 if len(network.predictor.classes) == 2 else 1
+        np.testing.assert_array_equal(np.asarray(Image.open(out)), expected * white)
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "lzw": {"compression": "lzw"},
+    "lzw with differences": {"compression": "lzw", "predictor": 2, "rowsperstrip": 7},
+    "deflate": {"compression": "zlib", "rowsperstrip": 16},
+    "deflate with differences": {"compression": "zlib", "predictor": 2},
+    "packbits": {"compression": "packbits"},
+    "tiles": {"tile": (32, 48), "compression": "zlib"},
+    "big endian": {"byteorder": ">"},
+    "bigtiff": {"bigtiff": True, "rowsperstrip": 5},
+    "white is zero": {"photometric": "miniswhite"},
+    "imagej": {"imagej": True},
+}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16], ids=["8 bits", "16 bits"])
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_tiff(program: Path, exported: Callable, tmp_path: Path, form: str, dtype: Any) -> None:
+    network, pages = exported(), random_pixels(2, 45, 70, dtype=dtype)
+    pages[:, 10:30, 20:60] = 7  # something to compress
+    stored = ~pages if form == "white is zero" else pages
+    tifffile.imwrite(tmp_path / "stack.tif", stored, **{"photometric": "minisblack", **FORMS[form]})
+    run(program, network.path, tmp_path / "stack.tif", "--out", tmp_path / "out.tif", "--probabilities")
+    expected = probabilities(network, pages[:, None])
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), expected, rtol=0, atol=1e-5)
+
+
+def test_forms_of_colour_float_and_png(program: Path, exported: Callable, tmp_path: Path) -> None:
+    grey, colour = exported(), exported(in_channels=3, num_classes=3)
+    rgb, deep = random_pixels(40, 52, 3), random_pixels(40, 52, dtype=np.uint16)
+    files: dict[str, tuple[Any, NDArray[Any]]] = {}
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    files["a.png"] = colour, np.moveaxis(rgb, 2, 0)
+    Image.fromarray(np.dstack([rgb, rgb[..., :1]])).save(tmp_path / "alpha.png", compress_level=1)
+    files["alpha.png"] = colour, np.moveaxis(rgb, 2, 0)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    files["deep.png"] = grey, deep[None]
+    Image.fromarray(rgb[..., 0] > 99).save(tmp_path / "bits.png")
+    files["bits.png"] = grey, (rgb[None, ..., 0] > 99) * np.uint8(255)
+    tifffile.imwrite(tmp_path / "planar.tif", np.moveaxis(rgb, 2, 0), photometric="rgb", planarconfig="separate")
+    files["planar.tif"] = colour, np.moveaxis(rgb, 2, 0)
+    tifffile.imwrite(tmp_path / "float.tif", deep.astype(np.float64) / 7)
+    files["float.tif"] = grey, (deep.astype(np.float64) / 7).astype(np.float32)[None]
+    for name, (network, pixels) in files.items():
+        run(program, network.path, tmp_path / name, "--out", tmp_path / "out.tif", "--probabilities")
+        found = tifffile.imread(tmp_path / "out.tif")
+        np.testing.assert_allclose(found, probabilities(network, pixels[None])[0], rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_a_folder_and_its_scores(program: Path, exported: Callable, tmp_path: Path) -> None:
+    network = exported()
+    images, masks, out = tmp_path / "images", tmp_path / "masks", tmp_path / "out"
+    images.mkdir()
+    masks.mkdir()
+    expected = []
+    for name in ("b", "a"):
+        pixels, labels = random_pixels(33, 47 + ord(name)), random_pixels(33, 47 + ord(name)) > 127
+        Image.fromarray(pixels).save(images / f"{name}.png")
+        tifffile.imwrite(masks / f"{name}.tif", labels.astype(np.uint8) * 255)
+        expected.append(soft_dice(network.predictor.probabilities(pixels[None]), labels.astype(np.uint8)))
+    text = run(program, network.path, images, "--out", out, "--labels", masks)
+    found = [float(value) for value in re.findall(r"^single dice coeff is: (\S+), IOU is: ", text, re.MULTILINE)]
+    assert found == pytest.approx(expected[::-1], abs=1e-6)
+    mean = sum(expected) / 2
+    assert f"============== Cross valid dice coeff is: {mean:.5f}" in text
+    assert re.search(r"^============== Cross valid IOU is: 0\.\d{7}$", text, re.MULTILINE)
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
+    assert set(np.unique(np.asarray(Image.open(out / "a.png")))) <= {0, 255}
+
+
+def test_the_real_stack(program: Path, exported: Callable, shared: Path, tmp_path: Path) -> None:
+    network, data = exported(stem=2, up_bias=True), shared / "data" / "isbi2012"
+    run(program, network.path, data / "test-volume.tif", "--out", tmp_path / "p.tif", "--probabilities")
+    pages = tifffile.imread(data / "test-volume.tif")
+    expected = probabilities(network, pages[:, None])
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "p.tif"), expected, rtol=0, atol=1e-5)
+    text = run(program, network.path, data / "train-volume.tif", "--labels", data / "train-labels.tif")
+    scores = evaluate(replace(network.predictor, classes=("membrane", "interior")), open_dataset(data)).scores
+    dice, iou = (float(re.findall(rf"Cross valid {name} is: (\S+)", text)[0]) for name in ("dice coeff", "IOU"))
+    assert dice == pytest.approx(scores["soft_dice_two_class"], abs=1e-5)
+    assert iou == pytest.approx(scores["soft_iou_two_class"], abs=1e-5)
+
+
+def write_text(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_wrong_usage(program: Path, exported: Callable, tmp_path: Path) -> None:
+    network, image = exported().path, tmp_path / "image.tif"
+    tifffile.imwrite(image, random_pixels(2, 20, 20))
+    tifffile.imwrite(tmp_path / "rgb.tif", random_pixels(20, 20, 3), photometric="rgb")
+    out = tmp_path / "out" / "x.tif"
+    for words, complaint in [
+        ([], "0 places were given"),
+        ([network, image], "nothing is to be done"),
+        ([network, image, "--out"], "--out: its value is missing"),
+        ([network, image, "--out", out, "--tile", "0"], "--tile: found 0"),
+        ([network, image, "--out", out, "--tile", "x"], "--tile: found x"),
+        ([network, image, "--out", out, "--tile", 32, "--overlap", 16], "leaves nothing of a tile of 32"),
+        ([network, image, "--out", out, "--depth", 3], "--depth: there is no such option"),
+        ([tmp_path / "none.xml", image, "--out", out], "no network is there"),
+        ([image, image, "--out", out], "its ending says no kind of network"),
+        ([write_text(tmp_path / "a.pt2", "x"), image, "--out", out], "which this program was built without"),
+        ([write_text(tmp_path / "a.xml", "<x/>"), image, "--out", out], "is no file of OpenVINO's"),
+        ([network, tmp_path / "none.tif", "--out", out], "none.tif: cannot be read: No such file"),
+        ([network, tmp_path / "rgb.tif", "--out", out], "has 3 channels, but the network was trained on images with 1"),
+        ([network, image, "--out", tmp_path / "x.png"], "too much for a PNG file"),
+        ([network, image, "--out", tmp_path / "x.jpg"], "its ending says no form that is written"),
+        ([network, image, "--out", image], "is the image itself"),
+        ([network, image, "--labels", tmp_path / "rgb.tif"], "rgb.tif: has 1 pages of 20 x 20 px"),
+        ([network, image, "--labels", image], "which means no class"),
+        ([network, write_text(tmp_path / "t.tif", "text"), "--out", out], "is no image that is known here"),
+    ]:
+        assert complaint in run(program, *words, code=2)
+    assert not out.exists()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_cards_that_are_none(program: Path, exported: Callable, tmp_path: Path) -> None:
+    network = exported().path
+    image = tmp_path / "image.tif"
+    tifffile.imwrite(image, random_pixels(20, 20))
+    text = network.read_text()
+    card = json.loads(re.search(r'<unetkit value="([^"]*)"', text)[1].replace("&quot;", '"'))  # pyright: ignore
+    path = tmp_path / "net.xml"
+    path.with_suffix(".bin").write_bytes(network.with_suffix(".bin").read_bytes())
+    for change, complaint in [
+        ({"version": 2}, "it has version 2"),
+        ({"classes": ["one"]}, "its classes or its normalisation are none"),
+        ({"mean": "text"}, "a value in it is no list"),
+        ({"geometry": {**card["geometry"], "multiple": 0}}, "its geometry is none"),
+        ({"classes": ["a", "b", "c"]}, "gives 2 classes, and its card names 3"),
+    ]:
+        changed = json.dumps({**card, **change}).replace('"', "&quot;")
+        path.write_text(re.sub(r'<unetkit value="[^"]*"', f'<unetkit value="{changed}"', text))
+        assert complaint in run(program, path, image, "--out", tmp_path / "out.tif", code=2)
+    path.write_text(re.sub(r"<unetkit value=[^>]*>", "", text))
+    assert "is without unetkit's card" in run(program, path, image, "--out", tmp_path / "out.tif", code=2)
+
+
+def test_help_says_what_there_is(program: Path) -> None:
+    assert "--probabilities" in run(program, "--help")
