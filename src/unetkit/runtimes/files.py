@@ -74,8 +74,10 @@ def card_text(path: Path, kind: str) -> str | None:
 
 
 def _is_onnx(path: Path) -> bool:
-    head = _head(path, 2)
-    return len(head) == 2 and head[0] == _IR_VERSION << 3 and 0 < head[1] < 64
+    head = _head(path, 9)
+    # A safetensors file begins with the length of its header, which may look like a version, and the header's brace.
+    is_safetensors = head[4:] == b"\0\0\0\0{"
+    return len(head) > 1 and head[0] == _IR_VERSION << 3 and 0 < head[1] < 64 and not is_safetensors
 
 
 def _onnx_card(path: Path) -> str | None:
