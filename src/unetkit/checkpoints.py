@@ -38,6 +38,7 @@ class Card(BaseModel):
     step: int
     train_seconds: float
     scores: dict[str, float] = {}
+    temperature: float | None = None  # what logits are divided by to make probabilities trustworthy, once it was fitted
     data_sha256: str = ""
     unetkit: str = ""
 

@@ -7,7 +7,7 @@ challenge's numbers and objects are scored beside it where they are asked for. D
 trained.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -34,6 +34,7 @@ from unetkit.metrics import (
     score_slice,
     size_suffix,
 )
+from unetkit.metrics.calibration import Confidence, ImageConfidence, pool_confidence, reliability, some_pixels
 from unetkit.objects import ObjectMap, describe, find_objects, true_objects
 from unetkit.prediction import Predictor, require_probabilities
 from unetkit.progress import Reporter, Silence
@@ -62,10 +63,12 @@ class ScoredImage:
     Attributes:
         image: its scores.
         part: what it contributes to the challenge's numbers; None where they were not asked for.
+        confidence: what it tells about the network's confidence; None where that was not asked for.
     """
 
     image: ImageScores
     part: IsbiSlice | None = None
+    confidence: ImageConfidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ class Evaluation:
         notes: what the reader of the numbers should know.
         isbi: the challenge's numbers at every threshold and of every image; None where they were not asked for.
         objects: how objects were made of probabilities; None where they were not asked for, or in several ways.
+        confidence: how far the probabilities can be trusted; None where it was not asked, or there are none.
     """
 
     scores: dict[str, float]
@@ -94,6 +98,8 @@ class Evaluation:
         counts = [image.objects for image in self.images if image.objects is not None]
         return added(counts) if counts else None
 
+    confidence: Confidence | None = None
+
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values: scores, the same for every image, and the definition of each number."""
         names = sorted({definition_of(name).name for name in self.scores})
@@ -105,6 +111,7 @@ class Evaluation:
             "definitions": {name: asdict(definition_of(name)) for name in names},
             **({} if self.isbi is None else {"isbi": self.isbi.as_dict()}),
             **self._objects_as_json(),
+            **({} if self.confidence is None else {"confidence": self.confidence.as_dict()}),
         }
 
     def _objects_as_json(self) -> dict[str, Any]:
@@ -120,7 +127,7 @@ def evaluate(
     indices: Sequence[int] | None = None,
     founding_protocol: bool = False,
     challenge: Challenge | None = None,
-    objects: bool = False,
+    families: Collection[str] = (),
     world: World = World(),  # noqa: B008 - frozen
     reporter: Reporter | None = None,
 ) -> Evaluation:
@@ -132,7 +139,7 @@ def evaluate(
         indices: which of them; None: all.
         founding_protocol: score images of two classes resized, too; where the network itself resizes, all are.
         challenge: compute the ISBI challenge's numbers too; None: do not.
-        objects: make objects as `predictor.object_config` says, and score them too.
+        families: further scores: "objects", as `predictor.object_config` makes them, and "confidence".
         world: the processes that share the images; each gets the whole result.
         reporter: hears about the course.
 
@@ -146,17 +153,22 @@ def evaluate(
     mine, notes = dict[int, ScoredImage](), set[str]()
     for done, place in enumerate(share := world.share(len(chosen))):
         (reporter or Silence()).advance(done, len(share), {})
-        mine[place] = _scored(predictor, sample := dataset[chosen[place]], challenge, size=size, objects=objects)
+        mine[place] = _scored(predictor, sample := dataset[chosen[place]], challenge, size=size, families=families)
         notes.add(predictor.plan(*sample.pixels.shape[1:]).note or "")
     shares = world.gather((mine, notes))
     scored = [shares[place % world.size][0][place] for place in range(len(chosen))]
     noted = sorted(set[str]().union(*(noted for _, noted in shares)) - {""})
     summary = summarise(scored, predictor.data_classes, challenge, notes=noted)
-    return _with_object_words(summary, predictor) if objects else summary
+    return _with_object_words(summary, predictor) if "objects" in families else summary
 
 
 def _scored(
-    predictor: Predictor, sample: Sample, challenge: Challenge | None, *, size: tuple[int, int] | None, objects: bool
+    predictor: Predictor,
+    sample: Sample,
+    challenge: Challenge | None,
+    *,
+    size: tuple[int, int] | None,
+    families: Collection[str],
 ) -> ScoredImage:
     classes, probabilities = predictor.data_classes, predictor.probabilities(sample.pixels)
     of_data = predictor.of_data(torch.from_numpy(probabilities)).numpy()
@@ -164,10 +176,14 @@ def _scored(
     image = scored.image.without_soft() if predictor.hard else scored.image
     if size is not None:
         image = image.with_scores(_scores_at(predictor, sample, size))
-    if objects:
+    if "objects" in families:
         found = find_objects(probabilities, predictor.classes, predictor.object_config)
         image = image.with_objects(Overlaps.of(objects_of(sample, classes), found).count())
-    return replace(scored, image=image)
+    sure = None
+    if "confidence" in families and not predictor.hard and sample.labels is not None:
+        pixels = some_pixels(probabilities, sample.labels, border=predictor.border)
+        sure = ImageConfidence(reliability(of_data, sample.labels), pixels)
+    return replace(scored, image=image, confidence=sure)
 
 
 def _other_size(predictor: Predictor, *, founding_protocol: bool) -> tuple[int, int] | None:
@@ -209,16 +225,19 @@ def summarise(
     notes: Sequence[str] = (),
 ) -> Evaluation:
     """Pool the scores of images: at least one, all scored with the same `challenge`."""
+    told = [one.confidence for one in scored if one.confidence is not None]
+    confidence = pool_confidence(told) if told else None
+    sure = {} if confidence is None else confidence.reliability.scores()
     images = tuple(one.image for one in scored)
     parts = [one.part for one in scored if one.part is not None]
     if challenge is None:
-        return Evaluation(pool(images, classes), images, classes, tuple(notes))
+        return Evaluation(pool(images, classes) | sure, images, classes, tuple(notes), confidence=confidence)
     isbi = pool_slices(parts)
     interior = f"the ISBI challenge's numbers take the class {classes[challenge.interior]} for interior"
     images = tuple(image.with_scores(own) for image, own in zip(images, isbi.slice_scores(), strict=True))
     # The set's numbers have rules of their own: they are not the mean over images that `pool` would make of them.
-    scores = pool([one.image for one in scored], classes) | isbi.scores()
-    return Evaluation(scores, images, classes, (interior, *notes), isbi)
+    scores = pool([one.image for one in scored], classes) | isbi.scores() | sure
+    return Evaluation(scores, images, classes, (interior, *notes), isbi, confidence=confidence)
 
 
 def objects_of(sample: Sample, classes: Sequence[str]) -> ObjectMap:

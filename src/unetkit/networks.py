@@ -40,6 +40,7 @@ class StoredNetwork:
         notes: what was translated, a line each.
         scores: of the validation that chose the weights, where one did.
         data_sha256: checksum of the pixels that it was trained on, where it is known.
+        temperature: what its logits are divided by to make its probabilities trustworthy, where it was fitted.
     """
 
     model: ModelConfig
@@ -53,6 +54,7 @@ class StoredNetwork:
     notes: tuple[str, ...] = ()
     scores: Mapping[str, float] = field(default_factory=dict[str, float])
     data_sha256: str = ""
+    temperature: float | None = None
 
 
 def read_network(source: Run | str | Path) -> StoredNetwork:
@@ -123,6 +125,7 @@ def _of_checkpoint(checkpoint: Checkpoint) -> StoredNetwork:
         border=card.border,
         scores=card.scores,
         data_sha256=card.data_sha256,
+        temperature=card.temperature,
     )
 
 

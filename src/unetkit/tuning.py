@@ -89,7 +89,7 @@ def tune(
     parts: list[Evaluation] = []
     for scored, judged in ((first, second), (second, first)):
         chosen = replace(predictor, object_config=_best(tried[judged], partings, names[judged]))
-        parts.append(evaluate(chosen, dataset, indices=order[scored], founding_protocol=True, objects=True))
+        parts.append(evaluate(chosen, dataset, indices=order[scored], founding_protocol=True, families=("objects",)))
     chosen = _best(tried, partings, names).model_copy(update={"chosen_on": sha256})
     return Tuning(chosen, _joined(parts))
 

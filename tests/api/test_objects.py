@@ -68,7 +68,7 @@ def cells(count: int, *, specks: int = 0, shade: int = 200) -> Images:
 
 def test_objects_are_scored_beside_the_classes_and_pooled() -> None:
     images = cells(3)
-    scored = evaluate(shower(), images, objects=True)
+    scored = evaluate(shower(), images, families=("objects",))
     for image, sample in zip(scored.images, images.samples, strict=True):
         found = shower().objects(sample.pixels)
         true = true_objects(sample.labels, sample.instances, TWO)
@@ -87,7 +87,7 @@ def test_objects_are_scored_beside_the_classes_and_pooled() -> None:
 
 def test_data_without_object_ids_is_scored_by_its_regions() -> None:
     (sample, *_) = cells(1).samples
-    scored = evaluate(shower(), Images((Sample("a", sample.pixels, sample.labels),)), objects=True)
+    scored = evaluate(shower(), Images((Sample("a", sample.pixels, sample.labels),)), families=("objects",))
     assert scored.images[0].objects is not None
     assert scored.images[0].objects.true == 4
 
@@ -100,12 +100,15 @@ def test_the_choice_is_the_best_of_all_that_is_tried() -> None:
     assert chosen.neck in grid["neck"]
     assert (chosen.min_size, chosen.min_confidence) in FILTERS
     assert chosen.chosen_on == "f00d"
-    again = evaluate(shower(chosen), images, objects=True).scores["mean_precision"]
+    again = evaluate(shower(chosen), images, families=("objects",)).scores["mean_precision"]
     assert f"the highest mean_precision, {again:.4f}, on 4 images (cell_0 to cell_3)" == chosen.chosen
     for threshold in grid["threshold"]:
         other = shower(chosen.model_copy(update={"threshold": threshold}))
-        assert evaluate(other, images, objects=True).scores["mean_precision"] <= again + 1e-12
-    assert again > evaluate(shower(ObjectsConfig(min_size=0)), images, objects=True).scores["mean_precision"] + 0.1
+        assert evaluate(other, images, families=("objects",)).scores["mean_precision"] <= again + 1e-12
+    assert (
+        again
+        > evaluate(shower(ObjectsConfig(min_size=0)), images, families=("objects",)).scores["mean_precision"] + 0.1
+    )
 
 
 def test_no_image_is_scored_by_a_choice_that_it_took_part_in() -> None:
@@ -118,7 +121,7 @@ def test_no_image_is_scored_by_a_choice_that_it_took_part_in() -> None:
     assert "on 2 images (dark_0 to dark_1)" in first
     assert "on 2 images (cell_0 to cell_1)" in second
     by_dark = tune(shower(), images, [2, 3]).chosen
-    alone = evaluate(shower(by_dark), images, indices=[0, 1], objects=True)
+    alone = evaluate(shower(by_dark), images, indices=[0, 1], families=("objects",))
     assert [image.scores for image in tuning.evaluation.images[:2]] == [
         image.scores | {k: v for k, v in tuned.scores.items() if k.endswith("_388")}
         for image, tuned in zip(alone.images, tuning.evaluation.images[:2], strict=True)
@@ -192,7 +195,8 @@ def test_a_choice_that_is_kept_is_used_and_told_from_then_on(run: Run) -> None:
 
 def _progress(checkpoint: Checkpoint) -> dict[str, object]:
     card = checkpoint.card
-    return {"step": card.step, "train_seconds": card.train_seconds, "scores": card.scores}
+    fields = ("step", "train_seconds", "scores", "temperature")
+    return {name: getattr(card, name) for name in fields}
 
 
 def test_what_cannot_be_tuned_or_kept_is_refused(nuclei: Path, tmp_path: Path) -> None:

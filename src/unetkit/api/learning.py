@@ -13,13 +13,14 @@ from torch import nn
 
 from unetkit import evaluation, reporting, training
 from unetkit.api.loading import load
+from unetkit.checkpoints import Checkpoint
 from unetkit.config import ConfigSource, DataConfig
 from unetkit.data import Dataset, Sample, in_memory, open_dataset, samples_of, split_dataset
 from unetkit.data.targets import border_labels, instances_of
 from unetkit.devices import cpu_threads
 from unetkit.distributed import launched_world
 from unetkit.errors import UsageError
-from unetkit.evaluation import challenge_of
+from unetkit.evaluation import Evaluation, challenge_of
 from unetkit.heads import measure_heads
 from unetkit.interop.configurations import Translation, translate_config
 from unetkit.models import count_parameters
@@ -123,16 +124,17 @@ def _finish(run: Run) -> Run:
     """Write the scores and the report of a run; one process of a training does it."""
     if not launched_world().leads:
         return run
-    begun, predictor = time.perf_counter(), load(run)
+    begun, predictor = time.perf_counter(), load(run, options={"calibrate": False})
     with cpu_threads(run.config.train.threads):
         held_out = _held_out(run.config.data)
         scored = None
         if len(held_out):
             challenge = challenge_of(predictor.data_classes)
-            objects = held_out[0].instances is not None
+            families = {"confidence"} | ({"objects"} if held_out[0].instances is not None else set[str]())
             scored = evaluation.evaluate(
-                predictor, held_out, founding_protocol=True, challenge=challenge, objects=objects
+                predictor, held_out, founding_protocol=True, challenge=challenge, families=families
             )
+            _keep_temperature(run, scored)
             heads = [head.as_json() for head in measure_heads(predictor, held_out, range(len(held_out)))]
             run.write_json("evaluation.json", scored.as_json() | ({"heads": heads} if heads else {}))
         _note_seconds(run, time.perf_counter() - begun)
@@ -141,6 +143,15 @@ def _finish(run: Run) -> Run:
         show_pictures(run)
     run.send()
     return run
+
+
+def _keep_temperature(run: Run, scored: Evaluation) -> None:
+    """Write the temperature that was fitted into the file of the weights that were scored."""
+    path = run.weights()
+    checkpoint = Checkpoint.load(path)
+    if scored.confidence is not None and checkpoint.card.temperature != scored.confidence.temperature:
+        card = checkpoint.card.model_copy(update={"temperature": scored.confidence.temperature})
+        checkpoint.model_copy(update={"card": card}).save(path)
 
 
 def _held_out(config: DataConfig) -> Dataset:

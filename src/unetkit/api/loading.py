@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from unetkit.config import ModelConfig
 from unetkit.data import Normalization
@@ -54,6 +55,20 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
     return of_stored(*read_members(model), device=device, head=head).with_options(given)
 
 
+def members(
+    model: Model, whole: Predictor, *, device: str = "auto", options: Mapping[str, Any] | None = None
+) -> tuple[Predictor, ...]:
+    """Return the predictors that an ensemble is made of; of any other model, `whole`, the model as it was loaded."""
+    if isinstance(model, Run | Predictor) or not isinstance(whole.network, nn.Module):
+        return (whole,)
+    stored = read_members(model)
+    if len(stored) == 1:
+        return (whole,)
+    given = {key: value for key, value in (options or {}).items() if key not in ("head", "runtime", "threads")}
+    head = (options or {}).get("head")
+    return tuple(of_stored(one, device=device, head=head).with_options(given).folded() for one in stored)
+
+
 def of_stored(*members: StoredNetwork, device: str = "auto", head: int | None = None) -> Predictor:
     """Build a network that was read, or the ensemble of several, and make it ready to predict.
 
@@ -74,6 +89,7 @@ def of_stored(*members: StoredNetwork, device: str = "auto", head: int | None = 
         device=place,
         border=members[0].border,
         object_config=members[0].objects,
+        temperature=members[0].temperature if len(members) == 1 else None,
     )
 
 

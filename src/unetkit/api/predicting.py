@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from unetkit.api.loading import Model, load
+from unetkit.api.loading import Model, load, members
 from unetkit.devices import cpu_threads
 from unetkit.prediction import objects_to_file, predict_to_file, require_probabilities
 from unetkit.progress import Reporter
@@ -45,6 +45,7 @@ def predict_file(
     out: str | Path,
     *,
     probabilities: bool = False,
+    uncertainty: bool = False,
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
     reporter: Reporter | None = None,
@@ -56,6 +57,8 @@ def predict_file(
         source: what to segment.
         out: the file or folder to write.
         probabilities: write probabilities instead of masks.
+        uncertainty: write how uncertain they are instead: entropy and mutual information of the answers to all flips
+            and turns, of all members where the model is the folder of a cross-validation.
         options: keys of the `predict` section, such as {"tta": True}, and those of `load`.
         device: auto, cpu, cuda or mps.
         reporter: hears about the course.
@@ -70,8 +73,11 @@ def predict_file(
         >>> unetkit.predict_file("runs/first", "stack.tif", "masks.tif")
     """
     predictor = load(model, device=device, options=options).folded()
+    uncertain = members(model, predictor, device=device, options=options) if uncertainty else ()
     with cpu_threads((options or {}).get("threads")):
-        return predict_to_file(predictor, source, out, probabilities=probabilities, reporter=reporter)
+        return predict_to_file(
+            predictor, source, out, probabilities=probabilities, uncertain=uncertain, reporter=reporter
+        )
 
 
 def predict_objects(

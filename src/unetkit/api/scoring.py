@@ -1,7 +1,7 @@
 """evaluate: a network against labels."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,8 @@ def evaluate(
 
 
 def _families(metrics: Sequence[str], predictor: Predictor) -> dict[str, Any]:
-    return {"challenge": challenge_asked(metrics, predictor.data_classes), "objects": "objects" in metrics}
+    families = {"confidence"} | ({"objects"} & set(metrics))
+    return {"challenge": challenge_asked(metrics, predictor.data_classes), "families": families}
 
 
 def _out_of_fold(
@@ -75,10 +76,10 @@ def _out_of_fold(
     ready: Callable[[Path], Predictor],
     *,
     challenge: Challenge | None,
-    objects: bool,
+    families: Collection[str],
     reporter: Reporter | None,
 ) -> Evaluation:
-    if objects:
+    if "objects" in families:
         raise UsageError("objects are scored run by run, not over a cross-validation; give one of its runs")
     return crossvalidation.score_folder(folder, dataset, ready, challenge=challenge, reporter=reporter).whole
 

@@ -34,6 +34,9 @@ PredictionKeys = Annotated[
 DataOption = Annotated[
     str | None, typer.Option("--data", help="the data set: a folder, a file, or 'sample'", show_default=False)
 ]
+CalibrateOption = Annotated[
+    bool, typer.Option("--calibrate", help="probabilities at the temperature fitted on the held-out images")
+]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps", show_default=False)]
 HeadOption = Annotated[
     int | None, typer.Option("--head", help="head of a unetpp: 1 is the fastest", show_default=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unetkit.cli.application import (
+    CalibrateOption,
     DataOption,
     DeviceOption,
     HeadOption,
@@ -46,6 +47,7 @@ def evaluate(
     config: ConfigOption = None,
     json_file: JsonOption = None,
     tta: TtaOption = False,
+    calibrate: CalibrateOption = False,
     head: HeadOption = None,
     everything: AllOption = False,
     metrics: MetricsOption = None,
@@ -65,8 +67,8 @@ def evaluate(
     if tune and (everything or metrics or config):
         raise UsageError("--tune chooses by mean precision on what was held out; leave out --all, --metrics, --config")
     families = [*(metrics or ()), *(["objects"] if objects else [])]
-    options = {"tta": tta or None, "head": head, "runtime": runtime, "threads": threads} | keys_of(keys)
-    device = device or "auto"
+    options = {"tta": tta or None, "calibrate": calibrate or None, "head": head} | keys_of(keys)
+    options, device = options | {"runtime": runtime, "threads": threads}, device or "auto"
     with reporter("evaluating") as shown:
         told = None if str(json_file) == "-" else shown
         if tune:
@@ -109,4 +111,6 @@ def _print_scores(evaluation: "Evaluation") -> None:
         print(f"\nobjects: {found}; {counts.split} true split, {counts.merged} predicted that merge several", end="")
     print(f"\nover {len(evaluation.images)} images: {', '.join(image.name for image in evaluation.images[:8])}", end="")
     print(" ..." if len(evaluation.images) > 8 else "")
+    if evaluation.confidence is not None:
+        print(evaluation.confidence)
     print_notes(evaluation.notes)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from unetkit.cli.application import (
+    CalibrateOption,
     DeviceOption,
     HeadOption,
     PredictionKeys,
@@ -18,6 +19,10 @@ from unetkit.cli.application import (
 )
 from unetkit.errors import UsageError
 
+ProbabilitiesOption = Annotated[bool, typer.Option("--probabilities", help="write probabilities instead of masks")]
+UncertaintyOption = Annotated[
+    bool, typer.Option("--uncertainty", help="write how uncertain the answer is: entropy, mutual information")
+]
 ObjectsOption = Annotated[
     bool, typer.Option("--objects", help="find objects: labels as .tif, COCO as .json; holds whole images in memory")
 ]
@@ -33,9 +38,9 @@ def predict(
     keys: PredictionKeys = None,
     *,
     out: Annotated[Path, typer.Option(help="file or folder to write", show_default=False)],
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="write probabilities instead of masks")
-    ] = False,
+    probabilities: ProbabilitiesOption = False,
+    uncertainty: UncertaintyOption = False,
+    calibrate: CalibrateOption = False,
     objects: ObjectsOption = False,
     outlines: OutlinesOption = False,
     tta: TtaOption = False,
@@ -54,15 +59,16 @@ def predict(
 
     if outlines and not objects:
         raise UsageError("--outlines draws objects; give --objects, too")
-    if objects and probabilities:
-        raise UsageError("--objects and --probabilities are two results; ask for one at a time")
-    options = {"tta": tta or None, "tile": tile, "overlap": overlap, "head": head}
+    if objects and (probabilities or uncertainty):
+        raise UsageError("--objects is a result of its own; ask for one at a time")
+    options = {"tta": tta or None, "calibrate": calibrate or None, "tile": tile, "overlap": overlap, "head": head}
     options |= {"runtime": runtime, "threads": threads} | keys_of(keys)
     with reporter("predicting") as listener:
         common: Any = {"options": options, "device": device or "auto", "reporter": listener}
         if objects:
             notes = api.predict_objects(model, source, out, outlines=outlines, **common)
         else:
-            notes = api.predict_file(model, source, out, probabilities=probabilities, **common)
+            common |= {"probabilities": probabilities, "uncertainty": uncertainty}
+            notes = api.predict_file(model, source, out, **common)
     print_notes(notes)
     print(f"written: {out}")

@@ -23,6 +23,11 @@ class PredictConfig(Section):
     )
     batch: PositiveInt = Field(default=1, description="tiles in one call of the network")
     tta: bool = Field(default=False, description="average over the eight flips and turns")
+    calibrate: bool = Field(
+        default=False,
+        description="divide logits by the temperature that was fitted on the held-out images: probabilities change, "
+        "the most probable class does not",
+    )
     size: Size | None = Field(
         default=None,
         description="[rows, columns] that an image is resized to for the network, and its prediction back from; "

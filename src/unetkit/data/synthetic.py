@@ -52,6 +52,31 @@ def generate(*, seed: int = 0, slices: int = SLICES, size: int = SIZE) -> Sample
     return SampleStack(images, labels)
 
 
+def with_ambiguity(stack: SampleStack, *, seed: int = 0, count: int = 3) -> tuple[SampleStack, NDArray[np.bool_]]:
+    """Return a stack with round regions in which nothing of the tissue can be seen, and where they are, [N, H, W].
+
+    The labels there stay what they are: nobody can know them from the image.
+
+    Args:
+        stack: a generated stack.
+        seed: of the places.
+        count: regions in a slice.
+    """
+    from scipy.ndimage import gaussian_filter  # as above
+
+    rng, side = np.random.default_rng([seed, count]), stack.images.shape[1]
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    regions, images = np.zeros(stack.images.shape, bool), stack.images.astype(np.float32)
+    for number, region in enumerate(regions):
+        image = images[number]
+        for row, column in rng.uniform(0, side, (count, 2)):
+            region |= np.hypot(y - row, x - column) < rng.uniform(0.1, 0.16) * side
+        clouds: Floats = gaussian_filter(rng.standard_normal((side, side)).astype(np.float32), 3)
+        haze = image.mean() + 4 * clouds + 6 * rng.standard_normal((side, side)).astype(np.float32)
+        image[region] = haze[region]
+    return SampleStack(images.round().clip(0, 255).astype(np.uint8), stack.labels), regions
+
+
 def open_sample(
     mask_map: MaskMap | None = None, *, seed: int = 0, slices: int = SLICES, size: int = SIZE
 ) -> ItemDataset:

@@ -1,6 +1,6 @@
 """Scores, and what they mean: every function says its formula, every name has a card in `DEFINITIONS`."""
 
-from unetkit.metrics import isbi, objects, overlap, thresholds
+from unetkit.metrics import calibration, isbi, objects, overlap, thresholds
 from unetkit.metrics.bootstrap import Difference, paired_bootstrap
 from unetkit.metrics.definitions import Definition, find_definition, improves
 from unetkit.metrics.founding import founding_scores, size_suffix, soft_dice
@@ -19,7 +19,7 @@ from unetkit.metrics.overlap import ImageScores, pool, score_image
 from unetkit.metrics.thresholds import scores_chosen_elsewhere
 
 DEFINITIONS: dict[str, Definition] = (
-    overlap.DEFINITIONS | objects.DEFINITIONS | isbi.DEFINITIONS | thresholds.DEFINITIONS
+    overlap.DEFINITIONS | objects.DEFINITIONS | isbi.DEFINITIONS | thresholds.DEFINITIONS | calibration.DEFINITIONS
 )
 
 

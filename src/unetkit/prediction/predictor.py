@@ -75,6 +75,7 @@ class Predictor:
         hard: the network gives classes alone, as an exported file may: its probabilities are 0 and 1.
         whole_numbers: the network takes pixels of 8 bits alone, as an exported file may.
         object_config: how objects are made of its probabilities.
+        temperature: what logits are divided by where `config.calibrate` asks for it; None: it was never fitted.
     """
 
     network: Callable[[Tensor], Tensor]
@@ -87,6 +88,7 @@ class Predictor:
     hard: bool = False
     whole_numbers: bool = False
     object_config: ObjectsConfig = ObjectsConfig()
+    temperature: float | None = None
 
     @property
     def data_classes(self) -> tuple[str, ...]:
@@ -181,6 +183,11 @@ class Predictor:
         if pixels_CHW.ndim != 3 or 0 in pixels_CHW.shape:
             raise DataError(f"an image of shape {pixels_CHW.shape} was given; [channels, height, width] was expected")
         self._require_evaluation()
+        if self.config.calibrate and self.temperature is None:
+            raise UsageError(
+                "this network has no temperature to calibrate it with; the best weights of a run get one at the end of "
+                "the training, where images were held out"
+            )
         size = self.config.size
         yield from self._parts(pixels_CHW) if size is None else [self._resized(pixels_CHW, size)]
 
@@ -256,8 +263,10 @@ class Predictor:
         return shown_CHW
 
     def _answers(self, batch: list[Crop], x_NCHW: Tensor) -> Iterator[tuple[Crop, Tensor]]:
+        cooling = 1 / self.temperature if self.config.calibrate and self.temperature is not None else 1.0
         for crop, logits_KHW in zip(batch, self.network(x_NCHW), strict=True):
-            yield crop, crop.symmetry.undo(_probabilities(logits_KHW[:, crop.rows, crop.columns].float()))
+            shown_KHW = logits_KHW[:, crop.rows, crop.columns].float()
+            yield crop, crop.symmetry.undo(_probabilities(shown_KHW if cooling == 1 else shown_KHW * cooling))
 
 
 def most_probable(probabilities_KHW: Tensor) -> NDArray[Any]:

@@ -11,6 +11,7 @@ from unetkit.evaluation import Evaluation
 from unetkit.reporting.gallery import key
 from unetkit.reporting.history import History, best_validation
 from unetkit.reporting.markup import Content, Html, breakable, facts, joined, picture, section, tag
+from unetkit.reporting.reliability import confidence_part
 from unetkit.reporting.run_tables import commands, config_table, data_facts, environment_facts, time_table
 from unetkit.reporting.score_tables import definition_cards, image_table, milestone_table, score_table, scores_told
 from unetkit.reporting.text import shown
@@ -43,6 +44,7 @@ def page(
         "Course of the training": _course(run, history, curves_svg),
         "Scores on held-out images": _scores(run, evaluation),
         "Worst and best images": _figures(run, evaluation, figures),
+        **_confidence(evaluation),
         "Time": [time_table(run, history)],
         "Data": [data_facts(run)],
         "Configuration": [config_table(run.config)],
@@ -128,6 +130,11 @@ def _weights_words(run: Run, metric: str) -> Html:
         breakable(metric),
         " on these same images, so expect a little less on images that took no part in the choice.",
     )
+
+
+def _confidence(evaluation: Evaluation | None) -> dict[str, Sequence[Content]]:
+    known = None if evaluation is None else evaluation.confidence
+    return {} if known is None else {"Confidence": confidence_part(known)}
 
 
 def _figures(run: Run, evaluation: Evaluation | None, figures: Sequence[Html]) -> list[Content]:

@@ -21,7 +21,7 @@ _VALIDATION_AXES = {
     "step": ("c  validation over steps", "step"),
     "train_seconds": ("d  validation over time", "seconds of training"),
 }
-_STYLE = {
+STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
@@ -50,7 +50,7 @@ def curves(history: History, metric: str) -> dict[str, bytes]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    styled = cast(Any, matplotlib).rc_context(_STYLE)  # its stub is not whole
+    styled = cast(Any, matplotlib).rc_context(STYLE)  # its stub is not whole
     rows = 2 if history.validations else 1
     with styled, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # class names in letters that the font lacks
@@ -77,7 +77,7 @@ def dots(groups: Mapping[str, Sequence[float]], metric: str) -> dict[str, bytes]
     import matplotlib
     from matplotlib.figure import Figure
 
-    with cast(Any, matplotlib).rc_context(_STYLE):  # its stub is not whole
+    with cast(Any, matplotlib).rc_context(STYLE):  # its stub is not whole
         figure = Figure(figsize=(max(4.0, 1.1 * len(groups) + 1.5), 2.9), layout="constrained")
         axes: Any = figure.subplots()
         for place, values in enumerate(groups.values()):

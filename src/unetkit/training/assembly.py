@@ -54,20 +54,18 @@ def assemble(run: Run, prepared: Prepared, place: Place, reporter: Reporter) -> 
         geometry=session.model.geometry,
         normalization=prepared.normalization,
         classes=prepared.classes,
-        config=config.predict.model_copy(update={"tta": False}),
+        config=config.predict.model_copy(update={"tta": False, "calibrate": False}),
         device=device,
         border=config.data.border_class > 0,
         object_config=config.objects,
     )
 
-    counts_objects = config.train.best_metric in objects.DEFINITIONS
+    families = ("objects",) if config.train.best_metric in objects.DEFINITIONS else ()
 
     def validate() -> Evaluation:
         session.predicting.eval()
         world.same_buffers(session.predicting)
-        return evaluate(
-            predictor, prepared.dataset, indices=prepared.split.validation, objects=counts_objects, world=world
-        )
+        return evaluate(predictor, prepared.dataset, indices=prepared.split.validation, families=families, world=world)
 
     card = _card(config, prepared)
     return Loop(run, session, card=card, validate=validate if prepared.split.validation else None, reporter=reporter)
