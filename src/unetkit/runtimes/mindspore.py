@@ -3,6 +3,7 @@
 Releases from 2.0 on read what unetkit writes.
 """
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,9 @@ def load(path: Path, options: RuntimeOptions) -> Runtime:
         ModelFileError: it is no graph that MindSpore takes.
     """
     try:
-        import mindspore
+        package: Any = import_module("mindspore")
     except ImportError:
         raise UsageError("mindspore is not installed; write: pip install mindspore==2.10.0") from None
-    package: Any = mindspore
     try:
         return _Cell(package, package.nn.GraphCell(package.load(str(path))))
     except Exception as error:  # its errors have no class in common
