@@ -227,7 +227,7 @@ def test_cards_that_are_none(program: Path, exported: Callable, tmp_path: Path) 
     image = tmp_path / "image.tif"
     tifffile.imwrite(image, random_pixels(20, 20))
     text = network.read_text()
-    card = json.loads(re.search(r'<unetkit value="([^"]*)"', text)[1].replace("&quot;", '"'))  # pyright: ignore
+    card = json.loads(re.search(r'<unetkit value="([^"]*)"', text)[1].replace("&quot;", '"'))
     path = tmp_path / "net.xml"
     path.with_suffix(".bin").write_bytes(network.with_suffix(".bin").read_bytes())
     for change, complaint in [
