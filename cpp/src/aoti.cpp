@@ -1,7 +1,10 @@
 // Packages of AOTInductor: machine code for the kind of processor that they were made on. Open only files from people
 // you trust.
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
+
+#include <algorithm>
 
 #include "error.hpp"
 #include "network.hpp"
@@ -22,9 +25,11 @@ public:
 
     Tensor run(const Tensor& images) override {
         c10::InferenceMode guard;
-        auto input = at::tensor(images.values).reshape(images.shape);
-        auto answers = loader_.run({images.bytes ? input.to(at::kByte) : input});
-        auto output = answers.at(0).to(at::kFloat).contiguous();
+        // The package only reads what it is given.
+        at::Tensor input = at::from_blob(const_cast<float*>(images.values.data()), images.shape, at::kFloat);
+        std::vector<at::Tensor> given = {images.bytes ? input.to(at::kByte) : input};
+        auto answers = loader_.run(given);
+        at::Tensor output = answers.at(0).to(at::kFloat).contiguous();
         const float* values = output.const_data_ptr<float>();
         return {output.sizes().vec(), std::vector<float>(values, values + output.numel())};
     }
@@ -41,8 +46,9 @@ std::unique_ptr<Network> load_aoti(const Path& path, const Settings& settings) {
     try {
         return std::make_unique<Aoti>(path);
     } catch (const std::exception& error) {
-        throw Error(path.string() + ": AOTInductor does not load it (" + std::string(error.what()).substr(0, 200) +
-                    "); export it again");
+        std::string reason = error.what();
+        reason = reason.substr(0, std::min(reason.find("Exception raised"), reason.find('\n')));
+        throw Error(path.string() + ": AOTInductor does not load it (" + reason.substr(0, 200) + "); export it again");
     }
 }
 
