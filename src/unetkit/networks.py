@@ -14,7 +14,7 @@ from unetkit.checkpoints import Checkpoint
 from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.errors import ModelFileError, RunFolderError
-from unetkit.interop import AdamMoments, ForeignNetwork, read_foreign
+from unetkit.interop import AdamMoments, ForeignNetwork, read_foreign, read_own_graph
 from unetkit.remote import local_copy
 from unetkit.runs import Run, open_run
 
@@ -72,6 +72,9 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
     foreign = read_foreign(path)
     if foreign is not None:
         return _of_foreign(foreign.for_rgb())
+    own = read_own_graph(path)
+    if own is not None:
+        return _of_checkpoint(own)
     if not path.is_file():
         raise ModelFileError(f"{path}: no network is there; expected a run folder, or a file such as best.safetensors")
     return _of_checkpoint(Checkpoint.load(path))

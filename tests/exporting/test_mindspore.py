@@ -11,14 +11,14 @@ from torch import nn
 from unetkit.api import export
 from unetkit.config import ModelConfig, PredictConfig, load_config
 from unetkit.data.normalize import Normalization
-from unetkit.errors import UsageError
+from unetkit.errors import ModelFileError, UsageError
 from unetkit.exporting import ExportOptions, export_network, make_job
 from unetkit.exporting.job import ExportJob
 from unetkit.interop import read_foreign, to_mindspore
 from unetkit.interop.graphs import read_graph
 from unetkit.interop.networks import MEDICAL, MILESIAL, NESTED, NVIDIA, SIMPLE, Founding
 from unetkit.models import build_model
-from unetkit.networks import StoredNetwork
+from unetkit.networks import StoredNetwork, read_network
 from unetkit.prediction import Predictor
 from unetkit.runtimes import RuntimeOptions, open_exported
 
@@ -165,3 +165,23 @@ def test_mindspore_itself_computes_the_same(tmp_path: Path, name: str) -> None:
         difference = float((found.double() - expected.double()).abs().max()) / largest
         print(f"{name}, {output}: {difference:.1e} relative")
         assert difference < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["mindir", "air"])
+@pytest.mark.parametrize("name", ["isbi", "unet_medical", "unet_nested", "group norms, residual, interpolated"])
+def test_a_graph_is_a_network_to_start_from(tmp_path: Path, name: str, kind: str) -> None:
+    job = job_of(NETWORKS[name], ExportOptions(size=(60, 60), preprocessing=True))
+    stored = read_network(export_network(job, kind, tmp_path / f"net.{kind}").path)
+    model = build_model(stored.model)
+    model.load_state_dict(stored.state)
+    images = torch.randn(1, 1, 60, 76)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.eval()(images), job.reference.network(images))
+    assert stored.normalization == Normalization((100.0,), (40.0,))
+
+
+def test_a_graph_of_a_low_head_is_no_whole_network(tmp_path: Path) -> None:
+    job = job_of(NETWORKS["unet_nested, head 1"], ExportOptions(size=(40, 40)))
+    written = export_network(job, "mindir", tmp_path / "net.mindir").path
+    with pytest.raises(ModelFileError, match=r"holds a part of the network, without encoder\.2\.conv1\.weight and"):
+        read_network(written)

@@ -12,12 +12,14 @@ from unetkit.interop import mindspore, mindspore_graphs, oneflow, pytorch, tenso
 from unetkit.interop.foreign import AdamMoments, ForeignNetwork, translate
 from unetkit.interop.mindspore import write_checkpoint as write_mindspore_checkpoint
 from unetkit.interop.outgoing import mindspore_names, to_mindspore
+from unetkit.interop.own_graphs import read_own_graph
 
 __all__ = [
     "AdamMoments",
     "ForeignNetwork",
     "mindspore_names",
     "read_foreign",
+    "read_own_graph",
     "to_mindspore",
     "write_mindspore_checkpoint",
 ]
