@@ -7,10 +7,11 @@ challenge's numbers and objects are scored beside it where they are asked for. D
 trained.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -35,6 +36,7 @@ from unetkit.metrics import (
     size_suffix,
 )
 from unetkit.metrics.calibration import Confidence, ImageConfidence, pool_confidence, reliability, some_pixels
+from unetkit.metrics.objects import DEFINITIONS as object_cards
 from unetkit.objects import ObjectMap, describe, find_objects, true_objects
 from unetkit.prediction import Predictor, require_probabilities
 from unetkit.progress import Reporter, Silence
@@ -91,14 +93,13 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     isbi: IsbiScores | None = None
     objects: ObjectsConfig | None = None
+    confidence: Confidence | None = None
 
     @property
     def object_counts(self) -> ObjectCounts | None:
         """What was counted of the objects of all images; None where they were not asked for."""
         counts = [image.objects for image in self.images if image.objects is not None]
         return added(counts) if counts else None
-
-    confidence: Confidence | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values: scores, the same for every image, and the definition of each number."""
@@ -159,7 +160,7 @@ def evaluate(
     scored = [shares[place % world.size][0][place] for place in range(len(chosen))]
     noted = sorted(set[str]().union(*(noted for _, noted in shares)) - {""})
     summary = summarise(scored, predictor.data_classes, challenge, notes=noted)
-    return _with_object_words(summary, predictor) if "objects" in families else summary
+    return with_object_words(summary, {"": predictor}) if "objects" in families else summary
 
 
 def _scored(
@@ -170,17 +171,45 @@ def _scored(
     size: tuple[int, int] | None,
     families: Collection[str],
 ) -> ScoredImage:
-    classes, probabilities = predictor.data_classes, predictor.probabilities(sample.pixels)
+    probabilities = predictor.probabilities(sample.pixels)
+    found = find_objects(probabilities, predictor.classes, predictor.object_config) if "objects" in families else None
+    sure = "confidence" in families
+    scored = score_answer(predictor, probabilities, sample, challenge, found=found, confidence=sure)
+    if size is None:
+        return scored
+    return replace(scored, image=scored.image.with_scores(_scores_at(predictor, sample, size)))
+
+
+def score_answer(
+    predictor: Predictor,
+    probabilities: NDArray[np.float32],
+    sample: Sample,
+    challenge: Challenge | None = None,
+    *,
+    found: ObjectMap | None = None,
+    confidence: bool = False,
+) -> ScoredImage:
+    """Score what a network answered to an image: its own probabilities, or the mean of several networks of one kind.
+
+    Args:
+        predictor: the network, for its classes; it does not predict anything here.
+        probabilities: [K, H, W] of its classes, the border among them.
+        sample: the image with its labels.
+        challenge: compute the ISBI challenge's numbers too; None: do not.
+        found: the objects that were made of the probabilities, to be scored too; None: there are none to score.
+        confidence: count how far the probabilities can be trusted, too.
+
+    Raises:
+        DataError: an image without labels, or with labels that there is no class for.
+    """
+    classes = predictor.data_classes
     of_data = predictor.of_data(torch.from_numpy(probabilities)).numpy()
     scored = score_prediction(of_data, sample, classes, challenge)
     image = scored.image.without_soft() if predictor.hard else scored.image
-    if size is not None:
-        image = image.with_scores(_scores_at(predictor, sample, size))
-    if "objects" in families:
-        found = find_objects(probabilities, predictor.classes, predictor.object_config)
+    if found is not None:
         image = image.with_objects(Overlaps.of(objects_of(sample, classes), found).count())
     sure = None
-    if "confidence" in families and not predictor.hard and sample.labels is not None:
+    if confidence and not predictor.hard and sample.labels is not None:
         pixels = some_pixels(probabilities, sample.labels, border=predictor.border)
         sure = ImageConfidence(reliability(of_data, sample.labels), pixels)
     return replace(scored, image=image, confidence=sure)
@@ -276,12 +305,27 @@ def challenge_of(classes: Sequence[str]) -> Challenge | None:
     return Challenge(interior_class(classes), warping=False) if set(classes) == {"membrane", "interior"} else None
 
 
-def _with_object_words(summary: Evaluation, predictor: Predictor) -> Evaluation:
-    """Say how the objects that were scored were made."""
-    config = predictor.object_config
+def families_of(dataset: Dataset, metric: str) -> set[str]:
+    """Return the families of scores that a report tells, those of objects where the data or `metric` has them."""
+    objects = dataset[0].instances is not None or metric in object_cards
+    return {"confidence", "objects"} if objects else {"confidence"}
+
+
+def with_object_words(summary: Evaluation, made: Mapping[str, Predictor]) -> Evaluation:
+    """Say how the objects that were scored were made: in one way, or by each network of a name in its own."""
+    ways = {name: (one.classes, one.object_config) for name, one in made.items()}
+    first, *others = dict.fromkeys(map(_object_words, ways.values()))
+    if not others:
+        objects = next(iter(made.values())).object_config
+        return replace(summary, objects=objects, notes=(f"objects are made by {first}", *summary.notes))
+    each = (f"{name}: objects are made by {_object_words(way)}" for name, way in ways.items())
+    return replace(summary, notes=(*each, *summary.notes))
+
+
+def _object_words(way: tuple[Sequence[str], ObjectsConfig]) -> str:
+    classes, config = way
     chosen = f"; the numbers were chosen by {config.chosen}" if config.chosen else ""
-    note = f"objects are made by {describe(predictor.classes, config)}{chosen}"
-    return replace(summary, objects=config, notes=(note, *summary.notes))
+    return f"{describe(classes, config)}{chosen}"
 
 
 def _image_as_json(image: ImageScores) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from unetkit import crossvalidation as rooms
 from unetkit.api.configuring import load_config
@@ -15,7 +16,7 @@ from unetkit.data import SAMPLE, Dataset, in_memory, open_dataset
 from unetkit.devices import cpu_threads
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, InterruptedRun, UsageError
-from unetkit.evaluation import challenge_of
+from unetkit.evaluation import challenge_of, families_of
 from unetkit.progress import Reporter, Silence
 from unetkit.remote import is_remote
 from unetkit.training.assembly import place_of
@@ -142,9 +143,14 @@ def train_member(member: Member, path: Path, reporter: Reporter | None = None, *
 
 def _score(folder: Folder, dataset: Dataset, reporter: Reporter) -> OutOfFold:
     config = folder.folds.config
-    ready, challenge = partial(load, device=config.train.device), challenge_of(dataset.classes)
+    wanted: Any = {
+        "challenge": challenge_of(dataset.classes),
+        "families": families_of(dataset, config.train.best_metric),
+        "reporter": reporter,
+    }
+    ready = partial(load, device=config.train.device)
     with cpu_threads(config.train.threads), rooms.written(folder.path, dataset) as put:
-        scores = rooms.score_folder(folder, dataset, ready, challenge=challenge, put=put, reporter=reporter)
+        scores = rooms.score_folder(folder, dataset, ready, put=put, **wanted)
     summary = rooms.as_json(folder, scores, folder.folds.notes)
     folder.write_json("evaluation.json", summary["out_of_fold"])
     folder.write_json("summary.json", summary)

@@ -20,7 +20,7 @@ from unetkit.data.targets import border_labels, instances_of
 from unetkit.devices import cpu_threads
 from unetkit.distributed import launched_world
 from unetkit.errors import UsageError
-from unetkit.evaluation import Evaluation, challenge_of
+from unetkit.evaluation import Evaluation, challenge_of, families_of
 from unetkit.heads import measure_heads
 from unetkit.interop.configurations import Translation, translate_config
 from unetkit.models import count_parameters
@@ -130,7 +130,7 @@ def _finish(run: Run) -> Run:
         scored = None
         if len(held_out):
             challenge = challenge_of(predictor.data_classes)
-            families = {"confidence"} | ({"objects"} if held_out[0].instances is not None else set[str]())
+            families = families_of(held_out, run.config.train.best_metric)
             scored = evaluation.evaluate(
                 predictor, held_out, founding_protocol=True, challenge=challenge, families=families
             )

@@ -1,7 +1,7 @@
 """evaluate: a network against labels."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,14 +36,13 @@ def evaluate(
 ) -> Evaluation:
     """Score a network on labelled images.
 
-    A run that is given the data it was trained on is scored on what it held out, and a cross-validation's folder on
-    every image by the networks that had not seen it, unless `everything` is asked for.
+    Of a run's own data what was held out is scored: of a cross-validation's, each image by what had not seen it.
 
     Args:
         model: a run, a cross-validation, their folders, a network file, an exported file, or a Predictor.
         data: the data set; None: the model's own.
-        config: a configuration, ours or a founding one, whose sizes and held-out images count; None: the run's.
-        everything: score the images that the run was trained on, too.
+        config: a configuration, ours or a founding one, whose sizes and held-out images count.
+        everything: score all images, also those that the run was trained on.
         metrics: further families: "objects"; "isbi", the challenge's; "isbi:cell" names the class that is interior.
         options: as of `load`, such as {"tta": True, "objects.threshold": 0.4}.
         device: auto, cpu, cuda or mps.
@@ -55,33 +54,20 @@ def evaluate(
     Example:
         >>> unetkit.evaluate("runs/first", metrics=["isbi"]).scores["v_rand_thinned"]
     """
-    predictor, folder = load(model, device=device, options=options), folder_of(model)
-    wanted: Any = {"reporter": reporter, **_families(metrics, predictor)}
-    predictor, dataset, held = _to_score(model, predictor, config, data=data, everything=everything)
+    ready, folder = partial(load, device=device, options=options), folder_of(model)
+    predictor, dataset, held = _to_score(model, ready(model), config, data=data, everything=everything)
+    wanted: dict[str, Any] = _families(metrics, predictor) | {"reporter": reporter}
     with cpu_threads((options or {}).get("threads")):
-        if config is None and folder is not None and held is not None:
-            return _out_of_fold(folder, dataset, partial(load, device=device, options=options), **wanted)
-        scored = evaluation.evaluate(predictor, dataset, indices=held, founding_protocol=True, **wanted)
+        if folder is None or held is None or config is not None:
+            scored = evaluation.evaluate(predictor, dataset, indices=held, founding_protocol=True, **wanted)
+        else:
+            scored = crossvalidation.score_folder(folder, dataset, ready, **wanted).whole
     return _with_warning(scored, dataset)
 
 
 def _families(metrics: Sequence[str], predictor: Predictor) -> dict[str, Any]:
     families = {"confidence"} | ({"objects"} & set(metrics))
     return {"challenge": challenge_asked(metrics, predictor.data_classes), "families": families}
-
-
-def _out_of_fold(
-    folder: Folder,
-    dataset: Dataset,
-    ready: Callable[[Path], Predictor],
-    *,
-    challenge: Challenge | None,
-    families: Collection[str],
-    reporter: Reporter | None,
-) -> Evaluation:
-    if "objects" in families:
-        raise UsageError("objects are scored run by run, not over a cross-validation; give one of its runs")
-    return crossvalidation.score_folder(folder, dataset, ready, challenge=challenge, reporter=reporter).whole
 
 
 def _with_warning(scored: Evaluation, dataset: Dataset) -> Evaluation:

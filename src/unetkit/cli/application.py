@@ -2,11 +2,14 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unetkit.errors import UnetkitError, UsageError
+
+if TYPE_CHECKING:
+    from unetkit.evaluation import Evaluation
 
 app = typer.Typer(
     help="From a stack of microscope images and a handful of masks to a trained U-Net.",
@@ -85,3 +88,16 @@ def print_notes(notes: Iterable[str]) -> None:
     """Print what the reader of a result should know."""
     for note in notes:
         print(f"note: {note}")
+
+
+def print_beside(evaluation: "Evaluation") -> None:
+    """Print what an evaluation holds beside its scores: the challenge's tables, counts of objects, confidence."""
+    from unetkit.reporting import isbi_tables, objects_line
+
+    if evaluation.isbi is not None:
+        print(f"\n{isbi_tables(evaluation)}")
+    print()
+    if evaluation.object_counts is not None:
+        print(objects_line(evaluation.object_counts))
+    if evaluation.confidence is not None:
+        print(evaluation.confidence)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from unetkit.cli.application import DataOption, DeviceOption, Overrides, app, print_notes
+from unetkit.cli.application import DataOption, DeviceOption, Overrides, app, print_beside, print_notes
 
 
 @app.command()
@@ -25,7 +25,6 @@ def crossval(
     from unetkit import api
     from unetkit.crossvalidation import spread_table
     from unetkit.progress import reporter
-    from unetkit.reporting import isbi_tables
 
     words = [*(overrides or []), *([f"train.device={device}"] if device else [])]
     with reporter("crossval") as listener:
@@ -35,7 +34,6 @@ def crossval(
     if made.scores is None:
         return
     print(spread_table(made.scores))
-    if made.scores.whole.isbi is not None:
-        print(f"\n{isbi_tables(made.scores.whole)}")
+    print_beside(made.scores.whole)
     print_notes(made.scores.whole.notes)
     print(f"folder  {made.path}\nreport  {made.path / 'report.html'}")

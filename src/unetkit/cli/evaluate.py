@@ -17,6 +17,7 @@ from unetkit.cli.application import (
     TtaOption,
     app,
     keys_of,
+    print_beside,
     print_notes,
 )
 from unetkit.errors import UsageError
@@ -100,17 +101,10 @@ def _tell(
 
 
 def _print_scores(evaluation: "Evaluation") -> None:
-    from unetkit.reporting import isbi_tables, scores_table
+    from unetkit.reporting import scores_table
 
     print(scores_table(evaluation.scores))
-    if evaluation.isbi is not None:
-        print(f"\n{isbi_tables(evaluation)}")
-    if evaluation.object_counts is not None:
-        counts = evaluation.object_counts
-        found = f"{counts.true} true, {counts.predicted} predicted, {counts.matched[0]} pairs at IoU .5"
-        print(f"\nobjects: {found}; {counts.split} true split, {counts.merged} predicted that merge several", end="")
-    print(f"\nover {len(evaluation.images)} images: {', '.join(image.name for image in evaluation.images[:8])}", end="")
-    print(" ..." if len(evaluation.images) > 8 else "")
-    if evaluation.confidence is not None:
-        print(evaluation.confidence)
+    print_beside(evaluation)
+    more = " ..." if len(evaluation.images) > 8 else ""
+    print(f"over {len(evaluation.images)} images: {', '.join(image.name for image in evaluation.images[:8])}{more}")
     print_notes(evaluation.notes)

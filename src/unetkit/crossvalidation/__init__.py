@@ -6,7 +6,8 @@ Does not know how a training is done or where: the caller trains the members tha
 from unetkit.crossvalidation.folder import Folder, is_begun, is_finished, open_folder, read_folder
 from unetkit.crossvalidation.folds import Folds, Member, divide
 from unetkit.crossvalidation.page import write_page
-from unetkit.crossvalidation.scoring import OutOfFold, score_folder, written
+from unetkit.crossvalidation.predictions import written
+from unetkit.crossvalidation.scoring import OutOfFold, score_folder
 from unetkit.crossvalidation.summary import Spread, as_json, spread_table, spreads
 from unetkit.crossvalidation.workers import carry_out
 

@@ -4,6 +4,7 @@ FOLDER/
 crossval.json       the configuration, the folds, and the names of the members
 fold-0-seed-0/ ...  the members: run folders as any other
 out-of-fold.tif     what was predicted for every image by networks that had not seen it, in the order of the data
+out-of-fold-objects.tif     labels of the objects that were found, where they were looked for
 summary.json        scores of the members and their spread, and of all images out of fold
 evaluation.json     the latter alone, in the form of `unetkit evaluate --json`
 pictures/           scores of every image; the worst and the best images

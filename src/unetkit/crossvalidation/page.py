@@ -1,7 +1,8 @@
 """The page and the pictures of a cross-validation: spread, scores of every image, the worst and the best of them."""
 
 from unetkit.crossvalidation.folder import Folder
-from unetkit.crossvalidation.scoring import OutOfFold, read_predictions
+from unetkit.crossvalidation.predictions import read_predictions
+from unetkit.crossvalidation.scoring import OutOfFold
 from unetkit.crossvalidation.summary import spreads, train_seconds
 from unetkit.data import Dataset
 from unetkit.reporting import Exhibit

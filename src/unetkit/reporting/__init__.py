@@ -13,7 +13,7 @@ from unetkit.reporting.page import page
 from unetkit.reporting.panels import panel, png
 from unetkit.reporting.pictures import Exhibit
 from unetkit.reporting.plots import curves
-from unetkit.reporting.text import scores_table
+from unetkit.reporting.text import objects_line, scores_table
 from unetkit.runs import Run
 from unetkit.storage import make_folder, write_whole
 
@@ -22,6 +22,7 @@ __all__ = [
     "Exhibit",
     "Look",
     "isbi_tables",
+    "objects_line",
     "panel",
     "png",
     "scores_table",

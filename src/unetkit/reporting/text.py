@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Mapping
 
-from unetkit.metrics import definition_of
+from unetkit.metrics import ObjectCounts, definition_of
 from unetkit.metrics.definitions import size_in
 
 WIDTH = 100
@@ -41,6 +41,12 @@ def scores_table(scores: Mapping[str, float]) -> str:
 def shown(value: float | None) -> str:
     """Return a score with four decimals, or a dash where there is no number."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
+
+
+def objects_line(counts: ObjectCounts) -> str:
+    """Return what was counted of objects, in one line."""
+    found = f"{counts.true} true, {counts.predicted} predicted, {counts.matched[0]} pairs at IoU .5"
+    return f"objects: {found}; {counts.split} true split, {counts.merged} predicted that merge several"
 
 
 def short_formula(name: str) -> tuple[str, str]:
