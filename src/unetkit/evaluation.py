@@ -151,7 +151,7 @@ def evaluate(
         require_probabilities(predictor)
     chosen = range(len(dataset)) if indices is None else indices
     size = _other_size(predictor, founding_protocol=founding_protocol)
-    mine, notes = dict[int, ScoredImage](), set[str]()
+    mine, notes = dict[int, ScoredImage](), set(notes_on(predictor))
     for done, place in enumerate(share := world.share(len(chosen))):
         (reporter or Silence()).advance(done, len(share), {})
         mine[place] = _scored(predictor, sample := dataset[chosen[place]], challenge, size=size, families=families)
@@ -161,6 +161,11 @@ def evaluate(
     noted = sorted(set[str]().union(*(noted for _, noted in shares)) - {""})
     summary = summarise(scored, predictor.data_classes, challenge, notes=noted)
     return with_object_words(summary, {"": predictor}) if "objects" in families else summary
+
+
+def notes_on(predictor: Predictor) -> list[str]:
+    """Say what a predictor does to probabilities before they are scored."""
+    return ["gaps in contours are closed (predict.close_gaps)"] if predictor.config.close_gaps else []
 
 
 def _scored(

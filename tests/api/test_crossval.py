@@ -16,6 +16,8 @@ import unetkit
 from unetkit.api import crossvalidating
 from unetkit.data import write_sample
 from unetkit.errors import RunFolderError, UsageError
+from unetkit.metrics import isbi_scores
+from unetkit.objects import with_closed_gaps
 from unetkit.runs import open_run
 
 SMALL = [
@@ -103,6 +105,17 @@ def test_its_own_data_is_scored_out_of_fold_unless_all_is_asked(folder: Path) ->
     ensemble = unetkit.evaluate(folder, everything=True)
     assert len(ensemble.images) == 5
     assert ensemble.scores["soft_dice_two_class"] != own.scores["soft_dice_two_class"]
+
+
+def test_gaps_are_closed_in_the_mean_of_what_had_not_seen_an_image(folder: Path, data: Path) -> None:
+    labels, stored = tifffile.imread(data / "train-labels.tif"), tifffile.imread(folder / "out-of-fold.tif")
+    closed = np.stack([with_closed_gaps(np.stack([1 - page, page]))[1] for page in stored])
+    assert (closed < stored - 0.01).any()
+    found = unetkit.evaluate(folder, metrics=["isbi"], options={"close_gaps": True})
+    scores = found.scores
+    expected = isbi_scores(labels, closed, warping=False).scores()
+    assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert any("close_gaps" in note for note in found.notes)
 
 
 def test_other_data_is_scored_by_the_ensemble(folder: Path, tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from torch import Tensor
 from unetkit.config import PredictConfig
 from unetkit.errors import ConfigError, DataError, UsageError
 from unetkit.models.geometry import Geometry
+from unetkit.objects import with_closed_gaps
 from unetkit.prediction import Predictor
 from unetkit.prediction.tta import EIGHT
+from unetkit.prediction.uncertainty import answers_to, uncertainty
 
 Maker = Callable[..., Predictor]
 Draw = Callable[..., NDArray[Any]]
@@ -344,3 +346,22 @@ def test_every_tile_is_seen_where_it_lies(around: Callable[..., Predictor]) -> N
     for tta, tile in product((False, True), (5, 8, 100)):
         other = predictor.with_options({"tta": tta, "tile": tile})
         np.testing.assert_array_equal(other.labels(image), image[0] > 0)
+
+
+def test_gaps_are_closed_in_the_whole_image_whatever_the_tiles(make_predictor: Maker, draw: Draw) -> None:
+    left_open, image = make_predictor(depth=1), draw(70, 90)
+    closing = left_open.with_options({"close_gaps": True})
+    whole = closing.probabilities(image)
+    assert np.array_equal(whole, with_closed_gaps(left_open.probabilities(image)))
+    assert (whole[0] > left_open.probabilities(image)[0]).any()
+    tiled = closing.with_options({"tile": 48, "overlap": left_open.geometry.overlap})
+    assert tiled.exactness() is None
+    assert tiled.plan(70, 90).parts == 1
+    np.testing.assert_allclose(tiled.probabilities(image), whole, atol=1e-5, rtol=0)
+    assert np.array_equal(closing.labels(image), whole.argmax(0))
+
+
+def test_an_uncertainty_is_that_of_open_gaps(make_predictor: Maker, draw: Draw) -> None:
+    left_open, image = make_predictor(depth=1), draw(40, 50)
+    closing = left_open.with_options({"close_gaps": True})
+    assert np.array_equal(uncertainty(answers_to(image, [closing])), uncertainty(answers_to(image, [left_open])))

@@ -28,6 +28,11 @@ class PredictConfig(Section):
         description="divide logits by the temperature that was fitted on the held-out images: probabilities change, "
         "the most probable class does not",
     )
+    close_gaps: bool = Field(
+        default=False,
+        description="raise the background's probability along every contour to its mean over the whole contour, so "
+        "that a membrane that is faint at one spot still parts two cells; holds the whole image in memory",
+    )
     size: Size | None = Field(
         default=None,
         description="[rows, columns] that an image is resized to for the network, and its prediction back from; "

@@ -1,7 +1,8 @@
 """Every image predicted by the networks that did not see it, and the scores of all of them.
 
 Where a fold was trained with several seeds, their probabilities are averaged for the predictions, and each training is
-scored by itself too. The weights are those of the last step: nothing was chosen on the images that are scored.
+scored by itself too; gaps are closed in the mean, as the ensemble does it. The weights are those of the last step:
+nothing was chosen on the images that are scored.
 
 Legend of shapes: K classes, H height, W width.
 """
@@ -21,6 +22,7 @@ from unetkit.evaluation import (
     Challenge,
     Evaluation,
     ScoredImage,
+    notes_on,
     score_answer,
     summarise,
     with_object_words,
@@ -72,16 +74,16 @@ def score_folder(
     Raises:
         DataError: an image without labels.
     """
-    whole: dict[int, ScoredImage] = {}
-    alone: dict[str, list[ScoredImage]] = {member.name: [] for member in folder.members}
+    whole, alone = dict[int, ScoredImage](), {member.name: list[ScoredImage]() for member in folder.members}
     judged, predictors = _Judge(challenge, families), {name: load(folder.path / name / LAST) for name in alone}
     for index, answers in _predictions(folder, dataset, predictors):
         (reporter or Silence()).advance(len(whole), len(folder.folds.fold_of()), {})
         sample, found = dataset[index], None
         for name, own_KHW in answers.items():
-            whole[index], found = judged.scored(predictors[name], own_KHW, sample)
+            whole[index], found = judged.scored(predictors[name], predictors[name].closed(own_KHW), sample)
             alone[name].append(whole[index])
-        first, mean_KHW = predictors[next(iter(answers))], np.mean(list(answers.values()), 0)
+        first = predictors[next(iter(answers))]
+        mean_KHW = first.closed(np.mean(list(answers.values()), 0))
         if len(answers) > 1:
             whole[index], found = judged.scored(first, mean_KHW, sample)
         put(index, first.of_data(torch.from_numpy(mean_KHW)).numpy(), found)
@@ -107,19 +109,24 @@ class _Judge:
         return score_answer(predictor, probabilities_KHW, sample, self.challenge, found=found, confidence=sure), found
 
     def pooled(self, scored: Sequence[ScoredImage], made: Mapping[str, Predictor]) -> Evaluation:
-        pooled = summarise(scored, next(iter(made.values())).data_classes, self.challenge)
+        first = next(iter(made.values()))
+        pooled = summarise(scored, first.data_classes, self.challenge, notes=notes_on(first))
         return with_object_words(pooled, made) if "objects" in self.families else pooled
 
 
 def _predictions(
     folder: Folder, dataset: Dataset, predictors: Mapping[str, Predictor]
 ) -> Iterator[tuple[int, dict[str, NDArray[np.float32]]]]:
-    """Yield every image's index with the probabilities [K, H, W] of each training that had not seen it, by its name."""
+    """Yield every image's index with the probabilities [K, H, W] of each training that had not seen it, by its name.
+
+    Gaps are left open.
+    """
+    leaving_open = {name: one.with_options({"close_gaps": False}) for name, one in predictors.items()}
     for fold, held in enumerate(folder.folds.held_out):
         names = [member.name for member in folder.members if member.fold == fold]
         for index in held:
             pixels = dataset[index].pixels
-            yield index, {name: predictors[name].probabilities(pixels) for name in names}
+            yield index, {name: leaving_open[name].probabilities(pixels) for name in names}
 
 
 def _with_honest_thresholds(evaluation: Evaluation, scored: Sequence[ScoredImage], folder: Folder) -> Evaluation:

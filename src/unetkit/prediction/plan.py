@@ -28,7 +28,7 @@ class Plan:
         columns: from the left.
         grid: how their windows lie.
         note: one sentence where the result may differ from an untiled prediction; None where it does not.
-        at_once: the image is finished in one part, because it is resized as a whole.
+        at_once: the image is finished in one part, because it is resized or its gaps are closed as a whole.
     """
 
     rows: tuple[Span, ...]

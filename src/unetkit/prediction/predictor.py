@@ -23,7 +23,7 @@ from unetkit.data.resize import resize, resize_pixels
 from unetkit.errors import ConfigError, DataError, UsageError
 from unetkit.models import fold_norms
 from unetkit.models.geometry import Geometry
-from unetkit.objects import ObjectMap, find_objects
+from unetkit.objects import ObjectMap, find_objects, with_closed_gaps
 from unetkit.prediction.ahead import ahead
 from unetkit.prediction.crops import Crop, crops_of, in_batches
 from unetkit.prediction.memory import bytes_per_pixel
@@ -129,10 +129,7 @@ class Predictor:
             DataError: another number of channels or axes, or no pixels.
             UsageError: the network is in training mode.
         """
-        result = np.empty((len(self.classes), *pixels_CHW.shape[1:]), np.float32)
-        for part in self.parts(pixels_CHW):
-            result[:, part.rows, part.columns] = part.probabilities_KHW.cpu().numpy()
-        return result
+        return _gathered(self.parts(pixels_CHW), torch.empty(len(self.classes), *pixels_CHW.shape[1:])).numpy()
 
     def labels(self, pixels_CHW: NDArray[Any]) -> NDArray[Any]:
         """Return the index of the most probable class at each pixel, [H, W] uint8, or uint16 above 256 classes.
@@ -175,7 +172,7 @@ class Predictor:
         """Predict part by part, from the top; together the parts hold each pixel of the image once.
 
         Memory is that of one call of the network and one part, whatever the size of the image; an image that is resized
-        is one part.
+        or whose gaps are closed is one part.
 
         Raises:
             DataError, UsageError: as `probabilities`.
@@ -188,8 +185,20 @@ class Predictor:
                 "this network has no temperature to calibrate it with; the best weights of a run get one at the end of "
                 "the training, where images were held out"
             )
+        parts = self._at_own_size(pixels_CHW)
+        yield from [self._closed(parts, *pixels_CHW.shape[1:])] if self.config.close_gaps else parts
+
+    def _at_own_size(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:
         size = self.config.size
         yield from self._parts(pixels_CHW) if size is None else [self._resized(pixels_CHW, size)]
+
+    def _closed(self, parts: Iterator[Part], height: int, width: int) -> Part:
+        whole_KHW = self.closed(_gathered(parts, torch.empty(len(self.classes), height, width)).numpy())
+        return Part(slice(0, height), slice(0, width), torch.from_numpy(whole_KHW).to(self.device))
+
+    def closed(self, probabilities_KHW: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return probabilities of a whole image with closed gaps where `config.close_gaps` asks for it."""
+        return with_closed_gaps(probabilities_KHW) if self.config.close_gaps else probabilities_KHW
 
     def _parts(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:
         plan = self.plan(*pixels_CHW.shape[1:])
@@ -199,9 +208,8 @@ class Predictor:
     def _resized(self, pixels_CHW: NDArray[Any], size: tuple[int, int]) -> Part:
         """Predict an image at the size that the network was trained on, and bring the probabilities back to its own."""
         kind, (height, width) = self.config.resize or "half-pixel", pixels_CHW.shape[1:]
-        answer_KHW = torch.empty(len(self.classes), *size, device=self.device)
-        for part in self._parts(resize_pixels(pixels_CHW, size, kind)):
-            answer_KHW[:, part.rows, part.columns] = part.probabilities_KHW
+        parts = self._parts(resize_pixels(pixels_CHW, size, kind))
+        answer_KHW = _gathered(parts, torch.empty(len(self.classes), *size, device=self.device))
         return Part(slice(0, height), slice(0, width), resize(answer_KHW, (height, width), kind))
 
     def plan(self, height: int, width: int) -> Plan:
@@ -218,7 +226,7 @@ class Predictor:
             allowance = Allowance(self.config.memory * 1e9 / per_call, row)
         size = self.config.size or (height, width)
         plan = make_plan(*size, geometry=self.geometry, config=self.config, allowance=allowance)
-        return replace(plan, at_once=self.config.size is not None)
+        return replace(plan, at_once=self.config.size is not None or self.config.close_gaps)
 
     def exactness(self) -> str | None:
         """Say in one sentence why images that are cut into tiles may come out differently; None: they do not."""
@@ -282,6 +290,13 @@ def _probabilities(logits_KHW: Tensor) -> Tensor:
     # In channels-last layout this needs less time and memory than torch.softmax, which rearranges its input first.
     powers_KHW = (logits_KHW - logits_KHW.amax(0)).exp_()
     return powers_KHW.div_(powers_KHW.sum(0))
+
+
+def _gathered(parts: Iterator[Part], whole_KHW: Tensor) -> Tensor:
+    """Put every part to its place in the whole, and return that."""
+    for part in parts:
+        whole_KHW[:, part.rows, part.columns] = part.probabilities_KHW
+    return whole_KHW
 
 
 def _whole_parts(tiles: Iterator[_Tile]) -> Iterator[Part]:

@@ -51,13 +51,14 @@ def answers_to(pixels_CHW: NDArray[Any], members: Sequence[Predictor]) -> Iterat
 
     Args:
         pixels_CHW: as stored.
-        members: predictors of the same classes; their own averaging over flips and turns is left out.
+        members: predictors of the same classes; their own averaging over flips and turns is left out,
+            and gaps are left open.
 
     Raises:
         DataError, UsageError: as `Predictor.probabilities`.
     """
     for member in members:
-        single = member.with_options({"tta": False})
+        single = member.with_options({"tta": False, "close_gaps": False})
         for symmetry in EIGHT:
             shown = single.probabilities(np.ascontiguousarray(symmetry.apply(pixels_CHW)))
             yield symmetry.undo(single.of_data(torch.from_numpy(shown))).numpy()
