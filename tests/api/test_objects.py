@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from scipy import ndimage
@@ -191,6 +192,32 @@ def test_a_choice_that_is_kept_is_used_and_told_from_then_on(run: Run) -> None:
     assert "made on images of this very data" in scored.notes[-1]
     by_hand = unetkit.evaluate(folder, metrics=["objects"], options={"objects.threshold": 0.5})
     assert not any("chos" in note for note in by_hand.notes)
+
+
+def test_the_report_shows_what_became_of_the_objects(run: Run) -> None:
+    page = unetkit.report(run).read_text()
+    assert "What became of 12 true and" in page
+    assert "found objects</span>" in page
+    assert "object without: missed or false" in page
+
+
+def test_a_cross_validation_scores_and_shows_them_too(nuclei: Path, tmp_path: Path) -> None:
+    small = ["model.widths=[4,8]", "train.steps=3", "train.patch=32", "data.border_class=1"]
+    made = unetkit.crossval("isbi", data=nuclei, out=tmp_path / "folds", folds=2, overrides=small)
+    assert made.scores is not None
+    assert made.scores.whole.object_counts is not None
+    assert made.scores.whole.object_counts.true == 24
+    page = (made.path / "report.html").read_text()
+    assert "What became of 24 true and" in page
+    assert "found objects</span>" in page
+    assert "less sure than each of them" in page
+    assert tifffile.imread(made.path / "out-of-fold-objects.tif").shape == (6, 48, 48)
+    told = json.loads((made.path / "summary.json").read_text())
+    assert "mean_precision" in told["spread"]
+    assert told["out_of_fold"]["objects"]["made_by"]["threshold"] == 0.5
+    none = unetkit.evaluate(made.path, metrics=["objects"], options={"objects.min_size": 9999})
+    assert none.object_counts is not None
+    assert none.object_counts.predicted == 0
 
 
 def _progress(checkpoint: Checkpoint) -> dict[str, object]:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -6,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from unetkit.objects import ObjectMap
 from unetkit.reporting import Exhibit
 from unetkit.reporting.pictures import (
     BLUE,
+    GREEN,
     LONGEST_SIDE,
     ORANGE,
     class_colours,
@@ -54,6 +57,31 @@ def test_two_classes_show_false_orange_and_missed_blue(
     assert corner(shown["truth"], 0, 0, (2, 2)) == (255, 255, 255)
     assert corner(shown["prediction"], 0, 0, (2, 2)) == (0, 0, 0)
     assert error_shares(exhibit(labels, predicted), classes) == (0.25, 0.25)
+
+
+def objects(*boxes: tuple[int, int, int, int]) -> ObjectMap:
+    ids = np.zeros((12, 12), np.int32)
+    for number, (top, bottom, left, right) in enumerate(boxes, 1):
+        ids[top:bottom, left:right] = number
+    return ObjectMap(ids, np.ones(len(boxes), np.int64), np.ones(len(boxes), np.float32))
+
+
+def test_objects_are_outlined_by_whether_they_have_a_partner() -> None:
+    labels = np.zeros((12, 12), np.uint8)
+    true, found = objects((0, 4, 0, 4), (6, 10, 0, 4)), objects((0, 4, 0, 5), (6, 10, 3, 8), (6, 10, 9, 12))
+    one = replace(exhibit(labels, labels), objects=(true, found))
+    shown = {tile.title: tile.pixels for tile in tiles(one, ("background", "cell"))}
+    assert list(shown)[-2:] == ["true objects", "found objects"]
+    assert corner(shown["true objects"], 3, 0, (12, 12)) == GREEN
+    assert corner(shown["true objects"], 1, 1, (12, 12)) not in (GREEN, ORANGE), "only the outline is coloured"
+    assert corner(shown["true objects"], 9, 0, (12, 12)) == ORANGE, "an overlap of a column of four is no pair"
+    assert corner(shown["found objects"], 0, 4, (12, 12)) == GREEN
+    assert corner(shown["found objects"], 6, 3, (12, 12)) == ORANGE
+    assert corner(shown["found objects"], 9, 11, (12, 12)) == ORANGE
+    assert corner(shown["found objects"], 5, 5, (12, 12)) not in (GREEN, ORANGE)
+    words = [text for _, text in legend(("background", "cell"), objects=True)]
+    assert words[-2:] == ["object with a partner", "object without: missed or false"]
+    assert len(tiles(exhibit(labels, labels), ("background", "cell"))) == 5
 
 
 def test_the_legend_names_both_errors_by_the_class_that_is_looked_for() -> None:

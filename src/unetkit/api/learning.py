@@ -20,10 +20,11 @@ from unetkit.data.targets import border_labels, instances_of
 from unetkit.devices import cpu_threads
 from unetkit.distributed import launched_world
 from unetkit.errors import UsageError
-from unetkit.evaluation import Evaluation, challenge_of, families_of
+from unetkit.evaluation import Evaluation, challenge_of, families_of, objects_of
 from unetkit.heads import measure_heads
 from unetkit.interop.configurations import Translation, translate_config
 from unetkit.models import count_parameters
+from unetkit.objects import ObjectMap, find_objects
 from unetkit.prediction import Predictor
 from unetkit.progress import Reporter
 from unetkit.runs import Run, open_run
@@ -138,7 +139,9 @@ def _finish(run: Run) -> Run:
             heads = [head.as_json() for head in measure_heads(predictor, held_out, range(len(held_out)))]
             run.write_json("evaluation.json", scored.as_json() | ({"heads": heads} if heads else {}))
         _note_seconds(run, time.perf_counter() - begun)
-        reporting.write_report(run, scored, _look(predictor, held_out, run.config.data), extra=_facts(predictor))
+        objects = scored is not None and scored.object_counts is not None
+        look = _look(predictor, held_out, run.config.data, objects=objects)
+        reporting.write_report(run, scored, look, extra=_facts(predictor))
     if run.config.train.tensorboard:
         show_pictures(run)
     run.send()
@@ -166,7 +169,7 @@ def _note_seconds(run: Run, seconds: float) -> None:
         run.write_json("summary.json", summary | {"seconds": summary["seconds"] | {"report": seconds}})
 
 
-def _look(predictor: Predictor, held_out: Dataset, config: DataConfig) -> reporting.Look:
+def _look(predictor: Predictor, held_out: Dataset, config: DataConfig, *, objects: bool) -> reporting.Look:
     samples = {sample.name: sample for sample in samples_of(held_out)}
 
     def look(name: str) -> reporting.Exhibit:
@@ -175,9 +178,16 @@ def _look(predictor: Predictor, held_out: Dataset, config: DataConfig) -> report
         p_KHW = predictor.probabilities(sample.pixels)
         borders = _borders(sample, p_KHW, config) if predictor.border else None
         data_KHW = predictor.of_data(torch.from_numpy(p_KHW)).numpy()
-        return reporting.Exhibit(name, sample.pixels, sample.labels, data_KHW, borders)
+        shown = _objects(sample, p_KHW, predictor) if objects else None
+        return reporting.Exhibit(name, sample.pixels, sample.labels, data_KHW, borders, shown)
 
     return look
+
+
+def _objects(sample: Sample, p_KHW: NDArray[Any], predictor: Predictor) -> tuple[ObjectMap, ObjectMap]:
+    """Return the true objects and those that are found."""
+    found = find_objects(p_KHW, predictor.classes, predictor.object_config)
+    return objects_of(sample, predictor.data_classes), found
 
 
 def _borders(sample: Sample, p_KHW: NDArray[Any], config: DataConfig) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

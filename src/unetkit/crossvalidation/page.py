@@ -1,22 +1,26 @@
 """The page and the pictures of a cross-validation: spread, scores of every image, the worst and the best of them."""
 
 from unetkit.crossvalidation.folder import Folder
-from unetkit.crossvalidation.predictions import read_predictions
+from unetkit.crossvalidation.predictions import read_objects, read_predictions
 from unetkit.crossvalidation.scoring import OutOfFold
 from unetkit.crossvalidation.summary import spreads, train_seconds
 from unetkit.data import Dataset
-from unetkit.reporting import Exhibit
+from unetkit.evaluation import Evaluation, objects_of
+from unetkit.reporting import Exhibit, Look
 from unetkit.reporting.gallery import gallery, key
 from unetkit.reporting.markup import Content, Html, breakable, facts, picture, table, tag
 from unetkit.reporting.page import assembled
 from unetkit.reporting.plots import dots
 from unetkit.reporting.ranking import image_score, ranking_metric
+from unetkit.reporting.reliability import confidence_part
 from unetkit.reporting.run_tables import config_table
-from unetkit.reporting.score_tables import definition_cards, image_table, score_table
+from unetkit.reporting.score_tables import definition_cards, image_table, object_table, score_table
 from unetkit.reporting.text import shown
 from unetkit.storage import make_folder, write_whole
 
 _THINNED = "v_rand_thinned"
+_TOLD = ("soft_dice_two_class", "mean_precision", "f1_50")
+_OUT_OF_FOLD = "it tells of the trainings by themselves: their mean, the ensemble, is less sure than each of them."
 
 
 def write_page(folder: Folder, dataset: Dataset, scores: OutOfFold, notes: tuple[str, ...]) -> None:
@@ -31,14 +35,7 @@ def write_page(folder: Folder, dataset: Dataset, scores: OutOfFold, notes: tuple
     metric = ranking_metric(whole, metric)
     drawn = dots(_by_fold(folder, scores, metric), metric)
     write_whole(pictures / "scores.png", drawn["png"])
-    places = {dataset[index].name: index for index in folder.folds.fold_of()}
-
-    def look(name: str) -> Exhibit:
-        sample = dataset[places[name]]
-        assert sample.labels is not None
-        probabilities = read_predictions(folder.path, dataset, places[name])
-        return Exhibit(name, sample.pixels, sample.labels, probabilities)
-
+    outlined, look = whole.object_counts is not None, _look(folder, dataset, whole)
     figures = list(gallery(pictures, whole, look, metric=metric, each=3))
     parts: dict[str, list[Content]] = {
         "Summary": [_summary(folder, scores, notes)],
@@ -47,13 +44,29 @@ def write_page(folder: Folder, dataset: Dataset, scores: OutOfFold, notes: tuple
             tag("figure", picture(drawn["svg"], "image/svg+xml", f"{metric} of every image")),
             *(tag("p", f"Note: {note}.") for note in whole.notes),
             score_table(whole, metric, marks="the score that ranks the images"),
+            object_table(whole),
             image_table(whole, metric),
         ],
-        "Worst and best images": [key(whole.classes), *figures],
+        "Worst and best images": [key(whole.classes, objects=outlined), *figures],
+        **({} if whole.confidence is None else {"Confidence": confidence_part(whole.confidence, _OUT_OF_FOLD)}),
         "Configuration": [config_table(folder.folds.config)],
         "What the scores mean": [definition_cards(list(whole.scores), whole.classes)],
     }
     write_whole(folder.path / "report.html", assembled(f"Cross-validation {folder.path.resolve().name}", parts))
+
+
+def _look(folder: Folder, dataset: Dataset, whole: Evaluation) -> Look:
+    places = {dataset[index].name: index for index in folder.folds.fold_of()}
+
+    def look(name: str) -> Exhibit:
+        sample, index = dataset[places[name]], places[name]
+        assert sample.labels is not None
+        shown, objects = read_predictions(folder.path, dataset, index), None
+        if whole.object_counts is not None:
+            objects = objects_of(sample, whole.classes), read_objects(folder.path, dataset, index)
+        return Exhibit(name, sample.pixels, sample.labels, shown, objects=objects)
+
+    return look
 
 
 def _by_fold(folder: Folder, scores: OutOfFold, metric: str) -> dict[str, list[float]]:
@@ -95,15 +108,15 @@ def _spread_table(scores: OutOfFold) -> Html:
 
 def _members_table(folder: Folder, scores: OutOfFold, metric: str) -> Html:
     seconds = train_seconds(folder)
+    told = [score for score in dict.fromkeys((metric, *_TOLD)) if score in scores.whole.scores]
     rows: list[list[Content]] = [
         [
             tag("a", name, href=f"{name}/report.html"),
             str(len(one.images)),
-            shown(one.scores.get(metric)),
-            shown(one.scores.get("soft_dice_two_class")),
+            *(shown(one.scores.get(score)) for score in told),
             f"{seconds[name]:.1f}",
         ]
         for name, one in scores.members.items()
     ]
-    head: list[Content] = ["Training", "Images", breakable(metric), breakable("soft_dice_two_class"), "Seconds"]
+    head: list[Content] = ["Training", "Images", *map(breakable, told), "Seconds"]
     return table("Every training, with its own report.", head, rows, numbers=range(1, len(head)))

@@ -27,11 +27,16 @@ def outlined(pixels: NDArray[Any], objects: ObjectMap) -> NDArray[np.uint8]:
     low, high = np.percentile(shown, _PERCENTILES)
     grey = np.full_like(shown, 0.5) if high <= low else ((shown - low) / (high - low)).clip(0, 1)
     picture = np.broadcast_to(np.moveaxis((grey * 255 + 0.5).astype(np.uint8), 0, -1), (*objects.ids.shape, 3)).copy()
-    border = np.zeros(objects.ids.shape, bool)
-    for one, other in NEIGHBOURS:
-        differs = objects.ids[one] != objects.ids[other]
-        border[one] |= differs
-        border[other] |= differs
-    border &= objects.ids > 0
+    border = outermost(objects.ids)
     picture[border] = _COLOURS[(objects.classes[objects.ids[border] - 1] - 1) % len(_COLOURS)]
     return picture
+
+
+def outermost(ids: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return [H, W] where the outermost pixels of objects are, those that have a neighbour outside along an edge."""
+    border = np.zeros(ids.shape, bool)
+    for one, other in NEIGHBOURS:
+        differs = ids[one] != ids[other]
+        border[one] |= differs
+        border[other] |= differs
+    return border & (ids > 0)

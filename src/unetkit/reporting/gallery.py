@@ -36,9 +36,9 @@ def gallery(pictures: Path, evaluation: Evaluation, look: Look, *, metric: str, 
         yield _figure(chosen, exhibit, evaluation.classes, metric)
 
 
-def key(classes: Sequence[str], *, borders: bool = False) -> Html:
+def key(classes: Sequence[str], *, borders: bool = False, objects: bool = False) -> Html:
     """Return what the pictures show and what their colours mean."""
-    colours = legend(classes, borders=borders)
+    colours = legend(classes, borders=borders, objects=objects)
     swatches = [tag("li", _swatch(colour), name) for colour, name in colours[:_MOST_COLOURS]]
     rest = [tag("li", f"and {len(colours) - _MOST_COLOURS} more")] if len(colours) > _MOST_COLOURS else []
     errors = (
@@ -48,6 +48,8 @@ def key(classes: Sequence[str], *, borders: bool = False) -> Html:
     )
     certain = f"the class {classes[1]}" if len(classes) == 2 else "the class that was predicted"
     words = f"{errors} The probability is that of {certain}: black is 0, white is 1."
+    if objects:
+        words += " Objects are partners where their IoU is above one half."
     return joined(tag("ul", *swatches, *rest, class_="key"), tag("p", words))
 
 
@@ -65,7 +67,7 @@ def _figure(chosen: Chosen, exhibit: Exhibit, classes: Sequence[str], metric: st
 def _told(chosen: Chosen, exhibit: Exhibit, classes: Sequence[str], metric: str) -> Iterator[tuple[str, Content]]:
     yield "Image", exhibit.name
     yield metric, shown(chosen.value)
-    for name in ("pixel_accuracy", "mean_dice", "mean_iou"):
+    for name in ("mean_precision", "pixel_accuracy", "mean_dice", "mean_iou"):
         if name in chosen.image.scores and name != metric:
             yield name, shown(chosen.image.scores[name])
     if len(classes) == 2:
@@ -73,6 +75,8 @@ def _told(chosen: Chosen, exhibit: Exhibit, classes: Sequence[str], metric: str)
             yield name.capitalize(), f"{100 * share:.2f} % of pixels"
     else:
         yield "Wrong", f"{100 * float((exhibit.prediction != exhibit.labels).mean()):.2f} % of pixels"
+    if (counts := chosen.image.objects) is not None:
+        yield "Objects", f"{counts.true} true, {counts.predicted} found, {counts.matched[0]} pairs"
     yield "Size", scale_note(exhibit)
     yield "Grey values", stretch_note(exhibit)
 

@@ -13,10 +13,19 @@ from unetkit.reporting.history import History, best_validation
 from unetkit.reporting.markup import Content, Html, breakable, facts, joined, picture, section, tag
 from unetkit.reporting.reliability import confidence_part
 from unetkit.reporting.run_tables import commands, config_table, data_facts, environment_facts, time_table
-from unetkit.reporting.score_tables import definition_cards, image_table, milestone_table, score_table, scores_told
+from unetkit.reporting.score_tables import (
+    definition_cards,
+    image_table,
+    milestone_table,
+    object_table,
+    score_table,
+    scores_told,
+)
 from unetkit.reporting.text import shown
 from unetkit.runs import Record, Run
 from unetkit.version import __version__
+
+_KEPT = "it is kept with the weights and used where predict.calibrate asks for it."
 
 
 def page(
@@ -118,7 +127,8 @@ def _scores(run: Run, evaluation: Evaluation | None) -> list[Content]:
         return [tag("p", f"There are no scores: {why}.")]
     metric = run.config.train.best_metric
     notes = [tag("p", f"Note: {note}.") for note in evaluation.notes]
-    return [_weights_words(run, metric), *notes, score_table(evaluation, metric), image_table(evaluation, metric)]
+    tables = [score_table(evaluation, metric), object_table(evaluation), image_table(evaluation, metric)]
+    return [_weights_words(run, metric), *notes, *tables]
 
 
 def _weights_words(run: Run, metric: str) -> Html:
@@ -134,13 +144,14 @@ def _weights_words(run: Run, metric: str) -> Html:
 
 def _confidence(evaluation: Evaluation | None) -> dict[str, Sequence[Content]]:
     known = None if evaluation is None else evaluation.confidence
-    return {} if known is None else {"Confidence": confidence_part(known)}
+    return {} if known is None else {"Confidence": confidence_part(known, _KEPT)}
 
 
 def _figures(run: Run, evaluation: Evaluation | None, figures: Sequence[Html]) -> list[Content]:
     if evaluation is None or not figures:
         return [tag("p", "No images are shown: none were scored.")]
-    return [key(evaluation.classes, borders=run.config.data.border_class > 0), *figures]
+    borders, objects = run.config.data.border_class > 0, evaluation.object_counts is not None
+    return [key(evaluation.classes, borders=borders, objects=objects), *figures]
 
 
 def _definitions(run: Run, evaluation: Evaluation | None) -> list[Content]:

@@ -24,7 +24,7 @@ _SMALL_PALETTE = 32  # up to so many greys take fewer bytes as a palette; more, 
 
 
 def panel(exhibit: Exhibit, classes: Sequence[str], *, heading: str = "") -> Rgb:
-    """Return image | truth | prediction | errors | probability as one picture, uint8 [H, W, 3], with a legend.
+    """Return the pictures of an image, from left to right, as one picture, uint8 [H, W, 3], with a legend.
 
     Args:
         exhibit: the image with its truth and its probabilities.
@@ -36,7 +36,7 @@ def panel(exhibit: Exhibit, classes: Sequence[str], *, heading: str = "") -> Rgb
     font = _font()
     widths = [max(tile.pixels.shape[1], int(font.getlength(tile.title)) + 1) for tile in shown]
     height = shown[0].pixels.shape[0]
-    entries = legend(names, borders=exhibit.borders is not None)
+    entries = legend(names, borders=exhibit.borders is not None, objects=exhibit.objects is not None)
     legend_lines = _legend_lines(entries, sum(widths) + _GAP * (len(widths) - 1), font)
     size = (sum(widths) + _GAP * (len(widths) + 1), height + _LINE * (2 + len(legend_lines)) + 2 * _GAP)
     sheet = Image.new("RGB", size, "white")

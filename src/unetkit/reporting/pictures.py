@@ -15,6 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unetkit.metrics import Overlaps
+from unetkit.objects import ObjectMap
+from unetkit.objects.drawing import outermost
+
 Rgb = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
@@ -22,7 +26,7 @@ LONGEST_SIDE = 600
 SHORTEST_SIDE = 240
 PERCENTILES = (0.5, 99.5)
 BLACK, WHITE, ORANGE, BLUE = (0, 0, 0), (255, 255, 255), (213, 94, 0), (0, 114, 178)
-BORDER = (86, 180, 233)
+BORDER, GREEN = (86, 180, 233), (0, 158, 115)
 
 _OKABE_ITO = (BLACK, (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), BLUE, ORANGE, (204, 121, 167))
 _BACKGROUNDS = frozenset({"background", "bg", "other"})
@@ -40,6 +44,7 @@ class Exhibit:
         labels: [H, W] class indices.
         probabilities: [K, H, W] float, summing to one over K.
         borders: where objects have their true and their predicted border, [H, W] each; None: nobody looked for any.
+        objects: the true objects and those that were found; None: nobody looked for any.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Exhibit:
     labels: NDArray[Any]
     probabilities: NDArray[Any]
     borders: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
+    objects: tuple[ObjectMap, ObjectMap] | None = None
 
     @cached_property
     def prediction(self) -> NDArray[Any]:
@@ -68,7 +74,7 @@ class Tile:
 
 
 def tiles(exhibit: Exhibit, classes: Sequence[str]) -> tuple[Tile, ...]:
-    """Return the five pictures of an image: image, truth, prediction, errors, and probability.
+    """Return the five pictures of an image: image, truth, prediction, errors, and probability; and two of its objects.
 
     With two classes the probability is that of the second, white where it is 1, as that class is white in the truth;
     with more it is that of the class predicted. Sides above 600 pixels are reduced, small images enlarged.
@@ -83,6 +89,7 @@ def tiles(exhibit: Exhibit, classes: Sequence[str]) -> tuple[Tile, ...]:
         f"probability of {classes[1]}" if two else "probability of the prediction": _grey(
             _rounded(certain, _GREYS["probability"])
         ),
+        **_outlined_objects(exhibit),
     }
     return tuple(Tile(title, _fitted(pixels)) for title, pixels in pictures.items())
 
@@ -112,16 +119,17 @@ def error_shares(exhibit: Exhibit, classes: Sequence[str]) -> tuple[float, float
     return float(false.mean()), float(missed.mean())
 
 
-def legend(classes: Sequence[str], *, borders: bool = False) -> list[tuple[Colour, str]]:
+def legend(classes: Sequence[str], *, borders: bool = False, objects: bool = False) -> list[tuple[Colour, str]]:
     """Return the colours of the pictures and what they mean, in words."""
+    outlines = [(GREEN, "object with a partner"), (ORANGE, "object without: missed or false")] if objects else []
     named = list(zip(class_colours(len(classes)), classes, strict=True))
     named += [(BORDER, "border of an object")] if borders else []
     if len(classes) != 2:
-        return named
+        return [*named, *outlines]
     sought = _sought(classes)
     false, missed = error_names(classes)
     other = classes[1 - sought]
-    return [*named, (ORANGE, f"{false}: truth is {other}"), (BLUE, f"{missed}: predicted as {other}")]
+    return [*named, (ORANGE, f"{false}: truth is {other}"), (BLUE, f"{missed}: predicted as {other}"), *outlines]
 
 
 def scale_note(exhibit: Exhibit) -> str:
@@ -151,17 +159,40 @@ def label_picture(labels: NDArray[Any], *, classes: int) -> Rgb:
     return _fitted(np.array(class_colours(max(classes, 2)), np.uint8)[labels])
 
 
+def _outlined_objects(exhibit: Exhibit) -> dict[str, Rgb]:
+    """Outline objects on the image, coloured by whether an object on the other side has an IoU above one half."""
+    if exhibit.objects is None:
+        return {}
+    true, found = exhibit.objects
+    overlaps = Overlaps.of(true, found)
+    pairs = 2 * overlaps.shared > overlaps.joined
+    pictures: dict[str, Rgb] = {}
+    for title, objects, partnered in (("true", true, overlaps.true[pairs]), ("found", found, overlaps.found[pairs])):
+        colours = np.full((len(objects) + 1, 3), ORANGE, np.uint8)
+        colours[partnered + 1] = GREEN
+        picture = _stretched(exhibit.pixels, exhibit.stretch).copy()
+        line = _thick(outermost(objects.ids)) & (objects.ids > 0)
+        picture[line] = colours[objects.ids[line]]
+        pictures[f"{title} objects"] = picture
+    return pictures
+
+
 def outlined_picture(pixels: NDArray[Any], regions: NDArray[Any], colour: Colour) -> Rgb:
     """Return pixels [C, H, W] as a picture of a fitting size, with the borders of regions [H, W] drawn on them."""
     picture = _stretched(pixels, _stretch(pixels)).copy()
     border = np.zeros(regions.shape, bool)
     border[1:] |= regions[1:] != regions[:-1]
     border[:, 1:] |= regions[:, 1:] != regions[:, :-1]
-    for reach in range(1, -(-max(regions.shape) // LONGEST_SIDE)):  # thin lines would fade where pictures are reduced
-        border[reach:] |= border[:-reach]
-        border[:, reach:] |= border[:, :-reach]
-    picture[border] = colour
+    picture[_thick(border)] = colour
     return _fitted(picture)
+
+
+def _thick(line: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Thicken a line of a picture that will be reduced, where a thin one would fade."""
+    for reach in range(1, -(-max(line.shape) // LONGEST_SIDE)):
+        line[reach:] |= line[:-reach]
+        line[:, reach:] |= line[:, :-reach]
+    return line
 
 
 def _stretch(pixels: NDArray[Any]) -> tuple[float, float]:

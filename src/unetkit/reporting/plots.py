@@ -78,7 +78,7 @@ def dots(groups: Mapping[str, Sequence[float]], metric: str) -> dict[str, bytes]
     from matplotlib.figure import Figure
 
     with cast(Any, matplotlib).rc_context(STYLE):  # its stub is not whole
-        figure = Figure(figsize=(max(4.0, 1.1 * len(groups) + 1.5), 2.9), layout="constrained")
+        figure = Figure(figsize=(max(9.6, 1.1 * len(groups) + 1.5), 2.9), layout="constrained")
         axes: Any = figure.subplots()
         for place, values in enumerate(groups.values()):
             offsets = [place + 0.3 * (number + 0.5) / len(values) - 0.15 for number in range(len(values))]

@@ -12,8 +12,8 @@ from unetkit.reporting.plots import STYLE
 _BLACK, _BLUE, _ORANGE = "#000000", "#0072B2", "#D55E00"
 
 
-def confidence_part(confidence: Confidence) -> list[Content]:
-    """Return what the page says of a network's confidence."""
+def confidence_part(confidence: Confidence, fate: str) -> list[Content]:
+    """Return what the page says of a network's confidence; `fate` says what becomes of the temperature."""
     as_it_is, calibrated = confidence.reliability, confidence.calibrated
     rows: list[tuple[str, Content]] = [
         ("Expected calibration error", f"{as_it_is.error:.4f} as it is, {calibrated.error:.4f} calibrated"),
@@ -26,7 +26,7 @@ def confidence_part(confidence: Confidence) -> list[Content]:
     caption = (
         "a: of the pixels that are given a confidence, how many are right; on the dotted line confidence can be taken "
         "at its word. b: how many pixels are given it. Calibrated: logits divided by the temperature, which was fitted "
-        "on these same images; it is kept with the weights and used where predict.calibrate asks for it."
+        f"on these same images; {fate}"
     )
     drawn = picture(_diagram(confidence), "image/svg+xml", "confidence against the share of right pixels")
     return [facts(rows), tag("figure", drawn, tag("figcaption", caption))]

@@ -6,8 +6,12 @@ A class that is not there has no score; its place holds a dash. Does not know wh
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+import numpy as np
+from numpy.typing import NDArray
+
 from unetkit.evaluation import Evaluation
-from unetkit.metrics import DEFINITIONS, Definition, ImageScores, definition_of
+from unetkit.metrics import DEFINITIONS, Definition, ImageScores, ObjectCounts, definition_of
+from unetkit.metrics.matching import TWENTIETHS
 from unetkit.metrics.overlap import class_labels
 from unetkit.reporting.history import History, milestones
 from unetkit.reporting.markup import Content, Html, breakable, facts, joined, table, tag
@@ -16,6 +20,7 @@ from unetkit.reporting.text import short_formula, shown
 
 MOST_COLUMNS = 8
 MOST_ROWS = 60
+_OBJECTS = ("mean_precision", "f1_50", "aji")  # of objects, where they were looked for
 _FIELDS = {
     "formula": "Formula",
     "classes": "Classes",
@@ -44,6 +49,31 @@ def scores_told(evaluation: Evaluation, metric: str) -> list[str]:
     return [name for name in evaluation.scores if name == metric or not definition_of(name).aside]
 
 
+def object_table(evaluation: Evaluation) -> Html:
+    """Return what became of the objects at every threshold of IoU; nothing where none were looked for."""
+    counts = evaluation.object_counts
+    if counts is None:
+        return joined()
+    pairs = counts.matched
+    rows: list[list[Content]] = [
+        ["Pairs", *map(str, pairs)],
+        ["Missed", *map(str, counts.true - pairs)],
+        ["False", *map(str, counts.predicted - pairs)],
+        ["Precision (DSB)", *(shown(part / whole) for part, whole in zip(pairs, _either(counts), strict=True))],
+    ]
+    caption = (
+        f"What became of {counts.true} true and {counts.predicted} found objects of all images, by the IoU above which "
+        f"two are a pair. Precision is pairs / (pairs + missed + false), here of summed counts. {counts.split} true "
+        f"objects are split into several, {counts.merged} found ones merge several."
+    )
+    head = ["IoU above", *(f"{twentieths / 20:.2f}" for twentieths in TWENTIETHS)]
+    return table(caption, head, rows, numbers=range(1, len(head)))
+
+
+def _either(counts: ObjectCounts) -> NDArray[np.int64]:
+    return np.maximum(counts.true + counts.predicted - counts.matched, 1)
+
+
 def image_table(evaluation: Evaluation, metric: str) -> Html:
     """Return the scores of every image, the worst first; of very many images both ends."""
     metric = ranking_metric(evaluation, metric)
@@ -52,7 +82,7 @@ def image_table(evaluation: Evaluation, metric: str) -> Html:
     names = dict.fromkeys(name for image in evaluation.images for name in image.scores)
     names = [name for name in names if not definition_of(name).aside]
     base = metric if metric in names else metric.removesuffix("_per_image")
-    columns = list(dict.fromkeys((base, *names)))[:MOST_COLUMNS]
+    columns = list(dict.fromkeys((base, *(name for name in _OBJECTS if name in names), *names)))[:MOST_COLUMNS]
     rows = [[image.name, *(shown(image.scores.get(name)) for name in columns)] for image in _both_ends(order)]
     left_out = len(names) - len(columns)
     notes = [
