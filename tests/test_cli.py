@@ -99,6 +99,22 @@ def test_a_run_is_scored_on_what_it_held_out_unless_all_is_asked(unet: Unet, run
     assert file == held
 
 
+def test_a_network_computes_in_a_shorter_number_format_where_it_is_asked_to(
+    unet: Unet, run: Path, data: Path, tmp_path: Path
+) -> None:
+    def scores(*words: object) -> dict[str, float]:
+        return json.loads(unet("evaluate", run, "--data", data, "--json", "-", *words).out)["scores"]
+
+    usual, short = scores(), scores("--precision", "bfloat16")
+    assert scores("--precision", "float32") == usual
+    assert short["soft_dice_two_class"] != usual["soft_dice_two_class"]
+    assert short["soft_dice_two_class"] == pytest.approx(usual["soft_dice_two_class"], abs=0.01)
+    written = tmp_path / "times.json"
+    timed = unet("bench", run, f"{run}@bfloat16", "--rounds", 1, "--batches", 1, "--size", 32, "--json", written)
+    assert timed.code == 0, timed.err
+    assert [line["numbers"] for line in json.loads(written.read_text())] == ["float32", "bfloat16"]
+
+
 def test_a_configuration_says_what_is_held_out(unet: Unet, run: Path, data: Path, tmp_path: Path) -> None:
     def images(config: str) -> list[str]:
         ended = unet("evaluate", run / "best.safetensors", "--data", data, "--config", config, "--json", "-")
@@ -139,6 +155,9 @@ def test_a_configuration_says_what_is_held_out(unet: Unet, run: Path, data: Path
         (["evaluate", "RUN", "--config", "isbi"], "no data is named"),
         (["evaluate", "RUN", "--data", "DATA", "--config", "isbl"], "did you mean 'isbi'"),
         (["evaluate", "DATA/train-volume.tif", "--data", "DATA"], "train-volume.tif"),
+        (["evaluate", "RUN", "--data", "DATA", "--precision", "bf16"], "there is no precision 'bf16'"),
+        (["bench", "RUN@bf16"], "found bf16 after the @; expected torch"),
+        (["bench", "RUN@openvino:bfloat16"], "not an exported file, so openvino does not run it"),
         (["predict", "RUN", "NOWHERE", "--out", "NEW"], "NOWHERE"),
         (["predict", "RUN", "DATA/test-volume.tif", "--out", "NEW.jpg"], "NEW.jpg"),
         (["predict", "RUN", "DATA/test-volume.tif", "--out", "NEW.tif", "--tile", "0"], "predict.tile"),

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from unetkit.errors import DeviceError
+from unetkit.errors import DeviceError, UsageError
 
 
 def choose_device(name: str) -> torch.device:
@@ -25,6 +25,21 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""The number formats that a network computes in, by the names that users write."""
+
+
+def number_format(name: str) -> torch.dtype:
+    """Return the number format of a name.
+
+    Raises:
+        UsageError: there is no such name.
+    """
+    if name not in PRECISIONS:
+        raise UsageError(f"there is no precision {name!r}; there are: {', '.join(PRECISIONS)}")
+    return PRECISIONS[name]
+
+
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """Return the number format of the network's arithmetic in training.
 
@@ -39,7 +54,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         return torch.float16 if device.type == "cuda" else torch.float32
     if name == "float16" and device.type == "cpu":
         raise DeviceError("precision float16 trains on CUDA only; use bfloat16 or float32 on a CPU")
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+    return number_format(name)
 
 
 def keep_freed_memory() -> None:

@@ -11,8 +11,8 @@ import torch
 from unetkit.api import load
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.data.normalize import Normalization
-from unetkit.errors import ModelFileError, UsageError
-from unetkit.exporting import FORMATS, ExportOptions, export_network, make_job
+from unetkit.errors import DeviceError, ModelFileError, UsageError
+from unetkit.exporting import BOUNDS, FORMATS, ExportOptions, export_network, make_job
 from unetkit.models import Network, build_model
 from unetkit.prediction import Predictor
 from unetkit.runtimes import FILES, RUNTIMES, ExportedNetwork, RuntimeOptions, open_exported
@@ -36,6 +36,7 @@ class Opened:
 
     path: Path
     kind: str
+    runtime: str
     exported: ExportedNetwork
     predictor: Predictor
     absolute: float
@@ -75,7 +76,7 @@ def opened(request: pytest.FixtureRequest, files: dict[str, Path]) -> Opened:
         files[kind] = export_network(make_job(predictor, options), kind, out).path
     exported = open_exported(files[kind], RuntimeOptions(runtime=runtime, threads=1))
     assert exported is not None
-    return Opened(files[kind], kind, exported, predictor, ABSOLUTE.get(runtime, 2e-5))
+    return Opened(files[kind], kind, runtime, exported, predictor, ABSOLUTE.get(runtime, 2e-5))
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 1, 1), (3, 9, 17), (2, 40, 7)])
@@ -117,6 +118,25 @@ def test_a_whole_image_is_predicted_as_by_torch(opened: Opened) -> None:
     assert len(through.plan(*pixels.shape[1:]).rows) > 1
     expected = opened.predictor.probabilities(pixels)
     np.testing.assert_allclose(through.probabilities(pixels), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_shorter_number_format_gives_nearly_the_same_or_is_refused(opened: Opened, precision: str) -> None:
+    options = RuntimeOptions(runtime=opened.runtime, threads=1, precision=precision)
+    if opened.runtime != "openvino":
+        with pytest.raises(UsageError, match=f"{opened.runtime} computes in the file's own numbers"):
+            open_exported(opened.path, options)
+        return
+    try:
+        exported = open_exported(opened.path, options)
+    except DeviceError:
+        pytest.skip(f"no {precision} on this processor")
+    assert exported is not None
+    assert exported.numbers == (precision,)
+    images = torch.randn(opened.fitting(2, 16, 12), generator=torch.Generator().manual_seed(1))
+    found, expected = exported(images), opened.torch(images)
+    assert found.dtype == torch.float32
+    assert 0 < (found - expected).abs().max() < BOUNDS[precision] * expected.abs().max()
 
 
 def test_a_runtime_that_does_not_run_the_kind_is_refused(opened: Opened) -> None:

@@ -36,7 +36,7 @@ from unetkit.runtimes import ExportCard, ExportedNetwork, kind_of
 _REAL_IMAGES = 2
 _CALIBRATION_IMAGES = 16
 _METRICS = {"logits": "soft_dice_two_class", "softmax": "soft_dice_two_class", "argmax": "mean_dice"}
-_METRIC_BOUNDS = {"float32": 1e-5, "float16": 5e-3, "int8": 1.0}
+_METRIC_BOUNDS = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 5e-3, "int8": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def check(
         model: the exported file.
         data: labelled images; None: noise alone.
         against: what it was made from; None: the run in whose folder it lies, where it does.
-        options: `runtime` and `threads`, as of `load`, and `head` of a UNet++ that it is compared with.
+        options: `runtime`, `threads` and `precision`, as of `load`, and `head` of a UNet++ that it is compared with.
         reporter: hears about the course.
 
     Raises:
@@ -262,10 +262,11 @@ def _score(file: Predictor, torch: Predictor | None, images: _Images | None, *, 
     """Score the file, and the network in PyTorch, on the same images.
 
     Raises:
-        ParityError: the scores differ by more than the file's numbers explain.
+        ParityError: the scores differ by more than the numbers that the file computes with explain.
     """
     assert images is not None
-    metric, bound = _METRICS[card.output], _METRIC_BOUNDS[card.numbers]
+    numbers = file.network.numbers if isinstance(file.network, ExportedNetwork) else (card.numbers,)
+    metric, bound = _METRICS[card.output], max(_METRIC_BOUNDS[name] for name in numbers)
     found, expected = (
         None if one is None else evaluation.evaluate(one, images.dataset, indices=images.chosen).scores[metric]
         for one in (file, torch)

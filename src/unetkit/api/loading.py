@@ -1,6 +1,7 @@
 """load: whatever holds a network, ready to predict."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ from torch import nn
 
 from unetkit.config import ModelConfig
 from unetkit.data import Normalization
-from unetkit.devices import choose_device
+from unetkit.devices import choose_device, number_format
 from unetkit.errors import UsageError
-from unetkit.models import Ensemble, Network, build_model
+from unetkit.models import Ensemble, Network, build_model, reduce_numbers
 from unetkit.networks import StoredNetwork, read_members
 from unetkit.prediction import Predictor
 from unetkit.remote import local_copy
@@ -19,6 +20,9 @@ from unetkit.runs import Run, open_run
 from unetkit.runtimes import ExportedNetwork, RuntimeOptions, open_exported
 
 Model = Run | Predictor | str | Path
+
+_OF_NETWORKS = ("head", "runtime", "threads", "precision")
+"""The options that are no keys of `predict` or `objects`."""
 
 
 def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | None = None) -> Predictor:
@@ -30,29 +34,32 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
         device: auto, cpu, cuda or mps; for an exported file one that its runtime has.
         options: keys of the `predict` section that go before the file's own, and of `objects` by their whole names
             (`objects.threshold`); `head` of a UNet++ (1 is the fastest, its depth the most accurate); `runtime` and
-            `threads` of an exported file. None values are passed over.
+            `threads` of an exported file; `precision`, in which the network computes: float32 (default), bfloat16 or
+            float16, faster where the processor has it. None values are passed over.
 
     Returns:
         The predictor; `predictor.network` is the torch.nn.Module, or the `ExportedNetwork` of an exported file.
 
     Raises:
         ModelFileError: no network is there, or its file is damaged.
-        UsageError: a head or a runtime that it does not have.
-        DeviceError: the device is not there.
+        UsageError: a head, a runtime or a precision that it does not have.
+        DeviceError: the device is not there, or has no such precision.
 
     Example:
         >>> predictor = unetkit.load("runs/first")
     """
     given = {key: value for key, value in (options or {}).items() if value is not None}
-    head, runtime, threads = (given.pop(key, None) for key in ("head", "runtime", "threads"))
+    head, runtime, threads, precision = (given.pop(key, None) for key in _OF_NETWORKS)
+    number_format(precision := precision or "float32")
     if isinstance(model, Predictor):
-        return model.with_options(given)
-    exported = None if isinstance(model, Run) else open_exported(model, RuntimeOptions(runtime, threads, device))
+        return reduced(model, precision).with_options(given)
+    chosen = RuntimeOptions(runtime, threads, device, precision)
+    exported = None if isinstance(model, Run) else open_exported(model, chosen)
     if exported is not None:
         return _of_exported(exported, head).with_options(given)
     if runtime not in (None, "torch"):
         raise UsageError(f"{model}: not an exported file, so {runtime} does not run it; use unetkit export first")
-    return of_stored(*read_members(model), device=device, head=head).with_options(given)
+    return reduced(of_stored(*read_members(model), device=device, head=head), precision).with_options(given)
 
 
 def members(
@@ -64,9 +71,10 @@ def members(
     stored = read_members(model)
     if len(stored) == 1:
         return (whole,)
-    given = {key: value for key, value in (options or {}).items() if key not in ("head", "runtime", "threads")}
-    head = (options or {}).get("head")
-    return tuple(of_stored(one, device=device, head=head).with_options(given).folded() for one in stored)
+    given = {key: value for key, value in (options or {}).items() if key not in _OF_NETWORKS}
+    head, precision = (options or {}).get("head"), (options or {}).get("precision") or "float32"
+    loaded = (of_stored(one, device=device, head=head).with_options(given) for one in stored)
+    return tuple(reduced(one, precision).folded() for one in loaded)
 
 
 def of_stored(*members: StoredNetwork, device: str = "auto", head: int | None = None) -> Predictor:
@@ -91,6 +99,20 @@ def of_stored(*members: StoredNetwork, device: str = "auto", head: int | None = 
         object_config=members[0].objects,
         temperature=members[0].temperature if len(members) == 1 else None,
     )
+
+
+def reduced(predictor: Predictor, precision: str) -> Predictor:
+    """Return the predictor of a network in PyTorch that computes in another precision; float32 changes nothing.
+
+    Raises:
+        UsageError: an exported file, loaded already, or no such precision.
+    """
+    numbers = number_format(precision)
+    if numbers == torch.float32:
+        return predictor
+    if not isinstance(predictor.network, nn.Module):
+        raise UsageError(f"precision {precision} of an exported file is chosen where it is loaded")
+    return replace(predictor, network=reduce_numbers(predictor.network, numbers))
 
 
 def _built(stored: StoredNetwork, head: int | None) -> Network:

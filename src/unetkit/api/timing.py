@@ -7,9 +7,10 @@ from pathlib import Path
 import torch
 
 from unetkit.api.loading import load
-from unetkit.devices import available_cores
+from unetkit.devices import PRECISIONS, available_cores
 from unetkit.errors import UsageError
 from unetkit.progress import Reporter
+from unetkit.runtimes import RUNTIMES, ExportedNetwork
 from unetkit.timing import Contender, Timing, time_contenders
 from unetkit.timing.rounds import Opened
 
@@ -26,7 +27,8 @@ def bench(
     """Time networks and exported files side by side: latency, pixels per second, memory, time to load.
 
     Args:
-        models: as `load` takes them; `FILE@RUNTIME` names the runtime of an exported file.
+        models: as `load` takes them; after an @ the runtime of an exported file, the precision to compute in, or both:
+            `net.onnx@openvino`, `runs/first@bfloat16`, `net.onnx@openvino:bfloat16`.
         size: height and width of the images in pixels, as near as each network's sizes allow.
         batches: numbers of images in a call.
         rounds: how often each is called with each number.
@@ -34,11 +36,11 @@ def bench(
         reporter: hears about the course.
 
     Raises:
-        UsageError: no model, or a runtime that a file does not have.
+        UsageError: no model, or a runtime or a precision that one does not have.
         ModelFileError: no network is there.
 
     Example:
-        >>> timings = unetkit.bench(["runs/first", "first.xml"])
+        >>> timings = unetkit.bench(["runs/first", "runs/first@bfloat16", "first.xml"])
     """
     if not models:
         raise UsageError("no model is named; write: unetkit bench RUN FILE.xml FILE.onnx")
@@ -47,11 +49,25 @@ def bench(
 
 
 def _open(model: str, *, size: int, threads: int | None) -> Opened:
-    path, at, runtime = model.rpartition("@")
-    named = bool(at) and not Path(model).exists()
     torch.set_num_threads(threads or available_cores())
-    options = {"runtime": runtime if named else None, "threads": threads}
-    predictor = load(path if named else model, options=options, device="cpu").folded()
+    path, how = _how(model)
+    predictor = load(path, options={**how, "threads": threads}, device="cpu").folded()
+    network = predictor.network
+    numbers = network.numbers if isinstance(network, ExportedNetwork) else (how.get("precision", "float32"),)
     side = predictor.geometry.fitting_input_size(size)
     height, width = predictor.geometry.fixed or (side, side)
-    return predictor.network, (len(predictor.normalization.mean), height, width)
+    return network, (len(predictor.normalization.mean), height, width), ", ".join(numbers)
+
+
+def _how(model: str) -> tuple[str, dict[str, str]]:
+    """Return the path in a text such as net.onnx@openvino:bfloat16, and what is said of how it is to run."""
+    path, at, words = model.rpartition("@")
+    if not at or Path(model).exists():
+        return model, {}
+    how = {"precision" if word in PRECISIONS else "runtime": word for word in words.split(":")}
+    if how.get("runtime", "torch") not in ("torch", *RUNTIMES):
+        raise UsageError(
+            f"{model}: found {how['runtime']} after the @; expected torch, {', '.join((*RUNTIMES, *PRECISIONS))}, "
+            "or both a runtime and a precision, as openvino:bfloat16"
+        )
+    return path, how

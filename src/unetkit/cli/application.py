@@ -48,6 +48,9 @@ HeadOption = Annotated[
 RuntimeOption = Annotated[
     str | None, typer.Option("--runtime", help="of an exported file: onnxruntime, openvino, ...", show_default=False)
 ]
+PrecisionOption = Annotated[
+    str | None, typer.Option("--precision", help="to compute in: float32, bfloat16 or float16", show_default="float32")
+]
 TtaOption = Annotated[bool, typer.Option("--tta", help="average over the eight flips and turns")]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="of the CPU", show_default=False)]
 

@@ -11,7 +11,7 @@ from unetkit.cli.application import ThreadsOption, app
 
 @app.command()
 def bench(
-    models: Annotated[list[str], typer.Argument(help="runs, network files, exported files; FILE@RUNTIME")],
+    models: Annotated[list[str], typer.Argument(help="runs, network files, exported files; @RUNTIME, @PRECISION")],
     size: Annotated[int, typer.Option(help="side of the images in pixels", min=16)] = 512,
     batches: Annotated[str, typer.Option(help="numbers of images in a call")] = "1,2,4",
     rounds: Annotated[int, typer.Option(help="calls of each", min=1)] = 7,

@@ -11,6 +11,7 @@ from unetkit.cli.application import (
     DataOption,
     DeviceOption,
     HeadOption,
+    PrecisionOption,
     PredictionKeys,
     RuntimeOption,
     ThreadsOption,
@@ -57,6 +58,7 @@ def evaluate(
     keep: KeepOption = False,
     runtime: RuntimeOption = None,
     threads: ThreadsOption = None,
+    precision: PrecisionOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Score a network on data with labels: unetkit evaluate RUN --data DIR."""
@@ -69,7 +71,7 @@ def evaluate(
         raise UsageError("--tune chooses by mean precision on what was held out; leave out --all, --metrics, --config")
     families = [*(metrics or ()), *(["objects"] if objects else [])]
     options = {"tta": tta or None, "calibrate": calibrate or None, "head": head} | keys_of(keys)
-    options, device = options | {"runtime": runtime, "threads": threads}, device or "auto"
+    options, device = options | {"runtime": runtime, "threads": threads, "precision": precision}, device or "auto"
     with reporter("evaluating") as shown:
         told = None if str(json_file) == "-" else shown
         if tune:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unetkit.cli.application import DataOption, HeadOption, RuntimeOption, ThreadsOption, app
+from unetkit.cli.application import DataOption, HeadOption, PrecisionOption, RuntimeOption, ThreadsOption, app
 from unetkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,13 +68,14 @@ def check(
     head: HeadOption = None,
     runtime: RuntimeOption = None,
     threads: ThreadsOption = None,
+    precision: PrecisionOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Compare an exported file with what it was made from: unetkit check FILE --data DIR [--against RUN]."""
     from unetkit import api
     from unetkit.progress import reporter
 
-    options = {"head": head, "runtime": runtime, "threads": threads}
+    options = {"head": head, "runtime": runtime, "threads": threads, "precision": precision}
     with reporter("checking") as listener:
         checked = api.check(model, data=data, against=against, options=options, reporter=listener)
     _print(checked, json_file)

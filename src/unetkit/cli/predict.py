@@ -9,6 +9,7 @@ from unetkit.cli.application import (
     CalibrateOption,
     DeviceOption,
     HeadOption,
+    PrecisionOption,
     PredictionKeys,
     RuntimeOption,
     ThreadsOption,
@@ -51,18 +52,16 @@ def predict(
     ] = None,
     runtime: RuntimeOption = None,
     threads: ThreadsOption = None,
+    precision: PrecisionOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Segment images of any size: unetkit predict RUN INPUT --out FILE."""
     from unetkit import api
     from unetkit.progress import reporter
 
-    if outlines and not objects:
-        raise UsageError("--outlines draws objects; give --objects, too")
-    if objects and (probabilities or uncertainty):
-        raise UsageError("--objects is a result of its own; ask for one at a time")
+    _require_one_result(objects, outlines=outlines, other=probabilities or uncertainty)
     options = {"tta": tta or None, "calibrate": calibrate or None, "tile": tile, "overlap": overlap, "head": head}
-    options |= {"runtime": runtime, "threads": threads} | keys_of(keys)
+    options |= {"runtime": runtime, "threads": threads, "precision": precision} | keys_of(keys)
     with reporter("predicting") as listener:
         common: Any = {"options": options, "device": device or "auto", "reporter": listener}
         if objects:
@@ -72,3 +71,10 @@ def predict(
             notes = api.predict_file(model, source, out, **common)
     print_notes(notes)
     print(f"written: {out}")
+
+
+def _require_one_result(objects: bool, *, outlines: bool, other: bool) -> None:
+    if outlines and not objects:
+        raise UsageError("--outlines draws objects; give --objects, too")
+    if objects and other:
+        raise UsageError("--objects is a result of its own; ask for one at a time")

@@ -14,8 +14,8 @@ from unetkit.errors import ParityError
 from unetkit.exporting.job import Image, Pipeline, noise
 from unetkit.runtimes import ExportCard, ExportedNetwork
 
-BOUNDS = {"float32": 5e-5, "float16": 2e-2, "int8": float("inf")}
-"""The largest relative difference that is still the same network, by the numbers of the file."""
+BOUNDS = {"float32": 5e-5, "float16": 2e-2, "bfloat16": 0.1, "int8": float("inf")}
+"""The largest relative difference that is still the same network, by the numbers that it computes with."""
 
 _LARGEST_REAL = 256
 _LONGEST_REASON = 200
@@ -65,13 +65,13 @@ def compare(exported: ExportedNetwork, reference: Pipeline, real: Sequence[Image
         real: names and pixels [C, H, W] as stored.
 
     Raises:
-        ParityError: they differ by more than the bound of the file's numbers.
+        ParityError: they differ by more than the bound of its numbers.
     """
     card = exported.card
     cases = tuple(
         _measure(name, images, exported, reference) for name, images in [*_noise_for(card), *real_inputs(card, real)]
     )
-    parity = Parity(cases, BOUNDS[card.numbers])
+    parity = Parity(cases, max(BOUNDS[numbers] for numbers in exported.numbers))
     if not parity.relative <= parity.bound:  # NaN is no parity either
         worst = max(cases, key=lambda case: case.relative)
         raise ParityError(

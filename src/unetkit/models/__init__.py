@@ -9,6 +9,7 @@ from unetkit.errors import ConfigError
 from unetkit.models.ensemble import Ensemble
 from unetkit.models.folding import fold_norms
 from unetkit.models.geometry import Geometry
+from unetkit.models.reduced import reduce_numbers
 from unetkit.models.unet import UNet
 from unetkit.models.unetpp import UNetPlusPlus
 
@@ -22,6 +23,7 @@ __all__ = [
     "build_model",
     "count_parameters",
     "fold_norms",
+    "reduce_numbers",
 ]
 
 Network = UNet | UNetPlusPlus

@@ -27,10 +27,18 @@ class ExportedNetwork:
     Attributes:
         runtime: the loaded file.
         card: what the file says of itself.
+        precision: that the runtime was asked to compute in.
     """
 
     runtime: Runtime
     card: ExportCard
+    precision: str = "float32"
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """What it computes with: float32, or the file's own numbers and those that the rest is reduced to."""
+        short = dict.fromkeys(name for name in (self.card.numbers, self.precision) if name != "float32")
+        return tuple(short) or ("float32",)
 
     @property
     def bytes_per_pixel(self) -> float | None:

@@ -27,6 +27,9 @@ RUNTIMES: dict[str, Callable[[Path, RuntimeOptions], Runtime]] = {
 }
 """Every runtime beside PyTorch itself, by the name that `--runtime` takes."""
 
+_REDUCE = ("openvino",)
+"""Runtimes that compute in a shorter number format on request; all others in the numbers that are in the file."""
+
 _OTHERS_WRITE = ("onnx", "mindir", "air")
 """Kinds that a founding system writes, too: a file without our card is another reader's."""
 
@@ -38,12 +41,12 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
 
     Args:
         path: of the file.
-        options: which runtime, how many threads, which device.
+        options: which runtime, how many threads, which device and precision.
 
     Raises:
         ModelFileError: cut short, without unetkit's card, or refused by the runtime.
         UsageError: a runtime that does not run such files, or is not installed.
-        DeviceError: a device that the runtime does not have.
+        DeviceError: a device that the runtime does not have, or a precision that the device does not have.
     """
     path = local_copy(path)
     kind = kind_of(path)
@@ -57,17 +60,22 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
     card, load = ExportCard.from_json(text, path), RUNTIMES[_chosen(path, kind, options)]
     inner = FILES[kind].inner
     if inner is None:
-        return ExportedNetwork(load(path, options), card)
+        return ExportedNetwork(load(path, options), card, options.precision)
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
-        return ExportedNetwork(load(Path(archive.extract(inner, folder)), options), card)
+        return ExportedNetwork(load(Path(archive.extract(inner, folder)), options), card, options.precision)
 
 
 def _chosen(path: Path, kind: str, options: RuntimeOptions) -> str:
     able = FILES[kind].runtimes
-    if options.runtime is None:
-        return able[0]
-    if options.runtime not in RUNTIMES:
+    if options.runtime not in (None, *RUNTIMES):
         raise UsageError(f"there is no runtime {options.runtime!r}; there are: {', '.join(RUNTIMES)}")
-    if options.runtime not in able:
+    if options.runtime not in (None, *able):
         raise UsageError(f"{path}: of the kind {kind}, which {options.runtime} does not run; {' or '.join(able)} does")
-    return options.runtime
+    asked = able if options.runtime is None else (options.runtime,)
+    chosen = asked if options.precision == "float32" else tuple(name for name in asked if name in _REDUCE)
+    if not chosen:
+        raise UsageError(
+            f"{path}: {' or '.join(asked)} computes in the file's own numbers, not in {options.precision}; "
+            "OpenVINO does (its own files and ONNX), and PyTorch (runs and network files)"
+        )
+    return chosen[0]

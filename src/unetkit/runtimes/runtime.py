@@ -29,14 +29,16 @@ class RuntimeOptions:
     """How a file is run.
 
     Attributes:
-        runtime: by name; None: the first that runs the file's format.
+        runtime: by name; None: the first that runs the file's format, in that precision.
         threads: of the CPU; None: one for every core that the process may use.
         device: as `choose_device` names it; "auto": the runtime's choice.
+        precision: of the arithmetic, where the file does not settle it: float32, bfloat16 or float16.
     """
 
     runtime: str | None = None
     threads: int | None = None
     device: str = "auto"
+    precision: str = "float32"
 
 
 def required(module: str, extra: str) -> ModuleType:

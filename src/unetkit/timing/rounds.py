@@ -24,8 +24,8 @@ from torch import Tensor
 from unetkit.errors import UnetkitError
 from unetkit.progress import Reporter, Silence
 
-Opened = tuple[Callable[[Tensor], Tensor], tuple[int, int, int]]
-"""A network, and the channels, height and width of an image for it."""
+Opened = tuple[Callable[[Tensor], Tensor], tuple[int, int, int], str]
+"""A network, the channels, height and width of an image for it, and the numbers that it computes with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Timing:
 
     Attributes:
         name: of the contender.
+        numbers: that it computes with.
         load_seconds: until it was ready.
         peak_bytes: the most memory that its whole process held, Python and PyTorch included.
         pixels: of one image.
@@ -54,6 +55,7 @@ class Timing:
     """
 
     name: str
+    numbers: str
     load_seconds: float
     peak_bytes: int
     pixels: int
@@ -107,8 +109,8 @@ def time_contenders(
             pipe.send(None)
         ends = [_answer(pipe) for pipe in pipes]
     return [
-        Timing(contender.name, load, peak, pixels, {batch: tuple(times) for batch, times in seconds.items()})
-        for contender, load, (peak, pixels), seconds in zip(contenders, loaded, ends, spent, strict=True)
+        Timing(contender.name, numbers, load, peak, pixels, {batch: tuple(times) for batch, times in seconds.items()})
+        for contender, (numbers, load), (peak, pixels), seconds in zip(contenders, loaded, ends, spent, strict=True)
     ]
 
 
@@ -143,8 +145,8 @@ def _work(contender: Contender, pipe: Connection) -> None:
     """Load the network, then time a call for every batch size that comes, until None or the end of the connection."""
     try:
         begun = time.perf_counter()
-        network, shape_CHW = contender.open()
-        pipe.send(time.perf_counter() - begun)
+        network, shape_CHW, numbers = contender.open()
+        pipe.send((numbers, time.perf_counter() - begun))
         with torch.inference_mode():
             while (batch := pipe.recv()) is not None:
                 x_NCHW = torch.randn(batch, *shape_CHW).to(memory_format=torch.channels_last)

@@ -11,15 +11,17 @@ from unetkit.timing.rounds import Timing
 def table(timings: Sequence[Timing]) -> str:
     """Return aligned lines: latency at one image, speed at the best batch, memory, and the ratio to the first line."""
     width = max(len("model"), *(len(timing.name) for timing in timings))
-    head = f"{'model':<{width}}  {'load s':>6}  {'ms, batch ' + str(min(timings[0].seconds)):>22}  "
+    wide = max(len("numbers"), *(len(timing.numbers) for timing in timings))
+    first = "ms, batch " + str(min(timings[0].seconds))
+    head = f"{'model':<{width}}  {'numbers':<{wide}}  {'load s':>6}  {first:>22}  "
     lines = [head + f"{'best batch':>10}  {'Mpx/s':>7}  {'peak MB':>7}  times the first"]
     for timing in timings:
-        first = min(timing.seconds)
-        latency = _spread([1000 * seconds for seconds in timing.seconds[first]], 1)
+        latency = _spread([1000 * seconds for seconds in timing.seconds[min(timing.seconds)]], 1)
         ratios = "" if timing is timings[0] else _spread(timing.times_faster(timings[0]), 2)
         lines.append(
-            f"{timing.name:<{width}}  {timing.load_seconds:6.2f}  {latency:>22}  {timing.best_batch:>10}  "
-            f"{timing.speed(timing.best_batch) / 1e6:7.2f}  {timing.peak_bytes / 1e6:7.0f}  {ratios}".rstrip()
+            f"{timing.name:<{width}}  {timing.numbers:<{wide}}  {timing.load_seconds:6.2f}  {latency:>22}  "
+            f"{timing.best_batch:>10}  {timing.speed(timing.best_batch) / 1e6:7.2f}  "
+            f"{timing.peak_bytes / 1e6:7.0f}  {ratios}".rstrip()
         )
     note = "median (lowest to highest); Mpx/s at the batch that gives most; the calls took turns"
     return "\n".join([*lines, "", note])
@@ -30,6 +32,7 @@ def as_json(timings: Sequence[Timing]) -> list[dict[str, Any]]:
     return [
         {
             "model": timing.name,
+            "numbers": timing.numbers,
             "load_seconds": timing.load_seconds,
             "peak_bytes": timing.peak_bytes,
             "pixels": timing.pixels,
@@ -51,7 +54,7 @@ def picture(timings: Sequence[Timing]) -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     speeds = [timing.speed(timing.best_batch) / 1e6 for timing in timings]
-    names = [timing.name for timing in timings]
+    names = [f"{timing.name}\n{timing.numbers}" for timing in timings]
     bars = axes.barh(names, speeds, color=["#0072B2" if speed == max(speeds) else "#9ecae1" for speed in speeds])
     axes.bar_label(bars, [f"{speed:.2f}" for speed in speeds], padding=3)
     axes.invert_yaxis()
