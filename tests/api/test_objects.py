@@ -233,3 +233,22 @@ def test_what_cannot_be_tuned_or_kept_is_refused(nuclei: Path, tmp_path: Path) -
         unetkit.tune_objects(run)
     with pytest.raises(UsageError, match=r"can be kept in a run or in a \.safetensors file"):
         unetkit.tune_objects(unetkit.load(run), data=nuclei, keep=True)
+
+
+@pytest.mark.parametrize("metric", ["mean_precision", "f1_50_per_image", "iou_cell", "dice_cell_per_image"])
+def test_weights_are_not_chosen_by_what_no_held_out_image_holds(tmp_path: Path, metric: str) -> None:
+    data = tmp_path / "data"
+    for kind in ("images", "masks"):
+        (data / kind).mkdir(parents=True)
+    for sample in cells(6).samples:
+        mask = np.zeros((48, 48), np.uint8) if sample.name == "cell_5" else sample.labels
+        assert mask is not None
+        Image.fromarray(sample.pixels[0]).save(data / "images" / f"{sample.name}.png")
+        Image.fromarray(mask * np.uint8(255)).save(data / "masks" / f"{sample.name}.png")
+    small = ["model.widths=[4,8]", "train.steps=2", "train.patch=32", f"train.best_metric={metric}"]
+    small += ["data.classes=[background,cell]", "data.split.method=last", "data.split.share=0.1"]
+    with pytest.raises(ConfigError, match=f"{metric}: none of the 1 held-out images holds (an object|the class cell),"):
+        unetkit.train("isbi", data=data, out=tmp_path / "run", overrides=small)
+    assert not (tmp_path / "run").exists()
+    run = unetkit.train("isbi", data=data, out=tmp_path / "run", overrides=[*small, "data.split.share=0.4"])
+    assert metric in json.loads((run.path / "evaluation.json").read_text())["scores"]

@@ -1,6 +1,6 @@
 """From a configuration to everything a training starts from: data read and checked, split, normalised and described."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,9 +23,13 @@ from unetkit.data.targets import WithBorders
 from unetkit.data.weights import PixelWeights
 from unetkit.doctor import Diagnosis, before_training
 from unetkit.errors import ConfigError
+from unetkit.evaluation import objects_of
 from unetkit.metrics import objects, overlap, size_suffix
 from unetkit.metrics.definitions import CLASS, SIZE
 from unetkit.remote import is_remote, url_of
+
+_SINGLE = (("dice", ""), ("dice", "_per_image"), ("iou", ""), ("iou", "_per_image"))
+"""The scores of a single class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ def prepare(config: Config, *, diagnosed: bool = False) -> Prepared:
     normalization = Normalization.fit(config.data.normalization, (dataset[index] for index in split.train))
     resolved = _resolved(config, dataset, channels=training[0].pixels.shape[0], classes=len(targets.classes))
     _require_metric(resolved, dataset.classes)
+    _require_sought(config.train.best_metric, [dataset[index] for index in split.validation], dataset.classes)
     border = len(dataset.classes) if config.data.border_class else None
     weights = PixelWeights.of(config.loss, training, classes=len(targets.classes), border=border)
     description = _description(dataset, split, normalization)
@@ -112,6 +117,23 @@ def _require_metric(config: Config, classes: tuple[str, ...]) -> None:
     if name not in known:
         near = get_close_matches(name, known, n=3, cutoff=0.3) or sorted(known)[:3]
         raise ConfigError(f"train.best_metric: {name!r} is no score of a validation; near it are {', '.join(near)}")
+
+
+def _require_sought(metric: str, held_out: Sequence[Sample], classes: tuple[str, ...]) -> None:
+    """Make sure that held-out images, if there are any, hold what the score that chooses the weights looks at."""
+    single = [f"{kind}_{label}{end}" for label in overlap.class_labels(classes) for kind, end in _SINGLE]
+    if metric in objects.DEFINITIONS:
+        what, there = "an object", any(len(objects_of(one, classes)) for one in held_out)
+    elif metric in single:
+        index = single.index(metric) // len(_SINGLE)
+        what, there = f"the class {classes[index]}", any((one.labels == index).any() for one in held_out)
+    else:
+        return
+    if held_out and not there:
+        raise ConfigError(
+            f"train.best_metric={metric}: none of the {len(held_out)} held-out images holds {what}, so that it cannot "
+            "choose the best weights; hold out other images (data.split.fold or .seed), or choose by another score"
+        )
 
 
 def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) -> Config:
