@@ -16,6 +16,20 @@ std::optional<int> whole(const Json& value) { return value.is_null() ? std::null
 
 bool truth(const Json& value) { return !value.is_null() && value.boolean(); }
 
+std::optional<Size> size_of(const Json& value) {
+    if (value.is_null()) return std::nullopt;
+    Size size{value.list().at(0).integer(), value.list().at(1).integer()};
+    if (size.height < 1 || size.width < 1) throw Error("it resizes images to nothing");
+    return size;
+}
+
+// Tell which of two names a key has; nothing is the first.
+bool is_second(const Json& value, const char* first, const char* second) {
+    if (value.is_null() || value.text() == first) return false;
+    if (value.text() != second) throw Error("it has " + value.text() + " where " + first + " or " + second + " is known");
+    return true;
+}
+
 std::vector<float> floats(const Json& value) {
     std::vector<float> result;
     for (const Json& item : value.list()) result.push_back(static_cast<float>(item.number()));
@@ -61,6 +75,10 @@ Card read(const Json& json) {
     double network = json["bytes_per_pixel"].is_null() ? input : json["bytes_per_pixel"].number();
     card.tiling.bytes_per_pixel = (answer + input + std::max(network, 2 * answer)) * kept_by_the_allocator;
     card.tta = truth(predict["tta"]);
+    card.resized = size_of(predict["size"]);
+    if (is_second(predict["resize"], "half-pixel", "asymmetric")) card.places = Places::asymmetric;
+    card.zeros_outside = is_second(predict["outside"], "mirror", "zeros");
+    card.close_gaps = truth(predict["close_gaps"]);
     if (card.classes.size() < 2 || card.mean.empty() || card.mean.size() != card.std.size() ||
         !(card.tiling.bytes_per_pixel > 0))
         throw Error("its classes or its normalisation are none");

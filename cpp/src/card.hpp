@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "resize.hpp"
 #include "tiles.hpp"
 
 namespace unetkit {
@@ -20,6 +21,10 @@ struct Card {
     bool border = false;  // the last class is the border of objects, which the data does not have
     Tiling tiling;        // as the run was configured
     bool tta = false;
+    std::optional<Size> resized;  // what an image is brought to for the network, and its prediction back from
+    Places places = Places::half_pixel;
+    bool zeros_outside = false;  // else the image is mirrored
+    bool close_gaps = false;     // which only unetkit in Python does
 
     // Read a card; throws Error where it is none, or one of a later version.
     static Card parse(const std::string& text);

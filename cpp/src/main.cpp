@@ -244,6 +244,8 @@ void run(const Arguments& arguments) {
         throw Error(arguments.model.string() +
                     ": is without unetkit's card; expected a file that `unetkit export` wrote");
     Predictor predictor(std::move(network), arguments.wishes);
+    if (predictor.card().close_gaps)
+        std::cerr << "note: gaps in contours are left open here; unetkit predict closes them (predict.close_gaps)\n";
     Sums sums;
     for (const Task& task : tasks) carry_out(task, predictor, arguments.probabilities, sums);
     if (sums.images > 0) {

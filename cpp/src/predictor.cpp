@@ -59,12 +59,25 @@ std::vector<float> Predictor::probabilities(const Page& page) {
         throw Error("has " + std::to_string(page.channels) + " channels, but the network was trained on images with " +
                     std::to_string(wanted) + "; give images like those of the training");
     }
+    std::vector<float> result;
+    if (card_.resized) {
+        Size own{page.height, page.width}, size = *card_.resized;
+        Page small{page.channels, size.height, size.width, resized(page.values, own, size, card_.places)};
+        result = resized(at_its_size(small), size, own, card_.places);
+    } else {
+        result = at_its_size(page);
+    }
+    if (card_.border) join_border(result, page.area());
+    return result;
+}
+
+// Return the probabilities of all classes for a page that is not resized any more.
+std::vector<float> Predictor::at_its_size(const Page& page) {
     Plan plan = make_plan(page.height, page.width, card_.geometry, card_.tiling);
     std::vector<float> result(card_.classes.size() * page.area());
     for (const Span& row : plan.rows) {
         for (const Span& column : plan.columns) add_tile(page, plan, row, column, result);
     }
-    if (card_.border) join_border(result, page.area());
     return result;
 }
 
@@ -102,7 +115,8 @@ void Predictor::add_tile(const Page& page, const Plan& plan, const Span& row, co
     }
 }
 
-// Return what the network is given: [1, C, H, W], mirrored outside the image, normalised unless the file does that.
+// Return what the network is given: [1, C, H, W], normalised unless the file does that; outside the image it is mirrored,
+// or zero.
 Tensor Predictor::given(const Page& page, int number, const Window& rows, const Window& columns) const {
     Symmetry symmetry(number);
     int height = symmetry.swap ? page.width : page.height, width = symmetry.swap ? page.height : page.width;
@@ -116,6 +130,11 @@ Tensor Predictor::given(const Page& page, int number, const Window& rows, const 
         float spread = card_.preprocessing ? 1 : card_.std[static_cast<std::size_t>(channel)];
         for (int row = rows.start; row < rows.stop; ++row) {
             for (int column = columns.start; column < columns.stop; ++column) {
+                bool inside = row >= 0 && row < height && column >= 0 && column < width;
+                if (card_.zeros_outside && !inside) {
+                    images.values.push_back(0);
+                    continue;
+                }
                 auto [y, x] = symmetry.source(mirrored(row, height), mirrored(column, width), height, width);
                 images.values.push_back((plane[static_cast<std::size_t>(y) * static_cast<std::size_t>(page.width) +
                                                static_cast<std::size_t>(x)] -

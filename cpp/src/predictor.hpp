@@ -29,6 +29,7 @@ public:
     std::vector<float> probabilities(const Page& page);
 
 private:
+    std::vector<float> at_its_size(const Page& page);
     void add_tile(const Page& page, const Plan& plan, const Span& row, const Span& column, std::vector<float>& result);
     Tensor given(const Page& page, int symmetry, const Window& rows, const Window& columns) const;
     void fill(Tensor& images) const;

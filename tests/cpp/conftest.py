@@ -62,9 +62,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
     pytest.importorskip("onnxscript")
     made: dict[str, Exported] = {}
 
-    def make(options: ExportOptions | None = None, **model: Any) -> Exported:
+    def make(options: ExportOptions | None = None, *, predict: dict[str, Any] | None = None, **model: Any) -> Exported:
         options = options or ExportOptions()
-        key = f"{options} {model}"
+        key = f"{options} {predict} {model}"
         if key not in made:
             torch.manual_seed(0)
             settings = {"in_channels": 1, "num_classes": 2, "width": 4, "depth": 2, "norm": "none", **model}
@@ -72,7 +72,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
             channels, classes = network.encoder[0].conv1.in_channels // network.stem**2, max(settings["num_classes"], 2)
             shift = Normalization((100.0, 90.0, 80.0)[:channels], (50.0, 60.0, 70.0)[:channels])
             names = tuple(f"class {index}" for index in range(classes))
-            predictor = Predictor(network, network.geometry, shift, names, PredictConfig(), torch.device("cpu"))
+            config = PredictConfig(**(predict or {}))
+            predictor = Predictor(network, network.geometry, shift, names, config, torch.device("cpu"))
             out = tmp_path_factory.mktemp("network") / "net.xml"
             made[key] = Exported(export_network(make_job(predictor, options), "openvino", out).path, predictor)
         return made[key]

@@ -42,6 +42,35 @@ def probabilities(exported: Any, pages_NCHW: NDArray[Any], **options: Any) -> ND
 
 
 @pytest.mark.parametrize(
+    "predict",
+    [
+        {"size": (64, 48)},
+        {"size": (40, 130), "resize": "asymmetric", "outside": "zeros"},
+        {"outside": "zeros", "tile": 48, "overlap": 8},
+    ],
+)
+def test_what_a_founding_system_does_before_the_network(
+    program: Path, exported: Callable, tmp_path: Path, predict: dict[str, Any]
+) -> None:
+    network, page = exported(predict=predict), random_pixels(61, 83)
+    tifffile.imwrite(tmp_path / "image.tif", page)
+    run(program, network.path, tmp_path / "image.tif", "--out", tmp_path / "out.tif", "--probabilities", "--tta")
+    expected = network.predictor.with_options({"tta": True}).probabilities(page[None])[1]
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), expected, rtol=0, atol=1e-5)
+
+
+def test_gaps_are_left_open_and_a_note_says_so(program: Path, exported: Callable, tmp_path: Path) -> None:
+    network, page = exported(predict={"close_gaps": True}), random_pixels(40, 50)
+    tifffile.imwrite(tmp_path / "image.tif", page)
+    words = [program, network.path, tmp_path / "image.tif", "--out", tmp_path / "out.tif", "--probabilities"]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=True)
+    assert done.stderr.count("\n") == 1
+    assert "gaps in contours are left open" in done.stderr
+    expected = network.predictor.with_options({"close_gaps": False}).probabilities(page[None])[1]
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({}, []),
