@@ -193,11 +193,46 @@ def test_folders_and_evaluations_are_compared(folder: Path, data: Path, tmp_path
         unetkit.compare(folder / "fold-0-seed-0", folder / "fold-1-seed-0", data=data)
     other = write_sample(tmp_path / "other", slices=2, size=64, seed=9)
     assert unetkit.compare(folder / "fold-0-seed-0", folder, data=other).difference.images == 2
-    with pytest.raises(UsageError, match="no mean over images"):
-        unetkit.compare(folder, folder, metric="rand_error")
+    with pytest.raises(UsageError, match="v_rand_thinned_other_folds has no values of single images"):
+        unetkit.compare(folder, folder, metric="v_rand_thinned_other_folds")
     (tmp_path / "odd.json").write_text("[1]")
     with pytest.raises(UsageError, match="not an evaluation"):
         unetkit.compare(folder, tmp_path / "odd.json")
+
+
+@pytest.mark.parametrize("metric", ["rand_error", "pixel_error"])
+def test_scores_of_counts_are_pooled_anew_in_every_resample(folder: Path, tmp_path: Path, metric: str) -> None:
+    other = json.loads((folder / "evaluation.json").read_text())
+    name = {"rand_error": "rand_counts", "pixel_error": "pixel_counts"}[metric]
+    counts = np.array(other["isbi"][name])
+    counts[..., 1] += 0.2 * counts[..., 0]  # more false ones everywhere
+    other["isbi"][name] = counts.tolist()
+    (tmp_path / "worse.json").write_text(json.dumps(other))
+    found = unetkit.compare(folder, tmp_path / "worse.json", metric=metric, block=2)
+    assert found.first == summary(folder)["out_of_fold"]["scores"][metric]
+    hits, false, missed = np.moveaxis(counts.sum(1), -1, 0)
+    assert found.second == pytest.approx((1 - 2 * hits / (2 * hits + false + missed)).min())
+    assert found.difference.value == pytest.approx(found.first - found.second)
+    assert found.difference.low <= found.difference.value <= found.difference.high < 0
+    assert found.sentence.startswith("A is better")
+    assert list(found.images) == [image["name"] for image in other["images"]]
+    assert all(ours < theirs for ours, theirs in found.images.values())
+    del other["isbi"][name]
+    (tmp_path / "old.json").write_text(json.dumps(other))
+    with pytest.raises(UsageError, match=rf"old\.json: holds no {metric} of every image; write it with unetkit eval"):
+        unetkit.compare(folder, tmp_path / "old.json", metric=metric)
+
+
+def test_a_comparison_is_drawn(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "unetkit", "compare", str(folder), str(folder / "evaluation.json"), "--picture"]
+    ended = subprocess.run([*command, str(tmp_path / "a.png")], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert f"written: {tmp_path / 'a.png'}" in ended.stdout
+    with Image.open(tmp_path / "a.png") as drawn:
+        assert drawn.size[0] > 1000
+    ended = subprocess.run([*command, str(tmp_path / "a.pdf")], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "expected a name with .png" in ended.stderr
 
 
 def _command(data: Path, out: Path, *words: str) -> list[str]:

@@ -13,14 +13,16 @@ from unetkit.api.loading import Model
 from unetkit.api.scoring import evaluate
 from unetkit.data.split import stack_of
 from unetkit.errors import UsageError
-from unetkit.metrics import Difference, definition_of, paired_bootstrap
+from unetkit.metrics import DEFINITIONS, Difference, definition_of, error_of, paired_bootstrap, whole_score
+from unetkit.metrics.bootstrap import as_it_is, image_scores
 from unetkit.prediction import Predictor
 from unetkit.progress import Reporter
 from unetkit.runs import Run
 
 _Values = NDArray[np.float64]
 _THRESHOLDED = ("v_rand_thinned", "v_info_thinned", "warping_error")
-_POOLED = ("rand_error", "pixel_error")
+_POOLED = {"rand_error": "rand_counts", "pixel_error": "pixel_counts"}
+_CHALLENGE = (*_THRESHOLDED, *_POOLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Comparison:
         first: its value of the first network.
         second: its value of the second.
         difference: first minus second, with its interval.
+        images: the values of every image by its name, at the threshold of the whole.
         notes: what the reader should know.
     """
 
@@ -39,6 +42,7 @@ class Comparison:
     first: float
     second: float
     difference: Difference
+    images: dict[str, tuple[float, float]]
     notes: tuple[str, ...]
 
     @property
@@ -71,29 +75,31 @@ def compare(
     Args:
         first: a run, a cross-validation's folder, any model, or a JSON file of `unetkit evaluate --json`.
         second: another.
-        metric: a mean over images, or v_rand_thinned, v_info_thinned or warping_error, whose threshold is chosen anew
-            in every resample.
+        metric: a mean over images, or one of the challenge's numbers, which are pooled, and their thresholds chosen,
+            anew in every resample.
         data: score both on this data; None: what each folder or file says of what was held out.
         block: neighbouring images that are drawn together, for the slices of a stack.
         seed: of the draws.
         reporter: hears about the course.
 
     Raises:
-        UsageError: other images, too few of them, or a score that is no mean over images.
+        UsageError: other images, too few of them, or a score that single images do not have.
 
     Example:
         >>> print(unetkit.compare("runs/first", "runs/second").sentence)
     """
     scored = [_scored(model, metric, data, reporter) for model in (first, second)]
-    names = [[image["name"] for image in one["images"]] for one in scored]
-    _require_same_images(*names)
+    names = _same_images(scored)
     used, notes = _mean_over_images(metric)
-    card = definition_of(used)
-    one_TN, other_TN = _without_gaps([_values(one, used) for one in scored], used)
-    difference = paired_bootstrap(one_TN, other_TN, better=card.better, block=block, seed=seed)
-    best = np.max if card.better == "higher" else np.min
-    notes += _cautions(names[0], one_TN.shape[1], used, block=block)
-    return Comparison(used, float(best(one_TN.mean(1))), float(best(other_TN.mean(1))), difference, tuple(notes))
+    how: Any = {"rule": error_of if used in _POOLED else as_it_is, "better": definition_of(used).better}
+    there = _without_gaps(values := [_values(one, used) for one in scored], used)
+    ours, theirs = (one[:, there] for one in values)
+    difference = paired_bootstrap(ours, theirs, block=block, seed=seed, **how)
+    kept = [name for name, whole in zip(names, there, strict=True) if whole]
+    each = zip(image_scores(ours, **how).tolist(), image_scores(theirs, **how).tolist(), strict=True)
+    notes += _cautions(names, len(kept), used, block=block)
+    one, other = (whole_score(values, **how) for values in (ours, theirs))
+    return Comparison(used, one, other, difference, dict(zip(kept, each, strict=True)), tuple(notes))
 
 
 def _cautions(names: Sequence[str], compared: int, metric: str, *, block: int) -> list[str]:
@@ -107,16 +113,18 @@ def _cautions(names: Sequence[str], compared: int, metric: str, *, block: int) -
 
 def _scored(model: Model, metric: str, data: str | Path | None, reporter: Reporter | None) -> dict[str, Any]:
     """Return an evaluation as `evaluate --json` writes it: read where there is one, else made."""
-    families = ["isbi"] if metric in _THRESHOLDED else []
+    families = ["isbi"] if metric in _CHALLENGE else []
     path = model.path if isinstance(model, Run) else None if isinstance(model, Predictor) else Path(model)
     if path is not None and data is None:
         file = path / "evaluation.json" if path.is_dir() else path
         if file.suffix == ".json" and file.is_file():
             known = _read(file)
-            if metric not in _THRESHOLDED or (known.get("isbi") or {}).get(metric) is not None:
+            if metric not in _CHALLENGE or (known.get("isbi") or {}).get(_POOLED.get(metric, metric)) is not None:
                 return known
             if not path.is_dir():
-                raise UsageError(f"{file}: holds no {metric}; write it with unetkit evaluate --metrics isbi --json")
+                raise UsageError(
+                    f"{file}: holds no {metric} of every image; write it with unetkit evaluate --metrics isbi --json"
+                )
     return json.loads(json.dumps(evaluate(model, data=data, metrics=families, reporter=reporter).as_json()))
 
 
@@ -130,9 +138,11 @@ def _read(file: Path) -> dict[str, Any]:
     raise UsageError(f"{file}: not an evaluation; expected a file that unetkit evaluate --json wrote")
 
 
-def _require_same_images(first: Sequence[str], second: Sequence[str]) -> None:
-    if list(first) == list(second):
-        return
+def _same_images(scored: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the names of the images that both were scored on."""
+    first, second = ([image["name"] for image in one["images"]] for one in scored)
+    if first == second:
+        return first
     odd = sorted(set(first) ^ set(second))
     found = f"{odd[0]} was scored for one alone" if odd else "their order differs"
     raise UsageError(
@@ -143,16 +153,18 @@ def _require_same_images(first: Sequence[str], second: Sequence[str]) -> None:
 
 def _mean_over_images(metric: str) -> tuple[str, list[str]]:
     """Return the score to compare by, and what is to be said of it."""
-    if metric in _POOLED:
-        raise UsageError(f"{metric} is no mean over images; compare by one of {', '.join(_THRESHOLDED)}, or by a Dice")
     card = definition_of(metric)
-    if metric in _THRESHOLDED or "mean over images" in card.averaging:
+    if metric in _CHALLENGE or "mean over images" in card.averaging:
         return metric, []
+    if f"{metric}_per_image" not in DEFINITIONS and not card.classes.startswith("the one named"):
+        raise UsageError(f"{metric} has no values of single images to draw from; name another --metric")
     return f"{metric}_per_image", [f"{metric} is of counts over all images; compared is {metric}_per_image"]
 
 
 def _values(evaluation: dict[str, Any], metric: str) -> _Values:
-    """Return the values [T, N] of every image; NaN where an image has none."""
+    """Return the values [T, N] of every image, or its counts [T, N, C]; NaN where an image has none."""
+    if metric in _POOLED:
+        return np.array(evaluation["isbi"][_POOLED[metric]], np.float64)
     if metric in _THRESHOLDED:
         return np.array(evaluation["isbi"][metric]["slices"], np.float64)
     names = (metric, metric.removesuffix("_per_image"))
@@ -160,8 +172,9 @@ def _values(evaluation: dict[str, Any], metric: str) -> _Values:
     return np.array([[next((v for v in row if v is not None), np.nan) for row in rows]], np.float64)
 
 
-def _without_gaps(values: Sequence[_Values], metric: str) -> tuple[_Values, _Values]:
-    there = np.all([np.isfinite(one_TN).all(0) for one_TN in values], axis=0)
+def _without_gaps(values: Sequence[_Values], metric: str) -> NDArray[np.bool_]:
+    """Return which images [N] have all their values in both."""
+    there = np.all([np.isfinite(one).reshape(*one.shape[:2], -1).all((0, 2)) for one in values], axis=0)
     if not there.any():
         raise UsageError(f"no image has a value of {metric} in both; name another --metric")
-    return values[0][:, there], values[1][:, there]
+    return there

@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from unetkit.cli.application import DataOption, app, print_notes
+from unetkit.errors import UsageError
+
+JsonOption = Annotated[Path | None, typer.Option("--json", help="write the result here ('-': standard output)")]
 
 
 @app.command()
@@ -17,20 +20,24 @@ def compare(
     data: DataOption = None,
     block: Annotated[int, typer.Option(help="neighbouring images drawn together, for slices of a stack", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="seed of the draws", min=0)] = 0,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="write the result here ('-': standard output)")
-    ] = None,
+    json_file: JsonOption = None,
+    picture: Annotated[Path | None, typer.Option(help="draw every image's difference here (.png)")] = None,
 ) -> None:
     """Tell whether one network is better than another, and how sure that is: unetkit compare A B."""
     from unetkit import api
     from unetkit.progress import reporter
+    from unetkit.reporting import differences
     from unetkit.storage import write_whole
 
+    if picture is not None and picture.suffix.lower() != ".png":
+        raise UsageError(f"--picture {picture}: expected a name with .png")
     silent = str(json_file) == "-"
     with reporter("evaluating") as listener:
         found = api.compare(
             first, second, metric=metric, data=data, block=block, seed=seed, reporter=None if silent else listener
         )
+    if picture is not None:
+        write_whole(picture, differences(found.images, found.difference, found.metric))
     if silent:
         print(json.dumps(found.as_json(), indent=2))
         return
@@ -42,4 +49,6 @@ def compare(
     print_notes(found.notes)
     if json_file is not None:
         write_whole(json_file, json.dumps(found.as_json(), indent=2) + "\n")
-        print(f"written: {json_file}")
+    for file in (json_file, picture):
+        if file is not None:
+            print(f"written: {file}")

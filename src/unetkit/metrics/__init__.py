@@ -1,7 +1,7 @@
 """Scores, and what they mean: every function says its formula, every name has a card in `DEFINITIONS`."""
 
 from unetkit.metrics import calibration, isbi, objects, overlap, thresholds
-from unetkit.metrics.bootstrap import Difference, paired_bootstrap
+from unetkit.metrics.bootstrap import Difference, paired_bootstrap, whole_score
 from unetkit.metrics.definitions import Definition, find_definition, improves
 from unetkit.metrics.founding import founding_scores, size_suffix, soft_dice
 from unetkit.metrics.isbi import (
@@ -9,6 +9,7 @@ from unetkit.metrics.isbi import (
     IsbiScores,
     IsbiSlice,
     ThresholdScore,
+    error_of,
     isbi_scores,
     pool_slices,
     score_slice,
@@ -55,6 +56,7 @@ __all__ = [
     "added",
     "better",
     "definition_of",
+    "error_of",
     "founding_scores",
     "isbi_scores",
     "mean_precision",
@@ -68,4 +70,5 @@ __all__ = [
     "scores_chosen_elsewhere",
     "size_suffix",
     "soft_dice",
+    "whole_score",
 ]

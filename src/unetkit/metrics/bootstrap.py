@@ -6,12 +6,14 @@ Student's t asks for few images (the "expanded percentile" interval of Hesterber
 without that, an interval from six images would be a third too narrow. With it 95 % covers 92 % at six normally
 distributed images, 94 % at thirty.
 
-Assumes that the images are exchangeable; of neighbours that look alike, blocks of them have to be.
+Assumes that the images are exchangeable; of neighbours that look alike, blocks of them have to be. A score of counts
+that are added up over images is computed from the counts of each resample.
 
-Legend of shapes: T thresholds, N images, R resamples.
+Legend of shapes: T thresholds, N images, R resamples, C counts.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,6 +24,9 @@ from unetkit.errors import UsageError
 
 _Values = NDArray[np.float64]
 _LEVEL = 0.95
+
+Rule = Callable[[_Values], _Values]
+"""From the means of counts over images, [..., C], to a score, [...]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +52,27 @@ class Difference:
     resamples: int
 
 
+def as_it_is(means: _Values) -> _Values:
+    """Return the single count of each mean: the rule of scores that are means over images."""
+    return means[..., 0]
+
+
 def paired_bootstrap(
-    first_TN: NDArray[Any],
-    second_TN: NDArray[Any],
+    first: NDArray[Any],
+    second: NDArray[Any],
     *,
+    rule: Rule = as_it_is,
     better: Literal["higher", "lower"] = "higher",
     block: int = 1,
     seed: int = 0,
     resamples: int = 10_000,
 ) -> Difference:
-    """Compare two networks by a score that is the best over thresholds of the mean over images.
+    """Compare two networks by a score that is the best over thresholds of what follows from a mean over images.
 
     Args:
-        first_TN: the first network's values; T is 1 for a plain mean.
-        second_TN: the second's, of the same images in the same order.
+        first: the first network's values [T, N], or counts [T, N, C]; T is 1 for a plain mean.
+        second: the second's, of the same images in the same order.
+        rule: what follows from counts.
         better: whether the highest or the lowest threshold mean is the score.
         block: neighbouring images that are drawn together (round the end of the order); 1: each by itself.
         seed: of the draws.
@@ -69,19 +81,43 @@ def paired_bootstrap(
     Raises:
         UsageError: fewer than two blocks of images.
     """
-    count = first_TN.shape[1]
+    count = first.shape[1]
     if not 1 <= block <= count // 2:
         raise UsageError(f"{count} images in blocks of {block}: at least two blocks are needed to tell anything")
     weights_RN = _draws(count, block, resamples, np.random.default_rng(seed)) / count
-    best = np.max if better == "higher" else np.min
-    first_R, second_R = (best(weights_RN @ values_TN.T, axis=1) for values_TN in (first_TN, second_TN))
+    first_R, second_R = (_scores(values, weights_RN, rule, better) for values in (first, second))
+    value = whole_score(first, rule=rule, better=better) - whole_score(second, rule=rule, better=better)
     difference_R = first_R - second_R
-    value = float(best(first_TN.mean(1)) - best(second_TN.mean(1)))
     tail = _expanded_tail(count / block)
     low, high = np.quantile(difference_R, (tail, 1 - tail))
     ahead = (difference_R > 0).mean() + (difference_R == 0).mean() / 2
     share = float(ahead if better == "higher" else 1 - ahead)
     return Difference(value, float(low), float(high), share, count, block, resamples)
+
+
+def whole_score(values: NDArray[Any], *, rule: Rule = as_it_is, better: Literal["higher", "lower"]) -> float:
+    """Return the score over all images of values [T, N] or counts [T, N, C]."""
+    return float(_best_over_thresholds(rule(_counts(values).mean(1)[None]), better)[0])
+
+
+def image_scores(values: NDArray[Any], *, rule: Rule = as_it_is, better: Literal["higher", "lower"]) -> _Values:
+    """Return the score [N] of every image by itself, at the threshold that is best over all of them."""
+    counts = _counts(values)
+    curve_T = rule(counts.mean(1))
+    return rule(counts[int(curve_T.argmax() if better == "higher" else curve_T.argmin())])
+
+
+def _scores(values: NDArray[Any], weights_RN: _Values, rule: Rule, better: str) -> _Values:
+    """Return the score [R] over images that are weighted anew R times."""
+    return _best_over_thresholds(rule(np.einsum("rn,tnc->rtc", weights_RN, _counts(values))), better)
+
+
+def _best_over_thresholds(scores_RT: _Values, better: str) -> _Values:
+    return (np.max if better == "higher" else np.min)(scores_RT, axis=1)
+
+
+def _counts(values: NDArray[Any]) -> NDArray[Any]:
+    return values[..., None] if values.ndim == 2 else values
 
 
 def _draws(count: int, block: int, resamples: int, rng: np.random.Generator) -> _Values:

@@ -86,6 +86,8 @@ class IsbiScores:
         v_rand_recall: [T, D] low where the prediction splits objects.
         splits: [10, D] pixels that split an object; None without warping error.
         mergers: [10, D] pixels that merge objects; None without warping error.
+        rand_counts: [T, D, 3] what the Rand error is pooled from: pairs of pixels.
+        pixel_counts: [T, D, 3] what the pixel error is pooled from: pixels of interior.
     """
 
     v_rand_thinned: ThresholdScore
@@ -97,6 +99,8 @@ class IsbiScores:
     v_rand_recall: _Values
     splits: NDArray[np.int64] | None
     mergers: NDArray[np.int64] | None
+    rand_counts: _Values
+    pixel_counts: _Values
 
     def scores(self) -> dict[str, float]:
         """Return the numbers by the names of their cards."""
@@ -173,6 +177,8 @@ def pool_slices(slices: Sequence[IsbiSlice]) -> IsbiScores:
         v_rand_recall=recall_TD,
         splits=None if errors_TD2 is None else errors_TD2[:, :, 0],
         mergers=None if errors_TD2 is None else errors_TD2[:, :, 1],
+        rand_counts=plain_TD3,
+        pixel_counts=pixel_TD3,
     )
 
 
@@ -213,7 +219,12 @@ def _warping_score(errors_TD2: NDArray[np.int64], sizes: list[int]) -> Threshold
 
 def _pooled_errors(counts_TD3: _Values) -> tuple[_Values, _Values]:
     """Return 1 - F of the counts summed over slices, and of every slice by itself."""
-    return 1 - f_scores(counts_TD3.sum(1))[2], 1 - f_scores(counts_TD3)[2]
+    return error_of(counts_TD3.sum(1)), error_of(counts_TD3)
+
+
+def error_of(counts: _Values) -> _Values:
+    """Return 1 - F of counts [..., 3]: true positives, false positives, false negatives; the scale does not matter."""
+    return 1 - f_scores(counts)[2]
 
 
 def _highest(curve: _Values, slices: _Values) -> ThresholdScore:

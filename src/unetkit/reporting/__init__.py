@@ -12,7 +12,7 @@ from unetkit.reporting.markup import Html
 from unetkit.reporting.page import page
 from unetkit.reporting.panels import panel, png
 from unetkit.reporting.pictures import Exhibit
-from unetkit.reporting.plots import curves
+from unetkit.reporting.plots import curves, differences
 from unetkit.reporting.text import objects_line, scores_table
 from unetkit.runs import Run
 from unetkit.storage import make_folder, write_whole
@@ -21,6 +21,7 @@ __all__ = [
     "PUBLISHED_NOTE",
     "Exhibit",
     "Look",
+    "differences",
     "isbi_tables",
     "objects_line",
     "panel",

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
+from unetkit.metrics import Difference, definition_of
 from unetkit.reporting.history import History, best_validation, loss_terms, number_in, series
 
 if TYPE_CHECKING:  # imported where it is needed: it takes half a second
@@ -21,6 +22,7 @@ _VALIDATION_AXES = {
     "step": ("c  validation over steps", "step"),
     "train_seconds": ("d  validation over time", "seconds of training"),
 }
+_MOST_NAMED = 40
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -88,6 +90,40 @@ def dots(groups: Mapping[str, Sequence[float]], metric: str) -> dict[str, bytes]
         axes.set(title=f"{metric} of every image out of fold; line: mean", ylabel=metric)
         axes.grid(axis="x", visible=False)
         return {kind: _file(figure, kind) for kind in ("svg", "png")}
+
+
+def differences(images: Mapping[str, tuple[float, float]], difference: Difference, metric: str) -> bytes:
+    """Draw by how much two networks differ on every image, A - B, and the whole difference with its interval, as PNG.
+
+    Args:
+        images: the scores of A and of B of every image by its name.
+        difference: over all of them.
+        metric: the name of the score.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    highest = definition_of(metric).better == "higher"
+    with cast(Any, matplotlib).rc_context(STYLE), warnings.catch_warnings():  # its stub is not whole
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # images named in letters that the font lacks
+        figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+        axes: Any = figure.subplots()
+        axes.axhspan(difference.low, difference.high, color=_COLOURS[1], alpha=0.15, label="95 % interval of the whole")
+        axes.axhline(difference.value, color=_COLOURS[1], label=f"whole: {difference.value:+.4f}")
+        axes.axhline(0, color=_COLOURS[0], linewidth=0.8)
+        signed = [(x, a - b) for x, (a, b) in enumerate(images.values())]
+        for name, sign, colour, marker in (("A", 1, _COLOURS[1], "o"), ("B", -1, _COLOURS[2], "s")):
+            points = [(x, y) for x, y in signed if (y if highest else -y) * sign > 0]
+            label = f"{name} is better: {len(points)} of {len(images)} images"
+            axes.plot([x for x, _ in points], [y for _, y in points], marker, color=colour, markersize=4, label=label)
+        if len(images) <= _MOST_NAMED:
+            axes.set_xticks(range(len(images)), list(images), rotation=90, fontsize=7)
+        else:
+            axes.set_xlabel("image, in the order of the data")
+        axes.set(title=f"{metric}, A - B", ylabel="A - B")
+        axes.grid(axis="x", visible=False)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        return _file(figure, "png")
 
 
 def _draw_losses(axes: "Axes", history: History) -> None:
