@@ -17,6 +17,7 @@ from unetkit.errors import ModelFileError, RunFolderError
 from unetkit.interop import AdamMoments, ForeignNetwork, read_foreign, read_own_graph
 from unetkit.remote import local_copy
 from unetkit.runs import Run, open_run
+from unetkit.runtimes import kind_of
 
 CROSSVAL = "crossval.json"
 """The file that makes a folder that of a cross-validation: its configuration and the names of its members."""
@@ -61,7 +62,7 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
     """Read a network from a run (its best weights), a checkpoint, or a founding system's file or folder.
 
     Raises:
-        ModelFileError: no network is there, or its file is damaged.
+        ModelFileError: no network is there, its file is damaged, or it was exported for a runtime.
         RunFolderError: a run without weights yet.
     """
     if isinstance(source, Run):
@@ -77,6 +78,11 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
         return _of_checkpoint(own)
     if not path.is_file():
         raise ModelFileError(f"{path}: no network is there; expected a run folder, or a file such as best.safetensors")
+    if kind_of(path) is not None:
+        raise ModelFileError(
+            f"{source}: was exported for a runtime, its weights are not read back; "
+            "give the run or the checkpoint that it was made from"
+        )
     return _of_checkpoint(Checkpoint.load(path))
 
 

@@ -14,6 +14,7 @@ from unetkit.data.normalize import Normalization
 from unetkit.errors import DeviceError, ModelFileError, UsageError
 from unetkit.exporting import BOUNDS, FORMATS, ExportOptions, export_network, make_job
 from unetkit.models import Network, build_model
+from unetkit.networks import read_network
 from unetkit.prediction import Predictor
 from unetkit.runtimes import FILES, RUNTIMES, ExportedNetwork, RuntimeOptions, open_exported
 
@@ -145,6 +146,11 @@ def test_a_runtime_that_does_not_run_the_kind_is_refused(opened: Opened) -> None
         open_exported(opened.path, RuntimeOptions(runtime=other))
     with pytest.raises(UsageError, match="there is no runtime 'tensorrt'"):
         open_exported(opened.path, RuntimeOptions(runtime="tensorrt"))
+
+
+def test_a_training_that_cannot_start_from_it_says_what_it_is(opened: Opened) -> None:
+    with pytest.raises(ModelFileError, match="give the run .*that it was made from"):
+        read_network(opened.path)
 
 
 def test_a_file_that_was_cut_short_is_refused(opened: Opened, tmp_path: Path) -> None:

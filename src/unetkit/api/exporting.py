@@ -31,7 +31,7 @@ from unetkit.networks import StoredNetwork, read_members
 from unetkit.prediction import Predictor
 from unetkit.progress import Reporter, Silence
 from unetkit.runs import Run
-from unetkit.runtimes import ExportCard, ExportedNetwork, kind_of
+from unetkit.runtimes import ExportCard, ExportedNetwork
 
 _REAL_IMAGES = 2
 _CALIBRATION_IMAGES = 16
@@ -182,12 +182,7 @@ class _Images:
 def _in_torch(model: Model, head: int | None) -> tuple[Predictor, StoredNetwork | None]:
     if isinstance(model, Predictor):
         return model, None
-    try:
-        stored, *more = read_members(model)
-    except ModelFileError:
-        if isinstance(model, Run) or kind_of(Path(model)) is None:
-            raise
-        raise UsageError(f"{model}: exported already; give the run or the checkpoint that it was made from") from None
+    stored, *more = read_members(model)
     if more:
         return of_stored(stored, *more, device="cpu", head=head), None
     if head is not None:
