@@ -12,7 +12,7 @@ import tifffile
 
 import unetkit
 from unetkit.data import convert, open_dataset, write_sample
-from unetkit.errors import RemoteError, RunFolderError
+from unetkit.errors import RemoteError, RunFolderError, UsageError
 from unetkit.remote import local_copy, place_of, send_folder
 
 SMALL = ["model.widths=[4,8]", "train.steps=6", "train.batch=2", "train.patch=32", "train.validate_every=3"]
@@ -56,6 +56,22 @@ def test_folders_are_sent(data: str) -> None:
     unetkit.train("isbi", data="s3://lab/folders", out="s3://lab/runs/f", overrides=[*SMALL, "train.steps=2"])
     unetkit.predict_file("s3://lab/runs/f", "s3://lab/folders/train-volume[00]", "s3://lab/masks")
     assert "image.png" in names("s3://lab/masks")
+
+
+def test_objects_are_sent(data: str) -> None:
+    convert(open_dataset(data), "s3://lab/images")
+    run = unetkit.train("isbi", data=data, out="s3://lab/runs/o", overrides=[*SMALL, "train.steps=2"])
+    stack, images = "s3://lab/data/test-volume.tif", "s3://lab/images/train-volume[00]"
+    low = {"objects.threshold": 0.1, "objects.min_size": 1}
+    unetkit.predict_objects(run, stack, "s3://lab/objects/labels.tif", outlines=True, options=low)
+    assert tifffile.imread(local_copy("s3://lab/objects/labels.tif")).shape == (5, 64, 64)
+    unetkit.predict_objects(run, stack, "s3://lab/objects/all.json", options=low)
+    assert len(json.loads(local_copy("s3://lab/objects/all.json").read_text())["images"]) == 5
+    unetkit.predict_objects(run, images, "s3://lab/objects/folder", options=low)
+    outlines = {f"labels-outlines/test-volume-000{page}.png" for page in range(5)}
+    assert names("s3://lab/objects") == {"labels.tif", "all.json", "folder/image.tif", "folder/mask.tif"} | outlines
+    with pytest.raises(UsageError, match=r"s3://lab/objects/folder: is not an empty folder"):
+        unetkit.predict_objects(run, images, "s3://lab/objects/folder", options=low)
 
 
 def test_a_lost_machine_loses_an_interval_at_most(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

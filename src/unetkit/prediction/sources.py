@@ -15,7 +15,7 @@ from unetkit.data.images import SUFFIXES, open_pages
 from unetkit.data.pages import Pages
 from unetkit.errors import DataError, StorageError, UsageError
 from unetkit.prediction.predictor import Predictor
-from unetkit.remote import is_remote, send_folder
+from unetkit.remote import is_remote, place_of, send_folder, url_of
 from unetkit.storage import make_folder
 
 
@@ -67,9 +67,14 @@ def require_empty(folder: Path) -> None:
 
     Raises:
         UsageError: it is not.
+        RemoteError: object storage does not tell.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder}: is not an empty folder; choose another --out, so that nothing is overwritten")
+    if is_remote(folder):
+        taken = bool(place_of(folder).list())
+    else:
+        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if taken:
+        raise UsageError(f"{url_of(folder)}: is not an empty folder; nothing is overwritten: choose another --out")
 
 
 @contextmanager
