@@ -21,7 +21,7 @@ from unetkit.data.pages import Pages, as_pixels
 from unetkit.errors import UsageError
 from unetkit.objects import ObjectMap, find_objects, method_for
 from unetkit.prediction.files import require_probabilities
-from unetkit.prediction.object_outputs import Found, Sink, coco_file, label_files, label_stack, outline_file, outlines
+from unetkit.prediction.object_outputs import Found, Sink, coco_file, labels, outlines
 from unetkit.prediction.predictor import Predictor
 from unetkit.prediction.sources import names_for, open_fitting, require_empty, require_not_source
 from unetkit.progress import Reporter, Silence
@@ -82,10 +82,10 @@ class _Place:
 
     def sink(self, predictor: Predictor) -> AbstractContextManager[Sink]:
         if self.outlines:
-            return outlines(self.path) if self.folder else outline_file(self.path)
+            return outlines(self.path, folder=self.folder)
         if self.path.suffix.lower() == ".json":
             return coco_file(self.path, predictor.classes, predictor.object_config)
-        return label_files(self.path) if self.folder else label_stack(self.path)
+        return labels(self.path, folder=self.folder)
 
 
 def _places(out: Path, source: Path, *, several: bool, outlines: bool) -> list[_Place]:

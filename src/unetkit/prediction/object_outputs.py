@@ -9,7 +9,7 @@ Legend of shapes: C channels, H height, W width, N objects.
 import json
 import zlib
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,45 +59,30 @@ class Sink(Protocol):
 
 
 @contextmanager
-def label_stack(path: Path) -> Generator[Sink]:
-    """Give what writes the labels of one file.
+def labels(out: Path, *, folder: bool) -> Generator[Sink]:
+    """Give what writes the labels of one file, or those of many to a folder, each under its image's name.
 
     Raises:
         StorageError: the disk did not take it.
     """
-    yield _Labels(lambda _: path)
+    with _whole(out, folder=folder) as place:
+        yield _Labels(lambda image: place / f"{image.stem}.tif" if folder else place)
 
 
 @contextmanager
-def label_files(folder: Path) -> Generator[Sink]:
-    """Give what writes the labels of many files to a folder, each under its image's name.
+def outlines(out: Path, *, folder: bool) -> Generator[Sink]:
+    """Give what draws a single page, or many pages to files of a folder; those of a stack are numbered.
 
     Raises:
         StorageError: the disk did not take it.
     """
-    with folder_whole(folder) as temporary:
-        yield _Labels(lambda image: temporary / f"{image.stem}.tif")
+    with _whole(out, folder=folder) as place:
+        yield _Outlines(lambda found: place / f"{_page_name(found)}.png" if folder else place)
 
 
-@contextmanager
-def outline_file(path: Path) -> Generator[Sink]:
-    """Give what draws a single page.
-
-    Raises:
-        StorageError: the disk did not take it.
-    """
-    yield _Outlines(lambda _: path)
-
-
-@contextmanager
-def outlines(folder: Path) -> Generator[Sink]:
-    """Give what draws many pages, each to a file of the folder; those of a stack are numbered.
-
-    Raises:
-        StorageError: the disk did not take it.
-    """
-    with folder_whole(folder) as temporary:
-        yield _Outlines(lambda found: temporary / f"{_page_name(found)}.png")
+def _whole(out: Path, *, folder: bool) -> AbstractContextManager[Path]:
+    """Give the place to write to: a file is made whole by what writes it, a folder here."""
+    return folder_whole(out) if folder else nullcontext(out)
 
 
 @contextmanager
