@@ -160,6 +160,8 @@ def test_another_cross_validation_in_the_folder_is_refused(folder: Path, data: P
     with pytest.raises(UsageError, match="--seeds 0"):
         unetkit.crossval("isbi", data=data, out=tmp_path / "new", seeds=0, overrides=SMALL)
     assert not (tmp_path / "new").exists()
+    with pytest.raises(UsageError, match="s3://lab/folds: a cross-validation is made on this machine"):
+        unetkit.crossval("isbi", data=data, out=Path("s3://lab/folds"), overrides=SMALL)
 
 
 def test_images_of_several_sizes_are_predicted_into_a_folder(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, InterruptedRun, UsageError
 from unetkit.evaluation import challenge_of, families_of
 from unetkit.progress import Reporter, Silence
-from unetkit.remote import is_remote
+from unetkit.remote import is_remote, url_of
 from unetkit.training.assembly import place_of
 
 
@@ -83,7 +83,7 @@ def _configured(
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: give 1 or more")
     if is_remote(out):
-        raise UsageError(f"{out}: a cross-validation is made in a folder of this machine; send it when it is finished")
+        raise UsageError(f"{url_of(out)}: a cross-validation is made on this machine; send its folder when finished")
     config = load_config(source, overrides)
     path = str(data) if data is not None else config.data.path
     if path is None:
