@@ -123,10 +123,11 @@ def _noise_for(card: ExportCard) -> Iterator[tuple[str, Tensor]]:
 
 
 def real_inputs(card: ExportCard, real: Sequence[Image]) -> Iterator[tuple[str, Tensor]]:
-    """Yield real images as the file takes them, cut to a size that does not take long."""
+    """Yield real images as the file takes them, cut or repeated to a size that it takes, and soon."""
+    least = 2 * card.geometry.margin + 1
     for name, pixels_CHW in real:
         lengths = pixels_CHW.shape[1:]
-        sides = card.size or [min(length, _LARGEST_REAL) for length in lengths]
+        sides = card.size or [max(least, min(length, _LARGEST_REAL)) for length in lengths]
         down, across = (range(side) for side in sides)
         cut_CHW = pixels_CHW.take(down, 1, mode="wrap").take(across, 2, mode="wrap")
         x_CHW = torch.from_numpy(card.normalization.apply(cut_CHW))

@@ -2,7 +2,7 @@
 
 from unetkit.interop.configurations.settings import Key
 
-_CLOUD = "of ModelArts; mount the data there and give its path"
+_CLOUD = "of jobs of ModelArts, where enable_modelarts is True"
 _EXPORT = "of export.py: unetkit export RUN --to onnx, mindir, air; any size"
 _CONVERTED = "of preprocess_dataset.py; COCO and nuclei are read as they are, and unetkit data convert writes folders"
 _FILES = "of files between its programs; unetkit predict and evaluate write their results where --out and --json say"
@@ -15,7 +15,7 @@ KEYS: dict[str, Key] = {
     "data_url": Key("text", "", reason=_CLOUD),
     "train_url": Key("text", "", reason=_CLOUD),
     "checkpoint_url": Key("text", "", reason=_CLOUD),
-    "load_path": Key("text", "", reason=_CLOUD),
+    "load_path": Key("text", "/cache/checkpoint_path/", reason=_CLOUD),
     "data_path": Key("text", "/cache/data"),
     "output_path": Key("text", "/cache/train"),
     "device_target": Key("text", "Ascend", choices=("Ascend", "GPU", "CPU")),

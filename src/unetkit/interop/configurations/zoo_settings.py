@@ -35,7 +35,22 @@ def zoo_settings(documents: Sequence[Values], words: Sequence[str], name: str, d
         else:
             draft.unused[shown(key)] = _unknown(name, key)
     draft.notes += _spellings(given, flags)
+    if values.get("enable_modelarts"):
+        _name_the_cloud(values, labels)
     return Settings(name, KEYS, values, labels)
+
+
+def _name_the_cloud(values: dict[str, Any], labels: dict[str, str]) -> None:
+    """Name the places in the storage, in a job of ModelArts, for those here that theirs copies from and to."""
+    del values["enable_modelarts"]
+    for url, path in {"data_url": "data_path", "train_url": "output_path"}.items():
+        if place := values.pop(url, ""):
+            values[path], labels[path] = place, labels.get(url, url)
+    folder, url = values.pop("load_path", KEYS["load_path"].default), values.pop("checkpoint_url", "")
+    if url and (path := values.get("resume_ckpt")):
+        inner = path.removeprefix(folder).removeprefix("./").lstrip("/")
+        values["resume_ckpt"] = url if url.endswith(".ckpt") else f"{url.rstrip('/')}/{inner}"
+        labels["resume_ckpt"] = labels.get("checkpoint_url", "checkpoint_url")
 
 
 def _labels(given: Values, name: str) -> dict[str, str]:
