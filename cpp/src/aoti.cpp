@@ -42,6 +42,8 @@ private:
 
 std::unique_ptr<Network> load_aoti(const Path& path, const Settings& settings) {
     if (settings.device != "CPU") throw Error("an AOTInductor package runs where it was made for; leave --device out");
+    if (settings.precision != Settings::Precision::float32)
+        throw Error("an AOTInductor package computes in the numbers it was made with; leave --precision out");
     if (settings.threads > 0) at::set_num_threads(settings.threads);
     try {
         return std::make_unique<Aoti>(path);

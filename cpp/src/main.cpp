@@ -29,6 +29,7 @@ constexpr const char* usage = R"(unetkit-predict MODEL INPUT [--out PATH] [--lab
   --tile N           side of a tile in pixels
   --overlap N        pixels that tiles share on each side
   --threads N        of the processor; all of its cores otherwise
+  --precision NAME   float32, the same everywhere; bfloat16 or float16: faster where OpenVINO's device has them
   --device NAME      as the runtime calls it: CPU, GPU, GPU.1 ...
 )";
 
@@ -49,6 +50,13 @@ int number_of(const std::string& option, const std::string& text, int least) {
     return value;
 }
 
+Settings::Precision precision_of(const std::string& text) {
+    if (text == "float32") return Settings::Precision::float32;
+    if (text == "bfloat16") return Settings::Precision::bfloat16;
+    if (text == "float16") return Settings::Precision::float16;
+    throw Error("--precision: found " + text + ", expected float32, bfloat16 or float16");
+}
+
 Arguments parse(std::vector<std::string> words) {
     Arguments result;
     std::vector<std::string> places;
@@ -58,6 +66,7 @@ Arguments parse(std::vector<std::string> words) {
         {"--tile", [&](const std::string& text) { result.wishes.tile = number_of("--tile", text, 1); }},
         {"--overlap", [&](const std::string& text) { result.wishes.overlap = number_of("--overlap", text, 0); }},
         {"--threads", [&](const std::string& text) { result.settings.threads = number_of("--threads", text, 1); }},
+        {"--precision", [&](const std::string& text) { result.settings.precision = precision_of(text); }},
         {"--device", [&](const std::string& text) { result.settings.device = text; }},
     };
     std::map<std::string, bool*> flags = {{"--probabilities", &result.probabilities}, {"--tta", &result.wishes.tta}};

@@ -31,6 +31,7 @@ public:
 struct Settings {
     int threads = 0;  // 0: one for every core
     std::string device = "CPU";
+    enum class Precision { float32, bfloat16, float16 } precision = Precision::float32;
 };
 
 // Load a file by what its name ends with; throws Error where it cannot be loaded.

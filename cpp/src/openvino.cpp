@@ -30,18 +30,32 @@ std::string reason(const ov::Exception& error) {
     return text.substr(text.find_last_of('\n') + 1).substr(0, 200);
 }
 
+ov::element::Type type_of(Settings::Precision precision) {
+    switch (precision) {
+        case Settings::Precision::bfloat16:
+            return ov::element::bf16;
+        case Settings::Precision::float16:
+            return ov::element::f16;
+        default:
+            return ov::element::f32;  // the same numbers on every processor
+    }
+}
+
 class OpenVino : public Network {
 public:
     OpenVino(const Path& path, const Settings& settings) {
         ov::Core core;
         auto model = core.read_model(path.string());
         if (model->has_rt_info("unetkit")) card_ = model->get_rt_info<std::string>("unetkit");
-        ov::AnyMap options;
-        if (settings.device == "CPU") {
-            options = {ov::hint::inference_precision(ov::element::f32)};  // the same numbers on every processor
-            if (settings.threads > 0) options.emplace(ov::inference_num_threads(settings.threads));
-        }
-        request_ = core.compile_model(model, settings.device, options).create_infer_request();
+        ov::element::Type precision = type_of(settings.precision);
+        ov::AnyMap options = {ov::hint::inference_precision(precision)};
+        if (settings.device == "CPU" && settings.threads > 0)
+            options.emplace(ov::inference_num_threads(settings.threads));
+        auto compiled = core.compile_model(model, settings.device, options);
+        if (compiled.get_property(ov::hint::inference_precision) != precision)  // a CPU may pass over it in silence
+            throw Error("OpenVINO does not compute in this precision on this " + settings.device +
+                        "; try another --precision");
+        request_ = compiled.create_infer_request();
     }
 
     std::string card() const override { return card_; }

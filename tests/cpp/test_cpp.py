@@ -273,5 +273,22 @@ def test_cards_that_are_none(program: Path, exported: Callable, tmp_path: Path) 
     assert "is without unetkit's card" in run(program, path, image, "--out", tmp_path / "out.tif", code=2)
 
 
+def test_short_numbers(program: Path, exported: Callable, tmp_path: Path) -> None:
+    import openvino
+
+    network, page, out = exported(), random_pixels(40, 50), tmp_path / "out.tif"
+    tifffile.imwrite(tmp_path / "image.tif", page)
+    words = [program, network.path, tmp_path / "image.tif", "--out", out, "--probabilities", "--precision"]
+    assert "expected float32, bfloat16 or float16" in run(*words, "int4", code=2)
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        assert "try another --precision" in run(*words, "bfloat16", code=2)
+        return
+    run(*words, "bfloat16")
+    through = load(network.path, device="cpu", options={"precision": "bfloat16"})
+    found = tifffile.imread(out)
+    np.testing.assert_allclose(found, through.probabilities(page[None])[1], rtol=0, atol=1e-5)
+    assert not np.allclose(found, network.predictor.probabilities(page[None])[1], rtol=0, atol=1e-6)
+
+
 def test_help_says_what_there_is(program: Path) -> None:
     assert "--probabilities" in run(program, "--help")
