@@ -104,7 +104,8 @@ def _flood_from_first_ring(flat: _Flat, order: _Flat, parents: _Flat, parent_ran
     first = begin = order.size - parent_ranks.size
     while begin < order.size:
         # Parents come in the queue's order, so the next ring is those whose parents lie before its beginning.
-        end = first + int(np.searchsorted(parent_ranks, begin, side="right"))
+        # As the array's own type, since for any other number it would be copied each time.
+        end = first + int(np.searchsorted(parent_ranks, np.int32(begin), side="right"))
         flat[order[begin:end]] = flat[parents[begin:end]]
         begin = end
 
