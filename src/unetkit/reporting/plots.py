@@ -154,7 +154,7 @@ def _draw_scores(axes: "Axes", history: History, metric: str, x: str) -> None:
     title, unit = _VALIDATION_AXES[x]
     axes.set(title=title, xlabel=unit, ylabel="score")
     axes.set_xlim(left=0)
-    axes.legend(loc="lower right")
+    axes.legend(loc="best", ncols=2)
 
 
 def plotted_scores(history: History, metric: str) -> Sequence[str]:
