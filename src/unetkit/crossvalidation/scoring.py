@@ -78,15 +78,14 @@ def score_folder(
     judged, predictors = _Judge(challenge, families), {name: load(folder.path / name / LAST) for name in alone}
     for index, answers in _predictions(folder, dataset, predictors):
         (reporter or Silence()).advance(len(whole), len(folder.folds.fold_of()), {})
-        sample, found = dataset[index], None
+        sample, found, closed_KHW = dataset[index], None, np.empty(0, np.float32)
         for name, own_KHW in answers.items():
-            whole[index], found = judged.scored(predictors[name], predictors[name].closed(own_KHW), sample)
+            whole[index], found, closed_KHW = judged.scored(predictors[name], own_KHW, sample)
             alone[name].append(whole[index])
         first = predictors[next(iter(answers))]
-        mean_KHW = first.closed(np.mean(list(answers.values()), 0))
         if len(answers) > 1:
-            whole[index], found = judged.scored(first, mean_KHW, sample)
-        put(index, first.of_data(torch.from_numpy(mean_KHW)).numpy(), found)
+            whole[index], found, closed_KHW = judged.scored(first, np.mean(list(answers.values()), 0), sample)
+        put(index, first.of_data(torch.from_numpy(closed_KHW)).numpy(), found)
     in_order = [whole[index] for index in sorted(whole)]
     pooled = _with_honest_thresholds(judged.pooled(in_order, predictors), in_order, folder)
     return OutOfFold(pooled, {name: judged.pooled(own, {name: predictors[name]}) for name, own in alone.items()})
@@ -100,13 +99,15 @@ class _Judge:
     families: Collection[str]
 
     def scored(
-        self, predictor: Predictor, probabilities_KHW: NDArray[np.float32], sample: Sample
-    ) -> tuple[ScoredImage, ObjectMap | None]:
-        found = None
+        self, predictor: Predictor, open_KHW: NDArray[np.float32], sample: Sample
+    ) -> tuple[ScoredImage, ObjectMap | None, NDArray[np.float32]]:
+        """Return the scores, the objects and the probabilities, gaps closed where the predictor closes them."""
+        closed_KHW, found = predictor.closed(open_KHW), None
         if "objects" in self.families:
-            found = find_objects(probabilities_KHW, predictor.classes, predictor.object_config)
+            found = find_objects(closed_KHW, predictor.classes, predictor.object_config)
         sure = "confidence" in self.families
-        return score_answer(predictor, probabilities_KHW, sample, self.challenge, found=found, confidence=sure), found
+        scored = score_answer(predictor, closed_KHW, sample, self.challenge, found=found, confidence=sure)
+        return scored, found, closed_KHW
 
     def pooled(self, scored: Sequence[ScoredImage], made: Mapping[str, Predictor]) -> Evaluation:
         first = next(iter(made.values()))
