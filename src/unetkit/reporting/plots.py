@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # imported where it is needed: it takes half a second
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 _PLOTTED = ("soft_dice_two_class", "pixel_accuracy", "mean_dice", "mean_iou")
+_ROOM_FOR_LEGEND = 0.4  # of the height of the curves, below them
 _VALIDATION_AXES = {
     "step": ("c  validation over steps", "step"),
     "train_seconds": ("d  validation over time", "seconds of training"),
@@ -154,7 +155,9 @@ def _draw_scores(axes: "Axes", history: History, metric: str, x: str) -> None:
     title, unit = _VALIDATION_AXES[x]
     axes.set(title=title, xlabel=unit, ylabel="score")
     axes.set_xlim(left=0)
-    axes.legend(loc="best", ncols=2)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - _ROOM_FOR_LEGEND * (high - low), high)
+    axes.legend(loc="lower right", ncols=2)
 
 
 def plotted_scores(history: History, metric: str) -> Sequence[str]:
