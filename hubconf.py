@@ -66,7 +66,7 @@ def predictor(model: str, device: str = "auto", **options: _Any) -> _Any:
 def _network(name: str, start: str | None, options: dict[str, _Any]) -> _nn.Module:
     from unetkit.config import load_config, preset_names
     from unetkit.errors import UsageError
-    from unetkit.networks import read_network
+    from unetkit.prediction.load import read_network
 
     stored = None if start is None or start in preset_names() else read_network(start)
     if stored is not None and options:

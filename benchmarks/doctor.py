@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from unetkit.checks.alignment import AS_IT_IS, SYMMETRIES, Correction, agreement
+from unetkit.checks.facts import Facts, look, twins_among
 from unetkit.data import InMemory, Sample, in_memory, open_dataset
 from unetkit.data.targets import instances_of
-from unetkit.doctor.alignment import AS_IT_IS, SYMMETRIES, Correction, agreement
-from unetkit.doctor.facts import Facts, look
-from unetkit.doctor.twins import twins_among
 
 SHIFTS = (4, 6, 8, 16)
 RNG = np.random.default_rng(0)

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 from measure import append_record, circumstances, spread
 from unetkit.config import ModelConfig, PredictConfig, load_config
+from unetkit.data.layouts.synthetic import generate
 from unetkit.data.normalize import Normalization
-from unetkit.data.synthetic import generate
 from unetkit.devices import cpu_threads
 from unetkit.models import build_model
 from unetkit.prediction import Predictor, predict_to_file

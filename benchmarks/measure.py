@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from unetkit.runs import environment
+from unetkit.run import environment
 from unetkit.version import __version__
 
 RECORDS = Path(__file__).resolve().parent / "RECORDS.md"

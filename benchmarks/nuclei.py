@@ -24,9 +24,9 @@ from unetkit.data import Dataset, in_memory, open_dataset, samples_of, split_dat
 from unetkit.devices import cpu_threads
 from unetkit.errors import UnetkitError
 from unetkit.metrics import pool_objects
-from unetkit.metrics.matching import Overlaps
+from unetkit.metrics.objects import Overlaps
 from unetkit.objects import find_objects, true_objects
-from unetkit.runs import Run, open_run
+from unetkit.run import Run, open_run
 
 SHOWN = (
     ("soft_dice_two_class_at_96x96", "soft Dice, two classes, 96 x 96"),

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from unetkit.data.store import PixelStore
 from unetkit.devices import choose_precision
 from unetkit.distributed import World
 from unetkit.models import Geometry
 from unetkit.prediction import Predictor
 from unetkit.training.optim import WeightAverage, build_optimizers, rate_share, set_learning_rates
+from unetkit.training.patches import PixelStore
 from unetkit.training.prepare import Prepared
-from unetkit.training.session import Session
+from unetkit.training.step import Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,11 +32,11 @@ from pathlib import Path
 from measure import append_record, circumstances, import_seconds, spread
 from sides import Side, Track, ours, peer
 from unetkit.config import load_config
-from unetkit.data.store import PixelStore
 from unetkit.devices import choose_device, cpu_threads
 from unetkit.errors import UnetkitError
-from unetkit.evaluation import evaluate
+from unetkit.evaluation.score import evaluate
 from unetkit.models import count_parameters
+from unetkit.training.patches import PixelStore
 from unetkit.training.prepare import prepare
 
 METRIC = "soft_dice_two_class"

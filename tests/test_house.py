@@ -1,5 +1,6 @@
 """The outside of the house: sizes, pins, package, drawing, and that nothing is ignored without a reason."""
 
+import ast
 import importlib.util
 import re
 import subprocess
@@ -58,24 +59,31 @@ BODY = "    x = 1\n"
 @pytest.mark.parametrize(
     ("source", "complaints"),
     [
-        ("def f():\n" + BODY * 39, []),
-        ("def f():\n" + BODY * 40, ["m.py:1: f: 41 lines, at most 40"]),
-        ("class A:\n    async def f(self):\n    " + "    x = 1\n    " * 40 + "\n", ["m.py:2: f: 41 lines, at most 40"]),
-        ("x = 1\n" * 400, []),
-        ("x = 1\n" * 401, ["m.py: 401 lines, at most 400"]),
-        ("def f(a, b, c, d, *, e, g): ...\n", []),
-        ("def f(a, b, c, d, e): ...\n", ["m.py:1: f: 5 parameters by position, at most 4"]),
-        ("def f(a, *, b, c, d, e, g, h, i): ...\n", []),
-        ("def f(a, *, b, c, d, e, g, h, i, j): ...\n", ["m.py:1: f: 9 parameters, at most 8"]),
-        ("class A:\n    def f(self, a, b, c, d): ...\n", []),
-        ("@app.command('x')\ndef f(a, b, c, d, e, g, h): ...\n", []),
-        ("def test_f(a, b, c, d, e): ...\n", []),
+        ("def f():\n" + BODY * 60, []),
+        ("def f():\n" + BODY * 61, ["m.py:1: f: a body of 61 lines, at most 60"]),
+        ("def f():\n    '''Do it.\n\n    Well.\n    '''\n" + BODY * 60, []),
+        (
+            "class A:\n    async def f(self):\n    " + "    x = 1\n    " * 61 + "\n",
+            ["m.py:2: f: a body of 61 lines, at most 60"],
+        ),
+        ("x = 1\n" * 700, []),
+        ("x = 1\n" * 701, ["m.py: 701 lines, at most 700"]),
     ],
 )
 def test_sizes_are_measured(tmp_path: Path, source: str, complaints: list[str]) -> None:
-    (tmp_path / "m.py").write_text(source)
-    found = [line.removeprefix(f"{tmp_path}/") for line in script("check_sizes").complaints_of(tmp_path / "m.py")]
+    path = tmp_path / "m.py"
+    path.write_text(source)
+    found = [line.removeprefix(f"{tmp_path}/") for line in script("check_sizes").complaints_of(path, ast.parse(source))]
     assert found == complaints
+
+
+def test_private_functions_that_are_used_once_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = script("check_sizes")
+    source = "def _a(): ...\ndef _b(): ...\ndef c():\n    _a()\n    _b()\n    _b()\n"
+    path = sizes.ROOT / "scripts" / "check_sizes.py"
+    (complaint,) = sizes.shares({path: ast.parse(source)})
+    assert "33.3%" in complaint
+    assert "3 functions, 1 private and used once" in capsys.readouterr().out
 
 
 def test_every_requirement_is_pinned_within_its_range() -> None:
@@ -129,7 +137,7 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     source = ROOT / "src"
     present = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
     assert packed == {name for name in present if "__pycache__" not in name}
-    assert {"unetkit/py.typed", "unetkit/presets/isbi.yaml"} <= packed
+    assert {"unetkit/py.typed", "unetkit/config/presets/isbi.yaml"} <= packed
 
 
 def test_help_does_not_load_torch() -> None:

@@ -12,8 +12,8 @@ import torch
 
 from unetkit.config import ModelConfig
 from unetkit.errors import UsageError
-from unetkit.interop.mindspore import write_checkpoint
-from unetkit.interop.networks import SIMPLE
+from unetkit.legacy.checkpoints.mindspore import write_checkpoint
+from unetkit.legacy.networks import SIMPLE
 from unetkit.models import UNet, UNetPlusPlus, build_model
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,58 +16,49 @@ from typing import TYPE_CHECKING, Any
 from unetkit.version import __version__
 
 if TYPE_CHECKING:
-    from unetkit.api import (
-        bench,
-        check,
-        check_data,
-        compare,
-        crossval,
-        evaluate,
-        export,
-        extend,
-        load,
-        load_config,
-        plan,
-        predict,
-        predict_file,
-        predict_objects,
-        report,
-        resume,
-        score_isbi,
-        train,
-        translate_config,
-        tune_objects,
-    )
+    from unetkit.checks.check import check_data
     from unetkit.config import Config
+    from unetkit.configuring import load_config, translate_config
     from unetkit.data import open_dataset
     from unetkit.errors import UnetkitError
+    from unetkit.evaluation.compare import compare
+    from unetkit.evaluation.evaluate import evaluate, score_isbi
+    from unetkit.evaluation.tune import tune_objects
+    from unetkit.exporting.export import check, export
     from unetkit.models import build_model
+    from unetkit.prediction.load import load
+    from unetkit.prediction.predict import predict, predict_file, predict_objects
+    from unetkit.reporting.report import report
+    from unetkit.timing import bench
+    from unetkit.training.crossval import crossval
+    from unetkit.training.planning import plan
+    from unetkit.training.train import extend, resume, train
 
-_HOMES = {
-    "bench": "api",
-    "check": "api",
-    "check_data": "api",
-    "compare": "api",
-    "crossval": "api",
-    "evaluate": "api",
-    "export": "api",
-    "extend": "api",
-    "load": "api",
-    "load_config": "api",
-    "plan": "api",
-    "predict": "api",
-    "predict_file": "api",
-    "predict_objects": "api",
-    "report": "api",
-    "resume": "api",
-    "score_isbi": "api",
-    "train": "api",
-    "translate_config": "api",
-    "tune_objects": "api",
-    "Config": "config",
-    "open_dataset": "data",
-    "UnetkitError": "errors",
+_ROOMS = {
+    "bench": "timing",
     "build_model": "models",
+    "check": "exporting.export",
+    "check_data": "checks.check",
+    "compare": "evaluation.compare",
+    "Config": "config",
+    "crossval": "training.crossval",
+    "evaluate": "evaluation.evaluate",
+    "export": "exporting.export",
+    "extend": "training.train",
+    "load": "prediction.load",
+    "load_config": "configuring",
+    "open_dataset": "data",
+    "plan": "training.planning",
+    "predict": "prediction.predict",
+    "predict_file": "prediction.predict",
+    "predict_objects": "prediction.predict",
+    "report": "reporting.report",
+    "resume": "training.train",
+    "score_isbi": "evaluation.evaluate",
+    "train": "training.train",
+    "translate_config": "configuring",
+    "tune_objects": "evaluation.tune",
+    "UnetkitError": "errors",
 }
 
 __all__ = [
@@ -100,8 +91,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _ROOMS:
         raise AttributeError(f"module 'unetkit' has no attribute {name!r}")
-    value = getattr(import_module(f"unetkit.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"unetkit.{_ROOMS[name]}"), name)
     globals()[name] = value
     return value

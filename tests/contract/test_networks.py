@@ -15,7 +15,7 @@ from torch.export import Dim
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.exporting import ExportOptions, export_network, make_job
-from unetkit.interop.networks import FOUNDING
+from unetkit.legacy.networks import FOUNDING
 from unetkit.models import Network, build_model, fold_norms
 from unetkit.prediction import Predictor
 

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from unetkit.checks.check import before_training
 from unetkit.config import Config, DataConfig, SplitConfig
 from unetkit.data import (
     Dataset,
@@ -23,9 +24,8 @@ from unetkit.data import (
     write_sample,
 )
 from unetkit.data.convert import convert
-from unetkit.data.synthetic import generate, open_sample
+from unetkit.data.layouts.synthetic import generate, open_sample
 from unetkit.data.targets import WithBorders, components
-from unetkit.doctor import before_training
 
 STACK = generate(slices=6, size=48)
 INDICES = STACK.labels // 255

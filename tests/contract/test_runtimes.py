@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from unetkit.api import load
+from unetkit import load
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.errors import DeviceError, ModelFileError, UsageError
 from unetkit.exporting import BOUNDS, FORMATS, ExportOptions, export_network, make_job
+from unetkit.formats import FILES, RUNTIMES, ExportedNetwork, RuntimeOptions, open_exported
 from unetkit.models import Network, build_model
-from unetkit.networks import read_network
 from unetkit.prediction import Predictor
-from unetkit.runtimes import FILES, RUNTIMES, ExportedNetwork, RuntimeOptions, open_exported
+from unetkit.prediction.load import read_network
 
 SLOW = {"aoti"}  # compiles machine code
 ABSENT = {runtime for runtime in ("mindspore",) if importlib.util.find_spec(runtime) is None}  # 2.8 GB

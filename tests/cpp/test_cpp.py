@@ -14,9 +14,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from unetkit.api import load
+from unetkit import load
 from unetkit.data import open_dataset
-from unetkit.evaluation import evaluate
+from unetkit.evaluation.score import evaluate
 from unetkit.exporting import ExportOptions
 from unetkit.metrics.founding import soft_dice
 

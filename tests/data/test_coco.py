@@ -14,8 +14,8 @@ from PIL import Image
 
 from unetkit.config import DataConfig, SplitConfig
 from unetkit.data import open_dataset, samples_of, split_dataset
-from unetkit.data.coco_files import read_annotations
-from unetkit.data.outlines import draw_polygons, draw_runs
+from unetkit.data.layouts.coco import read_annotations
+from unetkit.data.masks import draw_polygons, draw_runs
 from unetkit.errors import DataError, UsageError
 
 codec = pytest.importorskip("pycocotools.mask", reason="needs the extra 'coco'")

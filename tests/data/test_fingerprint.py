@@ -8,7 +8,7 @@ import pytest
 
 from unetkit.data import InMemory, Sample, fingerprint, open_dataset, open_images
 from unetkit.data.fetch import ISBI2012
-from unetkit.data.synthetic import generate, open_sample
+from unetkit.data.layouts.synthetic import generate, open_sample
 
 
 def test_a_stack_is_measured() -> None:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from unetkit.data.images import open_bytes, open_pages, read_single
-from unetkit.data.pages import LARGEST_PAGE, as_pixels
 from unetkit.errors import DataError
+from unetkit.images import open_bytes, open_pages, read_single
+from unetkit.images.image import LARGEST_PAGE, as_pixels
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (13, 17), np.uint8)

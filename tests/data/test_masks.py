@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from unetkit.data.images import open_pages
 from unetkit.data.masks import MaskMap
 from unetkit.errors import ConfigError, DataError
+from unetkit.images import open_pages
 
 TWO, FOUR = ("background", "cell"), ("background", "a", "b", "c")
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unetkit.checks.check import before_training
 from unetkit.config import Config, DataConfig
 from unetkit.data import open_dataset, open_images, samples_of
-from unetkit.doctor import before_training
 from unetkit.errors import DataError
 
 RNG = np.random.default_rng(0)

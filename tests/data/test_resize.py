@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from unetkit.config import Resize
+from unetkit.data.dataset import Sample
 from unetkit.data.resize import Resized, resize, resize_indices, resize_labels, resize_pixels, resize_sample
-from unetkit.data.sample import Sample
 
 sides = st.integers(1, 12)
 KINDS: tuple[Resize, ...] = ("half-pixel", "asymmetric")

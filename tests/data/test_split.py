@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from unetkit.config import SplitConfig
 from unetkit.data import split_dataset, split_indices
-from unetkit.data.items import Item, ItemDataset
+from unetkit.data.dataset import Item, ItemDataset
+from unetkit.data.layouts.synthetic import open_sample
 from unetkit.data.split import stack_of
-from unetkit.data.synthetic import open_sample
 from unetkit.errors import ConfigError
 
 PARTITIONS = ("shuffled", "interleaved", "blocks", "stacks")

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from unetkit.config import Outside
+from unetkit.data.dataset import Sample
 from unetkit.data.normalize import Normalization
-from unetkit.data.sample import Sample
-from unetkit.data.store import PixelStore
+from unetkit.training.patches import PixelStore
 
 
 def _store(

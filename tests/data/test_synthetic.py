@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion, label
 
 from unetkit.data import open_dataset, open_images, write_sample
-from unetkit.data.synthetic import SampleStack, generate
+from unetkit.data.layouts.synthetic import SampleStack, generate
 from unetkit.errors import StorageError
 
 

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unetkit.checks.check import before_training
 from unetkit.config import Config
 from unetkit.data import InMemory, Sample
-from unetkit.data.synthetic import open_sample
+from unetkit.data.layouts.synthetic import open_sample
 from unetkit.data.targets import WithBorders, border_labels, components
-from unetkit.doctor import before_training
 from unetkit.errors import DataError
 
 PAIR = np.zeros((9, 14), np.int32)

@@ -8,8 +8,7 @@ from scipy.ndimage import distance_transform_edt
 
 from unetkit.config import LossConfig
 from unetkit.data import InMemory, Sample
-from unetkit.data.targets import WithBorders
-from unetkit.data.weights import PixelWeights, balanced, border_weights, cached_border_weights
+from unetkit.data.targets import PixelWeights, WithBorders, balanced, border_weights, cached_border_weights
 from unetkit.errors import ConfigError
 
 PAIR = np.zeros((9, 14), np.int32)

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from unetkit.api import load
+from unetkit import load
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.errors import DataError, ParityError, UsageError
 from unetkit.exporting import FORMATS, ExportOptions, export_network, make_job
-from unetkit.exporting.formats import format_for
+from unetkit.formats import format_for, open_exported
 from unetkit.models import build_model
 from unetkit.prediction import Predictor
-from unetkit.runtimes import open_exported
 
 Make = Callable[..., Predictor]
 

@@ -8,19 +8,20 @@ import pytest
 import torch
 from torch import nn
 
-from unetkit.api import export
+from unetkit import export
 from unetkit.config import ModelConfig, PredictConfig, load_config
 from unetkit.data.normalize import Normalization
 from unetkit.errors import ModelFileError, UsageError
 from unetkit.exporting import ExportOptions, export_network, make_job
-from unetkit.exporting.job import ExportJob
-from unetkit.interop import read_foreign, to_mindspore
-from unetkit.interop.graphs import read_graph
-from unetkit.interop.networks import MEDICAL, MILESIAL, NESTED, NVIDIA, SIMPLE, Founding
+from unetkit.formats import RuntimeOptions, open_exported
+from unetkit.formats.job import ExportJob
+from unetkit.legacy.checkpoints import read_foreign, to_mindspore
+from unetkit.legacy.graphs import read_graph
+from unetkit.legacy.networks import MEDICAL, MILESIAL, NESTED, NVIDIA, SIMPLE, Founding
+from unetkit.modelfile.card import StoredNetwork
 from unetkit.models import build_model
-from unetkit.networks import StoredNetwork, read_network
 from unetkit.prediction import Predictor
-from unetkit.runtimes import RuntimeOptions, open_exported
+from unetkit.prediction.load import read_network
 
 ZOO = Normalization((127.5,), (127.5,))
 

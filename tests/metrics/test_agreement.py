@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, normalized_mutual_info_score, precision_score, recall_score
 
-from unetkit.metrics import agreement
-from unetkit.metrics.agreement import compare, f_scores, find_objects
+from unetkit.metrics import isbi_pixels
+from unetkit.metrics.isbi_pixels import compare, f_scores, find_objects
 
 Ids = NDArray[np.int32]
 
@@ -53,7 +53,7 @@ def test_many_objects_are_counted_as_few_are(monkeypatch: pytest.MonkeyPatch) ->
     generator = np.random.default_rng(3)
     truth, predicted = (without_gaps(generator.integers(0, 9, (20, 20)).astype(np.int32)) for _ in range(2))
     few = compare(find_objects(truth), predicted)
-    monkeypatch.setattr(agreement, "_DENSE", 0)
+    monkeypatch.setattr(isbi_pixels, "_DENSE", 0)
     many = compare(find_objects(truth), predicted)
     assert many.pairs.tolist() == few.pairs.tolist()
     assert many.information == pytest.approx(few.information, abs=1e-14)

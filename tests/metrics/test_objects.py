@@ -15,8 +15,7 @@ from scipy import ndimage
 
 from unetkit.errors import DataError
 from unetkit.metrics import DEFINITIONS, definition_of
-from unetkit.metrics.matching import ObjectCounts, Overlaps, added
-from unetkit.metrics.objects import object_scores, pool_objects
+from unetkit.metrics.objects import ObjectCounts, Overlaps, added, object_scores, pool_objects
 from unetkit.objects import ObjectMap, true_objects
 
 TWO = ("background", "cell")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from skimage.measure import label as skimage_label
 from skimage.segmentation import watershed
 
-from unetkit.metrics.thinning import label_components, thin_borders
+from unetkit.metrics.isbi_pixels import label_components, thin_borders
 
 Ids = NDArray[np.int32]
 LEFT_UP_RIGHT_DOWN = ((0, -1), (-1, 0), (0, 1), (1, 0))

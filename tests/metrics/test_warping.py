@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.measure import label as skimage_label
 
-from unetkit.metrics.warping import _simple_codes, count_warping_errors
+from unetkit.metrics.isbi_pixels import _simple_codes, count_warping_errors
 
 Mask = NDArray[np.bool_]
 EIGHT = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))

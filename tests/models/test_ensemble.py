@@ -5,7 +5,7 @@ import torch
 from unetkit.config import ModelConfig
 from unetkit.data import Normalization
 from unetkit.models import Ensemble, build_model
-from unetkit.models.ensemble import log_probabilities
+from unetkit.models.inference import log_probabilities
 
 
 @pytest.mark.parametrize("classes", [1, 2, 3])

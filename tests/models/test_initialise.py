@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from unetkit.models import UNet
-from unetkit.models.initialise import RULES
+from unetkit.models.options import RULES
 
 
 def network(rule: str) -> UNet:

@@ -7,7 +7,7 @@ import torch
 
 from unetkit.config import ModelConfig
 from unetkit.models import Ensemble, Network, build_model, fold_norms, reduce_numbers
-from unetkit.prediction.memory import bytes_per_pixel
+from unetkit.prediction.tiling import bytes_per_pixel
 
 NEAR = {torch.bfloat16: 0.06, torch.float16: 0.01}  # of the largest logit
 

@@ -16,7 +16,7 @@ from skimage.segmentation import watershed
 from unetkit.config import ObjectsConfig
 from unetkit.errors import ConfigError
 from unetkit.objects import find_objects, method_for
-from unetkit.objects.labelled import renumbered
+from unetkit.objects.find import renumbered
 
 TWO = ("background", "cell")
 THREE = ("background", "cell", "border")

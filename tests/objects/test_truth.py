@@ -5,7 +5,7 @@ from hypothesis.extra import numpy as hnp
 from skimage.measure import label
 
 from unetkit.objects import true_objects
-from unetkit.objects.labelled import renumbered
+from unetkit.objects.find import renumbered
 
 SMALL = hnp.arrays(np.int32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=7), elements=st.integers(0, 9))
 

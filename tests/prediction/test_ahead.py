@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from unetkit.prediction.ahead import ahead
+from unetkit.prediction.crops import ahead
 
 
 def test_items_come_whole_and_in_order() -> None:

@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from unetkit.errors import DataError, StorageError, UsageError
-from unetkit.prediction import Predictor, outputs, predict_to_file
+from unetkit.images import write
+from unetkit.prediction import Predictor, predict_to_file
 
 Maker = Callable[..., Predictor]
 Around = Callable[..., Predictor]
@@ -130,7 +131,7 @@ def test_other_readers_see_every_page(make_predictor: Maker, stack: Path) -> Non
 def test_beyond_imagejs_form_it_is_a_bigtiff(
     make_predictor: Maker, stack: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outputs, "_LARGEST_IMAGEJ", 1000)
+    monkeypatch.setattr(write, "_LARGEST_IMAGEJ", 1000)
     predictor, out = make_predictor(classes=3), stack.with_name("large.tif")
     predict_to_file(predictor, stack, out, probabilities=True)
     with tifffile.TiffFile(out) as tiff:

@@ -9,7 +9,7 @@ from torch import nn
 
 from unetkit.models.geometry import Geometry
 from unetkit.prediction import Predictor
-from unetkit.prediction.memory import bytes_per_pixel
+from unetkit.prediction.tiling import bytes_per_pixel
 
 CPU = torch.device("cpu")
 POINTWISE = Geometry(multiple=4, offset=0, halo=0, margin=0)

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from unetkit.config import PredictConfig, load_config
 from unetkit.errors import ConfigError
 from unetkit.models.geometry import Geometry
-from unetkit.prediction.plan import Allowance, Plan, difference, make_plan
-from unetkit.prediction.tiles import window
+from unetkit.prediction.tiling import Allowance, Plan, difference, make_plan, window
 
 PADDED = Geometry(multiple=8, offset=0, halo=51, margin=0, disturbed=46)
 PAPER = Geometry(multiple=16, offset=12, halo=107, margin=92, disturbed=0)

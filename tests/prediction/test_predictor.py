@@ -16,7 +16,7 @@ from unetkit.errors import ConfigError, DataError, UsageError
 from unetkit.models.geometry import Geometry
 from unetkit.objects import with_closed_gaps
 from unetkit.prediction import Predictor
-from unetkit.prediction.tta import EIGHT
+from unetkit.prediction.crops import EIGHT
 from unetkit.prediction.uncertainty import answers_to, uncertainty
 
 Maker = Callable[..., Predictor]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetkit.models.geometry import Geometry
-from unetkit.prediction.tiles import Grid, Span, divide, mirrored, window
+from unetkit.prediction.tiling import Grid, Span, divide, mirrored, window
 
 
 @st.composite

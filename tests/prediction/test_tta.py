@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from unetkit.prediction.tta import EIGHT, IDENTITY, Symmetry
+from unetkit.prediction.crops import EIGHT, IDENTITY, Symmetry
 
 IMAGE = np.arange(2 * 5 * 7).reshape(2, 5, 7)
 

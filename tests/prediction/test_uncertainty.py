@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 import unetkit
 from unetkit.data import write_sample
-from unetkit.data.synthetic import generate, with_ambiguity
+from unetkit.data.layouts.synthetic import generate, with_ambiguity
 from unetkit.errors import UsageError
 from unetkit.prediction import answers_to, uncertainty
 

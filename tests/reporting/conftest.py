@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from unetkit.config import load_config
-from unetkit.evaluation import Evaluation
+from unetkit.evaluation.score import Evaluation
 from unetkit.metrics import pool, score_image
-from unetkit.reporting import Exhibit
-from unetkit.runs import Run, create_run
+from unetkit.reporting.pictures import Exhibit
+from unetkit.run import Run, create_run
 
 MakeRun = Callable[..., Run]
 MakeExhibits = Callable[..., list[Exhibit]]

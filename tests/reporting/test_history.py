@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 
 from unetkit.reporting.history import History, best_validation, loss_terms, milestones, read_history, series
-from unetkit.runs import Run
+from unetkit.run import Run
 
 METRIC = "soft_dice_two_class"
 

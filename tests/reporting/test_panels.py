@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unetkit.reporting import Exhibit, panel, png
+from unetkit.reporting.pictures import Exhibit, panel, png
 
 
 @pytest.mark.parametrize("colours", [1, 2, 200, 256, 5000])

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from unetkit.objects import ObjectMap
-from unetkit.reporting import Exhibit
 from unetkit.reporting.pictures import (
     BLUE,
     GREEN,
     LONGEST_SIDE,
     ORANGE,
+    Exhibit,
     class_colours,
     error_shares,
     legend,

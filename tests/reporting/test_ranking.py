@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unetkit.evaluation import Evaluation
+from unetkit.evaluation.score import Evaluation
 from unetkit.metrics import ImageScores
-from unetkit.reporting.ranking import extremes, image_score, ranked, ranking_metric
+from unetkit.reporting.history import extremes, image_score, ranked, ranking_metric
 
 COUNTS = np.ones((2, 2), np.int64)
 

@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 
 from unetkit.errors import StorageError
-from unetkit.evaluation import Evaluation
+from unetkit.evaluation.score import Evaluation
 from unetkit.metrics import definition_of
-from unetkit.reporting import Exhibit, write_report
 from unetkit.reporting.history import read_history
 from unetkit.reporting.markup import _VOID
+from unetkit.reporting.pictures import Exhibit
 from unetkit.reporting.plots import curves
-from unetkit.runs import Run
+from unetkit.reporting.report import write_report
+from unetkit.run import Run
 
 CLASSES = ("membrane", "interior")
 

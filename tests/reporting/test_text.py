@@ -3,10 +3,10 @@ from collections.abc import Callable
 import pytest
 
 from unetkit.errors import ConfigError
-from unetkit.evaluation import Evaluation
+from unetkit.evaluation.score import Evaluation
 from unetkit.metrics import definition_of, founding_scores
-from unetkit.reporting import Exhibit, scores_table
-from unetkit.reporting.text import shown
+from unetkit.reporting.pictures import Exhibit
+from unetkit.reporting.text import scores_table, shown
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ import pytest
 from torch import Tensor
 
 from unetkit.errors import ModelFileError
-from unetkit.timing import Contender, Timing, as_json, picture, table, time_contenders
-from unetkit.timing.rounds import Opened
+from unetkit.timing import Contender, Opened, Timing, as_json, picture, table, time_contenders
 
 
 def quick() -> Opened:

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import unetkit
-from unetkit.checkpoints import Checkpoint
 from unetkit.config import load_config
 from unetkit.data import write_sample
 from unetkit.errors import ConfigError
-from unetkit.runs import Run
+from unetkit.modelfile.checkpoint import Checkpoint
+from unetkit.run import Run
 
 CONFIG = {
     "model": {"width": 4, "depth": 1},

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import unetkit
-from unetkit.checkpoints import Checkpoint
 from unetkit.data import write_sample
 from unetkit.errors import ConfigError
-from unetkit.runs import Run
-from unetkit.training import resume, train
-from unetkit.training.session import _gradient_scaler
+from unetkit.modelfile.checkpoint import Checkpoint
+from unetkit.run import Run
+from unetkit.training.step import _gradient_scaler
+from unetkit.training.train import resume, train
 
 SMALL = {"model": {"width": 4, "depth": 2}, "train": {"steps": 4, "batch": 2, "patch": 32, "precision": "float32"}}
 AS_FOUNDED = {

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from unetkit.checkpoints import Checkpoint
 from unetkit.config import Config, load_config
 from unetkit.data import write_sample
 from unetkit.errors import ConfigError, DivergedError, RunFolderError
-from unetkit.runs import open_run
-from unetkit.training import extend, resume, train
+from unetkit.modelfile.checkpoint import Checkpoint
+from unetkit.run import open_run
+from unetkit.training.train import extend, resume, train
 
 SMALL = {"model": {"width": 4, "depth": 2}, "train": {"steps": 12, "batch": 2, "patch": 32, "threads": 1}}
 

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from unetkit.config import LossConfig, load_config
+from unetkit.data.dataset import Sample
 from unetkit.data.normalize import Normalization
-from unetkit.data.sample import Sample
-from unetkit.data.store import PixelStore
 from unetkit.distributed import World
-from unetkit.interop import ForeignNetwork, read_foreign
-from unetkit.losses import WeightedLoss
+from unetkit.legacy.checkpoints import ForeignNetwork, read_foreign
 from unetkit.models import build_model
-from unetkit.training.session import Batch, Session
-from unetkit.training.start import start_from
+from unetkit.training.losses import WeightedLoss
+from unetkit.training.patches import PixelStore
+from unetkit.training.prepare import start_from
+from unetkit.training.step import Batch, Session
 
 OPTIMIZER = {
     "name": "adam",

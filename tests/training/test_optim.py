@@ -10,8 +10,7 @@ from torch import nn
 from unetkit.config import OptimizerConfig, load_config
 from unetkit.errors import ConfigError
 from unetkit.models.blocks import GroupNorm
-from unetkit.training.muon import Muon
-from unetkit.training.optim import WeightAverage, build_optimizers, frozen_modules, rate_share, set_learning_rates
+from unetkit.training.optim import Muon, WeightAverage, build_optimizers, frozen_modules, rate_share, set_learning_rates
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "linear"])

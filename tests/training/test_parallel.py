@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from unetkit.checkpoints import Checkpoint
 from unetkit.config import load_config
 from unetkit.data import write_sample
-from unetkit.training import train
+from unetkit.modelfile.checkpoint import Checkpoint
+from unetkit.training.train import train
 
 CONFIG = {
     "model": {"width": 4, "depth": 2, "norm": "none"},

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from unetkit.checkpoints import Checkpoint
 from unetkit.data import write_sample
+from unetkit.modelfile.checkpoint import Checkpoint
 
 STEPS = 240
 CONFIG = {

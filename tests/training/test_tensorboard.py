@@ -9,8 +9,8 @@ import pytest
 import unetkit
 from unetkit.data import write_sample
 from unetkit.errors import UsageError
-from unetkit.runs import Run
-from unetkit.training import tensorboard
+from unetkit.reporting import tensorboard
+from unetkit.run import Run
 
 CONFIG = {
     "model": {"width": 4, "depth": 1},

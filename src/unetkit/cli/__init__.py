@@ -2,25 +2,11 @@
 
 import sys
 
-from unetkit.cli import bench, compare, config, crossval, data, evaluate, export, metrics, plan, predict, train
-from unetkit.cli.application import app, complain
+from unetkit.cli import data, evaluate, export, predict, train
+from unetkit.cli.app import app, complain
 from unetkit.errors import InterruptedRun, UnetkitError
 
-__all__ = [
-    "app",
-    "bench",
-    "compare",
-    "config",
-    "crossval",
-    "data",
-    "evaluate",
-    "export",
-    "main",
-    "metrics",
-    "plan",
-    "predict",
-    "train",
-]
+__all__ = ["app", "data", "evaluate", "export", "main", "predict", "train"]
 
 
 def main() -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetkit.cli.application import Overrides, data_app
+from unetkit.cli.app import Overrides, data_app
 
 if TYPE_CHECKING:
-    from unetkit.doctor import Diagnosis
+    from unetkit.checks.exam import Diagnosis
 
 
 @data_app.command("sample")
@@ -65,13 +65,13 @@ def data_check(
     html: Annotated[Path | None, typer.Option(help="write a page with pictures here", show_default=False)] = None,
 ) -> None:
     """Say what is wrong with a data set, before training: unetkit data check DIR [data.split.method=blocks ...]."""
-    from unetkit import api
+    import unetkit
     from unetkit.progress import reporter
-    from unetkit.storage import write_whole
+    from unetkit.storage.atomic import write_whole
 
     alone = str(json_file) == "-"
     with reporter("checking") as listener:
-        diagnosis = api.check_data(data, overrides=overrides or [], html=html, reporter=None if alone else listener)
+        diagnosis = unetkit.check_data(data, overrides=overrides or [], html=html, reporter=None if alone else listener)
     text = json.dumps(diagnosis.as_json(), indent=2, ensure_ascii=False)
     if alone:
         print(text)

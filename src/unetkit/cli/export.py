@@ -1,4 +1,7 @@
-"""The verbs of files for other runtimes: export, check."""
+"""The verbs of files for other runtimes: export, check.
+
+The verb that times: bench.
+"""
 
 import json
 from pathlib import Path
@@ -6,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unetkit.cli.application import DataOption, HeadOption, PrecisionOption, RuntimeOption, ThreadsOption, app
+from unetkit.cli.app import DataOption, HeadOption, PrecisionOption, RuntimeOption, ThreadsOption, app
 from unetkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from unetkit.api.exporting import Checked
+    from unetkit.exporting.export import Checked
 
 JsonOption = Annotated[Path | None, typer.Option("--json", help="write what was measured here", show_default=False)]
 _OUTPUTS = ("logits", "softmax", "argmax")
@@ -47,13 +50,13 @@ def export(
     json_file: JsonOption = None,
 ) -> None:
     """Write a network for another runtime and prove it there: unetkit export RUN --to onnx --out FILE.onnx."""
-    from unetkit import api
+    import unetkit
     from unetkit.progress import reporter
 
     options = _heads(head or []) | {"layout": layout, "preprocessing": preprocessing, "half": half}
     options |= {"int8": int8, "max_drop": max_drop, "size": size, "batch": batch, "opset": opset}
     with reporter("exporting") as listener:
-        checked = api.export(model, to=to, out=out, data=data, options=options, reporter=listener)
+        checked = unetkit.export(model, to=to, out=out, data=data, options=options, reporter=listener)
     _print(checked, json_file)
     _print_files(checked)
 
@@ -72,17 +75,17 @@ def check(
     json_file: JsonOption = None,
 ) -> None:
     """Compare an exported file with what it was made from: unetkit check FILE --data DIR [--against RUN]."""
-    from unetkit import api
+    import unetkit
     from unetkit.progress import reporter
 
     options = {"head": head, "runtime": runtime, "threads": threads, "precision": precision}
     with reporter("checking") as listener:
-        checked = api.check(model, data=data, against=against, options=options, reporter=listener)
+        checked = unetkit.check(model, data=data, against=against, options=options, reporter=listener)
     _print(checked, json_file)
 
 
 def _print_files(checked: "Checked") -> None:
-    from unetkit.remote import url_of
+    from unetkit.storage import url_of
 
     for file in checked.files:
         size = f" ({file.stat().st_size:,} bytes)" if file.is_file() else ""
@@ -100,7 +103,7 @@ def _heads(words: list[str]) -> dict[str, Any]:
 
 
 def _print(checked: "Checked", json_file: Path | None) -> None:
-    from unetkit.storage import write_whole
+    from unetkit.storage.atomic import write_whole
 
     for case in checked.parity.cases if checked.parity else ():
         shape = " x ".join(map(str, case.shape))
@@ -132,3 +135,34 @@ def _plain(checked: "Checked") -> dict[str, Any]:
         "scored": None if checked.scored is None else asdict(checked.scored),
         "gain": None if checked.gain is None else asdict(checked.gain),
     }
+
+
+@app.command()
+def bench(
+    models: Annotated[list[str], typer.Argument(help="runs, network files, exported files; @RUNTIME, @PRECISION")],
+    size: Annotated[int, typer.Option(help="side of the images in pixels", min=16)] = 512,
+    batches: Annotated[str, typer.Option(help="numbers of images in a call")] = "1,2,4",
+    rounds: Annotated[int, typer.Option(help="calls of each", min=1)] = 7,
+    threads: ThreadsOption = None,
+    picture_file: Annotated[Path | None, typer.Option("--picture", help="write bars as a PNG here")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write what was measured here")] = None,
+) -> None:
+    """Time networks and exported files side by side: unetkit bench RUN FILE.xml FILE.onnx."""
+    import unetkit
+    from unetkit.errors import UsageError
+    from unetkit.progress import reporter
+    from unetkit.storage.atomic import write_whole
+    from unetkit.timing import as_json, picture, table
+
+    numbers = [int(word) for word in batches.split(",") if word.strip().isdecimal() and int(word) > 0]
+    if len(numbers) != len(batches.split(",")):
+        raise UsageError(f"--batches: found {batches}; expected numbers such as 1,2,4")
+    with reporter("timing") as listener:
+        timings = unetkit.bench(models, size=size, batches=numbers, rounds=rounds, threads=threads, reporter=listener)
+    print(table(timings))
+    if picture_file is not None:
+        write_whole(picture_file, picture(timings))
+        print(f"written: {picture_file}")
+    if json_file is not None:
+        write_whole(json_file, json.dumps(as_json(timings), indent=2) + "\n")
+        print(f"written: {json_file}")

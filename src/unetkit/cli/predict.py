@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unetkit.cli.application import (
+from unetkit.cli.app import (
     CalibrateOption,
     DeviceOption,
     HeadOption,
@@ -56,7 +56,7 @@ def predict(
     device: DeviceOption = None,
 ) -> None:
     """Segment images of any size: unetkit predict RUN INPUT --out FILE."""
-    from unetkit import api
+    import unetkit
     from unetkit.progress import reporter
 
     _require_one_result(objects, outlines=outlines, other=probabilities or uncertainty)
@@ -65,10 +65,10 @@ def predict(
     with reporter("predicting") as listener:
         common: Any = {"options": options, "device": device or "auto", "reporter": listener}
         if objects:
-            notes = api.predict_objects(model, source, out, outlines=outlines, **common)
+            notes = unetkit.predict_objects(model, source, out, outlines=outlines, **common)
         else:
             common |= {"probabilities": probabilities, "uncertainty": uncertainty}
-            notes = api.predict_file(model, source, out, **common)
+            notes = unetkit.predict_file(model, source, out, **common)
     print_notes(notes)
     print(f"written: {out}")
 

@@ -1,17 +1,33 @@
-"""The verbs that make a run, go on with it, and show it: train, report."""
+"""The verbs that make a run, go on with it, and show it: train, report.
 
-import time
-from functools import partial
+The verbs that compare trainings: crossval.
+
+The verb that decides how to train: plan.
+
+The verb that shows configurations: config.
+"""
+
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetkit.cli.application import DataOption, DeviceOption, FaithfulOption, Overrides, app, divided, require
+from unetkit.cli.app import (
+    DataOption,
+    DeviceOption,
+    FaithfulOption,
+    Overrides,
+    app,
+    divided,
+    print_beside,
+    print_notes,
+    require,
+)
 from unetkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from unetkit.runs import Run
+    from unetkit.run import Run
 
 
 @app.command()
@@ -30,26 +46,25 @@ def train(
     device: DeviceOption = None,
 ) -> None:
     """Train a network: unetkit train isbi --data DIR --out RUN [key=value ...]."""
-    begun = time.perf_counter()
-    from unetkit import api
+    import unetkit
     from unetkit.distributed import launched_world
     from unetkit.progress import reporter
-
-    spent = {"imports": time.perf_counter() - begun}
 
     chosen = [f"train.device={device}"] if device else []
     words = [*([config] if config else []), *(overrides or []), *chosen]
     with reporter("training") as listener:
         if resume is not None:
             _refuse(words, "--resume goes on exactly as the run began; to change keys use --extend")
-            run = api.resume(resume, spent=spent, reporter=listener)
+            run = unetkit.resume(resume, reporter=listener)
         elif extend is not None:
-            run = api.extend(extend, overrides=words, spent=spent, reporter=listener)
+            run = unetkit.extend(extend, overrides=words, reporter=listener)
         else:
             require(config, "a configuration", "unetkit train isbi --data DIR --out RUN")
             ours, flags = divided(overrides or [])
-            begin = partial(api.train, flags=flags, faithful=faithful, spent=spent, reporter=listener)
-            run = begin(str(config), data=data, out=out, overrides=[*ours, *chosen])
+            given = [*ours, *chosen]
+            run = unetkit.train(
+                str(config), data=data, out=out, overrides=given, flags=flags, faithful=faithful, reporter=listener
+            )
     if launched_world().leads:
         _print_result(run)
 
@@ -59,9 +74,9 @@ def report(
     run: Annotated[Path, typer.Argument(help="a run folder")],
 ) -> None:
     """Write report.html of a run again, from its files and its data."""
-    from unetkit import api
+    import unetkit
 
-    print(f"written: {api.report(run)}")
+    print(f"written: {unetkit.report(run)}")
 
 
 def _refuse(words: list[str], reason: str) -> None:
@@ -70,8 +85,8 @@ def _refuse(words: list[str], reason: str) -> None:
 
 
 def _print_result(run: "Run") -> None:
-    from unetkit.heads import Head, heads_table
-    from unetkit.reporting import scores_table
+    from unetkit.evaluation.compare import Head, heads_table
+    from unetkit.reporting.text import scores_table
 
     evaluation, summary = run.read_json("evaluation.json"), run.read_json("summary.json")
     if evaluation is not None:
@@ -82,3 +97,94 @@ def _print_result(run: "Run") -> None:
         spent = "  ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["seconds"].items())
         print(f"\ntime    {spent}")
     print(f"run     {run.place}\nreport  {run.place}/{run.report.name}")
+
+
+@app.command()
+def crossval(
+    config: Annotated[str, typer.Argument(help="a preset or a YAML file")],
+    out: Annotated[Path, typer.Option(help="the folder to make, or to go on with", show_default=False)],
+    overrides: Overrides = None,
+    data: DataOption = None,
+    folds: Annotated[int, typer.Option(help="how many parts the images are divided into", min=2)] = 5,
+    seeds: Annotated[int, typer.Option(help="trainings of each fold", min=1)] = 1,
+    dask: Annotated[
+        str | None, typer.Option(help="train on this dask scheduler's workers: tcp://HOST:8786", show_default=False)
+    ] = None,
+    device: DeviceOption = None,
+) -> None:
+    """Train every fold and score each image by what had not seen it; run it again to go on with it."""
+    import unetkit
+    from unetkit.evaluation import spread_table
+    from unetkit.progress import reporter
+
+    words = [*(overrides or []), *([f"train.device={device}"] if device else [])]
+    with reporter("crossval") as listener:
+        made = unetkit.crossval(
+            config, data=data, out=out, folds=folds, seeds=seeds, overrides=words, dask=dask, reporter=listener
+        )
+    if made.scores is None:
+        return
+    print(spread_table(made.scores))
+    print_beside(made.scores.whole)
+    print_notes(made.scores.whole.notes)
+    print(f"folder  {made.path}\nreport  {made.path / 'report.html'}")
+
+
+@app.command()
+def plan(
+    data: Annotated[str, typer.Argument(help="the data set: whatever `train --data` takes")],
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="file to write; otherwise printed", show_default=False)] = None,
+    minutes: Annotated[float | None, typer.Option(help="that the training may take", show_default=False)] = None,
+    memory: Annotated[float | None, typer.Option(help="gigabytes that it may take", show_default=False)] = None,
+    device: DeviceOption = None,
+) -> None:
+    """Write a configuration for a data set, each line with its reason: unetkit plan DIR --out plan.yaml."""
+    import unetkit
+    from unetkit.progress import reporter
+    from unetkit.storage.atomic import write_whole
+
+    with reporter("examining") as listener:
+        made = unetkit.plan(
+            data,
+            overrides=overrides or [],
+            minutes=minutes,
+            memory=memory,
+            device=device or "auto",
+            reporter=None if out is None else listener,
+        )
+    if out is None:
+        print(made.yaml, end="")
+        return
+    write_whole(out, made.yaml)
+    print(f"written: {out}\ntrain it: unetkit train {out} --out RUN")
+
+
+@app.command()
+def config(
+    source: Annotated[str | None, typer.Argument(help="a preset or a YAML file", show_default=False)] = None,
+    overrides: Overrides = None,
+    data: DataOption = None,
+    faithful: FaithfulOption = False,
+    schema: Annotated[bool, typer.Option("--schema", help="print the JSON schema instead")] = False,
+) -> None:
+    """Print a configuration as annotated YAML, ready to be edited: unetkit config isbi.
+
+    A founding system's is translated, with what each key came from and what of it is corrected.
+    """
+    from unetkit.config import annotated_yaml, json_schema, load_config, preset_names
+
+    if schema:
+        print(json.dumps(json_schema(), indent=2))
+        return
+    require(source, "a preset or a file", f"unetkit config isbi; presets: {', '.join(preset_names())}")
+    ours, flags = divided(overrides or [])
+    ours += [f"data.path={json.dumps(data)}"] if data else []
+    if source in preset_names() and not (flags or faithful):  # needs no translation, nor what that has to import
+        print(annotated_yaml(load_config(str(source), ours)), end="")
+        return
+    from unetkit.configuring import translate_config
+
+    translation = translate_config(str(source), ours, flags=flags, faithful=faithful)
+    text = annotated_yaml(load_config(str(source), ours)) if translation is None else translation.annotated_yaml()
+    print(text, end="")

@@ -4,21 +4,20 @@ What a reader promises stands in `sample`; which form a path has is decided in `
 """
 
 from unetkit.data.convert import convert
+from unetkit.data.dataset import Dataset, InMemory, Sample, in_memory, samples_of
 from unetkit.data.fetch import fetch
 from unetkit.data.fingerprint import Fingerprint, fingerprint
-from unetkit.data.forms import SAMPLE, open_dataset, open_images
-from unetkit.data.memory import InMemory, in_memory
+from unetkit.data.layouts import SAMPLE, open_dataset, open_images
+from unetkit.data.layouts.synthetic import write_sample
 from unetkit.data.normalize import Normalization
-from unetkit.data.sample import Dataset, Sample, samples_of
 from unetkit.data.split import Split, split_dataset, split_indices
-from unetkit.data.synthetic import write_sample
 
 __all__ = [
-    "SAMPLE",
     "Dataset",
     "Fingerprint",
     "InMemory",
     "Normalization",
+    "SAMPLE",
     "Sample",
     "Split",
     "convert",

@@ -14,11 +14,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from unetkit.data.sample import Dataset, Sample, held_out_by
+from unetkit.data.dataset import Dataset, Sample, held_out_by
 from unetkit.errors import DataError, StorageError, UsageError
 from unetkit.progress import Reporter, Silence
-from unetkit.remote import is_remote, send_folder
-from unetkit.storage import make_folder
+from unetkit.storage import is_remote, send_folder
+from unetkit.storage.atomic import make_folder
 
 
 def convert(dataset: Dataset, out: str | Path, *, reporter: Reporter | None = None) -> Path:

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from unetkit.data.images import open_pages
 from unetkit.errors import DataError, UsageError
+from unetkit.images import open_pages
 from unetkit.progress import Reporter, Silence
-from unetkit.storage import make_folder, written_whole
+from unetkit.storage.atomic import make_folder, written_whole
 
 _LARGEST_DOWNLOAD = 2**28
 _SECONDS = 30.0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.data.sample import Dataset
+from unetkit.data.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.data.sample import Sample
+from unetkit.data.dataset import Sample
 from unetkit.errors import DataError
 
 Kind = Literal["standardize", "minus-one-to-one", "zero-to-one", "none"]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unetkit.config import Resize
-from unetkit.data.sample import Dataset, Sample
+from unetkit.data.dataset import Dataset, Sample
 
 Size = tuple[int, int]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from unetkit.config import SplitConfig
-from unetkit.data.sample import Dataset, held_out_by, samples_of
+from unetkit.data.dataset import Dataset, held_out_by, samples_of
 from unetkit.errors import ConfigError
 
 

@@ -4,18 +4,31 @@ Assumes object ids as readers give them: 0 outside, each object one id. `compone
 a form of data holds no objects. The class lies inside the objects, so that all that is not background belongs to one.
 
 Legend of shapes: H height, W width.
+
+How much a pixel counts in the cross entropy: its class's weight, and more where it parts two objects.
+
+The second is made once an image and kept in the user's cache, under a checksum of all that it follows from: a resumed
+run, the next fold and the other processes of a run find it there. That cache may be emptied at any time.
+
+Legend of shapes: H height, W width, K classes.
 """
 
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from unetkit.config import BORDER
-from unetkit.data.sample import Dataset, Sample
-from unetkit.errors import DataError
+from unetkit.config import BORDER, LossConfig
+from unetkit.data.dataset import Dataset, Sample
+from unetkit.errors import ConfigError, DataError
+from unetkit.storage.cache import user_cache
 
 
 def components(labels: NDArray[Any]) -> NDArray[np.int32]:
@@ -99,3 +112,126 @@ class WithBorders:
         assert sample.labels is not None
         labels = border_labels(sample.labels, instances, border=border, width=self.width, touching=self.touching)
         return replace(sample, labels=labels, instances=instances)
+
+
+_REACH = 6.0
+"""How many sigma the border weight is followed: beyond, it is below w0 * exp(-18)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PixelWeights:
+    """The rule w = wc + w0 exp(-(d1 + d2)^2 / (2 sigma^2)), Ronneberger et al. 2015.
+
+    Attributes:
+        classes: wc of every class.
+        w0: weight of a gap without width; 0: none is looked for.
+        sigma: how fast it fades, in pixels.
+        border: the class index that parts objects and is outside them here; None: no such class.
+    """
+
+    classes: tuple[float, ...]
+    w0: float
+    sigma: float
+    border: int | None = None
+
+    @classmethod
+    def of(
+        cls, config: LossConfig, samples: Sequence[Sample], *, classes: int, border: int | None
+    ) -> "PixelWeights | None":
+        """Return the rule of a configuration for training samples; None where every pixel counts alike.
+
+        Raises:
+            ConfigError: other than one weight a class.
+        """
+        if config.class_weights is None and config.border_weight == 0:
+            return None
+        given = config.class_weights or (1.0,) * classes
+        each = balanced(_shares(samples, classes)) if given == "balanced" else tuple(given)
+        if len(each) != classes:
+            raise ConfigError(f"loss.class_weights: found {len(each)} weights; the network has {classes} classes")
+        return cls(each, config.border_weight, config.border_sigma, border)
+
+    def of_sample(self, sample: Sample) -> NDArray[np.float32]:
+        """Return the weight of every pixel [H, W] of a sample with labels."""
+        assert sample.labels is not None
+        weights = np.asarray(self.classes, np.float32)[sample.labels]
+        if self.w0 > 0:
+            instances = instances_of(sample)
+            parted = instances if self.border is None else np.where(sample.labels == self.border, 0, instances)
+            weights += cached_border_weights(parted, user_cache("border-weights"), w0=self.w0, sigma=self.sigma)
+        return weights
+
+
+def balanced(shares: Sequence[float]) -> tuple[float, ...]:
+    """Return class weights 1 / (K share) that let every class count alike; 0 for a class that does not occur."""
+    return tuple(1 / (len(shares) * share) if share > 0 else 0.0 for share in shares)
+
+
+def border_weights(instances: NDArray[np.int32], *, w0: float = 10.0, sigma: float = 5.0) -> NDArray[np.float32]:
+    """Return what pixels [H, W] count more for the gap that they lie in: w0 exp(-(d1 + d2)^2 / (2 sigma^2)).
+
+    d1 and d2 are the distances in pixels to the nearest and the second nearest object. It is 0 inside objects, and
+    everywhere if there are less than two. Objects that touch have no gap: give them one with `border_labels`.
+
+    Args:
+        instances: object ids [H, W], 0 for none.
+        w0: weight of a gap without width.
+        sigma: how fast it fades, in pixels.
+    """
+    first, second = _two_distances(instances, reach=_REACH * sigma)
+    gap = w0 * np.exp(-((first + second) ** 2) / (2 * sigma**2))
+    gap[instances > 0] = 0
+    return gap.astype(np.float32)
+
+
+def cached_border_weights(
+    instances: NDArray[np.int32], folder: Path, *, w0: float = 10.0, sigma: float = 5.0
+) -> NDArray[np.float32]:
+    """Return `border_weights`, kept in a folder under the checksum of everything that they depend on.
+
+    A folder that cannot be written to keeps nothing. A file that a power cut left half-written fails its checksum.
+    """
+    key = hashlib.sha256(f"{instances.shape} {w0} {sigma} 2".encode())
+    key.update(np.ascontiguousarray(instances, "<i4").tobytes())
+    path = folder / f"{key.hexdigest()[:32]}.npz"
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
+            kept: NDArray[Any] = archive["weights"]
+        if kept.shape == instances.shape and kept.dtype == np.float32:
+            return kept
+    except Exception:  # never made, or damaged in one of many ways: made again
+        pass
+    weights = border_weights(instances, w0=w0, sigma=sigma)
+    temporary = path.with_suffix(f".{os.getpid()}.part.npz")
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(temporary, weights=weights)
+        temporary.replace(path)  # not flushed to the disk as results are: that would take longer than making it again
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)  # on a full disk
+    return weights
+
+
+def _shares(samples: Sequence[Sample], classes: int) -> list[float]:
+    counts = np.zeros(classes, np.int64)
+    for sample in samples:
+        assert sample.labels is not None
+        counts += np.bincount(sample.labels.ravel(), minlength=classes)
+    return [float(count) / float(counts.sum()) for count in counts]
+
+
+def _two_distances(instances: NDArray[np.int32], *, reach: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the distances [H, W] to the nearest and second nearest object, infinite beyond `reach`."""
+    first = np.full(instances.shape, np.inf, np.float32)
+    second = first.copy()
+    margin = int(np.ceil(reach))
+    places: list[Any] = ndimage.find_objects(instances)  # None for an id that does not occur
+    for number, place in enumerate(places, 1):
+        if place is None:
+            continue
+        window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in place)
+        distance = ndimage.distance_transform_edt(instances[window] != number).astype(np.float32)
+        nearest, next_nearest = first[window], second[window]
+        second[window] = np.minimum(next_nearest, np.maximum(nearest, distance))
+        first[window] = np.minimum(nearest, distance)
+    return first, second

@@ -3,18 +3,18 @@
 `FORMATS` is the table of formats, one file each. How a file is run again is the business of `runtimes`.
 """
 
-from unetkit.exporting.course import Exported, export_network
-from unetkit.exporting.formats import FORMATS, Format
-from unetkit.exporting.job import ExportJob, ExportOptions, Image, Pipeline, Quantisation, make_job, pipeline_of
 from unetkit.exporting.parity import BOUNDS, Case, Parity, compare, real_inputs
+from unetkit.exporting.write import Exported, export_network, make_job, pipeline_of
+from unetkit.formats import FORMATS, Format
+from unetkit.formats.job import ExportJob, ExportOptions, Image, Pipeline, Quantisation
 
 __all__ = [
     "BOUNDS",
-    "FORMATS",
     "Case",
     "ExportJob",
     "ExportOptions",
     "Exported",
+    "FORMATS",
     "Format",
     "Image",
     "Parity",

@@ -1,91 +1,117 @@
-"""Eight-bit integers for weights and activations, by each runtime's own tool, calibrated on real images.
+"""An export in eight-bit integers: as many layers as the score allows, and what it costs and gains."""
 
-ONNX files go through ONNX Runtime's static quantisation, OpenVINO's through NNCF. The layers that lose most are usually
-the first, which sees the pixels, and the last, which gives the logits: `floating` of each end stay in float32.
-"""
-
-import io
-import logging
-import warnings
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from numpy.typing import NDArray
 
-from unetkit.runtimes import required
+from unetkit.errors import ParityError
+from unetkit.exporting.write import Exported, export_network
+from unetkit.formats.job import ExportJob, Quantisation
+from unetkit.progress import Reporter
+from unetkit.timing import bench
 
-Inputs = Sequence[NDArray[Any]]
-"""Images as the file takes them, a batch each."""
+MAX_DROP = 0.005
+FLOATING = (0, 1, 2, 4)
+"""How many convolutions at either end stay in float32: the first that keeps the score is taken."""
 
-_ONNX_OPERATIONS = ["Conv", "ConvTranspose", "Concat", "MaxPool"]
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One score of the same images, through the file and in PyTorch.
+
+    Attributes:
+        metric: its name.
+        file: through the file.
+        torch: in PyTorch; None where there is no network to compare with.
+        images: how many there are.
+    """
+
+    metric: str
+    file: float
+    torch: float | None
+    images: int
 
 
-def quantised_onnx(proto: Any, inputs: Inputs, *, floating: int) -> Any:
-    """Return an onnx.ModelProto in int8.
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What int8 costs and gives.
 
-    Args:
-        proto: the model in float32.
+    Attributes:
+        drop: of the score, against PyTorch.
+        times_faster: than the same network in float32 in the same runtime: the median of a few rounds.
+        floating: convolutions at either end that stayed in float32.
+        calibrated_on: number of images.
+    """
+
+    drop: float
+    times_faster: float
+    floating: int
+    calibrated_on: int
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What an export in int8 has to keep.
+
+    Attributes:
         inputs: to calibrate on.
-        floating: how many convolutions at either end stay in float32.
+        score: gives the score of a file beside that of PyTorch.
+        max_drop: of the score.
+        reporter: hears about the course.
+    """
+
+    inputs: tuple[NDArray[Any], ...]
+    score: Callable[[Path], Scored]
+    max_drop: float
+    reporter: Reporter
+
+
+def export_in_integers(job: ExportJob, to: str, out: Path, demand: Demand) -> tuple[Exported, Scored, Gain]:
+    """Write a network in int8, with more and more layers left in float32 until the score is kept.
 
     Raises:
-        UsageError: a package is not installed.
+        ParityError: the score drops too far even so; no file is kept.
     """
-    quantization, onnx = required("onnxruntime.quantization", "onnx"), required("onnx", "onnx")
-    name, rest = proto.graph.input[0].name, iter(inputs)
-
-    class Reader(quantization.CalibrationDataReader):
-        def get_next(self) -> dict[str, Any] | None:
-            image = next(rest, None)
-            return None if image is None else {name: image}
-
-    convolutions = [node.name for node in proto.graph.node if node.op_type in ("Conv", "ConvTranspose")]
-    with TemporaryDirectory() as folder, _quiet():
-        quantization.quantize_static(
-            proto,
-            str(Path(folder) / "int8.onnx"),
-            Reader(),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            op_types_to_quantize=_ONNX_OPERATIONS,
-            nodes_to_exclude=_ends(convolutions, floating),
-        )
-        return onnx.load(Path(folder) / "int8.onnx")
+    drops = list[float]()
+    for floating in FLOATING:
+        scored = list[Scored]()
+        quantised = replace(job, quantisation=Quantisation(demand.inputs, floating))
+        try:
+            written = export_network(quantised, to, out, accept=lambda draft, seen=scored: _accept(draft, seen, demand))
+        except ParityError:
+            drops.append(_drop(scored[0]))
+            demand.reporter.line(f"{floating} convolutions at either end in float32: the score drops {drops[-1]:.4f}")
+            continue
+        gain = Gain(_drop(scored[0]), _times_faster(job, to, out), floating, len(demand.inputs))
+        return written, scored[0], gain
+    raise ParityError(
+        f"int8 costs {min(drops):.4f} of the score with {FLOATING[-1]} convolutions at either end left in float32; at "
+        f"most {demand.max_drop:g} is allowed: use --half, leave --int8 out, or give more with --max-drop"
+    )
 
 
-def quantised_openvino(model: Any, inputs: Inputs, *, floating: int) -> Any:
-    """Return an openvino.Model in int8; arguments and errors are those of `quantised_onnx`."""
-    nncf = required("nncf", "quantize")
-    ordered = [node for node in model.get_ordered_ops() if "Convolution" in node.get_type_name()]
-    kept = _ends([node.get_friendly_name() for node in ordered], floating)
-    with _quiet():
-        nncf.set_log_level(logging.ERROR)
-        return nncf.quantize(
-            model,
-            nncf.Dataset(list(inputs)),
-            subset_size=len(inputs),
-            preset=nncf.QuantizationPreset.MIXED,
-            ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
-        )
+def _accept(draft: Path, seen: list[Scored], demand: Demand) -> None:
+    seen.append(demand.score(draft))
+    if not _drop(seen[0]) <= demand.max_drop:
+        raise ParityError(f"the score drops by {_drop(seen[0]):.4f}")
 
 
-def _ends(names: list[str], count: int) -> list[str]:
-    return names if 2 * count >= len(names) else names[:count] + names[len(names) - count :]
+def _drop(scored: Scored) -> float:
+    assert scored.torch is not None
+    return scored.torch - scored.file
 
 
-@contextmanager
-def _quiet() -> Generator[None]:
-    """Keep the tools' own advice and progress bars away from the user."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
+def _times_faster(job: ExportJob, to: str, out: Path) -> float:
+    """Compare with the float32 file of the same job, in turns."""
+    plain = replace(
+        job, options=replace(job.options, int8=False), card=job.card.model_copy(update={"numbers": "float32"})
+    )
+    with TemporaryDirectory(prefix="unetkit-") as folder:
+        written = export_network(plain, to, Path(folder) / out.name)
+        float32, int8 = bench([written.path, out], batches=(1,))
+    return statistics.median(int8.times_faster(float32))

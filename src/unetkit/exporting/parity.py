@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from unetkit.errors import ParityError
-from unetkit.exporting.job import Image, Pipeline, noise
-from unetkit.runtimes import ExportCard, ExportedNetwork
+from unetkit.formats import ExportCard, ExportedNetwork
+from unetkit.formats.job import Image, Pipeline, noise
 
 BOUNDS = {"float32": 5e-5, "float16": 2e-2, "bfloat16": 0.1, "int8": float("inf")}
 """The largest relative difference that is still the same network, by the numbers that it computes with."""

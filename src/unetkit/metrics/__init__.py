@@ -1,6 +1,6 @@
 """Scores, and what they mean: every function says its formula, every name has a card in `DEFINITIONS`."""
 
-from unetkit.metrics import calibration, isbi, objects, overlap, thresholds
+from unetkit.metrics import calibration, isbi, objects, overlap
 from unetkit.metrics.bootstrap import Difference, paired_bootstrap, whole_score
 from unetkit.metrics.definitions import Definition, find_definition, improves
 from unetkit.metrics.founding import founding_scores, size_suffix, soft_dice
@@ -13,38 +13,13 @@ from unetkit.metrics.isbi import (
     isbi_scores,
     pool_slices,
     score_slice,
+    scores_chosen_elsewhere,
 )
-from unetkit.metrics.matching import ObjectCounts, Overlaps, added
-from unetkit.metrics.objects import mean_precision, object_scores, pool_objects
+from unetkit.metrics.objects import ObjectCounts, Overlaps, added, mean_precision, object_scores, pool_objects
 from unetkit.metrics.overlap import ImageScores, pool, score_image
-from unetkit.metrics.thresholds import scores_chosen_elsewhere
-
-DEFINITIONS: dict[str, Definition] = (
-    overlap.DEFINITIONS | objects.DEFINITIONS | isbi.DEFINITIONS | thresholds.DEFINITIONS | calibration.DEFINITIONS
-)
-
-
-def definition_of(name: str) -> Definition:
-    """Return the card of a score by its name, such as `mean_iou` or `dice_nucleus`.
-
-    Raises:
-        ConfigError: there is no such score.
-    """
-    return find_definition(name, DEFINITIONS)
-
-
-def better(name: str, value: float, best: float) -> bool:
-    """Tell whether `value` of the score `name` is strictly better than `best`; NaN never is.
-
-    Raises:
-        ConfigError: there is no such score.
-    """
-    return improves(definition_of(name), value, best)
-
 
 __all__ = [
     "DEFINITIONS",
-    "PUBLISHED",
     "Definition",
     "Difference",
     "ImageScores",
@@ -52,6 +27,7 @@ __all__ = [
     "IsbiSlice",
     "ObjectCounts",
     "Overlaps",
+    "PUBLISHED",
     "ThresholdScore",
     "added",
     "better",
@@ -72,3 +48,26 @@ __all__ = [
     "soft_dice",
     "whole_score",
 ]
+
+
+DEFINITIONS: dict[str, Definition] = (
+    overlap.DEFINITIONS | objects.DEFINITIONS | isbi.DEFINITIONS | isbi.DEFINITIONS_thresholds | calibration.DEFINITIONS
+)
+
+
+def definition_of(name: str) -> Definition:
+    """Return the card of a score by its name, such as `mean_iou` or `dice_nucleus`.
+
+    Raises:
+        ConfigError: there is no such score.
+    """
+    return find_definition(name, DEFINITIONS)
+
+
+def better(name: str, value: float, best: float) -> bool:
+    """Tell whether `value` of the score `name` is strictly better than `best`; NaN never is.
+
+    Raises:
+        ConfigError: there is no such score.
+    """
+    return improves(definition_of(name), value, best)

@@ -21,8 +21,7 @@ from unetkit.errors import DataError
 from unetkit.metrics import founding
 from unetkit.metrics.definitions import CLASS, Definition
 from unetkit.metrics.founding import founding_scores, highest
-from unetkit.metrics.matching import ObjectCounts
-from unetkit.metrics.objects import object_scores, pool_objects
+from unetkit.metrics.objects import ObjectCounts, object_scores, pool_objects
 
 
 @dataclass(frozen=True, slots=True)

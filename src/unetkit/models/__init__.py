@@ -6,17 +6,15 @@ from torch import nn
 
 from unetkit.config import ModelConfig
 from unetkit.errors import ConfigError
-from unetkit.models.ensemble import Ensemble
-from unetkit.models.folding import fold_norms
 from unetkit.models.geometry import Geometry
-from unetkit.models.reduced import reduce_numbers
+from unetkit.models.inference import Ensemble, fold_norms, reduce_numbers
 from unetkit.models.unet import UNet
 from unetkit.models.unetpp import UNetPlusPlus
 
 __all__ = [
-    "NETWORKS",
     "Ensemble",
     "Geometry",
+    "NETWORKS",
     "Network",
     "UNet",
     "UNetPlusPlus",
@@ -25,6 +23,7 @@ __all__ = [
     "fold_norms",
     "reduce_numbers",
 ]
+
 
 Network = UNet | UNetPlusPlus
 

@@ -23,8 +23,7 @@ from torch import Tensor, nn
 
 from unetkit.models.blocks import Block, Join, at_least, cut_end, fold_pixels, pad_end, unfold_pixels
 from unetkit.models.geometry import unet_geometry
-from unetkit.models.initialise import initialise
-from unetkit.models.options import Options
+from unetkit.models.options import Options, initialise
 
 
 class UNet(nn.Module):

@@ -27,8 +27,7 @@ from torch import Tensor, nn
 from unetkit.errors import ConfigError
 from unetkit.models.blocks import Block, Join, cut_end, fold_pixels, pad_end, unfold_pixels
 from unetkit.models.geometry import Geometry, unetpp_geometry
-from unetkit.models.initialise import initialise
-from unetkit.models.options import Options
+from unetkit.models.options import Options, initialise
 
 
 class UNetPlusPlus(nn.Module):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed  # pyright: ignore[reportUnknownVariableType] untyped
 
-from unetkit.objects.labelled import NEIGHBOURS
+from unetkit.objects.find import NEIGHBOURS
 
 _CORNERS = np.ones((3, 3), bool)
 _SMOOTHING = 2.0  # pixels, about half a membrane: without it every speck of noise is a basin of its own

@@ -3,17 +3,65 @@
 Does not know the network, nor what becomes of the answers.
 
 Legend of shapes: C channels, H height, W width.
+
+The eight flips and turns of a square grid: what an image is shown as, and the way back.
+
+Legend of shapes: ... any leading axes, H height, W width.
+
+Items made ahead: while one is used, the next one is being made in another thread.
+
+Assumes that making an item does not depend on what becomes of the one before.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
+from torch import Tensor
 
-from unetkit.prediction.plan import Plan
-from unetkit.prediction.tiles import Grid, Span, Window, mirrored, window
-from unetkit.prediction.tta import Symmetry
+from unetkit.prediction.tiling import Grid, Plan, Span, Window, mirrored, window
+
+
+@dataclass(frozen=True, slots=True)
+class Symmetry:
+    """The image's axes are swapped, then mirrored."""
+
+    swap: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+    def apply(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Return a view of [..., H, W] as it is shown."""
+        shown = image.swapaxes(-1, -2) if self.swap else image
+        return shown[..., :: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+
+    def undo(self, shown: Tensor) -> Tensor:
+        """Return [..., H, W] from what was computed on the shown image."""
+        axes = [axis for axis, flip in ((-2, self.flip_rows), (-1, self.flip_columns)) if flip]
+        image = shown.flip(axes) if axes else shown
+        return image.transpose(-1, -2) if self.swap else image
+
+    def place(self, rows: slice, columns: slice, size: tuple[int, ...]) -> tuple[slice, slice]:
+        """Return where rows and columns of the image are in what is shown, whose height and width are `size`."""
+        down, across = (columns, rows) if self.swap else (rows, columns)
+        return (
+            _reversed(down, size[0]) if self.flip_rows else down,
+            _reversed(across, size[1]) if self.flip_columns else across,
+        )
+
+
+IDENTITY = Symmetry()
+"""The image as it is."""
+
+EIGHT = tuple(Symmetry(*choice) for choice in product((False, True), repeat=3))
+"""All flips and turns, the image as it is first."""
+
+
+def _reversed(part: slice, length: int) -> slice:
+    return slice(length - part.stop, length - part.start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +134,19 @@ def _inside(given: Window, length: int) -> slice:
 
 def _within(part: slice, given: Window) -> slice:
     return slice(part.start - given.first, part.stop - given.first)
+
+
+Item = TypeVar("Item")
+
+
+def ahead(items: Iterator[Item]) -> Generator[Item]:
+    """Yield the items in their order, each while the next one is being made; two are alive at a time.
+
+    What is raised while an item is made is raised here, in the item's place.
+    """
+    end = object()
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = maker.submit(next, items, end)
+            yield item  # pyright: ignore[reportReturnType] - it is not the end, which alone is no Item

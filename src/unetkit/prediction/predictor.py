@@ -4,6 +4,15 @@ Assumes a network in evaluation mode that gives logits [N, K, H, W], or [N, 1, H
 Does not know files.
 
 Legend of shapes: N tiles, C channels, K classes, H height, W width.
+
+From image files to files of predictions: an image, a stack, or a folder of them.
+
+Masks of two classes are 0 and 255, as labels are; those of more classes hold class indices. Probabilities are float32:
+of the second class where there are two, of every class otherwise, one channel a class, the border class among them;
+in masks it counts as the object that it belongs to. What can be refused is refused
+before the first pixel is predicted, and an output is there whole or not at all: a folder, too.
+
+Legend of shapes: K channels of a page, H height, W width.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,12 +33,8 @@ from unetkit.errors import ConfigError, DataError, UsageError
 from unetkit.models import fold_norms
 from unetkit.models.geometry import Geometry
 from unetkit.objects import ObjectMap, find_objects, with_closed_gaps
-from unetkit.prediction.ahead import ahead
-from unetkit.prediction.crops import Crop, crops_of, in_batches
-from unetkit.prediction.memory import bytes_per_pixel
-from unetkit.prediction.plan import Allowance, Plan, difference, make_plan
-from unetkit.prediction.tiles import Span
-from unetkit.prediction.tta import EIGHT, IDENTITY
+from unetkit.prediction.crops import EIGHT, IDENTITY, Crop, ahead, crops_of, in_batches
+from unetkit.prediction.tiling import Allowance, Plan, Span, bytes_per_pixel, difference, make_plan
 
 _BYTES_OF_A_VALUE = 4
 _KEPT_BY_THE_ALLOCATOR = 1.5
@@ -326,3 +331,13 @@ def _band(tiles: Iterator[_Tile], row: Span, width: int) -> Tensor:
         band_KHW[:, :, tile.column.begin : tile.column.end].addcmul_(share_KHW, across_W)
     assert band_KHW is not None
     return band_KHW.mul_(torch.from_numpy(row.weights()).to(band_KHW.device)[:, None])
+
+
+def require_probabilities(predictor: Predictor) -> None:
+    """Make sure that a predictor has probabilities to give.
+
+    Raises:
+        UsageError: it has not.
+    """
+    if predictor.hard:
+        raise UsageError("this file gives classes alone, no probabilities; export it again with --head softmax")

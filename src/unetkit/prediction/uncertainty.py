@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from unetkit.errors import UsageError
+from unetkit.prediction.crops import EIGHT
 from unetkit.prediction.predictor import Predictor
-from unetkit.prediction.tta import EIGHT
 
 MEASURES = ("entropy", "mutual information")
 """The channels of an uncertainty map."""

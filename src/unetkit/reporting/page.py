@@ -1,29 +1,184 @@
 """The page of a run: one HTML file with everything in it; no script, nothing fetched, fit to be printed.
 
 Puts together what the other files of this room draw. Does not write anything.
+
+The worst and the best images of an evaluation: in the page as figures, in a folder of pictures as PNG files.
+
+How far probabilities can be trusted, as a figure and in words: the diagram of confidence against truth.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
+from io import BytesIO
+from pathlib import Path
+from typing import Any, cast
 
-from unetkit.evaluation import Evaluation
-from unetkit.reporting.gallery import key
-from unetkit.reporting.history import History, best_validation
+import numpy as np
+
+from unetkit.evaluation.score import Evaluation
+from unetkit.metrics.calibration import Confidence, Reliability
+from unetkit.reporting.history import Chosen, History, best_validation, extremes, ranking_metric
 from unetkit.reporting.markup import Content, Html, breakable, facts, joined, picture, section, tag
-from unetkit.reporting.reliability import confidence_part
-from unetkit.reporting.run_tables import commands, config_table, data_facts, environment_facts, time_table
-from unetkit.reporting.score_tables import (
+from unetkit.reporting.pictures import (
+    Exhibit,
+    error_names,
+    error_shares,
+    legend,
+    panel,
+    png,
+    scale_note,
+    stretch_note,
+    tiles,
+)
+from unetkit.reporting.plots import STYLE
+from unetkit.reporting.tables import (
+    commands,
+    config_table,
+    data_facts,
     definition_cards,
+    environment_facts,
     image_table,
     milestone_table,
     object_table,
     score_table,
     scores_told,
+    time_table,
 )
 from unetkit.reporting.text import shown
-from unetkit.runs import Record, Run
+from unetkit.run import Record, Run
+from unetkit.storage.atomic import write_whole
 from unetkit.version import __version__
+
+Look = Callable[[str], Exhibit]
+"""Gives the image of a name with its truth and what the network says of it."""
+
+_MOST_COLOURS = 24
+
+
+def gallery(pictures: Path, evaluation: Evaluation, look: Look, *, metric: str, each: int) -> Iterator[Html]:
+    """Yield a figure for each of the worst and best images by a score, and write `worst-1.png` and so on.
+
+    One image is held in memory at a time. Pictures of an earlier report are removed.
+
+    Raises:
+        StorageError: a picture cannot be written.
+    """
+    for old in (path for end in ("worst", "best") for path in pictures.glob(f"{end}-*.png")):
+        old.unlink()
+    metric = ranking_metric(evaluation, metric)
+    for chosen in extremes(evaluation, metric, each):
+        exhibit = look(chosen.image.name)
+        heading = f"{chosen.title}: {exhibit.name}   {metric} {shown(chosen.value)}   {scale_note(exhibit)}"
+        sheet = panel(exhibit, evaluation.classes, heading=heading)
+        write_whole(pictures / f"{chosen.end}-{chosen.place}.png", png(sheet))
+        yield _figure(chosen, exhibit, evaluation.classes, metric)
+
+
+def key(classes: Sequence[str], *, borders: bool = False, objects: bool = False) -> Html:
+    """Return what the pictures show and what their colours mean."""
+    colours = legend(classes, borders=borders, objects=objects)
+    swatches = [tag("li", _swatch(colour), name) for colour, name in colours[:_MOST_COLOURS]]
+    rest = [tag("li", f"and {len(colours) - _MOST_COLOURS} more")] if len(colours) > _MOST_COLOURS else []
+    errors = (
+        "Errors lie on the faded image, coloured by their kind."
+        if len(classes) == 2
+        else "Errors lie on the faded image, in the colour of the class that was predicted."
+    )
+    certain = f"the class {classes[1]}" if len(classes) == 2 else "the class that was predicted"
+    words = f"{errors} The probability is that of {certain}: black is 0, white is 1."
+    if objects:
+        words += " Objects are partners where their IoU is above one half."
+    return joined(tag("ul", *swatches, *rest, class_="key"), tag("p", words))
+
+
+def _figure(chosen: Chosen, exhibit: Exhibit, classes: Sequence[str], metric: str) -> Html:
+    pictures = [
+        tag("div", picture(png(tile.pixels), "image/png", f"{exhibit.name}: {tile.title}"), tag("span", tile.title))
+        for tile in tiles(exhibit, classes)
+    ]
+    told = facts(list(_told(chosen, exhibit, classes, metric)))
+    beside = tag("div", tag("h3", chosen.title.capitalize()), told, class_="told")
+    caption = joined(tag("b", exhibit.name), f", {chosen.title} of the held-out images by ", breakable(metric), ".")
+    return tag("figure", tag("div", *pictures, beside, class_="tiles"), tag("figcaption", caption), class_="exhibit")
+
+
+def _told(chosen: Chosen, exhibit: Exhibit, classes: Sequence[str], metric: str) -> Iterator[tuple[str, Content]]:
+    yield "Image", exhibit.name
+    yield metric, shown(chosen.value)
+    for name in ("mean_precision", "pixel_accuracy", "mean_dice", "mean_iou"):
+        if name in chosen.image.scores and name != metric:
+            yield name, shown(chosen.image.scores[name])
+    if len(classes) == 2:
+        for name, share in zip(error_names(classes), error_shares(exhibit, classes), strict=True):
+            yield name.capitalize(), f"{100 * share:.2f} % of pixels"
+    else:
+        yield "Wrong", f"{100 * float((exhibit.prediction != exhibit.labels).mean()):.2f} % of pixels"
+    if (counts := chosen.image.objects) is not None:
+        yield "Objects", f"{counts.true} true, {counts.predicted} found, {counts.matched[0]} pairs"
+    yield "Size", scale_note(exhibit)
+    yield "Grey values", stretch_note(exhibit)
+
+
+def _swatch(colour: tuple[int, int, int]) -> Html:
+    return tag("i", style=f"background:rgb{colour}")
+
+
+_BLACK, _BLUE, _ORANGE = "#000000", "#0072B2", "#D55E00"
+
+
+def confidence_part(confidence: Confidence, fate: str) -> list[Content]:
+    """Return what the page says of a network's confidence; `fate` says what becomes of the temperature."""
+    as_it_is, calibrated = confidence.reliability, confidence.calibrated
+    rows: list[tuple[str, Content]] = [
+        ("Expected calibration error", f"{as_it_is.error:.4f} as it is, {calibrated.error:.4f} calibrated"),
+        ("That of each class", f"{as_it_is.class_error:.4f} as it is, {calibrated.class_error:.4f} calibrated"),
+        (
+            "Temperature",
+            f"{confidence.temperature:.3f} (above 1: surer than right, below 1: less sure)",
+        ),
+    ]
+    caption = (
+        "a: of the pixels that are given a confidence, how many are right; on the dotted line confidence can be taken "
+        "at its word. b: how many pixels are given it. Calibrated: logits divided by the temperature, which was fitted "
+        f"on these same images; {fate}"
+    )
+    drawn = picture(_diagram(confidence), "image/svg+xml", "confidence against the share of right pixels")
+    return [facts(rows), tag("figure", drawn, tag("figcaption", caption))]
+
+
+def _diagram(confidence: Confidence) -> bytes:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with cast(Any, matplotlib).rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 3.4), layout="constrained")
+        axes: Any = figure.subplots(1, 2)
+        axes[0].plot([0, 1], [0, 1], ":", color=_BLACK, linewidth=1, label="as certain as right")
+        drawn = (
+            (confidence.reliability, _BLUE, "o-", "as it is"),
+            (confidence.calibrated, _ORANGE, "s--", "calibrated"),
+        )
+        for counts, colour, line, name in drawn:
+            places, right, shares = _points(counts)
+            axes[0].plot(places, right, line, color=colour, markersize=4, label=name)
+            axes[1].plot(places, shares, line, color=colour, markersize=4, label=name)
+        lowest = min(float(_points(counts)[0].min()) for counts, *_ in drawn)
+        axes[0].set(title="a  reliability", xlabel="confidence", ylabel="share of right pixels", ylim=(0, 1.02))
+        axes[1].set(title="b  pixels", xlabel="confidence", ylabel="share of all pixels", yscale="log")
+        for one in axes:
+            one.set_xlim(max(0.0, lowest - 0.05), 1.01)
+            one.legend()
+        buffer = BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def _points(counts: Reliability) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean confidence, share of right pixels and share of all pixels, of every bin that has any."""
+    pixels, confidence, right = counts.top[:, counts.top[0] > 0]
+    return confidence / pixels, right / pixels, pixels / pixels.sum()
+
 
 _KEPT = "it is kept with the weights and used where predict.calibrate asks for it."
 

@@ -1,24 +1,44 @@
-"""What a training costs on this machine, found by a few of its steps: bytes for every patch, and seconds a step.
+"""A plan fitted to a machine: the batch that its memory holds, and the steps that there is time for.
+
+What a training costs on this machine, found by a few of its steps: bytes for every patch, and seconds a step.
 
 The bytes are those that a step keeps for its gradients, counted while it runs; what single operations take on the side
 is allowed for by a factor. Assumes that patches of noise cost what real ones cost.
+
+From what a data set is to how a network should be trained on it: every choice with its reason.
+
+The rules are few and readable; what they start from are the presets that were measured on membranes and on nuclei. What
+depends on the machine, the batch that fits and the steps that there is time for, is not decided here.
 """
 
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from unetkit.config import Config
+from unetkit.data.dataset import Sample
 from unetkit.data.normalize import Normalization
-from unetkit.data.sample import Sample
-from unetkit.data.store import PixelStore
-from unetkit.devices import choose_precision, keep_freed_memory
+from unetkit.devices import choose_precision, free_memory, keep_freed_memory
 from unetkit.distributed import World
-from unetkit.training.session import Session
+from unetkit.errors import UsageError
+from unetkit.training.patches import PixelStore
+from unetkit.training.step import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A key of the configuration, its value, and why."""
+
+    key: str
+    value: Any
+    reason: str
+
 
 _ON_THE_SIDE = 1.5  # gradients in passing and scratch space, in units of what is kept
 _COPIES = 5  # of the weights: themselves, their gradients, two moments, the running average
@@ -90,3 +110,93 @@ def _session(config: Config, device: torch.device) -> Session:
         return Session(
             config.model_copy(update={"loss": loss}), store, choose_precision(config.train.precision, device), World()
         )
+
+
+_SHARE = 0.5  # of the free memory: validation, other programs and fragments need some, too
+_SMALLEST_PART, _SMALLEST_PATCH = 2, 16  # batch norm needs several values of every channel
+_IN_STEPS = 0.85  # of the time: the rest is for reading, validations and the report
+_FEWEST, _MOST = 20, 50_000
+_VALIDATIONS = 10
+
+
+def fit_memory(config: Config, device: torch.device, *, gigabytes: float | None, resident: float) -> list[Choice]:
+    """Return the patch, the batch and the parts it is taken in so that a training fits the memory.
+
+    Args:
+        config: with channels and classes as numbers.
+        device: where to compute.
+        gigabytes: that the training may take; None: half of what is free.
+        resident: bytes of the training images, which lie on the device.
+
+    Raises:
+        UsageError: not even two of the smallest patches fit.
+    """
+    budget = gigabytes * 1e9 if gigabytes is not None else _SHARE * free_memory(device)
+    told = f"{budget / 1e9:.2g} GB on {device.type}" + (
+        ", as asked" if gigabytes is not None else ", half of what is free"
+    )
+    side = min(config.train.sides)
+    while True:
+        train = config.train.model_copy(update={"patch": side})
+        cost = memory_of(config.model_copy(update={"train": train}), device)
+        parts = _parts(cost, config.train.batch, budget - resident)
+        if parts:
+            return _fitted(side, parts, cost, config=config, told=told)
+        if side <= _SMALLEST_PATCH:
+            needed = (cost.fixed + 2 * cost.patch + resident) / 1e9
+            raise UsageError(
+                f"a training needs {needed:.2g} GB with two patches of {side} px at once, but may take {told}; give "
+                "more with --memory, or a smaller network: model.widths=[16,32,64]"
+            )
+        side = max(_SMALLEST_PATCH, side // 2 // _SMALLEST_PATCH * _SMALLEST_PATCH)
+
+
+def fit_time(config: Config, device: torch.device, *, minutes: float | None) -> list[Choice]:
+    """Return the steps that fill the minutes, or what the planned ones take, and how often to look."""
+    seconds = seconds_per_step(config, device)
+    steps, why = config.train.steps, ""
+    if minutes is not None:
+        fitting = minutes * 60 * _IN_STEPS / seconds
+        steps = int(min(max(float(f"{fitting:.2g}"), _FEWEST), _MOST))
+        why = f"fill {minutes:g} minutes, reading and validations included: "
+    reason = f"{why}a step takes {1000 * seconds:.0f} ms here, all of them {_shown(steps * seconds)}"
+    every = max(1, steps // _VALIDATIONS)
+    return [
+        Choice("train.steps", steps, reason),
+        Choice("train.validate_every", every, f"{_VALIDATIONS} times"),
+        Choice("train.checkpoint_every", every, "as often: no more than that is lost"),
+    ]
+
+
+def _parts(cost: Memory, batch: int, budget: float) -> int:
+    """Return the fewest equal parts of a batch that fit, of at least two patches each; 0: none do."""
+    most = cost.patches(budget)
+    return next((n for n in range(1, batch + 1) if batch % n == 0 and _SMALLEST_PART <= batch // n <= most), 0)
+
+
+def _fitted(side: int, parts: int, cost: Memory, *, config: Config, told: str) -> list[Choice]:
+    batch, planned = config.train.batch, min(config.train.sides)
+    taken = (cost.fixed + cost.patch * batch / parts) / 1e9
+    reason = f"{cost.patch / 1e6:.3g} MB a patch, {taken:.2g} GB in all were measured; there are {told}"
+    found = [Choice("train.batch", batch, reason)]
+    if parts > 1:
+        found.append(Choice("train.accumulate", parts, f"{batch // parts} patches at once fit the memory"))
+    if side < planned:
+        found.append(Choice("train.patch", side, f"{planned} px would not fit the memory"))
+    return found
+
+
+def _shown(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def replaced(chosen: list[Choice], new: list[Choice]) -> list[Choice]:
+    """Return the choices with new ones in the places of the same keys, or at the end of their sections."""
+    by_key: Mapping[str, Choice] = {choice.key: choice for choice in new}
+    result = [by_key.get(choice.key, choice) for choice in chosen]
+    for choice in new:
+        if choice.key not in {one.key for one in chosen}:
+            section = choice.key.rpartition(".")[0]
+            places = [place for place, one in enumerate(result) if one.key.rpartition(".")[0] == section]
+            result.insert(places[-1] + 1 if places else len(result), choice)
+    return result

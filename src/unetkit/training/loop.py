@@ -2,25 +2,60 @@
 
 A line of the log is a step's loss, or a validation's scores. `train_seconds` counts the steps alone: not imports,
 reading, validations or writing, which the last line reports beside it.
+
+Signals that ask a training to stop are kept until the step is done; a second one ends it at once.
 """
 
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from types import FrameType
 
 import numpy as np
 import torch
 
-from unetkit.checkpoints import Card, Checkpoint
 from unetkit.errors import DivergedError, InterruptedRun
-from unetkit.evaluation import Evaluation
+from unetkit.evaluation.score import Evaluation
 from unetkit.metrics import better
+from unetkit.modelfile.card import Card
+from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.progress import Reporter
-from unetkit.runs import Record, Run
-from unetkit.training.session import Session, StepResult
-from unetkit.training.signals import StopRequest
-from unetkit.training.tensorboard import Follow
+from unetkit.reporting.tensorboard import Follow
+from unetkit.run import Record, Run
+from unetkit.training.step import Session, StepResult
+
+
+class StopRequest:
+    """Whether a signal has asked to stop, and which."""
+
+    def __init__(self) -> None:
+        """Start without a request."""
+        self.signal_number: int | None = None
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self.signal_number is not None:
+            raise KeyboardInterrupt
+        self.signal_number = number
+
+
+@contextmanager
+def stop_requests() -> Generator[StopRequest]:
+    """Listen to SIGINT and SIGTERM inside the block; outside the main thread nothing can be listened to."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.signal(number, request._take) for number in (signal.SIGINT, signal.SIGTERM)}  # pyright: ignore[reportPrivateUsage] same module
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
 
 Validate = Callable[[], Evaluation]
 

@@ -1,12 +1,24 @@
-"""From a configuration to everything a training starts from: data read and checked, split, normalised and described."""
+"""From a configuration to everything a training starts from: data read and checked, split, normalised and described.
+
+The parts of a training put together: images on the device, the session that learns, the predictor that is scored.
+
+Where the weights start: at random, or from a network that was trained before.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from unetkit.config import Config, DataConfig
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unetkit.checks.check import before_training
+from unetkit.checks.exam import Diagnosis
+from unetkit.config import Config, DataConfig, InitConfig
 from unetkit.data import (
     SAMPLE,
     Dataset,
@@ -19,14 +31,24 @@ from unetkit.data import (
     split_dataset,
 )
 from unetkit.data.resize import Resized
-from unetkit.data.targets import WithBorders
-from unetkit.data.weights import PixelWeights
-from unetkit.doctor import Diagnosis, before_training
+from unetkit.data.targets import PixelWeights, WithBorders
+from unetkit.devices import choose_device, choose_precision
+from unetkit.distributed import World
 from unetkit.errors import ConfigError
-from unetkit.evaluation import objects_of
+from unetkit.evaluation.score import Evaluation, evaluate, objects_of
 from unetkit.metrics import objects, overlap, size_suffix
 from unetkit.metrics.definitions import CLASS, SIZE
-from unetkit.remote import is_remote, url_of
+from unetkit.modelfile.card import AdamMoments, Card
+from unetkit.prediction import Predictor
+from unetkit.prediction.load import read_network
+from unetkit.progress import Reporter
+from unetkit.run import Run
+from unetkit.storage import is_remote, url_of
+from unetkit.training.loop import Loop
+from unetkit.training.optim import require_match
+from unetkit.training.patches import PixelStore
+from unetkit.training.step import Session
+from unetkit.version import __version__
 
 _SINGLE = (("dice", ""), ("dice", "_per_image"), ("iou", ""), ("iou", "_per_image"))
 """The scores of a single class."""
@@ -167,3 +189,126 @@ def _description(dataset: Dataset, split: Split, normalization: Normalization) -
         "validation": [dataset[index].name for index in split.validation],
         "normalization": {"mean": normalization.mean, "std": normalization.std},
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this process computes, and with whom."""
+
+    device: torch.device
+    world: World
+
+
+def place_of(config: Config, world: World) -> Place:
+    """Choose the device of this process; every process of a machine has a CUDA device of its own.
+
+    Raises:
+        DeviceError: the device is not there.
+    """
+    device = choose_device(config.train.device)
+    if device.type == "cuda" and world.size > 1:
+        device = torch.device("cuda", world.local_rank)
+        torch.cuda.set_device(device)
+    return Place(device, world)
+
+
+def assemble(run: Run, prepared: Prepared, place: Place, reporter: Reporter) -> Loop:
+    """Return the training of a run, at its first step."""
+    config, device, world = run.config, place.device, place.world
+    weights, outside = _weights(prepared, world), config.data.outside
+    store = PixelStore.of(prepared.training, prepared.normalization, device, weights=weights, outside=outside)
+    session = Session(config, store, choose_precision(config.train.precision, device), world)
+    predictor = Predictor(
+        network=session.predicting,
+        geometry=session.model.geometry,
+        normalization=prepared.normalization,
+        classes=prepared.classes,
+        config=config.predict.model_copy(update={"tta": False, "calibrate": False}),
+        device=device,
+        border=config.data.border_class > 0,
+        object_config=config.objects,
+    )
+
+    families = ("objects",) if config.train.best_metric in objects.DEFINITIONS else ()
+
+    def validate() -> Evaluation:
+        session.predicting.eval()
+        world.same_buffers(session.predicting)
+        return evaluate(predictor, prepared.dataset, indices=prepared.split.validation, families=families, world=world)
+
+    card = _card(config, prepared)
+    return Loop(run, session, card=card, validate=validate if prepared.split.validation else None, reporter=reporter)
+
+
+def _weights(prepared: Prepared, world: World) -> list[NDArray[np.float32]] | None:
+    """Return the weights of all training pixels; a process makes its share first and finds the rest in the cache."""
+    if prepared.weights is None:
+        return None
+    count, samples = len(prepared.training), prepared.training
+    order = dict.fromkeys((*world.share(count), *range(count)))
+    made = {index: prepared.weights.of_sample(samples[index]) for index in order}
+    return [made[index] for index in range(count)]
+
+
+def _card(config: Config, prepared: Prepared) -> Card:
+    return Card(
+        model=config.model,
+        classes=prepared.classes,
+        border=config.data.border_class > 0,
+        mean=prepared.normalization.mean,
+        std=prepared.normalization.std,
+        predict=config.predict,
+        objects=config.objects,
+        step=0,
+        train_seconds=0.0,
+        data_sha256=prepared.description["sha256_pixels"],
+        unetkit=__version__,
+    )
+
+
+def start_from(session: Session, config: InitConfig) -> tuple[str, ...]:
+    """Give the session's network the weights of a stored one, all but the excluded; return what was done, a line each.
+
+    Where the session trains with Adam or AdamW and nothing is excluded, a founding system's moments are taken over,
+    unless `init.moments` is false.
+
+    Raises:
+        ModelFileError: no network is there.
+        ConfigError: a pattern matches nothing, or weights that are not excluded do not fit.
+    """
+    if config.path is None:
+        return ()
+    stored = read_network(config.path)
+    state = session.model.state_dict()
+    for pattern in config.exclude:
+        require_match(pattern, list(state), "init.exclude")
+    wanted = {name for name in state if not any(fnmatchcase(name, pattern) for pattern in config.exclude)}
+    for name in sorted(wanted):
+        found = "none" if name not in stored.state else tuple(stored.state[name].shape)
+        if found != tuple(state[name].shape):
+            raise ConfigError(
+                f"init: {config.path} has {found} for {name}, this network has {tuple(state[name].shape)}; "
+                f"set the same network, or init.exclude=['{name.split('.')[0]}.*'] to start that part at random"
+            )
+    session.set_weights(state | {name: stored.state[name] for name in wanted})
+    notes = [*stored.notes, f"{len(wanted)} of {len(state)} tensors start from {config.path}"]
+    wanted_moments = config.moments and not config.exclude
+    if stored.moments is not None and wanted_moments and session.config.optimizer.name in ("adam", "adamw"):
+        session.set_moments(_by_place(session, stored.moments))
+        notes.append(f"Adam goes on from its moments at step {stored.moments.step}")
+    return tuple(notes)
+
+
+def _by_place(session: Session, moments: AdamMoments) -> dict[str, torch.Tensor]:
+    """Return the moments by the names under which a checkpoint keeps them."""
+    names = {id(weight): name for name, weight in session.model.named_parameters()}
+    weights = [weight for group in session.optimizers[0].param_groups for weight in group["params"]]
+    placed: dict[str, torch.Tensor] = {}
+    for index, weight in enumerate(weights):
+        name = names[id(weight)]
+        placed |= {
+            f"0.{index}.step": torch.tensor(float(moments.step)),
+            f"0.{index}.exp_avg": moments.first[name],
+            f"0.{index}.exp_avg_sq": moments.second[name],
+        }
+    return placed

@@ -1,0 +1,106 @@
+"""What the verbs share: the application that they are registered with, their common options, and how they speak."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from unetkit.errors import UnetkitError, UsageError
+
+if TYPE_CHECKING:
+    from unetkit.evaluation.score import Evaluation
+
+app = typer.Typer(
+    help="From a stack of microscope images and a handful of masks to a trained U-Net.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Get data, and make it.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="key=value, such as train.steps=400 model.width=16; after --, a founding system's own flags",
+        show_default=False,
+    ),
+]
+FaithfulOption = Annotated[bool, typer.Option("--faithful", help="a founding configuration: keep its quirks")]
+PredictionKeys = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="of predict and objects: objects.threshold=0.4", show_default=False),
+]
+DataOption = Annotated[
+    str | None, typer.Option("--data", help="the data set: a folder, a file, or 'sample'", show_default=False)
+]
+CalibrateOption = Annotated[
+    bool, typer.Option("--calibrate", help="probabilities at the temperature fitted on the held-out images")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or mps", show_default=False)]
+HeadOption = Annotated[
+    int | None, typer.Option("--head", help="head of a unetpp: 1 is the fastest", show_default=False)
+]
+
+RuntimeOption = Annotated[
+    str | None, typer.Option("--runtime", help="of an exported file: onnxruntime, openvino, ...", show_default=False)
+]
+PrecisionOption = Annotated[
+    str | None, typer.Option("--precision", help="to compute in: float32, bfloat16 or float16", show_default="float32")
+]
+TtaOption = Annotated[bool, typer.Option("--tta", help="average over the eight flips and turns")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="of the CPU", show_default=False)]
+
+
+def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the overrides, and the words that stood after `--`: they begin with the first flag."""
+    first = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+    return list(words[:first]), list(words[first:])
+
+
+def complain(error: UnetkitError) -> None:
+    """Print an error as one line."""
+    print(f"unetkit: {' '.join(str(error).split())}", file=sys.stderr)
+
+
+def require(value: Any, what: str, example: str) -> None:
+    """Make sure that something was given.
+
+    Raises:
+        UsageError: it was not.
+    """
+    if value is None:
+        raise UsageError(f"{what} is missing; write: {example}")
+
+
+def keys_of(words: list[str] | None) -> dict[str, Any]:
+    """Return the keys and values of texts such as "objects.threshold=0.4".
+
+    Raises:
+        ConfigError: a text of another form.
+    """
+    from unetkit.config import read_override
+
+    return dict(read_override(word) for word in words or [])
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what the reader of a result should know."""
+    for note in notes:
+        print(f"note: {note}")
+
+
+def print_beside(evaluation: "Evaluation") -> None:
+    """Print what an evaluation holds beside its scores: the challenge's tables, counts of objects, confidence."""
+    from unetkit.reporting.text import isbi_tables, objects_line
+
+    if evaluation.isbi is not None:
+        print(f"\n{isbi_tables(evaluation)}")
+    print()
+    if evaluation.object_counts is not None:
+        print(objects_line(evaluation.object_counts))
+    if evaluation.confidence is not None:
+        print(evaluation.confidence)

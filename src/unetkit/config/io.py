@@ -1,0 +1,184 @@
+"""Configurations in and out: presets, YAML files, dotted overrides, annotated YAML, JSON schema."""
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from unetkit.config.schema import Config, ConfigSource, Section
+from unetkit.config.text import parse, read_text, write_inline, write_yaml
+from unetkit.errors import ConfigError
+
+Tree = dict[str, Any]
+
+_PRESETS = resources.files("unetkit.config") / "presets"
+
+
+def load_config(source: ConfigSource, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration and apply `key=value` overrides.
+
+    Args:
+        source: a preset's name, the path of a YAML file, a dict of sections, or a Config.
+        overrides: texts such as "train.steps=400"; the value is read as YAML.
+
+    Raises:
+        ConfigError: an unknown preset or key, an unreadable file, a wrong type or value.
+    """
+    tree, origin = _tree_of(source)
+    return load_tree(tree, overrides, origin)
+
+
+def load_tree(sections: Tree, overrides: Sequence[str], origin: str) -> Config:
+    """Make a configuration of sections and overrides; `origin` says in messages where the sections stand.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or value.
+    """
+    tree = cast(Tree, json.loads(json.dumps(sections)))
+    _name_the_path(tree)
+    for override in overrides:
+        _apply(tree, override)
+        _name_the_path(tree)
+    try:
+        return Config.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        raise ConfigError(_first_complaint(error, origin)) from None
+
+
+def preset_names() -> list[str]:
+    """List the presets that ship with the package."""
+    return sorted(Path(entry.name).stem for entry in _PRESETS.iterdir() if entry.name.endswith(".yaml"))
+
+
+def plain_yaml(config: Config) -> str:
+    """Write every key and value as YAML, without comments; `load_config` reads it back to an equal Config."""
+    return write_yaml(config.model_dump(mode="json"))
+
+
+def annotated_yaml(config: Config, remarks: Mapping[str, str] | None = None, *, otherwise: str = "") -> str:
+    """Write every key with its value and its meaning as YAML, ready to be edited.
+
+    Args:
+        config: what to write.
+        remarks: what to say of a key, such as "train.steps", before its meaning; a line each, of printable characters.
+        otherwise: what to say of the other keys; empty: nothing.
+    """
+    told = defaultdict(lambda: otherwise, remarks or {})
+    return "\n".join(_annotated_lines(config, "", told)) + "\n"
+
+
+def json_schema() -> Tree:
+    """Return the JSON schema of the configuration, for editors."""
+    return Config.model_json_schema()
+
+
+def _tree_of(source: ConfigSource) -> tuple[Tree, str]:
+    if isinstance(source, Config):
+        return source.model_dump(mode="json"), "configuration"
+    if isinstance(source, dict):
+        return source, "configuration"
+    name = str(source)
+    if name in preset_names():
+        return _parse((_PRESETS / f"{name}.yaml").read_text(encoding="utf-8"), name), name
+    path = Path(source)
+    if not os.path.isfile(path):  # where pathlib raises, this says no
+        raise ConfigError(
+            f"{name}: neither a preset nor a file{_did_you_mean(name, preset_names())}; presets: "
+            f"{', '.join(preset_names())}"
+        )
+    return _parse(read_text(path), name), name
+
+
+def _parse(text: str, origin: str) -> Tree:
+    tree = parse(text, origin)
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            f"{origin}: holds a {type(tree).__name__}; expected sections such as 'train:' with keys below"
+        )
+    return cast(Tree, tree)
+
+
+def read_override(override: str) -> tuple[str, Any]:
+    """Return the key and the value of a text such as "train.steps=400"; the value is read as YAML.
+
+    Raises:
+        ConfigError: it has another form.
+    """
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{override!r} is not an override; write key=value, such as train.steps=400")
+    return key, _parse(f"value: {text}" if text else "value: null", override)["value"]
+
+
+def _apply(tree: Tree, override: str) -> None:
+    key, value = read_override(override)
+    *parents, last = key.split(".")
+    node = tree
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"{key}: {parent} is a value, not a section{_did_you_mean(key, _known_keys())}")
+        node = cast(Tree, child)
+    node[last] = value
+
+
+def _name_the_path(tree: Tree) -> None:
+    """Take `init: FILE` for `init: {path: FILE}`."""
+    if isinstance(tree.get("init"), str):
+        tree["init"] = {"path": tree["init"]}
+
+
+def _first_complaint(error: ValidationError, origin: str) -> str:
+    complaint = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in complaint["loc"])
+    if complaint["type"] == "extra_forbidden":
+        return f"{origin}: unknown key {key!r}{_did_you_mean(key, _known_keys())}"
+    found = "" if isinstance(complaint["input"], dict) else f"found {complaint['input']!r}; "
+    return f"{origin}: {key or 'value'}: {found}{_expectation(complaint)}"
+
+
+def _expectation(complaint: ErrorDetails) -> str:
+    return complaint["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should be", "expected", 1)
+
+
+def _did_you_mean(word: str, known: Sequence[str]) -> str:
+    near = get_close_matches(word, known, n=1, cutoff=0.5)
+    if not near:
+        last = word.rsplit(".", 1)[-1]
+        near = [key for key in known if key.rsplit(".", 1)[-1] == last][:1]
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _known_keys() -> list[str]:
+    return list(_keys_below(Config, ""))
+
+
+def _keys_below(section: type[Section], prefix: str) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from _keys_below(field.annotation, f"{prefix}{name}.")
+
+
+def _annotated_lines(section: Section, prefix: str, remarks: Mapping[str, str]) -> Iterator[str]:
+    indent = "  " * prefix.count(".")
+    for name, field in type(section).model_fields.items():
+        value, key = getattr(section, name), prefix + name
+        if isinstance(value, Section):
+            summary = (type(value).__doc__ or "").strip()
+            yield from ([""] if not indent else [])
+            yield f"{indent}{name}:  # {summary}"
+            yield from _annotated_lines(value, f"{key}.", remarks)
+        else:
+            plain = json.loads(section.model_dump_json(include={name}))[name]
+            remark = f"{remarks[key]} | " if remarks[key] else ""
+            yield f"{indent}{name}: {write_inline(plain)}  # {remark}{field.description}"

@@ -1,0 +1,111 @@
+"""Nuclei as the 2018 Data Science Bowl ships them: ID/images/*.png and ID/masks/*.png, one mask for every nucleus.
+
+Read from the folder or straight from the .zip archive. Every mask file is one object; its id is its place in the sorted
+names, from 1. Where two masks overlap, the pixel belongs to the first of them. Labels are the union of the masks.
+
+Legend of shapes: C channels, H height, W width.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from unetkit.config import DataConfig
+from unetkit.data.dataset import Dataset, ObjectDataset, ObjectItem, Objects, kept, require_same_size
+from unetkit.errors import DataError
+from unetkit.images import SUFFIXES, decode_single
+from unetkit.storage.tree import Tree
+
+CLASSES = ("background", "nucleus")
+
+
+def is_nuclei_folder(folder: Path) -> bool:
+    """Tell whether a folder holds ID/images and ID/masks."""
+    return any((inside / "images").is_dir() and (inside / "masks").is_dir() for inside in folder.iterdir())
+
+
+def is_nuclei(tree: Tree) -> bool:
+    """Tell whether there are masks as ID/masks/*."""
+    return bool(group(tree, "masks"))
+
+
+def open_nuclei(tree: Tree, config: DataConfig) -> Dataset:
+    """Open images with one mask for every object; an id without exactly one image or without masks is a complaint.
+
+    Raises:
+        DataError: other than two classes are declared.
+    """
+    classes = config.classes or CLASSES
+    if len(classes) != 2:
+        raise DataError(f"{tree.root}: holds two classes, background and object, but {len(classes)} are declared")
+    images, masks = group(tree, "images"), group(tree, "masks")
+    complaints = [
+        f"{tree.source(files[0])}: has no image in {identity}/images"
+        for identity, files in masks.items()
+        if identity not in images
+    ]
+    items: list[ObjectItem] = []
+    for identity, files in images.items():
+        with kept(complaints):
+            if identity not in masks:
+                raise DataError(
+                    f"{tree.source(files[0])}: has no masks in {identity}/masks; leave it out, or draw them"
+                )
+            items.append(_item(tree, identity, files, masks[identity]))
+    return ObjectDataset(tuple(items), classes, complaints=tuple(complaints))
+
+
+def open_bare_nuclei(tree: Tree) -> Dataset:
+    """Open the images alone, as the test part has them.
+
+    Raises:
+        DataError: an id without exactly one image, or an archive that is damaged or unsafe.
+    """
+    images = group(tree, "images")
+    if not images:
+        raise DataError(f"{tree.root}: no image files ({', '.join(sorted(SUFFIXES))}) were found")
+    return ObjectDataset(tuple(_item(tree, identity, files, None) for identity, files in images.items()), ())
+
+
+def group(tree: Tree, folder: str) -> dict[str, list[str]]:
+    """Return the image files of every id: those that lie in `ID/<folder>`, at whatever depth ID lies."""
+    grouped: dict[str, list[str]] = {}
+    for name in tree.files:
+        parts = name.split("/")
+        if len(parts) >= 3 and parts[-2] == folder and Path(name).suffix.lower() in SUFFIXES:
+            grouped.setdefault("/".join(parts[:-2]), []).append(name)
+    return grouped
+
+
+def _item(tree: Tree, identity: str, files: list[str], masks: list[str] | None) -> ObjectItem:
+    if len(files) != 1:
+        raise DataError(f"{tree.root}: {identity}/images holds {len(files)} images ({files[0]}, ...); one was expected")
+    source = tree.source(files[0])
+
+    def image() -> np.ndarray:
+        return decode_single(tree.read(files[0]), source)
+
+    objects = None if masks is None else partial(_objects, tree, masks, source)
+    return ObjectItem(identity.replace("/", "-"), source, image, objects)
+
+
+def _objects(tree: Tree, masks: list[str], image: str, size: tuple[int, int]) -> Objects:
+    instances = np.zeros(size, np.int32)
+    for number, name in enumerate(masks, 1):
+        source = tree.source(name)
+        mask = (decode_single(tree.read(name), source, "mask") != 0).any(axis=0)
+        require_same_size(image, size, source, mask.shape)
+        place = _extent(mask, source)
+        instances[place][mask[place] & (instances[place] == 0)] = number
+    return Objects((instances > 0).astype(np.uint8), instances)
+
+
+def _extent(mask: np.ndarray, source: str) -> tuple[slice, slice]:
+    """Return the rows and columns that an object takes: most take little of their image."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        raise DataError(f"{source}: an empty mask; one object was expected: leave the file out")
+    tall = slice(rows[0], rows[-1] + 1)
+    columns = np.flatnonzero(mask[tall].any(axis=0))
+    return tall, slice(columns[0], columns[-1] + 1)

@@ -1,0 +1,235 @@
+"""compare: two networks on the same images, with the interval that the images allow.
+
+What each head of a trained UNet++ costs and how well it does, so that its user can choose speed or accuracy.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetkit.data import Dataset
+from unetkit.data.split import stack_of
+from unetkit.errors import UsageError
+from unetkit.evaluation.evaluate import evaluate
+from unetkit.evaluation.score import evaluate as score
+from unetkit.metrics import DEFINITIONS, Difference, definition_of, error_of, paired_bootstrap, whole_score
+from unetkit.metrics.bootstrap import as_it_is, image_scores
+from unetkit.models import UNetPlusPlus, count_parameters
+from unetkit.prediction import Predictor
+from unetkit.prediction.load import Model
+from unetkit.progress import Reporter
+from unetkit.run import Run
+
+_Values = NDArray[np.float64]
+_THRESHOLDED = ("v_rand_thinned", "v_info_thinned", "warping_error")
+_POOLED = {"rand_error": "rand_counts", "pixel_error": "pixel_counts"}
+_CHALLENGE = (*_THRESHOLDED, *_POOLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two networks by one score.
+
+    Attributes:
+        metric: the score.
+        first: its value of the first network.
+        second: its value of the second.
+        difference: first minus second, with its interval.
+        images: the values of every image by its name, at the threshold of the whole.
+        notes: what the reader should know.
+    """
+
+    metric: str
+    first: float
+    second: float
+    difference: Difference
+    images: dict[str, tuple[float, float]]
+    notes: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The result in plain words."""
+        one, card = self.difference, definition_of(self.metric)
+        interval = f"95 % interval {one.low:+.4f} to {one.high:+.4f}, {one.images} images"
+        if one.low <= 0 <= one.high:
+            return f"A and B differ by {one.value:+.4f} ({interval}): these images do not tell which is better."
+        wins = (one.value > 0) == (card.better == "higher")
+        return f"{'A' if wins else 'B'} is better: A - B = {one.value:+.4f} ({interval})."
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return asdict(self) | {"sentence": self.sentence, "definition": asdict(definition_of(self.metric))}
+
+
+def compare(
+    first: Model,
+    second: Model,
+    *,
+    metric: str = "soft_dice_two_class",
+    data: str | Path | None = None,
+    block: int = 1,
+    seed: int = 0,
+    reporter: Reporter | None = None,
+) -> Comparison:
+    """Compare two networks by the paired bootstrap over the images that both were scored on.
+
+    Args:
+        first: a run, a cross-validation's folder, any model, or a JSON file of `unetkit evaluate --json`.
+        second: another.
+        metric: a mean over images, or one of the challenge's numbers, which are pooled, and their thresholds chosen,
+            anew in every resample.
+        data: score both on this data; None: what each folder or file says of what was held out.
+        block: neighbouring images that are drawn together, for the slices of a stack.
+        seed: of the draws.
+        reporter: hears about the course.
+
+    Raises:
+        UsageError: other images, too few of them, or a score that single images do not have.
+
+    Example:
+        >>> print(unetkit.compare("runs/first", "runs/second").sentence)
+    """
+    scored = [_scored(model, metric, data, reporter) for model in (first, second)]
+    names = _same_images(scored)
+    used, notes = _mean_over_images(metric)
+    how: Any = {"rule": error_of if used in _POOLED else as_it_is, "better": definition_of(used).better}
+    there = _without_gaps(values := [_values(one, used) for one in scored], used)
+    ours, theirs = (one[:, there] for one in values)
+    difference = paired_bootstrap(ours, theirs, block=block, seed=seed, **how)
+    kept = [name for name, whole in zip(names, there, strict=True) if whole]
+    each = zip(image_scores(ours, **how).tolist(), image_scores(theirs, **how).tolist(), strict=True)
+    notes += _cautions(names, len(kept), used, block=block)
+    one, other = (whole_score(values, **how) for values in (ours, theirs))
+    return Comparison(used, one, other, difference, dict(zip(kept, each, strict=True)), tuple(notes))
+
+
+def _cautions(names: Sequence[str], compared: int, metric: str, *, block: int) -> list[str]:
+    notes: list[str] = []
+    if compared < len(names):
+        notes.append(f"{len(names) - compared} images have no value of {metric} and are left out")
+    if block == 1 and len(set(map(stack_of, names))) < len(names):
+        notes.append("the images are slices of a stack, and neighbours look alike: --block 3 draws threes of them")
+    return notes
+
+
+def _scored(model: Model, metric: str, data: str | Path | None, reporter: Reporter | None) -> dict[str, Any]:
+    """Return an evaluation as `evaluate --json` writes it: read where there is one, else made."""
+    families = ["isbi"] if metric in _CHALLENGE else []
+    path = model.path if isinstance(model, Run) else None if isinstance(model, Predictor) else Path(model)
+    if path is not None and data is None:
+        file = path / "evaluation.json" if path.is_dir() else path
+        if file.suffix == ".json" and file.is_file():
+            known = _read(file)
+            if metric not in _CHALLENGE or (known.get("isbi") or {}).get(_POOLED.get(metric, metric)) is not None:
+                return known
+            if not path.is_dir():
+                raise UsageError(
+                    f"{file}: holds no {metric} of every image; write it with unetkit evaluate --metrics isbi --json"
+                )
+    return json.loads(json.dumps(evaluate(model, data=data, metrics=families, reporter=reporter).as_json()))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        if all("name" in image and "scores" in image for image in known["images"]):
+            return known
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # told below
+    raise UsageError(f"{file}: not an evaluation; expected a file that unetkit evaluate --json wrote")
+
+
+def _same_images(scored: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the names of the images that both were scored on."""
+    first, second = ([image["name"] for image in one["images"]] for one in scored)
+    if first == second:
+        return first
+    odd = sorted(set(first) ^ set(second))
+    found = f"{odd[0]} was scored for one alone" if odd else "their order differs"
+    raise UsageError(
+        f"A was scored on {len(first)} images and B on {len(second)}, not the same ones ({found}); "
+        "give --data DIR with images that neither was trained on"
+    )
+
+
+def _mean_over_images(metric: str) -> tuple[str, list[str]]:
+    """Return the score to compare by, and what is to be said of it."""
+    card = definition_of(metric)
+    if metric in _CHALLENGE or "mean over images" in card.averaging:
+        return metric, []
+    if f"{metric}_per_image" not in DEFINITIONS and not card.classes.startswith("the one named"):
+        raise UsageError(f"{metric} has no values of single images to draw from; name another --metric")
+    return f"{metric}_per_image", [f"{metric} is of counts over all images; compared is {metric}_per_image"]
+
+
+def _values(evaluation: dict[str, Any], metric: str) -> _Values:
+    """Return the values [T, N] of every image, or its counts [T, N, C]; NaN where an image has none."""
+    if metric in _POOLED:
+        return np.array(evaluation["isbi"][_POOLED[metric]], np.float64)
+    if metric in _THRESHOLDED:
+        return np.array(evaluation["isbi"][metric]["slices"], np.float64)
+    names = (metric, metric.removesuffix("_per_image"))
+    rows = [[one["scores"].get(name) for name in names] for one in evaluation["images"]]
+    return np.array([[next((v for v in row if v is not None), np.nan) for row in rows]], np.float64)
+
+
+def _without_gaps(values: Sequence[_Values], metric: str) -> NDArray[np.bool_]:
+    """Return which images [N] have all their values in both."""
+    there = np.all([np.isfinite(one).reshape(*one.shape[:2], -1).all((0, 2)) for one in values], axis=0)
+    if not there.any():
+        raise UsageError(f"no image has a value of {metric} in both; name another --metric")
+    return there
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A head and all that a prediction with it computes.
+
+    Attributes:
+        head: its number, from 1.
+        parameters: trainable values in what it computes.
+        seconds_per_megapixel: of prediction and scoring, on this machine.
+        scores: over the images, by name.
+    """
+
+    head: int
+    parameters: int
+    seconds_per_megapixel: float
+    scores: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return asdict(self)
+
+
+def measure_heads(predictor: Predictor, dataset: Dataset, indices: Sequence[int]) -> list[Head]:
+    """Score every head of a network on labelled images; empty for networks without a choice of heads."""
+    network = predictor.network
+    if not isinstance(network, UNetPlusPlus) or not network.deep_supervision:
+        return []
+    chosen, heads = network.head, list[Head]()
+    for number in range(1, network.depth + 1):
+        network.choose_head(number)
+        begun = time.perf_counter()
+        scores = score(replace(predictor, geometry=network.geometry), dataset, indices=indices).scores
+        pixels = sum(dataset[index].pixels[0].size for index in indices)
+        seconds = (time.perf_counter() - begun) / pixels * 1e6
+        heads.append(Head(number, count_parameters(*network.modules_of_head(number)), seconds, scores))
+    network.choose_head(chosen)
+    return heads
+
+
+def heads_table(heads: Sequence[Head], metric: str) -> str:
+    """Return the heads as aligned lines for a terminal."""
+    lines = [f"head  parameters  s/Mpx  {metric}"]
+    for head in heads:
+        value = head.scores.get(metric)
+        shown = "–" if value is None else f"{value:.4f}"
+        lines.append(f"{head.head:>4}  {head.parameters:>10,}  {head.seconds_per_megapixel:>5.2f}  {shown}")
+    return "\n".join(lines)

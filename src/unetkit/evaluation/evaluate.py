@@ -1,0 +1,248 @@
+"""evaluate: a network against labels.
+
+score_isbi: anybody's label and probability files by the ISBI 2012 challenge's own metrics.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetkit.config import ConfigSource, DataConfig
+from unetkit.configuring import load_config
+from unetkit.data import Dataset, fingerprint, open_dataset, split_dataset
+from unetkit.devices import cpu_threads
+from unetkit.errors import DataError, UsageError
+from unetkit.evaluation import crossval, folds, score
+from unetkit.evaluation.folds import Folder
+from unetkit.evaluation.score import Challenge, Evaluation, interior_class
+from unetkit.images import open_pages
+from unetkit.images.image import Pages, Role
+from unetkit.metrics import ImageScores, IsbiSlice, overlap, pool_slices, score_slice
+from unetkit.prediction import Predictor
+from unetkit.prediction.load import Model, load, member_folders, run_of
+from unetkit.progress import Reporter, Silence
+from unetkit.run import Run
+from unetkit.storage import local_copy
+
+
+def evaluate(
+    model: Model,
+    *,
+    data: str | Path | None = None,
+    config: ConfigSource | None = None,
+    everything: bool = False,
+    metrics: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    reporter: Reporter | None = None,
+) -> Evaluation:
+    """Score a network on labelled images.
+
+    Of a run's own data what was held out is scored: of a cross-validation's, each image by what had not seen it.
+
+    Args:
+        model: a run, a cross-validation, their folders, a network file, an exported file, or a Predictor.
+        data: the data set; None: the model's own.
+        config: a configuration, ours or a founding one, whose sizes and held-out images count.
+        everything: score all images, also those that the run was trained on.
+        metrics: further families: "objects"; "isbi", the challenge's; "isbi:cell" names the class that is interior.
+        options: as of `load`, such as {"tta": True, "objects.threshold": 0.4}.
+        device: auto, cpu, cuda or mps.
+        reporter: hears about the course.
+
+    Raises:
+        DataError, ModelFileError, UsageError: no labels for its classes, no network, or no such family of scores.
+
+    Example:
+        >>> unetkit.evaluate("runs/first", metrics=["isbi"]).scores["v_rand_thinned"]
+    """
+    ready, folder = partial(load, device=device, options=options), folder_of(model)
+    predictor, dataset, held = _to_score(model, ready(model), config, data=data, everything=everything)
+    wanted: dict[str, Any] = _families(metrics, predictor) | {"reporter": reporter}
+    with cpu_threads((options or {}).get("threads")):
+        if folder is None or held is None or config is not None:
+            scored = score.evaluate(predictor, dataset, indices=held, founding_protocol=True, **wanted)
+        else:
+            scored = crossval.score_folder(folder, dataset, ready, **wanted).whole
+    return _with_warning(scored, dataset)
+
+
+def _families(metrics: Sequence[str], predictor: Predictor) -> dict[str, Any]:
+    families = {"confidence"} | ({"objects"} & set(metrics))
+    return {"challenge": challenge_asked(metrics, predictor.data_classes), "families": families}
+
+
+def _with_warning(scored: Evaluation, dataset: Dataset) -> Evaluation:
+    """Add to scores of objects that their numbers were chosen on images of the same data, where they were."""
+    chosen_on = scored.objects.chosen_on if scored.objects else None
+    if chosen_on is None or chosen_on != fingerprint(dataset).sha256_pixels:
+        return scored
+    warning = "that choice was made on images of this very data; --tune scores each half by a choice on the other"
+    return replace(scored, notes=(*scored.notes, warning))
+
+
+def _to_score(
+    model: Model, predictor: Predictor, config: ConfigSource | None, *, data: str | Path | None, everything: bool
+) -> tuple[Predictor, Dataset, Sequence[int] | None]:
+    """Return what scores, the data, and which of it: as the model was trained, or as a configuration says."""
+    if config is None:
+        folder = folder_of(model)
+        known = folder.run(folder.members[0]) if folder else run_of(model)
+        return predictor, *labelled(data, predictor.data_classes, known, everything=everything)
+    section = load_config(config, [] if data is None else [f"data.path={json.dumps(str(data))}"]).data
+    if section.path is None:
+        raise UsageError("no data is named; give --data DIR with images and their masks")
+    resized = predictor.with_options({key: getattr(section, key) for key in ("size", "resize", "outside")})
+    dataset = open_dataset(section.path, config=section.model_copy(update={"classes": predictor.data_classes}))
+    return resized, dataset, None if everything else split_dataset(dataset, section.split).validation or None
+
+
+def challenge_asked(metrics: Sequence[str], classes: Sequence[str]) -> Challenge | None:
+    """Return what is asked for by names such as "isbi" and "isbi:cell"; None where they are not among them.
+
+    Raises:
+        UsageError: no such family of scores, or no such class.
+    """
+    found = None
+    for asked in metrics:
+        family, _, interior = asked.partition(":")
+        if asked == "objects":
+            continue
+        if family != "isbi":
+            raise UsageError(f"--metrics {asked}: no such family of scores; expected objects, isbi, or isbi:CLASS")
+        found = Challenge(interior_class(classes, interior or None))
+    return found
+
+
+def folder_of(model: Model) -> Folder | None:
+    """Return the cross-validation whose folder a model is, if it is one."""
+    if isinstance(model, Run | Predictor) or member_folders(local_copy(model)) is None:
+        return None
+    return folds.read_folder(local_copy(model))
+
+
+def labelled(
+    data: str | Path | None, classes: tuple[str, ...], run: Run | None, *, everything: bool = False
+) -> tuple[Dataset, Sequence[int] | None]:
+    """Open the data to score a network on, and say which of its images a run held out; None: all are to be scored.
+
+    Raises:
+        UsageError: neither data nor a run that knows its own.
+        DataError: what is there cannot be opened.
+    """
+    config = (run.config.data if run else DataConfig()).model_copy(update={"classes": classes})
+    path = data if data is not None else config.path
+    if path is None:
+        raise UsageError("no data is named; give --data DIR with images and their masks")
+    dataset = open_dataset(path, config=config)
+    return dataset, None if everything or run is None else _held_out(run, dataset)
+
+
+def _held_out(run: Run, dataset: Dataset) -> Sequence[int] | None:
+    known = run.read_json("data.json")
+    if known is None or known["sha256_pixels"] != fingerprint(dataset).sha256_pixels:
+        return None
+    return split_dataset(dataset, run.config.data.split).validation or None
+
+
+_CLASSES = ("membrane", "interior")
+
+
+def score_isbi(
+    label: str | Path,
+    probability: str | Path,
+    *,
+    membrane: bool = False,
+    scale: float | None = None,
+    warping: bool = True,
+    reporter: Reporter | None = None,
+) -> Evaluation:
+    """Score a stack of probabilities against a stack of labels as the challenge's own evaluator does.
+
+    Args:
+        label: an image file, a page a slice: interior > 0, membrane 0.
+        probability: as many pages of the same size: the probability of interior, in [0, 1].
+        membrane: the probability is that of membrane: 1 - p is scored, of stored whole numbers (scale - p) / scale.
+        scale: the stored value that means 1, such as 255 in an 8-bit map; None: values are probabilities as they stand.
+        warping: whether to compute the warping error too; it takes longer than everything else.
+        reporter: hears about the course.
+
+    Raises:
+        DataError, UsageError: pages or sizes differ, values are no probabilities, or an impossible scale.
+
+    Example:
+        >>> unetkit.score_isbi("train-labels.tif", "probability.tif").scores["v_rand_thinned"]
+    """
+    if scale is not None and not scale > 0:
+        raise UsageError(f"--scale {scale:g}: expected the stored value that means 1, such as 255")
+    truth, predicted = _open(label, "mask"), _open(probability, "image")
+    _require_same_form(truth, predicted)
+    images, parts, sums = list[ImageScores](), list[IsbiSlice](), np.zeros((2, 2))
+    for page in range(truth.count):
+        (reporter or Silence()).advance(page, truth.count, {})
+        interior = truth.read(page)[0] > 0
+        p = _probability(predicted.read(page)[0], f"{probability}, page {page}", membrane=membrane, scale=scale)
+        parts.append(score_slice(interior, p, warping=warping))
+        sums += [[p[interior].sum(), interior.sum()], [p[~interior].sum(), (~interior).sum()]]
+        name, confusion = f"{Path(label).stem}[{page:02d}]", overlap.count_confusion(p > 0.5, interior, 2)
+        images.append(ImageScores(name, {}, confusion))
+    return _evaluation(images, parts, _notes(sums))
+
+
+def _evaluation(images: list[ImageScores], parts: list[IsbiSlice], notes: tuple[str, ...]) -> Evaluation:
+    isbi = pool_slices(parts)
+    scored = (image.with_scores(own) for image, own in zip(images, isbi.slice_scores(), strict=True))
+    return Evaluation(isbi.scores(), tuple(scored), _CLASSES, notes, isbi)
+
+
+def _notes(sums: NDArray[np.float64]) -> tuple[str, ...]:
+    (inside, interior), (outside, border) = sums.tolist()
+    if interior and border and inside / interior < outside / border:
+        return (
+            f"the mean probability is {inside / interior:.2f} in the labels' interior and {outside / border:.2f} on "
+            "their membrane: if this is a map of membranes, give --membrane",
+        )
+    return ()
+
+
+def _open(path: str | Path, role: Role) -> Pages:
+    pages = open_pages(Path(path), role)
+    if pages.channels != 1:
+        raise DataError(f"{path}: has {pages.channels} channels; a grey stack was expected, a page a slice")
+    return pages
+
+
+def _require_same_form(truth: Pages, predicted: Pages) -> None:
+    for what, ours, theirs in (
+        ("pages", truth.count, predicted.count),
+        ("pixels (height x width)", f"{truth.height} x {truth.width}", f"{predicted.height} x {predicted.width}"),
+    ):
+        if ours != theirs:
+            raise DataError(
+                f"{predicted.source}: has {theirs} {what}, but {truth.source} has {ours}; "
+                "give two stacks of the same slices, or two single slices"
+            )
+
+
+def _probability(stored: NDArray[Any], source: str, *, membrane: bool, scale: float | None) -> NDArray[np.float64]:
+    """Return the probability of interior; whole numbers are inverted before they are divided, so that nothing rounds.
+
+    A float map is inverted in its own precision, as image programs do.
+    """
+    high = float(stored.max())
+    if scale is None and stored.dtype.kind in "iu" and high > 1:
+        raise DataError(
+            f"{source}: whole numbers up to {high:g} are no probabilities, and nothing is rescaled by itself; give "
+            f"--scale {2 ** (8 * stored.dtype.itemsize) - 1} if that value means 1, or a float map from 0 to 1"
+        )
+    if scale is not None and high > scale:
+        raise DataError(f"{source}: holds {high:g}, above --scale {scale:g}; give the stored value that means 1")
+    whole = stored.astype(np.float64) if stored.dtype.kind in "biu" else stored
+    one = whole.dtype.type(1 if scale is None else scale)
+    return ((one - whole if membrane else whole) / one).astype(np.float64)

@@ -1,0 +1,1 @@
+"""The four older systems: their checkpoints, graphs and configurations."""

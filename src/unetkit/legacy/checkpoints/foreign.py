@@ -1,0 +1,218 @@
+"""A founding system's network as one of ours: its configuration, its weights under our names, its optimizer's state.
+
+The names that a network should have come from building ours without memory for its weights; a checkpoint that lacks one
+of them, or has it in another shape, is refused. What is left over is named in the notes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from unetkit.config import ModelConfig
+from unetkit.errors import ModelFileError
+from unetkit.legacy.archive import Archive, one_line
+from unetkit.legacy.networks import FOUNDING, NESTED, Founding, NormalizationKind, Unknown, depth_of
+from unetkit.modelfile.card import AdamMoments
+from unetkit.models import build_model
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_FIRST = "encoder.0.conv1.weight"
+_COUNTER = "num_batches_tracked"  # PyTorch counts the batches that a norm has seen; it does not use the number here
+_BUFFERS = ("running_mean", "running_var", _COUNTER)
+_TRANSLATIONS = {
+    "mindspore": "gamma, beta, moving_mean and moving_variance became weight, bias, running_mean and running_var",
+    "tensorflow": "kernels were turned from [height, width, in, out] to the order of PyTorch",
+}
+_NORMALIZATIONS: dict[str, NormalizationKind] = {
+    "MindSpore": "minus-one-to-one",
+    "TensorFlow": "minus-one-to-one",
+    "OneFlow": "none",
+    "PyTorch": "zero-to-one",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForeignNetwork:
+    """A network that a founding system trained.
+
+    Attributes:
+        system: who wrote it: "MindSpore", "TensorFlow", "OneFlow" or "PyTorch".
+        network: its configuration, channels and classes included. One class is one sigmoid logit.
+        state: float32 weights by their names in our state dict, complete.
+        moments: Adam's state for all parameters, or None where the file has none.
+        normalization: what the system did to the pixels: x / 127.5 - 1, x / 255, or nothing, for 8 bits.
+        channels: the order of a colour image's channels that the network was fed.
+        notes: what was translated and what was left out, a line each.
+    """
+
+    system: str
+    network: ModelConfig
+    state: dict[str, Tensor]
+    moments: AdamMoments | None
+    normalization: NormalizationKind
+    channels: Literal["rgb", "bgr"]
+    notes: tuple[str, ...]
+
+    def for_rgb(self) -> "ForeignNetwork":
+        """Return the network that gives for RGB images what this one gives for its own order of channels."""
+        if self.channels == "rgb":
+            return self
+        turned = {**self.state, _FIRST: self.state[_FIRST].flip(1)}
+        moments = self.moments
+        if moments is not None:
+            first = {**moments.first, _FIRST: moments.first[_FIRST].flip(1)}
+            second = {**moments.second, _FIRST: moments.second[_FIRST].flip(1)}
+            moments = AdamMoments(moments.step, first, second)
+        note = "the first convolution's input channels were turned from BGR to RGB"
+        return replace(self, state=turned, moments=moments, channels="rgb", notes=(*self.notes, note))
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """Which founding network it is, what stands before its names, and what its tensors should be, by our names."""
+
+    founding: Founding
+    prefix: str
+    names: dict[str, str]
+    shapes: dict[str, torch.Size]
+
+
+def translate(path: Path, archive: Archive) -> ForeignNetwork:
+    """Return the network of an archive.
+
+    Args:
+        path: for messages.
+        archive: what a reader found.
+
+    Raises:
+        ModelFileError: not one of the founding networks, or not a whole one.
+    """
+    founding, prefix = _recognise(path, archive)
+    tensors = {name.removeprefix(prefix): tensor for name, tensor in archive.tensors.items() if name.startswith(prefix)}
+    try:
+        network = founding.configure({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        match = _expect(founding, prefix, network)
+        state = _rename(tensors, match)
+    except Unknown as error:
+        raise ModelFileError(
+            f"{path}: a {archive.system} checkpoint like {founding.name}, but {one_line(error)}"
+        ) from None
+    except ValidationError as error:
+        reason = error.errors(include_url=False)[0]["msg"]
+        raise ModelFileError(
+            f"{path}: a {archive.system} {founding.name} that cannot be built: {one_line(reason)}"
+        ) from None
+    moments = _moments(archive, match)
+    return ForeignNetwork(
+        system=archive.system,
+        network=network,
+        state=state,
+        moments=moments,
+        normalization=_NORMALIZATIONS[archive.system],
+        channels="bgr" if founding.style == "mindspore" and network.in_channels == 3 else "rgb",
+        notes=tuple(_notes(archive, match, moments)),
+    )
+
+
+def shapes_of(network: ModelConfig) -> dict[str, torch.Size]:
+    """Return the names and shapes of our network's tensors, without memory for them."""
+    plain = network.model_copy(update={"init": "torch"})  # the other rules take seconds without memory
+    with torch.device("meta"):
+        return {name: tensor.shape for name, tensor in build_model(plain).state_dict().items()}
+
+
+def _recognise(path: Path, archive: Archive) -> tuple[Founding, str]:
+    """Return which network it is, and what stands before the names of its tensors."""
+    for founding in FOUNDING:
+        ends = (f".{founding.marker}", f"/{founding.marker}")
+        found = [name for name in archive.tensors if name == founding.marker or name.endswith(ends)]
+        if found:
+            return founding, min(found, key=len).removesuffix(founding.marker)
+    examples = one_line(", ".join(list(archive.tensors)[:3]) or "none")
+    raise ModelFileError(
+        f"{path}: a {archive.system} checkpoint of a network that is not known here (its tensors: {examples}); "
+        f"expected one of {', '.join(founding.name for founding in FOUNDING)}"
+    )
+
+
+def _expect(founding: Founding, prefix: str, network: ModelConfig) -> _Match:
+    """Return what the tensors of a network should be."""
+    shapes = shapes_of(network)
+    names = founding.names(depth_of(network))
+    return _Match(founding, prefix, {ours: theirs for ours, theirs in names.items() if ours in shapes}, shapes)
+
+
+def _rename(tensors: dict[str, Tensor], match: _Match) -> dict[str, Tensor]:
+    """Return our state dict.
+
+    Raises:
+        Unknown: a tensor is missing, has another shape or holds no floating-point numbers.
+    """
+    state: dict[str, Tensor] = {}
+    for ours, shape in match.shapes.items():
+        if ours.endswith(_COUNTER):
+            state[ours] = torch.zeros((), dtype=torch.int64)
+            continue
+        theirs = match.names[ours]
+        if theirs not in tensors:
+            raise Unknown(f"{theirs} is missing")
+        tensor = _turned(tensors[theirs], match.founding)
+        if tensor.shape != shape:
+            raise Unknown(f"{theirs} has the shape {tuple(tensor.shape)} where {tuple(shape)} fits the other tensors")
+        if tensor.dtype not in _FLOATS:
+            raise Unknown(f"{theirs} holds {tensor.dtype}, which no weights are")
+        state[ours] = _contiguous(tensor)
+    return state
+
+
+def _turned(tensor: Tensor, founding: Founding) -> Tensor:
+    """Return a kernel with its axes in our order; TensorFlow has height and width first."""
+    return tensor.permute(3, 2, 0, 1) if founding.style == "tensorflow" and tensor.ndim == 4 else tensor
+
+
+def _moments(archive: Archive, match: _Match) -> AdamMoments | None:
+    """Return Adam's state, or None where it is not whole; its names may lack the prefix."""
+    trained = {ours: theirs for ours, theirs in match.names.items() if not ours.endswith(_BUFFERS)}
+
+    def collect(found: dict[str, Tensor]) -> dict[str, Tensor]:
+        known = {ours: found.get(match.prefix + theirs, found.get(theirs)) for ours, theirs in trained.items()}
+        turned = {ours: _turned(tensor, match.founding) for ours, tensor in known.items() if tensor is not None}
+        return {ours: _contiguous(tensor) for ours, tensor in turned.items() if tensor.shape == match.shapes[ours]}
+
+    first, second = collect(archive.first), collect(archive.second)
+    if archive.step is None or archive.step < 0 or not len(first) == len(second) == len(trained):
+        return None
+    return AdamMoments(archive.step, first, second)
+
+
+def _notes(archive: Archive, match: _Match, moments: AdamMoments | None) -> Iterator[str]:
+    founding, prefix, names = match.founding, match.prefix, match.names
+    yield f"{archive.system} {founding.name}: {len(names)} tensors"
+    if prefix:
+        yield f"the prefix {one_line(prefix)} was taken off the names"
+    if founding.style == "tensorflow" or (founding.style == "mindspore" and "encoder.0.norm1.weight" in names):
+        yield _TRANSLATIONS[founding.style]
+    others = {archive.tensors[prefix + theirs].dtype for theirs in names.values() if prefix + theirs in archive.tensors}
+    if narrow := sorted(str(dtype).removeprefix("torch.") for dtype in others - {torch.float32, torch.int64}):
+        yield f"{' and '.join(narrow)} weights became float32"
+    if founding is NESTED and "heads.1.weight" in names:
+        yield "the file does not say whether heads 1 to 3 were trained (use_ds); all heads were taken over"
+    if archive.system == "OneFlow":
+        yield "OneFlow's own prediction cuts the logit at 0.5, which is a probability of 0.62"
+    if moments is not None:
+        yield f"Adam's moments after step {moments.step} were taken over"
+    elif archive.first or archive.second:
+        yield "Adam's moments were left out: they do not belong to all parameters, or the step is not said"
+    known = {prefix + theirs for theirs in names.values()}
+    if left_out := [*(name for name in archive.tensors if name not in known), *archive.left_out]:
+        more = f" and {len(left_out) - 8} more" if len(left_out) > 8 else ""
+        yield f"left out: {one_line(', '.join(left_out[:8]))}{more}"
+
+
+def _contiguous(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float32).contiguous()

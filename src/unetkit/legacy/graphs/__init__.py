@@ -1,0 +1,107 @@
+"""Networks as graphs of operations: MindSpore's MindIR and Ascend's AIR, read, written and computed by PyTorch.
+
+Files of graphs, told by their content: MindSpore's MindIR and Ascend's AIR.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from unetkit.errors import ModelFileError
+from unetkit.legacy.archive import LONGEST_NAME, one_line
+from unetkit.legacy.graphs import air, mindir
+from unetkit.legacy.graphs.air import encode as encode_air
+from unetkit.legacy.graphs.graph import Constant, Graph, GraphError, Node, Value, execute, results
+from unetkit.legacy.graphs.mindir import encode as encode_mindir
+from unetkit.storage.protobuf import WireError, as_bytes, as_text, fields, only
+
+__all__ = [
+    "CARD",
+    "Constant",
+    "Graph",
+    "GraphError",
+    "Node",
+    "Value",
+    "encode_air",
+    "encode_mindir",
+    "execute",
+    "kind_of_graph",
+    "notes_of",
+    "read_graph",
+    "results",
+]
+
+
+_MOST_FIELDS = 100_000
+_GRAPH, _NAME = 7, 1  # where both kinds of file have them
+_AIR_FIELDS = {1, 2, 3, 7, 11}
+
+DECODERS: dict[str, Callable[[bytes], Graph]] = {"mindir": mindir.decode, "air": air.decode}
+"""By the kind of the file."""
+
+_NOTES: dict[str, Callable[[bytes], dict[str, str]]] = {"mindir": mindir.notes_of, "air": air.notes_of}
+
+
+def kind_of_graph(path: Path) -> str | None:
+    """Return "mindir" or "air"; None for a file that is neither.
+
+    An AIR file has no mark of its own: it is told by being whole, or by its name.
+    """
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        head = file.read(LONGEST_NAME)
+    if mindir.begins_a_mindir(head):
+        return "mindir"
+    return "air" if path.suffix.lower() == ".air" or _is_air(path, head) else None
+
+
+def read_graph(path: Path) -> Graph | None:
+    """Read a file of a graph; None for any other.
+
+    Raises:
+        ModelFileError: cut short, contradicting itself, or of a form that is not read.
+    """
+    kind = kind_of_graph(path)
+    if kind is None:
+        return None
+    try:
+        graph = DECODERS[kind](path.read_bytes())
+        names = [graph.input, *graph.weights, *(node.name for node in graph.nodes)]
+        if len(set(names)) != len(names):
+            raise WireError("two things have one name")
+    except WireError as error:
+        raise ModelFileError(
+            f"{path}: a file of the kind {kind} that is cut short, damaged or of another form ({one_line(error)}); "
+            "copy it again, or export it again"
+        ) from None
+    return graph
+
+
+def notes_of(path: Path) -> dict[str, str]:
+    """Return the texts that a file carries beside its graph, without reading the graph.
+
+    Raises:
+        WireError: cut short or damaged.
+    """
+    kind = kind_of_graph(path)
+    return {} if kind is None else _NOTES[kind](path.read_bytes())
+
+
+def _is_air(path: Path, head: bytes) -> bool:
+    """Tell whether a file is a message with a name and a graph, and nothing that has no place beside them."""
+    found: dict[int, list[int | memoryview]] = {}
+    if head[:1] != b"\x0a" or len(head) < 2 or not head[2 : 2 + head[1]].isascii():
+        return False
+    try:
+        for number, value in fields(path.read_bytes()):
+            found.setdefault(number, []).append(value)
+            if number not in _AIR_FIELDS or len(found[number]) > _MOST_FIELDS:
+                return False
+        as_text(only(found, _NAME))
+        return next(fields(as_bytes(only(found, _GRAPH))), (0, 0))[0] == _NAME
+    except WireError:
+        return False
+
+
+CARD = "unetkit"
+"""The note under which a graph carries unetkit's card."""

@@ -1,0 +1,361 @@
+"""MindSpore's operations, computed by PyTorch: what runs its files where MindSpore is not.
+
+An operation is a function with MindSpore's names: inputs by position, attributes by keyword. Releases from 2.3 on give
+as inputs what others give as attributes; both bind to the same parameters, and attributes that do not change the result
+are passed over. Only inference is known, and only channels-first layout.
+
+Legend of shapes: N batch, C channels, H height, W width.
+
+A network as a graph of operations, in MindSpore's names for them: what its files and Ascend's hold.
+
+A node's name is also the name of what it gives. Nodes are in an order in which they can be computed.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Value: TypeAlias = "bool | int | float | str | None | torch.dtype | Tensor | tuple[Value, ...]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Constant:
+    """An input that stands in the graph itself: a number, numbers, a type; None for what only orders effects."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One operation.
+
+    Attributes:
+        name: of the node and its result.
+        op: MindSpore's name of the operation.
+        inputs: names of the graph's input, of weights or of nodes before it, and constants.
+        attributes: what else decides the result.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str | Constant, ...]
+    attributes: Mapping[str, Value] = field(default_factory=dict[str, Value])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """A network with one input and one output.
+
+    Attributes:
+        input: the name of the input.
+        shape: of the input.
+        dtype: of the input.
+        nodes: in an order in which they can be computed.
+        weights: by name.
+        output: the name of the node or input that is given back.
+        notes: texts that the file carries beside the graph, such as unetkit's card.
+    """
+
+    input: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    nodes: tuple[Node, ...]
+    weights: Mapping[str, Tensor]
+    output: str
+    notes: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+Lengths = int | tuple[int, ...]
+
+LARGEST = 1 << 31
+"""Values in one result; more are no image's, but a damaged file's."""
+
+_TYPES = {
+    30: torch.bool,
+    32: torch.int8,
+    34: torch.int32,
+    35: torch.int64,
+    37: torch.uint8,
+    42: torch.float16,
+    43: torch.float32,
+    44: torch.float64,
+}
+"""MindSpore's numbers of types, which releases from 2.3 on write where others write a type."""
+
+
+class GraphError(Exception):
+    """A graph that cannot be computed: a reader turns it into a line that names its file."""
+
+
+def execute(graph: Graph, images: Tensor) -> Tensor:
+    """Return what the graph gives for its input.
+
+    Raises:
+        GraphError: an operation that is not known, or one that does not fit its inputs.
+    """
+    result = images
+    for name, value in steps(graph, images):
+        if name == graph.output:
+            result = value
+    if not isinstance(result, Tensor):
+        raise GraphError("its output is no tensor")
+    return result
+
+
+def results(graph: Graph) -> dict[str, Any]:
+    """Return the result of every node as tensors without memory, for an input of the graph's own shape.
+
+    Raises:
+        GraphError: as `execute`.
+    """
+    try:
+        images = torch.empty(graph.shape, dtype=graph.dtype, device="meta")
+    except RuntimeError as error:
+        raise GraphError(f"an input of shape {graph.shape}: {error}") from None
+    return dict(steps(graph, images))
+
+
+def steps(graph: Graph, images: Tensor) -> Iterator[tuple[str, Any]]:
+    """Compute node by node and yield names and results; a result is forgotten after its last use.
+
+    Raises:
+        GraphError: as `execute`.
+    """
+    values: dict[str, Any] = {name: weight.to(images.device) for name, weight in graph.weights.items()}
+    values[graph.input] = images
+    last = {name: place for place, node in enumerate(graph.nodes) for name in _names(node)}
+    for place, node in enumerate(graph.nodes):
+        try:
+            given = [item.value if isinstance(item, Constant) else values[item] for item in node.inputs]
+        except KeyError as error:
+            raise GraphError(f"{node.op} reads {error.args[0]}, which nothing before it gives") from None
+        result = _computed(node, given)
+        yield node.name, result
+        values[node.name] = result
+        for name in {name for name in (*_names(node), node.name) if last.get(name, place) == place}:
+            del values[name]
+
+
+def _names(node: Node) -> list[str]:
+    return [item for item in node.inputs if isinstance(item, str)]
+
+
+def _computed(node: Node, inputs: list[Any]) -> Any:
+    function = OPERATIONS.get(node.op)
+    if function is None:
+        raise GraphError(f"the operation {node.op} is not known here")
+    try:
+        result = function(*inputs, **_keywords(function, len(inputs), node.attributes))
+    except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, AttributeError, KeyError) as error:
+        raise GraphError(f"{node.op} does not fit its inputs: {error}") from None
+    if isinstance(result, Tensor) and result.numel() > LARGEST:
+        raise GraphError(f"{node.op} gives {result.numel():,} values")
+    return result
+
+
+def _keywords(function: Callable[..., Any], taken: int, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes that a function asks for and that its inputs have not given."""
+    parameters = inspect.signature(function).parameters.values()
+    given = {parameter.name for parameter in list(parameters)[:taken] if parameter.kind is not parameter.KEYWORD_ONLY}
+    named = {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL}
+    return {name: attributes[name] for name in named - given if name in attributes}
+
+
+def _conv(
+    x_NCHW: Tensor,
+    weight: Tensor,
+    *,
+    stride: Lengths = 1,
+    pad_mode: str = "valid",
+    pad_list: Lengths = (0, 0, 0, 0),
+    dilation: Lengths = 1,
+    group: int = 1,
+) -> Tensor:
+    strides, dilations = _pair(stride), _pair(dilation)
+    kernel = [(side - 1) * spread + 1 for side, spread in zip(weight.shape[2:], dilations, strict=True)]
+    sides = _pads(pad_mode, x_NCHW.shape[2:], kernel=kernel, strides=strides, pad=pad_list)
+    return F.conv2d(_padded(x_NCHW, sides), weight, None, strides, 0, dilations, group)
+
+
+def _deconv(
+    x_NCHW: Tensor,
+    weight: Tensor,
+    size: tuple[int, ...],
+    *,
+    stride: Lengths = 1,
+    pad_mode: str = "valid",
+    pad_list: Lengths = (0, 0, 0, 0),
+) -> Tensor:
+    """Return the transposed convolution, cut to the size as the padding of the convolution it belongs to says."""
+    height, width = size[2:]
+    left, _, top, _ = _pads(pad_mode, (height, width), kernel=weight.shape[2:], strides=_pair(stride), pad=pad_list)
+    full_NCHW = F.conv_transpose2d(x_NCHW, weight, None, _pair(stride))
+    below, right = top + height - full_NCHW.shape[2], left + width - full_NCHW.shape[3]
+    return _padded(full_NCHW, [-left, right, -top, below])
+
+
+def _padded(x_NCHW: Tensor, sides: list[int], value: float = 0.0) -> Tensor:
+    """Return the map with borders added, or cut where they are negative; itself where there are none."""
+    return F.pad(x_NCHW, sides, value=value) if any(sides) else x_NCHW
+
+
+def _pads(mode: str, sides: Sequence[int], *, kernel: Sequence[int], strides: Sequence[int], pad: Lengths) -> list[int]:
+    """Return what is added to the left, right, top and bottom."""
+    if mode.lower() == "valid":
+        return [0, 0, 0, 0]
+    if mode.lower() == "pad":
+        top, bottom, left, right = (pad,) * 4 if isinstance(pad, int) else pad
+        return [left, right, top, bottom]
+    if mode.lower() != "same":
+        raise ValueError(f"its pad_mode is {mode}")
+    result: list[int] = []
+    for side, reach, stride in zip(reversed(sides), reversed(kernel), reversed(strides), strict=True):
+        total = max((-(-side // stride) - 1) * stride + reach - side, 0)
+        result += [total // 2, total - total // 2]
+    return result
+
+
+def _pair(value: Lengths) -> tuple[int, int]:
+    """Return height and width of what is given as one number, as two, or for all four axes."""
+    if isinstance(value, int):
+        return value, value
+    height, width = value[-2:]
+    return height, width
+
+
+def _max_pool(x_NCHW: Tensor, kernel_size: Lengths, strides: Lengths, pad_mode: str = "valid") -> Tensor:
+    sides = _pads(pad_mode, x_NCHW.shape[2:], kernel=_pair(kernel_size), strides=_pair(strides), pad=(0, 0, 0, 0))
+    return F.max_pool2d(_padded(x_NCHW, sides, float("-inf")), _pair(kernel_size), _pair(strides))
+
+
+def _batch_norm(x_NCHW: Tensor, *given: Any, is_training: bool = False, epsilon: float = 1e-5) -> tuple[Tensor, ...]:
+    scale, offset, mean, variance, *others = given
+    is_training, epsilon = others[:2] if len(others) > 1 else (is_training, epsilon)
+    if is_training:
+        raise ValueError("it is in training mode")
+    return F.batch_norm(x_NCHW, mean, variance, scale, offset, eps=epsilon), mean, variance, mean, variance
+
+
+def _slice(x: Tensor, begin: Any, size: Any) -> Tensor:
+    if any(start < 0 or length < 0 for start, length in zip(begin, size, strict=True)):
+        raise ValueError(f"it begins at {begin} and has the size {size}")
+    for axis, (start, length) in enumerate(zip(begin, size, strict=True)):
+        x = x.narrow(axis, start, length)
+    return x
+
+
+def _pad(x: Tensor, paddings: Any) -> Tensor:
+    return F.pad(x, [side for pair in reversed(paddings) for side in pair])
+
+
+def _largest(x: Tensor, axis: int = 0, keep_dims: bool = False) -> tuple[Tensor, Tensor]:
+    values, places = x.max(axis, keepdim=keep_dims)
+    return places.int(), values
+
+
+def _softmax(x: Tensor, axis: Lengths = -1) -> Tensor:
+    (only,) = (axis,) if isinstance(axis, int) else axis
+    return x.softmax(only)
+
+
+def _resize(x_NCHW: Tensor, size: Any, align_corners: bool = False, half_pixel_centers: bool = False) -> Tensor:
+    if align_corners or half_pixel_centers:
+        return F.interpolate(x_NCHW, tuple(size), mode="bilinear", align_corners=align_corners)
+    for axis, target in zip((2, 3), size, strict=True):
+        x_NCHW = _resize_axis(x_NCHW, axis, target)
+    return x_NCHW
+
+
+def _resize_axis(x: Tensor, axis: int, target: int) -> Tensor:
+    """Return the map with one axis sampled at source = target * scale, clamped: the founding systems' corner."""
+    side = x.shape[axis]
+    place = torch.arange(target, device=x.device, dtype=torch.float32) * (side / target)
+    low = place.floor().long().clamp(max=side - 1)
+    share = (place - low).reshape(-1, *(1,) * (x.ndim - axis - 1))
+    first, second = x.index_select(axis, low), x.index_select(axis, (low + 1).clamp(max=side - 1))
+    return first + (second - first) * share
+
+
+def _cast(x: Tensor, dst_type: Any) -> Tensor:
+    return x.to(dst_type if isinstance(dst_type, torch.dtype) else _TYPES[dst_type])
+
+
+def _mean(x: Tensor, axis: Any = (), keep_dims: bool = False) -> Tensor:
+    return x.mean(axis, keepdim=keep_dims)
+
+
+def _bias_add(x_NCHW: Tensor, bias: Tensor) -> Tensor:
+    return x_NCHW + bias.reshape(-1, 1, 1)
+
+
+def _concat(tensors: tuple[Tensor, ...], axis: int = 0) -> Tensor:
+    return torch.cat(tensors, axis)
+
+
+def _transpose(x: Tensor, perm: tuple[int, ...]) -> Tensor:
+    return x.permute(perm)
+
+
+def _reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return x.reshape(shape)
+
+
+def _tuple(*values: Any) -> tuple[Any, ...]:
+    return values
+
+
+def _item(values: tuple[Any, ...], index: int) -> Any:
+    return values[index]
+
+
+def _first(x: Any, *_: Any) -> Any:
+    """Return the first input: the others order effects, of which inference has none."""
+    return x
+
+
+def _plain(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return an operation that has no attributes."""
+
+    def compute(*inputs: Tensor) -> Tensor:
+        return function(*inputs)
+
+    return compute
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "Add": _plain(torch.add),
+    "ArgMaxWithValue": _largest,
+    "BatchNorm": _batch_norm,
+    "BiasAdd": _bias_add,
+    "Cast": _cast,
+    "Concat": _concat,
+    "Conv2D": _conv,
+    "Conv2DTranspose": _deconv,
+    "Depend": _first,
+    "Greater": _plain(torch.gt),
+    "Load": _first,
+    "MakeTuple": _tuple,
+    "MaxPool": _max_pool,
+    "Mul": _plain(torch.mul),
+    "Pad": _pad,
+    "RealDiv": _plain(torch.div),
+    "ReduceMean": _mean,
+    "ReLU": _plain(torch.relu),
+    "Reshape": _reshape,
+    "ResizeBilinear": _resize,
+    "ResizeBilinearV2": _resize,
+    "Rsqrt": _plain(torch.rsqrt),
+    "Sigmoid": _plain(torch.sigmoid),
+    "Slice": _slice,
+    "Softmax": _softmax,
+    "Sub": _plain(torch.sub),
+    "Transpose": _transpose,
+    "TupleGetItem": _item,
+    "UpdateState": _first,
+}
+"""By MindSpore's names."""

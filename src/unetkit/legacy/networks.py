@@ -1,0 +1,352 @@
+"""The founding networks: how each is told, which configuration of ours it is, and what its modules are called.
+
+A network is told by the name of one tensor that no other network has. Its configuration follows from the shapes. Its
+modules are listed in the order in which the founding system writes them.
+
+Our networks as MindSpore's model zoo knows them, where they are one of its three.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count, takewhile
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from unetkit.config import ModelConfig
+from unetkit.errors import UsageError
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
+NormalizationKind = Literal["minus-one-to-one", "zero-to-one", "none"]
+
+_DOWN = "down{}.maxpool_conv.1.double_conv.0.weight"
+_TORCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+_LEAVES: dict[str, dict[str, dict[str, str]]] = {
+    "mindspore": {
+        "norm": {"running_mean": "moving_mean", "running_var": "moving_variance", "weight": "gamma", "bias": "beta"},
+        "conv": {"weight": "weight", "bias": "bias"},
+    },
+    "tensorflow": {"conv": {"weight": "kernel", "bias": "bias"}},
+    "torch": {"norm": {leaf: leaf for leaf in _TORCH_NORM}, "conv": {"weight": "weight", "bias": "bias"}},
+}
+
+
+class Unknown(Exception):
+    """The tensors are not what the network's name promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Founding:
+    """One founding network.
+
+    Attributes:
+        name: as its system calls it.
+        marker: the tensor that tells it.
+        style: how the leaves of its modules are called.
+        fixed: what is always so, as options of ours.
+        choices: which values its other options may have.
+        measure: gives the open options, channels and classes from the shapes of its tensors.
+        modules: gives our and its name of every module with weights, in its order, for a depth.
+    """
+
+    name: str
+    marker: str
+    style: Literal["mindspore", "tensorflow", "torch"]
+    fixed: Mapping[str, Any]
+    choices: Mapping[str, tuple[Any, ...]]
+    measure: Callable[[Shapes], dict[str, Any]]
+    modules: Callable[[int], Iterator[tuple[str, str]]]
+
+    def configure(self, shapes: Shapes) -> ModelConfig:
+        """Return our configuration of a network with these tensors.
+
+        Raises:
+            Unknown: a tensor that decides is missing or is no convolution's.
+            ValidationError: channels or levels that no configuration has.
+        """
+        return ModelConfig(**{**self.fixed, **self.measure(shapes)})
+
+    def names(self, depth: int) -> dict[str, str]:
+        """Return its name of every tensor that a network of this kind can have, by our name, in its order."""
+        separator = "/" if self.style == "tensorflow" else "."
+        return {
+            f"{ours}.{leaf}": f"{theirs}{separator}{their_leaf}"
+            for ours, theirs in self.modules(depth)
+            for leaf, their_leaf in _LEAVES[self.style]["norm" if "norm" in ours else "conv"].items()
+        }
+
+
+def depth_of(config: ModelConfig) -> int:
+    """Return how many times the network halves the image."""
+    return config.depth if config.widths is None else len(config.widths) - 1
+
+
+def _double_conv(shapes: Shapes) -> dict[str, Any]:
+    names = [f"down{k}.maxpool_conv.1.double_conv.0.weight" for k in range(1, _count(shapes, _DOWN, start=1) + 1)]
+    return {
+        **_levels([_side(shapes, name, 0) for name in ("inc.double_conv.0.weight", *names)]),
+        "in_channels": _side(shapes, "inc.double_conv.0.weight", 1),
+        "num_classes": _side(shapes, "outc.conv.weight", 0),
+    }
+
+
+def _milesial(shapes: Shapes) -> dict[str, Any]:
+    if "up1.up.weight" not in shapes:
+        raise Unknown("it enlarges by interpolation (bilinear=True); only bilinear=False has its like here")
+    return {**_double_conv(shapes), "conv_bias": "inc.double_conv.0.bias" in shapes}
+
+
+def _simple(shapes: Shapes) -> dict[str, Any]:
+    depth = _count(shapes, "conv{}.convs.0.0.weight") - 1
+    return _zoo(shapes, [f"conv{level}" for level in range(depth + 1)], up="up_concat1", head="final")
+
+
+def _nested(shapes: Shapes) -> dict[str, Any]:
+    depth = _count(shapes, "conv{}0.convs.0.0.weight") - 1
+    found = _zoo(shapes, [f"conv{level}0" for level in range(depth + 1)], up="up_concat01", head=f"final{depth}")
+    return {**found, "deep_supervision": "final1.weight" in shapes}  # an exported graph may have the last head alone
+
+
+def _zoo(shapes: Shapes, levels: list[str], *, up: str, head: str) -> dict[str, Any]:
+    """Return what MindSpore's model zoo leaves open in the simple and the nested network."""
+    return {
+        **_levels([_side(shapes, f"{level}.convs.0.0.weight", 0) for level in levels]),
+        "in_channels": _side(shapes, f"{levels[0]}.convs.0.0.weight", 1),
+        "num_classes": _side(shapes, f"{head}.weight", 0),
+        "norm": "batch" if f"{levels[0]}.convs.0.1.gamma" in shapes else "none",
+        "up": "deconv" if _side(shapes, f"{up}.up_conv.weight", 3) == 2 else "bilinear-legacy",
+    }
+
+
+def _nvidia(shapes: Shapes) -> dict[str, Any]:
+    depth = _count(shapes, "conv2d_transpose_{}/kernel", start=1) + 1
+    names = [_numbered("conv2d", 2 * level) for level in range(depth + 1)]
+    return {
+        **_levels([_side(shapes, f"{name}/kernel", 3) for name in names]),
+        "in_channels": _side(shapes, "conv2d/kernel", 2),
+        "num_classes": _side(shapes, f"{_numbered('conv2d', 4 * depth + 2)}/kernel", 3),
+    }
+
+
+def _levels(widths: list[int]) -> dict[str, Any]:
+    """Return the widths as a configuration says them: by the first one where each level has twice as many."""
+    if widths == [widths[0] << level for level in range(len(widths))]:
+        return {"width": widths[0], "depth": len(widths) - 1}
+    return {"widths": tuple(widths)}
+
+
+def _count(shapes: Shapes, name: str, *, start: int = 0) -> int:
+    """Return how many numbers in a row, from `start`, make a name that is there."""
+    return sum(1 for _ in takewhile(lambda number: name.format(number) in shapes, count(start)))
+
+
+def _side(shapes: Shapes, name: str, axis: int) -> int:
+    shape = shapes.get(name)
+    if shape is None:
+        raise Unknown(f"{name} is missing")
+    if len(shape) != 4 or 0 in shape:  # an empty tensor could claim any number of channels
+        raise Unknown(f"{name} has the shape {shape}, which is no convolution's")
+    return shape[axis]
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"{name}_{number}" if number else name
+
+
+def _block(ours: str, theirs: str, numbers: tuple[str, str, str, str]) -> Iterator[tuple[str, str]]:
+    for part, number in zip(("conv1", "norm1", "conv2", "norm2"), numbers, strict=True):
+        yield f"{ours}.{part}", f"{theirs}.{number}"
+
+
+def _double_conv_modules(numbers: tuple[str, str, str, str]) -> Callable[[int], Iterator[tuple[str, str]]]:
+    def modules(depth: int) -> Iterator[tuple[str, str]]:
+        for level in range(depth + 1):
+            theirs = f"down{level}.maxpool_conv.1.double_conv" if level else "inc.double_conv"
+            yield from _block(f"encoder.{level}", theirs, numbers)
+        for number in range(1, depth + 1):
+            ours = f"decoder.{depth - number}"
+            yield from _block(f"{ours}.block", f"up{number}.conv.double_conv", numbers)
+            yield f"{ours}.up.conv", f"up{number}.up"
+        yield "head", "outc.conv"
+
+    return modules
+
+
+_ZOO_BLOCK = ("convs.0.0", "convs.0.1", "convs.1.0", "convs.1.1")
+
+
+def _simple_modules(depth: int) -> Iterator[tuple[str, str]]:
+    for level in range(depth + 1):
+        yield from _block(f"encoder.{level}", f"conv{level}", _ZOO_BLOCK)
+    for level in range(depth):
+        yield from _block(f"decoder.{level}.block", f"up_concat{level + 1}.conv", _ZOO_BLOCK)
+        yield f"decoder.{level}.up.conv", f"up_concat{level + 1}.up_conv"
+    yield "head", "final"
+
+
+def _nested_modules(depth: int) -> Iterator[tuple[str, str]]:
+    for level in range(depth + 1):
+        yield from _block(f"encoder.{level}", f"conv{level}0", _ZOO_BLOCK)
+    for column in range(1, depth + 1):
+        for level in range(depth + 1 - column):
+            ours, theirs = f"nodes.{level}_{column}", f"up_concat{level}{column}"
+            yield from _block(f"{ours}.block", f"{theirs}.conv", _ZOO_BLOCK)
+            yield f"{ours}.up.conv", f"{theirs}.up_conv"
+    for column in range(1, depth + 1):
+        yield f"heads.{column}", f"final{column}"
+
+
+def _nvidia_modules(depth: int) -> Iterator[tuple[str, str]]:
+    blocks = [f"encoder.{level}" for level in range(depth + 1)]
+    blocks += [f"decoder.{level}.block" for level in reversed(range(depth))]
+    for number, block in enumerate(blocks):
+        yield f"{block}.conv1", _numbered("conv2d", 2 * number)
+        yield f"{block}.conv2", _numbered("conv2d", 2 * number + 1)
+    for number in range(depth):
+        yield f"decoder.{depth - 1 - number}.up.conv", _numbered("conv2d_transpose", number)
+    yield "head", _numbered("conv2d", 2 * len(blocks))
+
+
+_VALID = {"padding": "valid", "norm": "none", "conv_bias": True, "up_relu": True, "concat": "up-skip"}
+_ZOO = {
+    "decoder_norm": "none",
+    "conv_bias": False,
+    "up_bias": False,
+    "concat": "up-skip",
+    "head_bias": False,
+    "init": "mindspore-normal",
+}
+_ZOO_CHOICES = {"norm": ("batch", "none"), "up": ("deconv", "bilinear-legacy")}
+
+MEDICAL = Founding(
+    name="unet_medical",
+    marker="inc.double_conv.2.weight",
+    style="mindspore",
+    fixed={**_VALID, "up_bias": False, "init": "mindspore-medical"},
+    choices={},
+    measure=_double_conv,
+    modules=_double_conv_modules(("0", "1", "2", "3")),
+)
+SIMPLE = Founding(
+    name="unet_simple",
+    marker="conv0.convs.0.0.weight",
+    style="mindspore",
+    fixed=_ZOO,
+    choices=_ZOO_CHOICES,
+    measure=_simple,
+    modules=_simple_modules,
+)
+NESTED = Founding(
+    name="unet_nested",
+    marker="conv00.convs.0.0.weight",
+    style="mindspore",
+    fixed={**_ZOO, "name": "unetpp", "deep_supervision": True},
+    choices=_ZOO_CHOICES,
+    measure=_nested,
+    modules=_nested_modules,
+)
+NVIDIA = Founding(
+    name="UNet_Medical",
+    marker="conv2d/kernel",
+    style="tensorflow",
+    fixed={**_VALID, "up_kernel": 3, "dropout": 0.5, "init": "glorot"},
+    choices={},
+    measure=_nvidia,
+    modules=_nvidia_modules,
+)
+MILESIAL = Founding(
+    name="UNet",
+    marker="inc.double_conv.3.weight",
+    style="torch",
+    fixed={"odd_sizes": "zeros", "norm": "batch", "init": "torch"},
+    choices={"conv_bias": (True, False)},
+    measure=_milesial,
+    modules=_double_conv_modules(("0", "1", "3", "4")),
+)
+FOUNDING = (MEDICAL, SIMPLE, NESTED, NVIDIA, MILESIAL)
+
+_ZOO_outgoing = (MEDICAL, SIMPLE, NESTED)
+_FREE = (
+    "in_channels",
+    "num_classes",
+    "width",
+    "widths",
+    "depth",
+    "init",
+    "dropout",
+    "odd_sizes",
+    "deep_supervision",
+    "head",
+)
+"""Options that the tensors show or that do not act on what a trained network predicts there."""
+
+
+def to_mindspore(network: ModelConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a network's weights as MindSpore's model zoo names them, in the order in which it writes them.
+
+    Colour images have the channels R, G, B for our networks and B, G, R for MindSpore's, so the first convolution is
+    turned. Heads that a UNet++ was built without become zeros; MindSpore predicts with the last one.
+
+    Args:
+        network: its configuration.
+        state: its weights by their names in our state dict.
+
+    Raises:
+        UsageError: it is none of unet_medical, unet_simple and unet_nested.
+    """
+    clashes = {founding.name: _clashes(founding, network) for founding in _ZOO_outgoing}
+    for founding in _ZOO_outgoing:
+        if not clashes[founding.name]:
+            return _rename(founding, network, state)
+    nearest = min(clashes, key=lambda name: len(clashes[name]))
+    raise UsageError(
+        f"this network is none of MindSpore's: for {nearest}, {'; '.join(clashes[nearest])}; "
+        "train one of the presets mindspore-unet-*, or export to ONNX or MindIR"
+    )
+
+
+def mindspore_names(network: ModelConfig) -> dict[str, str]:
+    """Return what MindSpore's model zoo calls the tensors of a network, by our names; nothing for none of its three."""
+    for founding in _ZOO_outgoing:
+        if not _clashes(founding, network):
+            return founding.names(depth_of(network))
+    return {}
+
+
+def _clashes(founding: Founding, network: ModelConfig) -> list[str]:
+    """Return what of the configuration the founding network does not have, a phrase each."""
+    found, plain = _settled(network), _settled(ModelConfig(**dict(founding.fixed)))
+    wanted = {option: founding.choices.get(option, (value,)) for option, value in plain.items()}
+    wanted["up_kernel"] = (2,) if network.up == "deconv" else (1,)
+    one = ["num_classes should be 2 or more, for a softmax, and is 1"] if network.num_classes == 1 else []
+    return one + [
+        f"{option} should be {' or '.join(str(value) for value in wanted[option])} and is {value}"
+        for option, value in found.items()
+        if value not in wanted[option]
+    ]
+
+
+def _settled(network: ModelConfig) -> dict[str, Any]:
+    """Return the options that decide, with null replaced by what it means."""
+    options = network.model_dump(exclude=set(_FREE))
+    norms = {options["norm"], options["decoder_norm"] or options["norm"]}
+    options["decoder_norm"] = options["decoder_norm"] or options["norm"]
+    if options["conv_bias"] is None and len({norm == "none" for norm in norms}) == 1:
+        options["conv_bias"] = "none" in norms
+    options["up_kernel"] = options["up_kernel"] or (2 if options["up"] == "deconv" else 1)
+    return options
+
+
+def _rename(founding: Founding, network: ModelConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    depth, tensors = depth_of(network), dict[str, Tensor]()
+    for ours, theirs in founding.names(depth).items():
+        if ours in state:
+            tensors[theirs] = state[ours].detach().float()
+        elif ours.startswith("heads.") and ours.endswith(".weight"):
+            tensors[theirs] = torch.zeros_like(state[f"heads.{depth}.weight"], dtype=torch.float32)
+    if network.in_channels == 3:
+        first = next(iter(tensors))
+        tensors[first] = tensors[first].flip(1)
+    return tensors

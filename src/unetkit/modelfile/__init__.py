@@ -1,0 +1,1 @@
+"""What a file of a network holds: its card and its weights."""

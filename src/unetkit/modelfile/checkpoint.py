@@ -1,0 +1,121 @@
+"""Network files: safetensors with a card of what they hold and a checksum over all of it. No code can hide in them.
+
+The tensors under plain names are the weights to predict with, named as in the module's state dict. A checkpoint of a
+running training has more, under `training/`: what is needed to go on exactly where it stopped.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, Self, cast
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] untyped
+from torch import Tensor
+
+from unetkit.config import ObjectsConfig
+from unetkit.errors import DamagedFileError, ModelFileError
+from unetkit.modelfile.card import Card
+from unetkit.storage.atomic import written_whole
+
+TRAINING = "training/"
+
+
+class Checkpoint(BaseModel):
+    """A network file in memory: its card, its tensors on the CPU, and the scalars of the training state."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    card: Card
+    tensors: dict[str, Tensor]
+    state: dict[str, Any] = {}
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the tensors to predict with, by their names in the module's state dict."""
+        return {name: tensor for name, tensor in self.tensors.items() if not name.startswith(TRAINING)}
+
+    def training(self, group: str) -> dict[str, Tensor]:
+        """Return the tensors of one group of the training state, such as "weights", by their names in the group."""
+        prefix = f"{TRAINING}{group}/"
+        return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+
+    def with_objects(self, objects: ObjectsConfig) -> Self:
+        """Return the checkpoint of a network whose objects are made in another way."""
+        return self.model_copy(update={"card": self.card.model_copy(update={"objects": objects})})
+
+    def for_prediction(self) -> Self:
+        """Return the checkpoint without the training state."""
+        return self.model_copy(update={"tensors": self.weights(), "state": {}})
+
+    def save(self, path: Path) -> None:
+        """Write the file whole.
+
+        Raises:
+            StorageError: the disk did not take it; an older file at `path` is untouched.
+        """
+        tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in self.tensors.items()}
+        metadata = {"card": self.card.model_dump_json(), "state": json.dumps(self.state)}
+        metadata["sha256"] = _digest(tensors, metadata)
+        with written_whole(path) as temporary:
+            try:
+                save_file(tensors, temporary, metadata)
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a file and check its sum.
+
+        Raises:
+            ModelFileError: not a network file of unetkit.
+            DamagedFileError: cut short or changed since it was written.
+        """
+        tensors, metadata = _read(path)
+        if "card" not in metadata or "sha256" not in metadata:
+            raise ModelFileError(
+                f"{path}: a safetensors file without unetkit's card; expected a checkpoint that unetkit wrote"
+            )
+        found = metadata.pop("sha256")
+        if _digest(tensors, metadata) != found:
+            raise DamagedFileError(f"{path}: damaged: its content does not match its checksum; use another checkpoint")
+        try:
+            card = Card.model_validate_json(metadata["card"])
+        except ValidationError as error:
+            complaint = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in complaint["loc"])
+            raise ModelFileError(
+                f"{path}: its card is of another version of unetkit ({place}: {complaint['msg']})"
+            ) from None
+        return cls(card=card, tensors=tensors, state=json.loads(metadata.get("state", "{}")))
+
+
+class _Opened(Protocol):
+    """What the untyped reader of safetensors offers."""
+
+    def keys(self) -> list[str]: ...
+
+    def get_tensor(self, name: str) -> Tensor: ...
+
+    def metadata(self) -> dict[str, str] | None: ...
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:  # pyright: ignore[reportUnknownVariableType] untyped
+            opened = cast(_Opened, file)
+            names = opened.keys()
+            return {name: opened.get_tensor(name) for name in names}, dict(opened.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DamagedFileError(f"{path}: not a whole safetensors file ({error}); use another checkpoint") from None
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    sha256 = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha256.hexdigest()

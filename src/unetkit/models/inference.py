@@ -1,0 +1,107 @@
+"""Several networks as one: the mean of their probabilities, as logits, so that it stands wherever a network stands.
+
+Every member sees the pixels through its own normalisation, which is part of it here: the ensemble itself takes pixels
+as they are stored. Assumes members of one build. Does not know files.
+
+Legend of shapes: M members, N batch, C channels, K classes, H height, W width.
+
+A copy of a network for prediction, with batch norms folded into the convolutions before them.
+
+At prediction a batch norm is one scale and one shift per channel; a convolution can carry both. The copy gives the same
+logits to rounding, predicts faster, and cannot be trained on.
+
+Networks that compute in a shorter number format, for prediction: float32 goes in, and float32 logits come out.
+
+The weights are converted once; autocast would convert them in every call. What follows the logits, such as softmax,
+blending, and the mean over an ensemble, stays in float32.
+
+Legend of shapes: N images, C channels, K classes, H height, W width.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from unetkit.models.blocks import Block
+from unetkit.models.geometry import Geometry
+
+
+class Ensemble(nn.Module):
+    """The mean of the members' probabilities: softmax(output) is the mean of softmax(member's output)."""
+
+    def __init__(
+        self, members: Sequence[nn.Module], geometry: Geometry, statistics: Sequence[tuple[Sequence[float], ...]]
+    ) -> None:
+        """Bind the members.
+
+        Args:
+            members: networks of one build, each float32 [N, C, H, W] -> logits [N, K, H', W'] or [N, 1, H', W'].
+            geometry: theirs.
+            statistics: for each member what it takes from each channel, in stored units, and what it divides it by.
+        """
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.geometry = geometry
+        mean_MC, std_MC = (torch.tensor(values, dtype=torch.float32) for values in zip(*statistics, strict=True))
+        self.register_buffer("mean", mean_MC[:, :, None, None])
+        self.register_buffer("std", std_MC[:, :, None, None])
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Return the logarithm [N, K, H', W'] of the mean probabilities for pixels [N, C, H, W] as stored.
+
+        One logit a pixel, of the second of two classes, counts as two.
+        """
+        mean, std = self.get_buffer("mean"), self.get_buffer("std")
+        # In this order and in float32, as `Normalization.apply` computes it.
+        shares = [log_probabilities(member((x_NCHW - mean[m]) / std[m])) for m, member in enumerate(self.members)]
+        return torch.logsumexp(torch.stack(shares), 0) - math.log(len(shares))
+
+
+def log_probabilities(logits_NKHW: Tensor) -> Tensor:
+    """Return the logarithms of the probabilities, [N, K, H, W]; of one logit those of both classes."""
+    if logits_NKHW.shape[1] == 1:
+        return torch.cat([F.logsigmoid(-logits_NKHW), F.logsigmoid(logits_NKHW)], 1)
+    return logits_NKHW.log_softmax(1)
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def fold_norms(network: Network) -> Network:
+    """Return a copy in evaluation mode whose batch norms are folded into the convolutions before them."""
+    folded = copy.deepcopy(network).eval()
+    for block in folded.modules():
+        if isinstance(block, Block):
+            block.conv1, block.norm1 = _folded(block.conv1, block.norm1)
+            if block.conv2 is not None and block.norm2 is not None:
+                block.conv2, block.norm2 = _folded(block.conv2, block.norm2)
+    return folded
+
+
+def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[nn.Conv2d, nn.Module]:
+    return (fuse_conv_bn_eval(conv, norm), nn.Identity()) if isinstance(norm, nn.BatchNorm2d) else (conv, norm)
+
+
+class _Reduced(nn.Module):
+    def __init__(self, network: nn.Module, numbers: torch.dtype) -> None:
+        super().__init__()
+        self.network = fold_norms(network).to(numbers)  # in this order: what is folded was not rounded before
+        self.numbers = numbers
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return self.network(x_NCHW.to(self.numbers)).float()
+
+
+def reduce_numbers(network: nn.Module, numbers: torch.dtype) -> nn.Module:
+    """Return a copy in evaluation mode with weights and maps, of an ensemble its members', in another number format."""
+    if not isinstance(network, Ensemble):
+        return _Reduced(network, numbers).eval()
+    ensemble = copy.deepcopy(network)
+    ensemble.members = nn.ModuleList(_Reduced(member, numbers) for member in network.members)
+    return ensemble.eval()

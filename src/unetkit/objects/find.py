@@ -1,0 +1,355 @@
+"""From probabilities to objects: where they are, how they are parted, which are too small, what class each has.
+
+Every object class is taken by itself: a pixel of an object is of the object class that is most probable there. The same
+probabilities give the same objects. The whole image is held at once; does not know tiles.
+
+Legend of shapes: K classes, H height, W width, N objects.
+
+Where one object ends and the next begins: the methods, from what an image shows to ids of objects.
+
+Regions and seeds are connected along edges. A region without a seed is an object, too: a thin one may be all border.
+Does not know classes, sizes or holes.
+
+Legend of shapes: H height, W width.
+
+What objects are, here: numbers in an image, and for every number a class and a confidence.
+
+Legend of shapes: H height, W width, N objects.
+
+What labelled data says of its objects.
+
+Legend of shapes: H height, W width.
+
+Objects drawn on their image.
+
+Legend of shapes: C channels, H height, W width.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.segmentation import watershed  # pyright: ignore[reportUnknownVariableType] untyped
+
+from unetkit.config import BORDER, ObjectsConfig
+from unetkit.errors import ConfigError
+
+NEIGHBOURS = ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1]))
+"""The pixels [H, W] that have a neighbour to the left, and those neighbours; and the same upwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMap:
+    """The objects of one image; they do not overlap.
+
+    Attributes:
+        ids: [H, W] int32, 0 outside; the objects are 1 to N, in the order of their first pixels, row by row.
+        classes: [N] class index of each object.
+        confidences: [N] float32, the mean probability over its pixels that they are not background; 1 for true ones.
+    """
+
+    ids: NDArray[np.int32]
+    classes: NDArray[np.int64]
+    confidences: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """The number of objects."""
+        return len(self.classes)
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Return the pixels of each object, [N]."""
+        return np.bincount(self.ids.ravel(), minlength=len(self) + 1)[1:]
+
+
+def object_classes(classes: Sequence[str]) -> list[int]:
+    """Return the indices of the classes that are objects: all but class 0, the background, and 'border'."""
+    return [index for index, name in enumerate(classes) if index > 0 and name != BORDER]
+
+
+def border_index(classes: Sequence[str]) -> int | None:
+    """Return the index of the class 'border', if there is one."""
+    return classes.index(BORDER) if BORDER in classes[1:] else None
+
+
+def renumbered(ids: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Number objects [H, W] by their first pixels, from 1; return them and the flat places [N] of those pixels."""
+    flat = ids.ravel()
+    first = np.full(int(flat.max(initial=0)) + 1, flat.size)
+    first[flat[::-1]] = np.arange(flat.size)[::-1]  # what is written last stays: the first pixel
+    first[0] = flat.size
+    order = np.argsort(first, kind="stable")[: int((first < flat.size).sum())]
+    numbers = np.zeros(len(first), np.int32)
+    numbers[order] = np.arange(1, len(order) + 1)
+    return numbers[ids], first[order]
+
+
+Ids = NDArray[np.int32]
+Heights = NDArray[np.float32]
+
+_CORNERS = np.ones((3, 3), bool)
+_SMOOTHING = 1.0  # pixels: without it the distance to a ragged edge has peaks of its own at every step
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What objects are parted by.
+
+    Attributes:
+        mask: [H, W] bool, where objects are.
+        core: [H, W] probability of inside less that of border, where there is a class 'border'.
+        config: the numbers.
+    """
+
+    mask: NDArray[np.bool_]
+    core: Heights | None
+    config: ObjectsConfig
+
+
+def by_components(scene: Scene) -> Ids:
+    """Return the connected regions."""
+    return regions(scene.mask)
+
+
+def by_distance(scene: Scene) -> Ids:
+    """Return the connected regions, cut at their necks."""
+    return _cut(scene.mask, scene.config.neck)
+
+
+def by_borders(scene: Scene) -> Ids:
+    """Return seeds, cut at their necks and grown from inside towards border, until they meet or the region ends."""
+    assert scene.core is not None
+    seeds = scene.mask & (scene.core > scene.config.seed_threshold)
+    return grown(scene.mask, _cut(seeds, scene.config.neck), scene.core)
+
+
+METHODS: dict[str, Callable[[Scene], Ids]] = {
+    "components": by_components,
+    "distance": by_distance,
+    "borders": by_borders,
+}
+
+
+def grown(mask: NDArray[np.bool_], seeds: Ids, height: Heights) -> Ids:
+    """Return ids [H, W] of seeds grown over the mask, high places first; a region without a seed is an object, too."""
+    whole = regions(mask)  # where a region has one seed or none, it is one object as a whole
+    held = np.unique(np.stack([whole[seeds > 0], seeds[seeds > 0]]), axis=1)[0]
+    contested = np.bincount(held, minlength=int(whole.max()) + 1) > 1
+    disputed = contested[whole]
+    flooded = cast(Ids, watershed(-height, np.where(disputed, seeds, 0), connectivity=1, mask=disputed))
+    return np.where(disputed, flooded + whole.max(), whole)
+
+
+def _cut(mask: NDArray[np.bool_], neck: float) -> Ids:
+    """Cut regions at their necks, found in the smoothed distance to the region's edge.
+
+    Every peak of the distance is a part. Two parts stay apart if their pass, the highest point on the way from one to
+    the other, is below `neck` times the lower of their peaks. A peak is half a part's width, a pass half a neck's: the
+    rule is the same for small and large objects.
+    """
+    height = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask).astype(np.float32), _SMOOTHING)
+    peaks = mask & (height == ndimage.maximum_filter(height, footprint=_CORNERS))
+    return _joined(grown(mask, regions(peaks), height), height, neck)
+
+
+def regions(mask: NDArray[np.bool_], *, corners: bool = False) -> Ids:
+    """Return ids [H, W] of the connected regions, connected along edges, or along corners, too."""
+    found: Any = ndimage.label(mask, _CORNERS if corners else None)
+    return found[0]
+
+
+def _joined(parts: Ids, height: Heights, neck: float) -> Ids:
+    """Join the parts that no neck parts, the highest pass first."""
+    peak = np.zeros(int(parts.max()) + 1, np.float32)
+    np.maximum.at(peak, parts.ravel(), height.ravel())
+    owner = list(range(len(peak)))
+
+    def owner_of(part: int) -> int:
+        while owner[part] != part:
+            owner[part] = owner[owner[part]]
+            part = owner[part]
+        return part
+
+    for first, second, height_of_pass in _passes(parts, height):
+        low, high = sorted((owner_of(first), owner_of(second)), key=lambda part: peak[part])
+        if height_of_pass >= neck * peak[low]:
+            owner[low] = high
+    return np.array([owner_of(part) for part in range(len(peak))], np.int32)[parts]
+
+
+def _passes(parts: Ids, height: Heights) -> list[tuple[int, int, float]]:
+    """Return every two parts that touch, with the highest point where they do; the highest first."""
+    found: list[NDArray[Any]] = []
+    for here, there in NEIGHBOURS:
+        touch = (parts[here] != parts[there]) & (parts[here] > 0) & (parts[there] > 0)
+        pair = np.sort(np.stack([parts[here][touch], parts[there][touch]]), axis=0)
+        found.append(np.vstack([pair, np.minimum(height[here], height[there])[touch]]))
+    first, second, level = np.concatenate(found, axis=1)
+    order = np.lexsort((second, first, -level))
+    _, highest = np.unique(np.stack([first, second])[:, order], axis=1, return_index=True)
+    return [(int(first[place]), int(second[place]), float(level[place])) for place in order[np.sort(highest)]]
+
+
+_NUMBERS = {
+    "components": ("threshold",),
+    "distance": ("threshold", "neck"),
+    "borders": ("threshold", "seed_threshold", "neck"),
+}
+"""The keys that a method looks at, beside those that all do."""
+
+
+def find_objects(probabilities: NDArray[np.float32], classes: Sequence[str], config: ObjectsConfig) -> ObjectMap:
+    """Return the objects of an image.
+
+    Args:
+        probabilities: [K, H, W], summing to one over K; class 0 is the background.
+        classes: the names of the classes; one named 'border' is no object: it keeps objects apart.
+        config: the method and its numbers.
+
+    Raises:
+        ConfigError: no class is an object, or the method needs a class 'border' that is not there.
+    """
+    sought, border = object_classes(classes), border_index(classes)
+    if not sought:
+        raise ConfigError(f"of the classes {', '.join(classes)} none is an object; name one beside '{BORDER}'")
+    part = METHODS[method_for(classes, config)]
+    foreground = 1 - probabilities[0]
+    core = None if border is None else foreground - 2 * probabilities[border]
+    mask = foreground > config.threshold
+    kinds, ids = _most_probable(probabilities, sought), np.zeros(mask.shape, np.int32)
+    for kind in sought:
+        own = mask if len(sought) == 1 else mask & (kinds == kind)
+        if own.any():
+            made = part(Scene(own, core, config))
+            ids[own] = made[own] + ids.max()
+    objects = _described(_filled(ids) if config.fill_holes else ids, foreground, kinds)
+    return _only(objects, (objects.sizes() >= config.min_size) & (objects.confidences >= config.min_confidence))
+
+
+def method_for(classes: Sequence[str], config: ObjectsConfig) -> str:
+    """Return the method that is used for a network of these classes.
+
+    Raises:
+        ConfigError: it needs a class 'border' that is not there.
+    """
+    bordered = border_index(classes) is not None
+    if config.method == "auto":
+        return "borders" if bordered else "distance"
+    if config.method == "borders" and not bordered:
+        raise ConfigError(
+            f"objects.method=borders needs a class named '{BORDER}', but the network has {', '.join(classes)}; "
+            "train it with data.border_class=1, or choose distance or components"
+        )
+    return config.method
+
+
+def describe(classes: Sequence[str], config: ObjectsConfig) -> str:
+    """Say how objects are made, in one line.
+
+    Raises:
+        ConfigError: as `method_for`.
+    """
+    method = method_for(classes, config)
+    names = [*_NUMBERS[method], "min_size", "min_confidence"]
+    numbers = ", ".join(f"{name} {getattr(config, name):g}" for name in names)
+    return f"{method}, {numbers}, holes {'filled' if config.fill_holes else 'left'}"
+
+
+def _only(objects: ObjectMap, kept: NDArray[np.bool_]) -> ObjectMap:
+    """Return some [N] of the objects; their order stays."""
+    numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
+    return ObjectMap(numbers[objects.ids], objects.classes[kept], objects.confidences[kept])
+
+
+def _most_probable(probabilities: NDArray[np.float32], sought: Sequence[int]) -> NDArray[np.int64]:
+    """Return the object class [H, W] that is most probable at each pixel, the first of equals."""
+    if len(sought) == 1:
+        return np.broadcast_to(np.int64(sought[0]), probabilities.shape[1:])
+    return np.array(sought)[probabilities[sought].argmax(0)]
+
+
+def _described(ids: Ids, foreground: NDArray[np.float32], kinds: NDArray[np.int64]) -> ObjectMap:
+    """Number the objects; their first pixels tell their classes, as they are never a hole that was filled."""
+    numbered, first = renumbered(ids)
+    flat = numbered.ravel()
+    sums, sizes = np.bincount(flat, foreground.ravel()), np.bincount(flat)
+    return ObjectMap(numbered, kinds.ravel()[first], (sums[1:] / sizes[1:]).astype(np.float32))
+
+
+def _filled(ids: Ids) -> Ids:
+    """Give every hole to the object around it, if a single object is; holes are connected along corners."""
+    holes = regions(ids == 0, corners=True)
+    lowest = np.full(int(holes.max()) + 1, np.iinfo(np.int32).max)
+    highest = np.zeros_like(lowest)
+    for one, other in NEIGHBOURS:
+        for here, there in ((one, other), (other, one)):
+            edge = (holes[here] > 0) & (ids[there] > 0)
+            np.minimum.at(lowest, holes[here][edge], ids[there][edge])
+            np.maximum.at(highest, holes[here][edge], ids[there][edge])
+    enclosed = lowest == highest
+    enclosed[np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])] = False
+    enclosed[0] = False
+    return np.where(enclosed[holes], highest[holes], ids)
+
+
+def true_objects(labels: NDArray[Any], instances: NDArray[np.int32] | None, classes: Sequence[str]) -> ObjectMap:
+    """Return the objects of labelled data.
+
+    Args:
+        labels: class indices [H, W].
+        instances: object ids [H, W], 0 for none; None: the connected regions (sharing an edge) of each class, and
+            where there is a class 'border', the border is shared out among them.
+        classes: names of the classes, index 0 first.
+    """
+    sought = object_classes(classes)
+    ids = _regions(labels, classes) if instances is None else instances
+    numbered, first = renumbered(ids)
+    count = len(first)
+    kinds = np.full(count, sought[0] if sought else 0, np.int64)
+    if len(sought) > 1:
+        shares = [np.bincount(numbered[labels == index], minlength=count + 1)[1:] for index in sought]
+        kinds = np.array(sought)[np.argmax(shares, axis=0)]
+    return ObjectMap(numbered, kinds, np.ones(count, np.float32))
+
+
+def _regions(labels: NDArray[Any], classes: Sequence[str]) -> Ids:
+    ids = np.zeros(labels.shape, np.int32)
+    for index in object_classes(classes):
+        found = regions(labels == index)
+        ids[found > 0] = found[found > 0] + ids.max()
+    border = border_index(classes)
+    return ids if border is None else grown(labels > 0, ids, (labels != border).astype(np.float32))
+
+
+_PERCENTILES = (0.5, 99.5)
+_COLOURS = np.array(
+    [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)],
+    np.uint8,
+)
+"""Okabe and Ito's, which colour-blind readers tell apart; class 1 has the first, class 8 again."""
+
+
+def outlined(pixels: NDArray[Any], objects: ObjectMap) -> NDArray[np.uint8]:
+    """Return pixels [C, H, W] as a picture [H, W, 3] of the same size, with each object's outermost pixels coloured.
+
+    Three channels are shown in colour, of any other number the first in grey, from the 0.5th percentile to the 99.5th.
+    """
+    shown = (pixels if len(pixels) == 3 else pixels[:1]).astype(np.float32)
+    low, high = np.percentile(shown, _PERCENTILES)
+    grey = np.full_like(shown, 0.5) if high <= low else ((shown - low) / (high - low)).clip(0, 1)
+    picture = np.broadcast_to(np.moveaxis((grey * 255 + 0.5).astype(np.uint8), 0, -1), (*objects.ids.shape, 3)).copy()
+    border = outermost(objects.ids)
+    picture[border] = _COLOURS[(objects.classes[objects.ids[border] - 1] - 1) % len(_COLOURS)]
+    return picture
+
+
+def outermost(ids: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return [H, W] where the outermost pixels of objects are, those that have a neighbour outside along an edge."""
+    border = np.zeros(ids.shape, bool)
+    for one, other in NEIGHBOURS:
+        differs = ids[one] != ids[other]
+        border[one] |= differs
+        border[other] |= differs
+    return border & (ids > 0)

@@ -1,0 +1,262 @@
+"""Files that objects go to, page by page: labels as TIFF, COCO JSON, outlines as PNG; each whole or not at all.
+
+Labels of a stack have one type, which its last page may decide; till then they are kept packed, in about a
+hundredth of their size.
+
+Legend of shapes: C channels, H height, W width, N objects.
+
+What is predicted and where results go, looked at before the first pixel: images that fit, names, free places.
+
+Does not know what is written.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from unetkit.config import ObjectsConfig
+from unetkit.data.layouts.mask_files import IMAGE_FOLDERS, find_folder, image_files, is_mask_name
+from unetkit.data.masks import coco_masks, pack_runs
+from unetkit.errors import DataError, StorageError, UsageError
+from unetkit.images import SUFFIXES, open_pages
+from unetkit.images.image import Pages
+from unetkit.images.write import Form, tiff_stack
+from unetkit.objects import ObjectMap, describe, object_classes
+from unetkit.objects.find import outlined
+from unetkit.prediction.predictor import Predictor
+from unetkit.storage import is_remote, place_of, send_folder, url_of
+from unetkit.storage.atomic import make_folder, write_whole, written_whole
+
+
+def open_fitting(predictor: Predictor, source: Path) -> Pages:
+    """Open an image file whose channels are those that the network takes; no pixels are read.
+
+    Raises:
+        DataError: other channels, or as `open_pages`.
+    """
+    pages, wanted = open_pages(source), len(predictor.normalization.mean)
+    if pages.channels != wanted:
+        raise DataError(
+            f"{source}: has {pages.channels} channels, but the network was trained on images with {wanted}; "
+            "give images like those of the training"
+        )
+    return pages
+
+
+def names_for(folder: Path, name_for: Callable[[Path], str]) -> dict[Path, str]:
+    """Return the image files of a folder, or of its folder `images`, and the names of what is written for them.
+
+    Raises:
+        DataError: no images, or two whose results would have one name.
+    """
+    inner = find_folder(folder, IMAGE_FOLDERS)
+    images = image_files(inner) if inner else [path for path in image_files(folder) if not is_mask_name(path)]
+    if not images:
+        raise DataError(f"{folder}: holds no image files; expected {', '.join(sorted(SUFFIXES))}")
+    taken: dict[str, Path] = {}
+    for image in images:
+        twin = taken.setdefault(name_for(image), image)
+        if twin != image:
+            raise DataError(f"{image}: its mask would have the name of that for {twin.name}; rename one of them")
+    return {image: name for name, image in taken.items()}
+
+
+def require_not_source(out: Path, source: Path) -> None:
+    """Make sure that a file to be written is not the image itself.
+
+    Raises:
+        UsageError: it is.
+    """
+    if out.exists() and out.samefile(source):
+        raise UsageError(f"{out}: is the image itself; choose another --out, so that it is not overwritten")
+
+
+def require_empty(folder: Path) -> None:
+    """Make sure that a folder to be written is empty or not there.
+
+    Raises:
+        UsageError: it is not.
+        RemoteError: object storage does not tell.
+    """
+    if is_remote(folder):
+        taken = bool(place_of(folder).list())
+    else:
+        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if taken:
+        raise UsageError(f"{url_of(folder)}: is not an empty folder; nothing is overwritten: choose another --out")
+
+
+@contextmanager
+def folder_whole(folder: Path) -> Generator[Path]:
+    """Make a folder under a temporary name; on success it becomes `folder`, on any failure nothing is left of it.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    make_folder(folder.parent)
+    above = Path(tempfile.gettempdir()) if is_remote(folder) else folder.parent
+    temporary = above / f".{folder.name}.{os.getpid()}.part"
+    make_folder(temporary)
+    try:
+        yield temporary
+        if is_remote(folder):
+            send_folder(temporary, folder)
+        else:
+            temporary.replace(folder)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another place") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+_LARGEST_UINT16 = 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The objects of one page.
+
+    Attributes:
+        image: its file.
+        page: its index in the file.
+        pages: how many the file has.
+        pixels_CHW: as stored.
+        objects: what was found.
+        scores: [N] mean probability of each object's class in it.
+    """
+
+    image: Path
+    page: int
+    pages: int
+    pixels_CHW: NDArray[Any]
+    objects: ObjectMap
+    scores: NDArray[np.float64]
+
+
+class Sink(Protocol):
+    """What takes pages, those of a file one after the other."""
+
+    def put(self, found: Found) -> None:
+        """Take a page."""
+        ...
+
+
+@contextmanager
+def labels(out: Path, *, folder: bool) -> Generator[Sink]:
+    """Give what writes the labels of one file, or those of many to a folder, each under its image's name.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    with _whole(out, folder=folder) as place:
+        yield _Labels(lambda image: place / f"{image.stem}.tif" if folder else place)
+
+
+@contextmanager
+def outlines(out: Path, *, folder: bool) -> Generator[Sink]:
+    """Give what draws a single page, or many pages to files of a folder; those of a stack are numbered.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    with _whole(out, folder=folder) as place:
+        yield _Outlines(lambda found: place / f"{_page_name(found)}.png" if folder else place)
+
+
+def _whole(out: Path, *, folder: bool) -> AbstractContextManager[Path]:
+    """Give the place to write to: a file is made whole by what writes it, a folder here."""
+    return folder_whole(out) if folder else nullcontext(out)
+
+
+@contextmanager
+def coco_file(path: Path, classes: Sequence[str], config: ObjectsConfig) -> Generator[Sink]:
+    """Give what collects objects in COCO's form; ids of images and annotations count from 1, categories are classes.
+
+    Raises:
+        UsageError: pycocotools is not installed.
+        StorageError: the disk did not take it.
+    """
+    coco_masks()
+    sink = _Coco([], [])
+    yield sink
+    content = {
+        "info": {"description": f"objects found by unetkit: {describe(classes, config)}"},
+        "images": sink.images,
+        "categories": [{"id": index, "name": classes[index]} for index in object_classes(classes)],
+        "annotations": sink.annotations,
+    }
+    write_whole(path, json.dumps(content))
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    place: Callable[[Path], Path]
+    packed: list[bytes] = field(default_factory=list[bytes])
+    counts: list[int] = field(default_factory=list[int])
+
+    def put(self, found: Found) -> None:
+        ids_HW = found.objects.ids
+        self.packed.append(zlib.compress(ids_HW.tobytes(), 1))
+        self.counts.append(len(found.objects))
+        if found.page + 1 < found.pages:
+            return
+        most = max(self.counts)
+        dtype = np.uint16 if most <= _LARGEST_UINT16 else np.uint32
+        height, width = ids_HW.shape
+        with tiff_stack(self.place(found.image), Form(dtype, height, width, found.pages, (), float(most))) as output:
+            for page, content in enumerate(self.packed):
+                output.put(page, 0, 0, np.frombuffer(zlib.decompress(content), np.int32).reshape(1, height, width))
+        self.packed.clear()
+        self.counts.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class _Outlines:
+    place: Callable[[Found], Path]
+
+    def put(self, found: Found) -> None:
+        from PIL import Image  # needed for PNG alone
+
+        with written_whole(self.place(found)) as temporary:
+            Image.fromarray(outlined(found.pixels_CHW, found.objects)).save(temporary, format="PNG")
+
+
+@dataclass(frozen=True, slots=True)
+class _Coco:
+    images: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
+
+    def put(self, found: Found) -> None:
+        objects, number = found.objects, len(self.images) + 1
+        height, width = objects.ids.shape
+        image = {"id": number, "file_name": found.image.name, "height": height, "width": width}
+        self.images.append(image | ({"page": found.page} if found.pages > 1 else {}))
+        for index, (rows, columns) in enumerate(ndimage.find_objects(objects.ids)):
+            inside = objects.ids[rows, columns] == index + 1
+            self.annotations.append(
+                {
+                    "id": len(self.annotations) + 1,
+                    "image_id": number,
+                    "category_id": int(objects.classes[index]),
+                    "segmentation": pack_runs(inside, rows.start, columns.start, (height, width)),
+                    "bbox": [columns.start, rows.start, *inside.shape[::-1]],
+                    "area": int(inside.sum()),
+                    "iscrowd": 0,
+                    "score": float(found.scores[index]),
+                }
+            )
+
+
+def _page_name(found: Found) -> str:
+    return found.image.stem if found.pages == 1 else f"{found.image.stem}-{found.page:04}"

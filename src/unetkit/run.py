@@ -1,0 +1,290 @@
+"""The run folder: the whole truth about a training, readable without unetkit.
+
+    RUN/
+      config.yaml         every key, resolved: what was asked for
+      data.json           the data as it was seen: sizes, ranges, class shares, checksums, who was held out
+      environment.json    versions, machine, threads, command
+      log.jsonl           one object a line: training steps and validations
+      checkpoints/        step-00000400.safetensors ...: the newest few, each enough to go on from
+      best.safetensors    the weights of the best validation       last.safetensors    those of the last step
+      tensorboard/        the log again, as events (train.tensorboard)
+      pictures/           what the network sees and says           report.html         all of it on one page
+      summary.json        how it ended: scores, and where the time went
+
+A folder is a run when it holds config.yaml. Assumes a file system that renames atomically and locks (Linux, macOS).
+"""
+
+import fcntl
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from unetkit.config import Config, load_config, plain_yaml
+from unetkit.errors import DamagedFileError, RemoteError, RunFolderError, StorageError
+from unetkit.modelfile.checkpoint import Checkpoint
+from unetkit.storage import Mirror, is_remote
+from unetkit.storage.atomic import write_whole
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folder that exists.
+
+    Attributes:
+        path: the folder.
+        config: what config.yaml says.
+        mirror: its image in object storage, where it has one.
+    """
+
+    path: Path
+    config: Config
+    mirror: Mirror | None = None
+
+    @property
+    def place(self) -> str:
+        """Where its user finds it: the folder, or its URL in object storage."""
+        return self.mirror.place.url if self.mirror else str(self.path)
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best validation."""
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The weights of the last step."""
+        return self.path / "last.safetensors"
+
+    @property
+    def report(self) -> Path:
+        """The page that shows the run."""
+        return self.path / "report.html"
+
+    @property
+    def pictures(self) -> Path:
+        """The folder of the pictures."""
+        return self.path / "pictures"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files, where they are asked for."""
+        return self.path / "tensorboard"
+
+    def with_config(self, config: Config) -> "Run":
+        """Write another config.yaml, and return the run with it.
+
+        Raises:
+            StorageError: the disk did not take it.
+        """
+        write_whole(self.path / "config.yaml", plain_yaml(config))
+        return replace(self, config=config)
+
+    def weights(self) -> Path:
+        """Return the file to predict with: the best, else the last, else the newest checkpoint.
+
+        Raises:
+            RunFolderError: the run has not reached its first checkpoint.
+        """
+        for path in (self.best, self.last, *reversed(self.checkpoint_paths())):
+            if path.is_file():
+                return path
+        raise RunFolderError(
+            f"{self.path}: holds no weights yet; let it reach a checkpoint: unetkit train --resume {self.path}"
+        )
+
+    def checkpoint_paths(self) -> list[Path]:
+        """List the checkpoints, oldest first."""
+        return sorted((self.path / "checkpoints").glob("step-*.safetensors"))
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint and let go of the oldest beyond `train.keep_checkpoints`."""
+        (self.path / "checkpoints").mkdir(exist_ok=True)
+        checkpoint.save(self.path / "checkpoints" / f"step-{checkpoint.card.step:08d}.safetensors")
+        for old in self.checkpoint_paths()[: -self.config.train.keep_checkpoints]:
+            old.unlink()
+
+    def newest_checkpoint(self, warn: Callable[[str], None]) -> Checkpoint | None:
+        """Read the newest checkpoint that is whole; tell about each damaged one on the way.
+
+        Raises:
+            RunFolderError: there are checkpoints, and all are damaged.
+        """
+        paths = self.checkpoint_paths()
+        for path in reversed(paths):
+            try:
+                return Checkpoint.load(path)
+            except DamagedFileError as error:
+                warn(f"{error}; trying the one before")
+        if paths:
+            raise RunFolderError(
+                f"{self.path}: all {len(paths)} checkpoints are damaged; start the run anew in another folder"
+            )
+        return None
+
+    def send(self, warn: Callable[[str], None] | None = None) -> None:
+        """Bring the image in object storage up to date, where the run has one.
+
+        Args:
+            warn: hears of a failure, which the next sending makes good; None: it is raised.
+
+        Raises:
+            RemoteError: the storage does not take it; all is in the folder here.
+        """
+        if self.mirror is None:
+            return
+        try:
+            self.mirror.push()
+        except RemoteError as error:
+            if warn is None:
+                raise RemoteError(f"{error}; the whole run lies in {self.path}") from error
+            warn(f"{error}; it will be tried again after the next checkpoint")
+
+    def append_log(self, record: Record) -> None:
+        """Append one object to log.jsonl.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        try:
+            with (self.path / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise StorageError(
+                f"{self.path / 'log.jsonl'}: cannot be written ({error.strerror}); free space"
+            ) from error
+
+    def read_log(self) -> list[Record]:
+        """Return the objects of log.jsonl; a last line that was cut off is passed over."""
+        path = self.path / "log.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return [record for record in map(_parsed, lines) if record is not None]
+
+    def cut_log(self, *, after_step: int) -> None:
+        """Drop the lines of steps that will be done again."""
+        kept = [json.dumps(record) + "\n" for record in self.read_log() if record.get("step", 0) <= after_step]
+        write_whole(self.path / "log.jsonl", "".join(kept))
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a JSON file of the folder whole."""
+        write_whole(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> Any | None:
+        """Read a JSON file of the folder; None where it is not there."""
+        path = self.path / name
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Keep every other training out of this folder until the end of the block.
+
+        Raises:
+            RunFolderError: another process is training here.
+        """
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunFolderError(
+                    f"{self.path}: another process is training in this folder; wait for it or stop it"
+                ) from None
+            yield
+
+
+def create_run(path: Path, config: Config) -> Run:
+    """Make a new run folder with its config.yaml and environment.json.
+
+    A path in object storage gives a folder of this user, whose image there grows with it.
+
+    Raises:
+        RunFolderError: something lies there already.
+        StorageError: the folder cannot be made.
+        RemoteError: object storage cannot be reached.
+    """
+    if is_remote(path):
+        return _create_mirrored(Mirror.of(path), config)
+    if (path / "config.yaml").exists():
+        raise RunFolderError(f"{path}: holds another run; continue it with --resume {path}, or choose another --out")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunFolderError(
+            f"{path}: is not an empty folder; choose another --out, so that nothing of yours is overwritten"
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: the folder cannot be made ({error.strerror})") from error
+    run = Run(path, config).with_config(config)
+    run.write_json("environment.json", environment())
+    return run
+
+
+def _create_mirrored(mirror: Mirror, config: Config) -> Run:
+    url = mirror.place.url
+    if not mirror.is_new():
+        raise RunFolderError(f"{url}: something is there; continue a run with --resume {url}, or choose another --out")
+    if mirror.folder.exists() and any(mirror.folder.iterdir()):
+        raise RunFolderError(
+            f"{url}: is empty, but {mirror.folder} holds a run for it, which was not sent or was deleted there; go on "
+            f"with --resume {mirror.folder}, or delete that folder"
+        )
+    return replace(create_run(mirror.folder, config), mirror=mirror)
+
+
+def open_run(path: Path) -> Run:
+    """Open a run folder that exists; one in object storage is brought here first.
+
+    Raises:
+        RunFolderError: not a run folder.
+        ConfigError: its config.yaml was edited into something that is not a configuration.
+    """
+    if is_remote(path):
+        mirror = Mirror.of(path)
+        mirror.pull()
+        return replace(open_run(mirror.folder), mirror=mirror)
+    file = path / "config.yaml"
+    if not file.is_file():
+        raise RunFolderError(f"{path}: not a run folder (no config.yaml in it); expected one that `unetkit train` made")
+    return Run(path, load_config(file))
+
+
+def environment() -> Record:
+    """Describe the machine and the versions that compute here."""
+    packages = ("unetkit", "torch", "numpy", "scipy", "tifffile", "pillow", "safetensors", "pydantic")
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "packages": {name: _version(name) for name in packages},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _parsed(line: str) -> Record | None:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None

@@ -1,0 +1,209 @@
+"""crossval: k folds, each trained as any other run, here or on the workers of a dask cluster.
+
+Jobs on the workers of a dask cluster that is there already. Assumes that they see the same files as this process.
+
+A worker must have one thread: two trainings in one process would share its random numbers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from unetkit.config import Config, ConfigSource
+from unetkit.configuring import load_config
+from unetkit.data import SAMPLE, Dataset, in_memory, open_dataset
+from unetkit.devices import cpu_threads
+from unetkit.distributed import World, joined, launched_world
+from unetkit.errors import ConfigError, InterruptedRun, UsageError
+from unetkit.evaluation import Folder, Folds, Member, OutOfFold
+from unetkit.evaluation.crossval import as_json, score_folder, written
+from unetkit.evaluation.folds import divide, is_begun, open_folder
+from unetkit.evaluation.score import challenge_of, families_of
+from unetkit.prediction.load import load
+from unetkit.progress import Reporter, Silence
+from unetkit.reporting.crossval import write_page
+from unetkit.storage import is_remote, url_of
+from unetkit.training.prepare import place_of
+from unetkit.training.train import resume, train
+
+
+@dataclass(frozen=True, slots=True)
+class CrossValidation:
+    """A finished cross-validation.
+
+    Attributes:
+        path: its folder, which is also a model: the ensemble of all its trainings.
+        scores: of every training, and of all images out of fold; None on processes that do not lead.
+    """
+
+    path: Path
+    scores: OutOfFold | None
+
+
+def crossval(
+    source: ConfigSource,
+    *,
+    data: str | Path | None = None,
+    out: str | Path,
+    folds: int = 5,
+    seeds: int = 1,
+    overrides: Sequence[str] = (),
+    dask: str | None = None,
+    reporter: Reporter | None = None,
+) -> CrossValidation:
+    """Train every fold, score each image by what had not seen it, and write all of it into one folder.
+
+    Called again with the same folder it goes on: what is finished is not trained again.
+
+    Args:
+        source: a preset's name, a YAML file, a dict, or a Config.
+        data: the data set, in place of `data.path`.
+        out: the folder to make or to go on with.
+        folds: how many, by `data.split.method` where that divides the images, else shuffled.
+        seeds: trainings of each fold, with `train.seed` and the numbers after it.
+        overrides: `key=value` texts that go before the configuration.
+        dask: a dask scheduler's address; its workers (one thread each) see the same files. None: here, in turn.
+        reporter: hears about the course.
+
+    Raises:
+        UsageError, DataError: it cannot start.
+        DivergedError, StorageError, InterruptedRun: a training ended early; call again to go on.
+
+    Example:
+        >>> unetkit.crossval("isbi", data="sample", out="runs/folds", folds=3, overrides=["train.steps=50"]).path
+    """
+    config = _configured(source, data, overrides, seeds=seeds, out=out)
+    dataset = in_memory(open_dataset(str(config.data.path), config=config.data))
+    divided = divide(config, dataset, folds)
+    folder, listener = _opened(Path(out), divided, seeds=seeds), reporter or Silence()
+    _train(folder, dask, listener)
+    if not launched_world().leads:
+        return CrossValidation(folder.path, None)
+    return CrossValidation(folder.path, _score(folder, dataset, listener))
+
+
+def _configured(
+    source: ConfigSource, data: str | Path | None, overrides: Sequence[str], *, seeds: int, out: str | Path
+) -> Config:
+    if seeds < 1:
+        raise UsageError(f"--seeds {seeds}: give 1 or more")
+    if is_remote(out):
+        raise UsageError(f"{url_of(out)}: a cross-validation is made on this machine; send its folder when finished")
+    config = load_config(source, overrides)
+    path = str(data) if data is not None else config.data.path
+    if path is None:
+        raise ConfigError("no data is named; give --data DIR (or data.path in the configuration), or --data sample")
+    # Absolute, so that the folder means the same data from wherever it is opened.
+    whole = path if path == SAMPLE or is_remote(path) else str(Path(path).resolve())
+    return config.model_copy(update={"data": config.data.model_copy(update={"path": whole})})
+
+
+def _train(folder: Folder, dask: str | None, reporter: Reporter) -> None:
+    for note in folder.folds.notes:
+        reporter.line(f"note: {note}")
+    if dask is None:
+        _train_here(folder, reporter)
+        return
+    jobs = {one.name: partial(train_member, one, folder.run_path(one).resolve()) for one in folder.unfinished()}
+    if jobs:
+        carry_out(jobs, dask, reporter)
+
+
+def _opened(path: Path, folds: Folds, *, seeds: int) -> Folder:
+    """Open the folder; of several processes the first one alone looks at it and writes."""
+    if launched_world().leads:
+        return open_folder(path, folds, seeds=seeds)
+    return Folder(path, folds, tuple(folds.members(seeds)))
+
+
+def _train_here(folder: Folder, reporter: Reporter) -> None:
+    world = launched_world()
+    place = place_of(folder.folds.config, world)
+    with joined(world, place.device):
+        # What is to be done is asked of the first process alone: another might see files that are being written.
+        for member in world.gather(folder.unfinished() if world.leads else [])[0]:
+            if world.leads:
+                reporter.line(f"{member.name}: training {folder.members.index(member) + 1} of {len(folder.members)}")
+            _train_together(member, folder.run_path(member), reporter, world)
+
+
+def _train_together(member: Member, path: Path, reporter: Reporter, world: World) -> None:
+    begun = world.gather(world.leads and is_begun(path))[0]
+    try:
+        train_member(member, path, reporter, begun=begun)
+    except InterruptedRun as error:
+        raise InterruptedRun(
+            f"stopped in {member.name}, nothing is lost; run the same crossval command again to go on",
+            error.signal_number,
+        ) from None
+
+
+def train_member(member: Member, path: Path, reporter: Reporter | None = None, *, begun: bool | None = None) -> None:
+    """Train one fold to its end, from where it stands; whether it has `begun` is seen from the files if not told."""
+    if is_begun(path) if begun is None else begun:
+        resume(path, reporter=reporter)
+    else:
+        train(member.config, out=path, reporter=reporter)
+
+
+def _score(folder: Folder, dataset: Dataset, reporter: Reporter) -> OutOfFold:
+    config = folder.folds.config
+    wanted: Any = {
+        "challenge": challenge_of(dataset.classes),
+        "families": families_of(dataset, config.train.best_metric),
+        "reporter": reporter,
+    }
+    ready = partial(load, device=config.train.device)
+    with cpu_threads(config.train.threads), written(folder.path, dataset) as put:
+        scores = score_folder(folder, dataset, ready, put=put, **wanted)
+    summary = as_json(folder, scores, folder.folds.notes)
+    folder.write_json("evaluation.json", summary["out_of_fold"])
+    folder.write_json("summary.json", summary)
+    write_page(folder, dataset, scores, folder.folds.notes)
+    return scores
+
+
+def carry_out(jobs: Mapping[str, Callable[[], None]], address: str, reporter: Reporter) -> None:
+    """Run every job once on some worker; the first failure ends it: jobs that wait are not begun any more.
+
+    Raises:
+        UsageError: the package, the scheduler or fitting workers are not there.
+        UnetkitError: as the jobs.
+    """
+    client = _connected(address)
+    with client:
+        _require_single_threads(client, address)
+        tasks = {client.submit(job, pure=False): name for name, job in jobs.items()}
+        try:
+            for done, task in enumerate(_as_completed(tasks), 1):
+                task.result()
+                reporter.line(f"{tasks[task]}: finished, {done} of {len(tasks)}")
+        except BaseException:
+            client.cancel(list(tasks))
+            raise
+
+
+def _connected(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UsageError("--dask needs the package distributed: pip install 'unetkit[dask]'") from None
+    try:
+        return Client(address, timeout=20)
+    except (OSError, ValueError, TimeoutError):
+        raise UsageError(f"--dask {address}: no scheduler answers there; start one: dask scheduler") from None
+
+
+def _require_single_threads(client: Any, address: str) -> None:
+    threads = {worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()}
+    if threads != {1}:
+        found = f"a worker has {max(threads)} threads" if threads else "there is no worker"
+        raise UsageError(f"--dask {address}: {found}; start workers: dask worker {address} --nthreads 1")
+
+
+def _as_completed(tasks: Any) -> Any:
+    from distributed import as_completed
+
+    return as_completed(tasks)

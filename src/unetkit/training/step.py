@@ -1,0 +1,226 @@
+"""Everything that changes while a network is trained, and the one step that changes it.
+
+What a step does depends on the configuration, the data, the state and the step's number alone: every random number is
+drawn from generators made for that step. So the state in a checkpoint is the weights, the optimizer's moments, the
+running average and a few scalars, and a run that goes on from it is bit-identical to one that never stopped.
+
+Legend of shapes: N batch, C channels, K classes, H height, W width.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from unetkit.config import Config, TrainConfig
+from unetkit.distributed import World
+from unetkit.errors import ConfigError
+from unetkit.models import build_model
+from unetkit.training import augment
+from unetkit.training.losses import WeightedLoss
+from unetkit.training.optim import WeightAverage, build_optimizers, frozen_modules, rate_share, set_learning_rates
+from unetkit.training.patches import PatchSampler, PixelStore, generator
+
+Tensors = dict[str, Tensor]
+
+
+class Batch(NamedTuple):
+    """What a process computes a step on.
+
+    Attributes:
+        pixels: augmented patches [N, C, H, W] float32.
+        labels: class indices [N, H', W'] int64 of the part that the network answers for.
+        weights: of their pixels [N, H', W'] float32; None where all count alike.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    weights: Tensor | None
+
+    def parts(self, count: int) -> Iterator["Batch"]:
+        """Divide the batch into so many parts of its patches."""
+        weights = [None] * count if self.weights is None else self.weights.chunk(count)
+        for pixels, labels, each in zip(self.pixels.chunk(count), self.labels.chunk(count), weights, strict=True):
+            yield Batch(pixels, labels, each)
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step measured, still on the device: reading it would make the step wait."""
+
+    loss: Tensor
+    terms: Tensors
+    lr: float
+
+
+class Session:
+    """The network in training with all that moves it."""
+
+    def __init__(self, config: Config, store: PixelStore, precision: torch.dtype, world: World) -> None:
+        """Build the network and its optimizer from the configuration's seed, where the training images lie.
+
+        Args:
+            config: resolved: channels and classes are numbers.
+            store: the training images.
+            precision: the number format of the network's arithmetic.
+            world: the processes that share every batch.
+
+        Raises:
+            ConfigError: the batch cannot be shared evenly or is never full, the patch is too small for the network, or
+                a pattern of weights matches none.
+        """
+        self.config, self.store, self.precision, self.world = config, store, precision, world
+        self.device = device = store.pixels_CP.device
+        if config.train.batch % (world.size * config.train.accumulate):
+            raise ConfigError(
+                f"train.batch={config.train.batch} cannot be shared evenly by {world.size} processes in "
+                f"{config.train.accumulate} parts each; choose a multiple of {world.size * config.train.accumulate}"
+            )
+        torch.manual_seed(config.train.seed)
+        self.model = build_model(config.model)
+        self.model.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] torch's stubs lack it
+        self.margin: int = self.model.geometry.margin
+        self.optimizers = build_optimizers(config.optimizer, self.model)
+        self.frozen = frozen_modules(self.model)
+        self.loss = WeightedLoss(config.loss)
+        self.scaler = _gradient_scaler(config.train.loss_scale, device, precision)
+        self.sampler = _sampler(config.train, store, self.margin)
+        self.predicting = copy.deepcopy(self.model) if config.train.ema > 0 else self.model
+        self.average = WeightAverage(self.model, self.predicting, config.train.ema) if config.train.ema > 0 else None
+        self._forward = _parallel(self.model, world, device)
+        if config.train.compile:
+            self._forward = torch.compile(self._forward)
+
+    def batch(self, step: int) -> Batch:
+        """Return this process's share of the patches of a step."""
+        config, seed, batch = self.config.augment, self.config.train.seed, self.config.train.batch
+        share = slice(self.world.rank, None, self.world.size)
+        image, centre = (drawn.to(self.device, non_blocking=True) for drawn in self.sampler.draw(step))
+        rng = generator(seed, "augment", step)
+        image, places = image[share], augment.places(config, centre, self.config.train.sides, rng)[share]
+        sample = self.store.pixels_on_grid if augment.keeps_grid(config) else self.store.pixels_at
+        pixels = augment.change_intensity(config, sample(image, places), rng, batch=batch, share=share)
+        rows, columns = (slice(self.margin, side - self.margin) for side in self.config.train.sides)
+        labels, weights = self.store.targets_at(image, places[:, :, rows, columns])
+        return Batch(pixels.contiguous(memory_format=torch.channels_last), labels, weights)
+
+    def step(self, step: int) -> StepResult:
+        """Update the weights once."""
+        train, world = self.config.train, self.world
+        torch.manual_seed(int(generator(train.seed, f"dropout {world.rank}", step).integers(2**62)))
+        share = rate_share(self.config.optimizer, step, train.steps)
+        set_learning_rates(self.optimizers, share)
+        self.model.train()
+        for module in self.frozen:
+            module.eval()  # a frozen norm keeps its statistics, too
+        self.model.zero_grad(set_to_none=True)
+        parts = [self._part(part) for part in self.batch(step).parts(train.accumulate)]
+        if train.grad_clip > 0:
+            for optimizer in self.optimizers:
+                self.scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), train.grad_clip)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update(step)
+        terms = {name: torch.stack([terms[name] for _, terms in parts]).mean() for name in parts[0][1]}
+        return StepResult(torch.stack([loss for loss, _ in parts]).mean(), terms, share * self.config.optimizer.lr)
+
+    def _part(self, part: Batch) -> tuple[Tensor, Tensors]:
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            logits = self._forward(part.pixels)
+        loss, terms = self.loss(logits, part.labels, part.weights)
+        self.scaler.scale(loss / self.config.train.accumulate).backward()
+        return loss.detach(), terms
+
+    def tensors(self) -> Tensors:
+        """Return the state as named tensors: the weights to predict with, and the rest under `training/`."""
+        tensors: Tensors = dict(self.predicting.state_dict())
+        if self.average is not None:
+            tensors |= {f"training/weights/{name}": value for name, value in self.model.state_dict().items()}
+        for place, optimizer in enumerate(self.optimizers):
+            for index, moments in optimizer.state_dict()["state"].items():
+                named = {f"training/optimizer/{place}.{index}.{name}": value for name, value in moments.items()}
+                tensors |= {name: torch.as_tensor(value) for name, value in named.items() if value is not None}
+        return tensors
+
+    def scalars(self) -> dict[str, float]:
+        """Return the state of the loss scale; empty where there is none."""
+        return dict(self.scaler.state_dict())
+
+    def restore(self, weights: Tensors, training_weights: Tensors, moments: Tensors, scalars: dict[str, float]) -> None:
+        """Take over a state that `tensors` and `scalars` gave.
+
+        Args:
+            weights: the weights to predict with.
+            training_weights: the weights in training; empty where there is no average.
+            moments: the optimizers', by "<optimizer>.<weight>.<name>".
+            scalars: of the loss scale.
+        """
+        self.predicting.load_state_dict(weights)
+        if self.average is not None:
+            self.model.load_state_dict(training_weights)
+        self.set_moments(moments)
+        if scalars:
+            self.scaler.load_state_dict(scalars)
+
+    def set_weights(self, weights: Tensors) -> None:
+        """Start from these weights; the average starts there too."""
+        self.model.load_state_dict(weights)
+        self.predicting.load_state_dict(weights)
+
+    def set_moments(self, moments: Tensors) -> None:
+        """Give the optimizers their moments, by "<optimizer>.<weight>.<name>"."""
+        for place, optimizer in enumerate(self.optimizers):
+            state: dict[int, Tensors] = {}
+            for key, value in moments.items():
+                owner, index, name = key.split(".")
+                if int(owner) == place:
+                    state.setdefault(int(index), {})[name] = value
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": _laid_out(state, optimizer)})
+
+
+def _sampler(train: TrainConfig, store: PixelStore, margin: int) -> PatchSampler:
+    sizes = torch.stack((store.height, store.width), 1).cpu()
+    rows, columns = (side - 2 * margin for side in train.sides)
+    if min(rows, columns) < 1:
+        raise ConfigError(
+            f"train.patch={train.patch}: the network's unpadded convolutions use up {2 * margin} pixels; give more"
+        )
+    if train.drop_last and train.batch > len(sizes) * train.repeat:
+        raise ConfigError(
+            f"train.drop_last: an epoch of {len(sizes)} images x train.repeat={train.repeat} does not fill one batch "
+            f"of {train.batch}, so that nothing would be trained on; repeat more, or take smaller batches"
+        )
+    return PatchSampler(sizes, train.batch, (rows, columns), train.seed, repeat=train.repeat, drop_last=train.drop_last)
+
+
+def _laid_out(state: dict[int, Tensors], optimizer: torch.optim.Optimizer) -> dict[int, Tensors]:
+    """Give every moment the memory layout of its weight, as the fused optimizers expect."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    return {
+        index: {
+            name: value if value.ndim == 0 else torch.empty_like(weights[index]).copy_(value)
+            for name, value in moments.items()
+        }
+        for index, moments in state.items()
+    }
+
+
+def _gradient_scaler(fixed: float | None, device: torch.device, precision: torch.dtype) -> torch.amp.GradScaler:
+    enabled = precision == torch.float16
+    if fixed is None:
+        return torch.amp.GradScaler(device.type, enabled=enabled)
+    return torch.amp.GradScaler(
+        device.type, init_scale=fixed, growth_interval=2**31 - 1, backoff_factor=1 - 1e-9, enabled=enabled
+    )
+
+
+def _parallel(model: nn.Module, world: World, device: torch.device) -> nn.Module:
+    if world.size == 1:
+        return model
+    return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)

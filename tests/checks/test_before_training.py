@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from unetkit.checks.check import before_training
+from unetkit.checks.exam import Diagnosis
+from unetkit.config import load_config
+from unetkit.data import Dataset, InMemory, Sample
+from unetkit.data.layouts.synthetic import open_sample
+from unetkit.errors import DataError
+
+PIXELS = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
+BOTH = (np.arange(16).reshape(4, 4) % 2).astype(np.uint8)
+
+
+def dataset(*samples: Sample) -> InMemory:
+    return InMemory(samples, ("background", "cell"))
+
+
+def check(data: Dataset, *overrides: str) -> Diagnosis:
+    return before_training(data, load_config({}, overrides))
+
+
+def sample(
+    name: str = "a", pixels: NDArray[np.generic] = PIXELS, labels: NDArray[np.uint8] | None = BOTH, source: str = ""
+) -> Sample:
+    return Sample(name, pixels, labels, source=source or f"{name}.png")
+
+
+def test_a_sound_set_passes() -> None:
+    check(open_sample(slices=3, size=64))
+
+
+def test_one_class_in_one_image_is_legitimate_where_the_set_has_both() -> None:
+    check(dataset(sample("a", labels=BOTH * 0), sample("b")))
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_one_class_in_the_whole_set_is_refused(value: int) -> None:
+    labels = np.full((4, 4), value, np.uint8)
+    with pytest.raises(DataError, match=rf"a\.png: the masks of all 2 images hold the single class {value} "):
+        check(dataset(sample("a", labels=labels), sample("b", labels=labels)))
+
+
+def test_a_constant_image_is_named_with_its_page() -> None:
+    constant = sample("stack[03]", pixels=PIXELS * 0 + 7, source="stack.tif")
+    with pytest.raises(DataError, match=r"stack\.tif page 03: every pixel is 7"):
+        check(dataset(sample(), constant))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        (np.repeat(PIXELS, 3, axis=0), r"b\.png: 3 channels of uint8, but a\.png has 1 of uint8"),
+        (PIXELS.astype(np.uint16), r"b\.png: 1 channels of uint16, but a\.png has 1 of uint8"),
+    ],
+)
+def test_images_that_are_stored_differently_are_refused(pixels: NDArray[np.generic], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        check(dataset(sample(), sample("b", pixels=pixels)))
+
+
+def test_images_without_labels_and_no_images_at_all() -> None:
+    with pytest.raises(DataError, match=r"b\.png: has no labels"):
+        check(dataset(sample(), sample("b", labels=None)))
+    with pytest.raises(DataError, match="holds no images"):
+        check(dataset())
+
+
+def test_of_several_errors_the_first_is_told_and_the_others_are_counted() -> None:
+    flat = PIXELS * 0
+    with pytest.raises(DataError, match=r"b\.png: every pixel is 0; .* \(1 more errors: unetkit data check "):
+        check(dataset(sample(), sample("b", pixels=flat), sample("c", pixels=flat)))
+
+
+def test_the_slow_checks_can_be_left_out() -> None:
+    twins = open_sample(slices=5, size=64)
+    assert any(line.startswith("note: 1 of 1 held-out slices lie beside") for line in check(twins).lines())
+    essential = check(twins, "data.check=essential")
+    assert not any("lie beside" in line for line in essential.lines())
+    assert set(essential.checks) < set(check(twins).checks)
+
+
+def test_of_many_findings_a_few_are_told_before_training() -> None:
+    lines = check(open_sample(slices=5, size=64)).lines(most=0)
+    assert len(lines) == 1
+    assert lines[0].endswith("unetkit data check None")

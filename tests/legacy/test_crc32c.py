@@ -1,0 +1,47 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unetkit.legacy.checkpoints.tensorflow import crc32c, mask, unmask
+
+
+def bit_by_bit(data: bytes) -> int:
+    remainder = 0xFFFFFFFF
+    for byte in data:
+        remainder ^= byte
+        for _ in range(8):
+            remainder = remainder >> 1 ^ (0x82F63B78 if remainder & 1 else 0)
+    return remainder ^ 0xFFFFFFFF
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", 0),
+        (b"123456789", 0xE3069283),
+        (bytes(32), 0x8A9136AA),  # this one and those below: RFC 3720, B.4
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+        (bytes(reversed(range(32))), 0x113FDB5C),
+    ],
+)
+def test_published_values(data: bytes, expected: int) -> None:
+    assert crc32c(data) == expected
+
+
+@given(st.binary(max_size=64), st.integers(0, 3000))
+def test_folding_changes_nothing(pattern: bytes, size: int) -> None:
+    data = (pattern * (size // max(len(pattern), 1) + 1))[:size]
+    assert crc32c(data) == bit_by_bit(data)
+
+
+def test_folding_twice_changes_nothing() -> None:
+    data = bytes(index * index % 251 for index in range(4 * 8192 * 2 + 77))
+    assert crc32c(data) == bit_by_bit(data)
+    assert crc32c(memoryview(data)[1:]) == bit_by_bit(data[1:])
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_masks_are_undone(checksum: int) -> None:
+    assert unmask(mask(checksum)) == checksum
+    assert mask(checksum) != checksum

@@ -1,0 +1,143 @@
+"""Plans that fit the data and the machine, and that train takes as they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+import yaml
+from numpy.typing import NDArray
+from PIL import Image
+
+import unetkit
+from unetkit.data import write_sample
+from unetkit.data.layouts.synthetic import generate
+from unetkit.errors import DataError, UsageError
+from unetkit.training.cost import memory_of
+from unetkit.training.planning import TrainingPlan
+
+FAST = ["model.widths=[4,8]", "train.batch=2"]
+ONE_STEP = ["train.steps=1", "train.validate_every=1", "train.checkpoint_every=1", *FAST]
+
+
+def put(folder: Path, images: list[NDArray[np.generic]], labels: list[NDArray[np.uint8]]) -> Path:
+    for place in ("images", "masks"):
+        (folder / place).mkdir(parents=True)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        kind = "minisblack" if image.ndim == 2 else "rgb"
+        tifffile.imwrite(folder / "images" / f"{number}.tif", image, photometric=kind)
+        Image.fromarray(label).save(folder / "masks" / f"{number}.png")
+    return folder
+
+
+def views(count: int, side: int) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+    made = [generate(seed=seed, slices=1, size=side) for seed in range(count)]
+    return [one.images[0] for one in made], [one.labels[0] for one in made]
+
+
+def rare(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    few = np.full_like(label, 255)
+    few[20:40, 20:40] = label[20:40, 20:40]
+    return few
+
+
+def tiled(images: list[NDArray[np.uint8]]) -> list[NDArray[np.generic]]:
+    return [np.tile(image, (9, 9)) for image in images]
+
+
+def value(made: TrainingPlan, key: str) -> object:
+    return next(choice.value for choice in made.choices if choice.key == key)
+
+
+def test_every_line_has_its_reason_and_reads_back(tmp_path: Path) -> None:
+    made = unetkit.plan(write_sample(tmp_path, slices=5, size=64), overrides=FAST)
+    (tmp_path / "plan.yaml").write_text(made.yaml)
+    assert unetkit.load_config(tmp_path / "plan.yaml") == made.config
+    body = made.yaml.splitlines()
+    assert all("  # " in line for line in body if ": " in line and not line.startswith("#"))
+    assert value(made, "data.split.method") == "blocks"
+    assert "widths: [4, 8]  # as asked" in made.yaml
+    assert yaml.safe_load(made.yaml)["train"]["patch"] == 64
+
+
+@pytest.mark.parametrize(
+    "kind", ["a stack", "16 bits", "floats", "colour", "small images", "one image", "large images", "a rare class"]
+)
+def test_each_plan_trains(kind: str, tmp_path: Path) -> None:
+    images, labels = views(5, 96)
+    if kind == "small images":
+        images, labels = views(6, 40)
+    data = {
+        "16 bits": lambda: put(tmp_path / "d", [image * np.uint16(16) for image in images], labels),
+        "floats": lambda: put(tmp_path / "d", [image / np.float32(255) for image in images], labels),
+        "colour": lambda: put(tmp_path / "d", [np.stack([image] * 3, -1) for image in images], labels),
+        "one image": lambda: put(tmp_path / "d", images[:1], labels[:1]),
+        "large images": lambda: put(tmp_path / "d", tiled(images[:2]), tiled(labels[:2])),
+        "a rare class": lambda: put(tmp_path / "d", images, [rare(label) for label in labels]),
+        "a stack": lambda: write_sample(tmp_path / "d", slices=5, size=96),
+        "small images": lambda: put(tmp_path / "d", images, labels),
+    }[kind]()
+    made = unetkit.plan(data, overrides=FAST)
+    run = unetkit.train(made.config, out=tmp_path / "run", overrides=ONE_STEP)
+    assert run.last.is_file()
+    assert made.config.model.in_channels == (3 if kind == "colour" else 1)
+    assert made.config.train.sides[0] == {"small images": 32, "large images": 128}.get(kind, 96)
+    assert value(made, "data.split.method") == {"a stack": "blocks", "one image": "none"}.get(kind, "shuffled")
+
+
+def test_objects_that_touch_get_a_border_class(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        pixels, masks = rng.integers(0, 200, (64, 64), np.uint8), np.zeros((4, 64, 64), np.uint8)
+        for place, (row, column) in enumerate(((4, 4), (4, 24), (24, 4), (40, 40))):
+            masks[place, row : row + 20, column : column + 20] = 255
+        for folder in ("images", "masks"):
+            (tmp_path / str(number) / folder).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / str(number) / "images" / "x.png")
+        for place, mask in enumerate(masks):
+            Image.fromarray(mask).save(tmp_path / str(number) / "masks" / f"{place}.png")
+    made = unetkit.plan(tmp_path, overrides=FAST)
+    assert value(made, "data.border_class") == 1
+    assert value(made, "model.num_classes") == 3
+    assert unetkit.train(made.config, out=tmp_path / "run", overrides=ONE_STEP).last.is_file()
+
+
+def test_minutes_become_steps(tmp_path: Path) -> None:
+    data = write_sample(tmp_path, slices=5, size=64)
+    short, long = (unetkit.plan(data, overrides=FAST, minutes=minutes) for minutes in (0.2, 20))
+    assert long.config.train.steps > 5 * short.config.train.steps
+    assert long.config.train.validate_every == max(1, long.config.train.steps // 10)
+
+
+def test_memory_divides_the_batch_then_the_patch(tmp_path: Path) -> None:
+    data = write_sample(tmp_path, slices=5, size=128)
+    wide = ["model.widths=[16,32]", "model.stem=1"]
+    ample = unetkit.plan(data, overrides=wide, memory=4)
+    assert ample.config.train.batch == 8
+    assert ample.config.train.accumulate == 1
+    cost = memory_of(ample.config, torch.device("cpu"))
+    images = 5 * 128 * 128 * 8 / 1e9
+    tight = unetkit.plan(data, overrides=wide, memory=images + (cost.fixed + 4.5 * cost.patch) / 1e9)
+    assert (tight.config.train.batch, tight.config.train.accumulate) == (8, 2)
+    tighter = unetkit.plan(data, overrides=wide, memory=images + (cost.fixed + cost.patch) / 1e9)
+    assert tighter.config.train.patch == 64
+    with pytest.raises(UsageError, match="a training needs .* GB with two patches of 16 px"):
+        unetkit.plan(data, overrides=wide, memory=1e-6)
+
+
+def test_the_memory_counted_is_that_of_patches(tmp_path: Path) -> None:
+    config = unetkit.plan(write_sample(tmp_path, slices=5, size=128), overrides=FAST).config
+    half = config.model_copy(update={"train": config.train.model_copy(update={"patch": 64})})
+    whole, quarter = (memory_of(one, torch.device("cpu")) for one in (config, half))
+    assert whole.fixed == quarter.fixed
+    assert 3.5 < whole.patch / quarter.patch < 4.5
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    data = write_sample(tmp_path, slices=5, size=64)
+    with pytest.raises(UsageError, match="minutes=-1"):
+        unetkit.plan(data, minutes=-1)
+    images, labels = views(2, 64)
+    with pytest.raises(DataError, match="every pixel is 0"):
+        unetkit.plan(put(tmp_path / "flat", [images[0], images[1] * 0], labels))
