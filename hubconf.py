@@ -25,7 +25,7 @@ def unet(start: str | None = None, **options: _Any) -> _nn.Module:
 
     Args:
         start: None: fresh weights, by `options` alone; a preset: fresh weights, by its `model` section and `options`; a
-            run folder, a checkpoint or a founding system's file: its weights, in evaluation mode, without `options`.
+            run folder, a checkpoint or a older system's file: its weights, in evaluation mode, without `options`.
         **options: keys of the `model` section, such as width=32, depth=4; `in_channels` is 1 and `num_classes` 2 where
             nothing says otherwise.
 
@@ -52,7 +52,7 @@ def predictor(model: str, device: str = "auto", **options: _Any) -> _Any:
     """Read whatever holds a network, with its preprocessing and its tiling: unetkit.load.
 
     Args:
-        model: a run folder, a checkpoint or a founding system's file.
+        model: a run folder, a checkpoint or a older system's file.
         device: auto, cpu, cuda or mps.
         **options: keys of the `predict` section, and `head`.
 

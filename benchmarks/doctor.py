@@ -1,4 +1,4 @@
-"""How often the doctor finds labels that were put askew and copies that were slipped in, and how often it cries wolf.
+"""How often the checks find labels that were misaligned and copies that were slipped in, and how often they are wrong.
 
     python benchmarks/doctor.py DATA [--every 1]
 
@@ -42,7 +42,7 @@ def main() -> None:
     samples = dataset.samples[:: words.every]
     print(f"{words.data}: {len(samples)} of {len(dataset)} images\n\nlabels                      judged  flagged")
     flagged: defaultdict[str, list[bool]] = defaultdict(list)
-    for name, found in askew(samples):
+    for name, found in misaligned(samples):
         flagged[name].append(found)
     for name, found in flagged.items():
         print(f"{name:<26}{len(found):>8}{100 * np.mean(found):>8.1f}%")
@@ -54,7 +54,7 @@ def main() -> None:
         print(f"{name:<26}{len(found):>8}{100 * np.mean(found):>8.1f}%")
 
 
-def askew(samples: tuple[Sample, ...]) -> Iterator[tuple[str, bool]]:
+def misaligned(samples: tuple[Sample, ...]) -> Iterator[tuple[str, bool]]:
     """Yield what was done to the labels of an image, and whether they were flagged."""
     for place, sample in enumerate(samples):
         ids = instances_of(sample)
@@ -72,7 +72,7 @@ def askew(samples: tuple[Sample, ...]) -> Iterator[tuple[str, bool]]:
 
 
 def is_flagged(sample: Sample, ids: NDArray[np.int32], *, misfit: bool = False) -> bool:
-    """Tell whether the doctor would name a correction; or, of a misfit, would say that labels do not fit."""
+    """Tell whether the checks would name a correction; or, of a misfit, would say that labels do not fit."""
     found = agreement(sample.pixels, ids)
     return found is not None and (not found.fits if misfit else found.correction is not None)
 
@@ -85,7 +85,7 @@ def facts(place: int, sample: Sample) -> Facts:
 def copy_found(
     known: list[Facts], place: int, change: Callable[[NDArray[np.float32]], NDArray[np.float32]], dataset: InMemory
 ) -> bool:
-    """Tell whether a changed copy of an image is found to be its twin."""
+    """Tell whether a changed copy of an image is found to be its duplicate."""
     stored = dataset[place].pixels
     pixels = change(stored.astype(np.float32)).clip(0, np.iinfo(stored.dtype).max).round().astype(stored.dtype)
     copy = facts(len(known), Sample("copy", pixels))

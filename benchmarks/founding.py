@@ -1,7 +1,7 @@
-"""Repeat the founding systems' trainings on a CUDA device, and measure what share of it our largest network uses.
+"""Repeat the older systems' trainings on a CUDA device, and measure what share of it our largest network uses.
 
-    python benchmarks/founding.py --isbi DIR --nuclei stage1_train.zip --out FOLDER [--append-record]
-    python benchmarks/founding.py ... --quick      # does it work? any device, few steps, a small network
+    python benchmarks/legacy.py --isbi DIR --nuclei stage1_train.zip --out FOLDER [--append-record]
+    python benchmarks/legacy.py ... --quick      # does it work? any device, few steps, a small network
 
 Their published numbers: unet_medical 600 steps of 16, Dice .9111 (Ascend) and .9138 in 2.67 minutes; unet_nested_cell
 .976/.955 (Dice/IoU, V100). Each is our preset of that system's own training, scored as it scored.
@@ -34,7 +34,7 @@ from unetkit.models import build_model, count_parameters
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A founding system's training and what it published."""
+    """A older system's training and what it published."""
 
     preset: str
     data: str
@@ -119,7 +119,7 @@ def _seconds(work: Callable[[], object], rounds: int, device: torch.device) -> f
 
 def main() -> None:
     """Train, measure, print, and keep what was asked to be kept."""
-    parser = argparse.ArgumentParser(description="the founding systems' trainings, and the device's achieved share")
+    parser = argparse.ArgumentParser(description="the older systems' trainings, and the device's achieved share")
     parser.add_argument("--isbi", type=Path, required=True, help="folder of the ISBI-2012 files")
     parser.add_argument("--nuclei", type=Path, required=True, help="stage1_train.zip of DSB-2018")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
@@ -135,7 +135,7 @@ def main() -> None:
     lines += throughput(QUICK if options.quick else Load(), device)
     print("\n".join(lines))
     if options.append_record:
-        append_record("founding", around, lines)
+        append_record("legacy", around, lines)
 
 
 if __name__ == "__main__":

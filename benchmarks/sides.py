@@ -19,7 +19,7 @@ from unetkit.prediction import Predictor
 from unetkit.training.optim import WeightAverage, build_optimizers, rate_share, set_learning_rates
 from unetkit.training.patches import PixelStore
 from unetkit.training.prepare import Prepared
-from unetkit.training.step import Session
+from unetkit.training.step import TrainStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Track:
         """The length of every training."""
         return self.prepared.config.train.steps
 
-    def session(self, seed: int) -> Session:
+    def session(self, seed: int) -> TrainStep:
         """Return the preset's training with a seed: our side, and where the peer's batches and loss come from."""
         config = self.prepared.config
         seeded = config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
-        return Session(seeded, self.store, choose_precision(config.train.precision, self.device), World())
+        return TrainStep(seeded, self.store, choose_precision(config.train.precision, self.device), World())
 
     def predictor(self, side: "Side") -> Predictor:
         """Return what takes images through a side's network: whole, whatever memory that takes."""

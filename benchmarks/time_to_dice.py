@@ -1,4 +1,4 @@
-"""Measure how long unetkit's isbi preset and MONAI's BasicUNet train until they reach the founding systems' soft Dice.
+"""Measure how long unetkit's isbi preset and MONAI's BasicUNet train until they reach the older systems' soft Dice.
 
     python benchmarks/time_to_dice.py --data DIR [--peer-tuned] [--append-record]
     python benchmarks/time_to_dice.py --data DIR --quick     # does it work? one seed, a short training
@@ -56,7 +56,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class TrainState:
     """How a race went."""
 
     side: str
@@ -87,7 +87,7 @@ HEADER = (
 )
 
 
-def race(track: Track, side: Side, seed: int, *, until: float = math.inf) -> Course:
+def race(track: Track, side: Side, seed: int, *, until: float = math.inf) -> TrainState:
     """Train a side to its last step, or to the validation that reaches `until`, and print its row."""
     points: list[Point] = []
     step, trained, worked, validated = 0, 0.0, 0.0, 0.0
@@ -104,7 +104,7 @@ def race(track: Track, side: Side, seed: int, *, until: float = math.inf) -> Cou
         scores = evaluate(predictor, track.prepared.dataset, indices=track.prepared.split.validation).scores
         points.append(Point(step, trained, scores[METRIC]))
         validated += time.perf_counter() - started
-    course = Course(side.name, seed, count_parameters(side.network), tuple(points), worked, validated)
+    course = TrainState(side.name, seed, count_parameters(side.network), tuple(points), worked, validated)
     print(course.row(), flush=True)
     return course
 
@@ -121,7 +121,7 @@ def choose_rate(track: Track, rates: Sequence[float], *, tuned: bool) -> float:
     return min(rates, key=lambda rate: (courses[rate].time_to(GOALS[0]), -courses[rate].points[-1].value))
 
 
-def summary(courses: Sequence[Course]) -> Iterator[str]:
+def summary(courses: Sequence[TrainState]) -> Iterator[str]:
     """Yield every side's final score, then its time to each goal, and how many times ours that is, seed by seed."""
     names = list(dict.fromkeys(course.side for course in courses))
     runs = {name: [course for course in courses if course.side == name] for name in names}
@@ -142,7 +142,7 @@ def summary(courses: Sequence[Course]) -> Iterator[str]:
                 yield f"{goal}: {name}: {spread(seconds)} s, {spread(ratios)} times {names[0]}"
 
 
-def measure(track: Track, *, seeds: int, rates: Sequence[float], forms: Sequence[bool]) -> list[Course]:
+def measure(track: Track, *, seeds: int, rates: Sequence[float], forms: Sequence[bool]) -> list[TrainState]:
     """Race all sides, in turn, with every seed.
 
     Args:

@@ -25,7 +25,7 @@ def load(entry: str, *words: object, **options: object) -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.nn.Module]:
-    """A founding system's file, and the network in it."""
+    """A older system's file, and the network in it."""
     model = build_model(ModelConfig(**{**SIMPLE.fixed, "in_channels": 1, "num_classes": 2, "width": 2, "depth": 1}))
     names, state = SIMPLE.names(1), model.eval().state_dict()
     path = tmp_path_factory.mktemp("hub") / "simple.ckpt"

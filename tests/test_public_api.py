@@ -17,7 +17,7 @@ FACE = {
     "check_data": "(data, *, overrides, html, reporter)",
     "extend": "(path, *, overrides, spent, reporter)",
     "load": "(model, *, device, options)",
-    "load_config": "(source, overrides, *, flags, faithful)",
+    "load_config": "(source, overrides, *, flags, bug-compatible)",
     "open_dataset": "(path, *, config)",
     "plan": "(data, *, overrides, minutes, memory, device, reporter)",
     "predict": "(model, image, *, probabilities, **options)",
@@ -26,8 +26,8 @@ FACE = {
     "report": "(run)",
     "resume": "(path, *, spent, reporter)",
     "score_isbi": "(label, probability, *, membrane, scale, warping, reporter)",
-    "train": "(source, *, data, out, overrides, flags, faithful, spent, reporter)",
-    "translate_config": "(source, overrides, *, flags, faithful)",
+    "train": "(source, *, data, out, overrides, flags, bug-compatible, spent, reporter)",
+    "translate_config": "(source, overrides, *, flags, bug-compatible)",
     "build_model": "(config)",
 }
 

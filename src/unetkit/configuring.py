@@ -1,4 +1,4 @@
-"""load_config: a configuration of ours, or a founding system's in our terms."""
+"""load_config: a configuration of ours, or a older system's in our terms."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,15 @@ __all__ = ["Translation", "load_config", "translate_config"]
 
 
 def load_config(
-    source: ConfigSource, overrides: Sequence[str] = (), *, flags: Sequence[str] = (), faithful: bool = False
+    source: ConfigSource, overrides: Sequence[str] = (), *, flags: Sequence[str] = (), bug_compatible: bool = False
 ) -> Config:
-    """Read a configuration, a founding system's included, and apply `key=value` overrides.
+    """Read a configuration, a older system's included, and apply `key=value` overrides.
 
     Args:
-        source: a preset's name, the path of a file, a dict, or a Config; files and dicts may be a founding system's.
+        source: a preset's name, the path of a file, a dict, or a Config; files and dicts may be a older system's.
         overrides: texts such as "train.steps=400"; the value is read as YAML.
-        flags: words of a founding system's command line, such as ["--epochs", "200"].
-        faithful: keep the founding system's quirks.
+        flags: words of a older system's command line, such as ["--epochs", "200"].
+        bug_compatible: keep the older system's known issues.
 
     Raises:
         ConfigError: an unknown preset, key or flag, an unreadable file, a wrong type or value.
@@ -25,5 +25,5 @@ def load_config(
     Example:
         >>> unetkit.load_config("unet_medical_config.yaml", flags=["--epochs", "200"]).train.steps
     """
-    translation = translate_config(source, overrides, flags=flags, faithful=faithful)
+    translation = translate_config(source, overrides, flags=flags, bug_compatible=bug_compatible)
     return io.load_config(source, overrides) if translation is None else translation.config

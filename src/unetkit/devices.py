@@ -29,7 +29,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 """The number formats that a network computes in, by the names that users write."""
 
 
-def number_format(name: str) -> torch.dtype:
+def dtype(name: str) -> torch.dtype:
     """Return the number format of a name.
 
     Raises:
@@ -54,7 +54,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         return torch.float16 if device.type == "cuda" else torch.float32
     if name == "float16" and device.type == "cpu":
         raise DeviceError("precision float16 trains on CUDA only; use bfloat16 or float32 on a CPU")
-    return number_format(name)
+    return dtype(name)
 
 
 def keep_freed_memory() -> None:

@@ -30,7 +30,7 @@ from unetkit.config import Config, load_config, plain_yaml
 from unetkit.errors import DamagedFileError, RemoteError, RunFolderError, StorageError
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.storage import Mirror, is_remote
-from unetkit.storage.atomic import write_whole
+from unetkit.storage.atomic import atomic_write
 
 Record = dict[str, Any]
 
@@ -85,7 +85,7 @@ class Run:
         Raises:
             StorageError: the disk did not take it.
         """
-        write_whole(self.path / "config.yaml", plain_yaml(config))
+        atomic_write(self.path / "config.yaml", plain_yaml(config))
         return replace(self, config=config)
 
     def weights(self) -> Path:
@@ -171,11 +171,11 @@ class Run:
     def cut_log(self, *, after_step: int) -> None:
         """Drop the lines of steps that will be done again."""
         kept = [json.dumps(record) + "\n" for record in self.read_log() if record.get("step", 0) <= after_step]
-        write_whole(self.path / "log.jsonl", "".join(kept))
+        atomic_write(self.path / "log.jsonl", "".join(kept))
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the folder whole."""
-        write_whole(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        atomic_write(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> Any | None:
         """Read a JSON file of the folder; None where it is not there."""

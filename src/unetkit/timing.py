@@ -34,7 +34,7 @@ from unetkit.devices import PRECISIONS, available_cores
 from unetkit.errors import UnetkitError, UsageError
 from unetkit.formats import RUNTIMES, ExportedNetwork
 from unetkit.prediction.load import load
-from unetkit.progress import Reporter, Silence
+from unetkit.progress import NoProgress, Progress
 
 Opened = tuple[Callable[[Tensor], Tensor], tuple[int, int, int], str]
 """A network, the channels, height and width of an image for it, and the numbers that it computes with."""
@@ -93,7 +93,7 @@ def time_contenders(
     *,
     batches: Sequence[int] = (1, 2, 4),
     rounds: int = 7,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> list[Timing]:
     """Time networks in turns.
 
@@ -101,7 +101,7 @@ def time_contenders(
         contenders: the networks.
         batches: numbers of images in a call.
         rounds: how often each is called with each number.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         UnetkitError: one of them cannot be loaded.
@@ -110,7 +110,7 @@ def time_contenders(
     with _working(contenders) as pipes:
         loaded = [_answer(pipe) for pipe in pipes]
         for done in range(-1, rounds):
-            (reporter or Silence()).advance(done + 1, rounds + 1, {})
+            (progress or NoProgress()).update(done + 1, rounds + 1, {})
             for pipe, seconds in zip(pipes, spent, strict=True):
                 for batch in batches:
                     pipe.send(batch)
@@ -243,7 +243,7 @@ def bench(
     batches: Sequence[int] = (1, 2, 4),
     rounds: int = 7,
     threads: int | None = None,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> list[Timing]:
     """Time networks and exported files side by side: latency, pixels per second, memory, time to load.
 
@@ -254,7 +254,7 @@ def bench(
         batches: numbers of images in a call.
         rounds: how often each is called with each number.
         threads: of the CPU; None: one for every core.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         UsageError: no model, or a runtime or a precision that one does not have.
@@ -266,7 +266,7 @@ def bench(
     if not models:
         raise UsageError("no model is named; write: unetkit bench RUN FILE.xml FILE.onnx")
     contenders = [Contender(str(model), partial(_open, str(model), size=size, threads=threads)) for model in models]
-    return time_contenders(contenders, batches=batches, rounds=rounds, reporter=reporter)
+    return time_contenders(contenders, batches=batches, rounds=rounds, progress=progress)
 
 
 def _open(model: str, *, size: int, threads: int | None) -> Opened:

@@ -1,4 +1,4 @@
-"""Labels that lie askew are found, those that lie well are not."""
+"""Labels that lie misaligned are found, those that lie well are not."""
 
 from pathlib import Path
 

@@ -74,11 +74,11 @@ def test_of_several_errors_the_first_is_told_and_the_others_are_counted() -> Non
 
 
 def test_the_slow_checks_can_be_left_out() -> None:
-    twins = open_sample(slices=5, size=64)
-    assert any(line.startswith("note: 1 of 1 held-out slices lie beside") for line in check(twins).lines())
-    essential = check(twins, "data.check=essential")
+    duplicates = open_sample(slices=5, size=64)
+    assert any(line.startswith("note: 1 of 1 held-out slices lie beside") for line in check(duplicates).lines())
+    essential = check(duplicates, "data.check=essential")
     assert not any("lie beside" in line for line in essential.lines())
-    assert set(essential.checks) < set(check(twins).checks)
+    assert set(essential.checks) < set(check(duplicates).checks)
 
 
 def test_of_many_findings_a_few_are_told_before_training() -> None:

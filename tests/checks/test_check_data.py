@@ -54,7 +54,7 @@ def test_every_unusable_file_is_named_and_the_rest_examined(folder: Path) -> Non
     assert any("3.png: 50 x 96 pixels" in sentence for sentence in named)
     assert len(named) == 6
     assert list(diagnosis.places) == ["4", "5"]
-    assert "mirrored top to bottom" in found(diagnosis, "askew")[0]
+    assert "mirrored top to bottom" in found(diagnosis, "misaligned")[0]
     with pytest.raises(DataError, match=r"has no mask; .* \(1 more files are wrong\)"):
         unetkit.open_dataset(folder)
 

@@ -135,7 +135,7 @@ CASES: dict[str, Case] = {
         "the two classes lie the other way round",
         ("cell 01",),
     ),
-    "askew": (
+    "misaligned": (
         lambda: diagnosis(changed(2, labels=np.ascontiguousarray(np.asarray(NAMED[2].labels)[::-1]))),
         "the labels follow the edges of the image when they are mirrored top to bottom",
         ("cell 02",),
@@ -193,8 +193,8 @@ def test_labels_that_are_all_askew_are_an_error() -> None:
     turn = SYMMETRIES["turned by 90 degrees clockwise"]
     turned = [replace(one, labels=np.ascontiguousarray(turn(np.asarray(one.labels)))) for one in NAMED]
     (found,) = diagnosis(turned).of("error")
-    assert found.check == "askew"
-    assert "turned by 90 degrees anticlockwise (6 of the 6 images that can be judged are askew)" in found.found
+    assert found.check == "misaligned"
+    assert "turned by 90 degrees anticlockwise (6 of the 6 images that can be judged are misaligned)" in found.found
     assert "data.check=essential" in found.advice
     assert not diagnosis(turned, "data.check=essential").findings
 

@@ -1,4 +1,4 @@
-"""Images that are alike are found, however they were stored; sections of a stack are not taken for twins."""
+"""Images that are alike are found, however they were stored; sections of a stack are not taken for duplicates."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ WAYS: dict[str, Callable[[Pixels], Pixels]] = {
 }
 
 
-def twins(**images: Pixels) -> list[Twins]:
+def duplicates(**images: Pixels) -> list[Twins]:
     samples = [Sample(name, pixels[None]) for name, pixels in images.items()]
     return list(twins_among([look(i, one, classes=0, closely=True, align=False) for i, one in enumerate(samples)]))
 
@@ -33,27 +33,27 @@ def twins(**images: Pixels) -> list[Twins]:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_copy_is_found(way: str) -> None:
     images = {f"i{number}": pixels for number, pixels in enumerate(IMAGES)}
-    (found,) = twins(**images, copy=np.ascontiguousarray(WAYS[way](IMAGES[2])))
+    (found,) = duplicates(**images, copy=np.ascontiguousarray(WAYS[way](IMAGES[2])))
     assert [one.name for one in found.images] == ["i2", "copy"]
     assert found.same == (way == "the same")
     assert found.likeness >= 0.7
 
 
 def test_different_images_are_not_alike() -> None:
-    assert not twins(**{f"i{number}": pixels for number, pixels in enumerate(IMAGES)})
+    assert not duplicates(**{f"i{number}": pixels for number, pixels in enumerate(IMAGES)})
     flat = np.full((64, 64), 9, np.uint8)
-    assert not twins(a=IMAGES[0], b=(flat + RNG.integers(0, 2, flat.shape)).astype(np.uint8), c=flat[::2])
+    assert not duplicates(a=IMAGES[0], b=(flat + RNG.integers(0, 2, flat.shape)).astype(np.uint8), c=flat[::2])
 
 
 def test_copies_of_one_image_are_one_group() -> None:
-    (found,) = twins(a=IMAGES[0], b=IMAGES[0], x=IMAGES[1], c=np.ascontiguousarray(IMAGES[0][::-1]))
+    (found,) = duplicates(a=IMAGES[0], b=IMAGES[0], x=IMAGES[1], c=np.ascontiguousarray(IMAGES[0][::-1]))
     assert [one.name for one in found.images] == ["a", "b", "c"]
     assert not found.same
 
 
 def test_neighbouring_sections_are_twins_only_where_they_are_equal() -> None:
     drifting = np.roll(IMAGES[0], 1, 0)
-    assert not twins(**{"s[00]": IMAGES[0], "s[01]": drifting})
-    assert len(twins(**{"s[00]": IMAGES[0], "s[01]": IMAGES[0]})) == 1
-    assert len(twins(**{"s[00]": IMAGES[0], "s[09]": drifting})) == 1
-    assert len(twins(**{"s[00]": IMAGES[0], "t[01]": drifting})) == 1
+    assert not duplicates(**{"s[00]": IMAGES[0], "s[01]": drifting})
+    assert len(duplicates(**{"s[00]": IMAGES[0], "s[01]": IMAGES[0]})) == 1
+    assert len(duplicates(**{"s[00]": IMAGES[0], "s[09]": drifting})) == 1
+    assert len(duplicates(**{"s[00]": IMAGES[0], "t[01]": drifting})) == 1

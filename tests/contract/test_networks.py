@@ -15,8 +15,8 @@ from torch.export import Dim
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.exporting import ExportOptions, export_network, make_job
-from unetkit.legacy.networks import FOUNDING
-from unetkit.models import Network, build_model, fold_norms
+from unetkit.legacy.networks import ARCHITECTURES
+from unetkit.models import Network, build_model, fuse_batch_norm
 from unetkit.prediction import Predictor
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -47,7 +47,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "nested": {"name": "unetpp"},
     "nested, supervised": {"name": "unetpp", "deep_supervision": True, "depth": 3},
     "nested, head 1": {"name": "unetpp", "deep_supervision": True, "head": 1},
-    "nested, founding": {
+    "nested, legacy": {
         "name": "unetpp",
         "deep_supervision": True,
         "up": "bilinear-legacy",
@@ -157,7 +157,7 @@ def test_input_is_left_as_it_was(config: ModelConfig) -> None:
 def test_folded_norms_give_the_same_logits(config: ModelConfig) -> None:
     network = build(config, stirred=True)
     before = copy.deepcopy(network.state_dict())
-    folded = fold_norms(network.train())
+    folded = fuse_batch_norm(network.train())
     assert not folded.training
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     pixels = images(network)
@@ -300,9 +300,9 @@ def test_exports_with_a_fixed_size(config: ModelConfig) -> None:
 
 
 FOUNDING_OPTIONS = {
-    f"{founding.name} {number}": {**founding.fixed, **dict(zip(founding.choices, choice, strict=True))}
-    for founding in FOUNDING
-    for number, choice in enumerate(product(*founding.choices.values()))
+    f"{legacy.name} {number}": {**legacy.fixed, **dict(zip(legacy.choices, choice, strict=True))}
+    for legacy in ARCHITECTURES
+    for number, choice in enumerate(product(*legacy.choices.values()))
 }
 
 
@@ -312,7 +312,7 @@ FOUNDING_OPTIONS = {
 def test_exports_to_onnx_and_openvino(name: str, classes: int, tmp_path: Path) -> None:
     options = OPTIONS.get(name) or FOUNDING_OPTIONS.get(name) or {}
     if classes == 1 and name in OPTIONS:
-        pytest.skip("one logit is shown by the founding networks")
+        pytest.skip("one logit is shown by the legacy networks")
     network = build(configure({**options, "num_classes": classes}), stirred=True)
     shift = Normalization((0.0, 1.0), (1.0, 2.0))
     predictor = Predictor(network, network.geometry, shift, ("a", "b"), PredictConfig(), torch.device("cpu"))

@@ -18,7 +18,7 @@ from unetkit import load
 from unetkit.data import open_dataset
 from unetkit.evaluation.score import evaluate
 from unetkit.exporting import ExportOptions
-from unetkit.metrics.founding import soft_dice
+from unetkit.metrics.legacy import soft_dice
 
 
 def run(program: Path, *words: object, code: int = 0) -> str:

@@ -10,7 +10,7 @@ from unetkit.data import InMemory, Sample, open_dataset, open_images, samples_of
 from unetkit.data.convert import convert
 from unetkit.data.layouts.synthetic import open_sample
 from unetkit.errors import DataError, StorageError, UsageError
-from unetkit.progress import Silence
+from unetkit.progress import NoProgress
 
 RNG = np.random.default_rng(0)
 
@@ -92,12 +92,12 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path, monkeypat
 
 
 def test_the_reporter_hears_of_every_sample(tmp_path: Path) -> None:
-    class Listener(Silence):
-        def advance(self, done: int, total: int, figures: object) -> None:
+    class Listener(NoProgress):
+        def update(self, done: int, total: int, figures: object) -> None:
             heard.append((done, total))
 
     heard: list[tuple[int, int]] = []
-    convert(open_sample(slices=3, size=32), tmp_path / "out", reporter=Listener())
+    convert(open_sample(slices=3, size=32), tmp_path / "out", progress=Listener())
     assert heard == [(1, 3), (2, 3), (3, 3)]
 
 

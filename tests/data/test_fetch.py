@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from unetkit.data import fetch
 from unetkit.data.fetch import ISBI2012, PublicData, pixel_checksum
 from unetkit.errors import DataError, StorageError, UsageError
-from unetkit.progress import Silence
+from unetkit.progress import NoProgress
 
 RNG = np.random.default_rng(0)
 STACKS = {name: RNG.integers(0, 256, (3, 40, 40), np.uint8) for name in ("one.tif", "two.tif")}
@@ -176,14 +176,14 @@ def test_nobody_answers(tmp_path: Path) -> None:
 
 
 def test_the_reporter_hears_of_the_bytes(server: tuple[str, Answers, list[str]], tmp_path: Path) -> None:
-    class Listener(Silence):
-        def advance(self, done: int, total: int, figures: object) -> None:
+    class Listener(NoProgress):
+        def update(self, done: int, total: int, figures: object) -> None:
             heard.append((done, total))
 
     address, answers, _ = server
     answers["/data.zip"] = packed(FILES)
     heard: list[tuple[int, int]] = []
-    fetch("tiny", tmp_path, known=known(f"{address}/data.zip"), reporter=Listener())
+    fetch("tiny", tmp_path, known=known(f"{address}/data.zip"), progress=Listener())
     assert heard[-1] == (len(packed(FILES)),) * 2
 
 

@@ -1,4 +1,4 @@
-"""Resizing as the founding systems did it: against PyTorch, and against formulas written out."""
+"""Resizing as the older systems did it: against PyTorch, and against formulas written out."""
 
 import numpy as np
 import pytest

@@ -55,7 +55,7 @@ def test_the_global_generator_of_numpy_is_left_alone() -> None:
 
 
 def require_few(count: int, folds: int) -> None:
-    """A refusal is only right where a fold can be empty, or, in the founding rules, where the rounding makes it so."""
+    """A refusal is only right where a fold can be empty, or, in the legacy rules, where the rounding makes it so."""
     assert count < folds or round(count / folds) == 0
 
 

@@ -39,7 +39,7 @@ def test_places_between_pixels_are_bilinear_with_mirrored_borders(
     rng = np.random.default_rng(seed)
     image = rng.integers(0, len(sizes), 3)
     places = rng.uniform(-25, 25, (3, 2, 4, 4)).astype(np.float32)
-    found = store.pixels_at(torch.from_numpy(image), torch.from_numpy(places))
+    found = store.sample(torch.from_numpy(image), torch.from_numpy(places))
     for index, source in enumerate(image):
         for channel in range(channels):
             pixels = samples[source].pixels[channel].astype(np.float64)
@@ -58,7 +58,7 @@ def test_whole_places_give_stored_pixels_and_labels(sizes: list[tuple[int, int]]
     places = torch.from_numpy(np.stack((rows, columns), 1).astype(np.float32))
     pixels, between, labels = (
         store.pixels_on_grid(image, places),
-        store.pixels_at(image, places),
+        store.sample(image, places),
         store.targets_at(image, places)[0],
     )
     for index, source in enumerate(image.tolist()):
@@ -73,7 +73,7 @@ def test_zeros_lie_beyond_the_border_and_are_of_class_0(sizes: list[tuple[int, i
     rng = np.random.default_rng(seed)
     image = rng.integers(0, len(sizes), 3)
     places = rng.uniform(-25, 25, (3, 2, 4, 4)).astype(np.float32)
-    found = store.pixels_at(torch.from_numpy(image), torch.from_numpy(places))
+    found = store.sample(torch.from_numpy(image), torch.from_numpy(places))
     labels, _ = store.targets_at(torch.from_numpy(image), torch.from_numpy(places))
     for index, source in enumerate(image):
         padded = np.pad(samples[source].pixels.astype(np.float64), ((0, 0), (40, 40), (40, 40)))

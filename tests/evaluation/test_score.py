@@ -1,4 +1,4 @@
-"""Which sizes images are scored at: their own, and those of the founding systems."""
+"""Which sizes images are scored at: their own, and those of the older systems."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_images_are_scored_resized_as_the_founding_systems_did(channels: int, si
         device=torch.device("cpu"),
     )
     dataset = InMemory((sample,), ("background", "nucleus"))
-    scores = evaluate(predictor, dataset, founding_protocol=True).scores
+    scores = evaluate(predictor, dataset, legacy_protocol=True).scores
     assert scores["soft_dice_two_class"] == pytest.approx(1.0, abs=1e-4)
     assert 0.97 < scores[f"soft_dice_two_class_{size}"] < 1.0
     assert not any(name.endswith(f"_{size}") for name in evaluate(predictor, dataset).scores)

@@ -6,7 +6,7 @@ import distributed
 import pytest
 
 from unetkit.errors import UsageError
-from unetkit.progress import Silence
+from unetkit.progress import NoProgress
 from unetkit.training.crossval import carry_out
 
 
@@ -37,4 +37,4 @@ def test_workers_that_do_not_fit_are_refused(
 ) -> None:
     monkeypatch.setattr(distributed, "Client", Cluster(*threads))
     with pytest.raises(UsageError, match=complaint):
-        carry_out({"fold-0": print}, "tcp://somewhere:8786", Silence())
+        carry_out({"fold-0": print}, "tcp://somewhere:8786", NoProgress())

@@ -15,9 +15,9 @@ from unetkit.errors import ModelFileError, UsageError
 from unetkit.exporting import ExportOptions, export_network, make_job
 from unetkit.formats import RuntimeOptions, open_exported
 from unetkit.formats.job import ExportJob
-from unetkit.legacy.checkpoints import read_foreign, to_mindspore
+from unetkit.legacy.checkpoints import read_legacy, to_mindspore
 from unetkit.legacy.graphs import read_graph
-from unetkit.legacy.networks import MEDICAL, MILESIAL, NESTED, NVIDIA, SIMPLE, Founding
+from unetkit.legacy.networks import MEDICAL, MILESIAL, NESTED, NVIDIA, SIMPLE, Architecture
 from unetkit.modelfile.card import StoredNetwork
 from unetkit.models import build_model
 from unetkit.prediction import Predictor
@@ -30,7 +30,7 @@ def config(**options: Any) -> ModelConfig:
     return ModelConfig(**{"in_channels": 1, "num_classes": 2, "width": 2, "depth": 2, **options, "init": "he"})
 
 
-def founding(network: Founding, **options: Any) -> ModelConfig:
+def legacy(network: Architecture, **options: Any) -> ModelConfig:
     return config(**{**network.fixed, **options})
 
 
@@ -41,13 +41,13 @@ NETWORKS = {
     "instance norms, 3x3 after interpolation": config(norm="instance", up="bilinear", up_kernel=3, stem=4, depth=1),
     "zeros at odd sizes": config(norm="none", odd_sizes="zeros", up_kernel=3, num_classes=3),
     "one logit": config(num_classes=1, name="unetpp"),
-    "unet_medical": founding(MEDICAL),
-    "unet_simple": founding(SIMPLE),
-    "unet_nested": founding(NESTED),
-    "unet_nested, head 1": founding(NESTED, head=1, norm="none"),
-    "unet_nested, resized": founding(NESTED, up="bilinear-legacy", in_channels=3, num_classes=4),
-    "UNet_Medical of TensorFlow": founding(NVIDIA),
-    "UNet of OneFlow": founding(MILESIAL),
+    "unet_medical": legacy(MEDICAL),
+    "unet_simple": legacy(SIMPLE),
+    "unet_nested": legacy(NESTED),
+    "unet_nested, head 1": legacy(NESTED, head=1, norm="none"),
+    "unet_nested, resized": legacy(NESTED, up="bilinear-legacy", in_channels=3, num_classes=4),
+    "UNet_Medical of TensorFlow": legacy(NVIDIA),
+    "UNet of OneFlow": legacy(MILESIAL),
 }
 OUTPUTS = ("softmax", "argmax", "logits")
 
@@ -116,10 +116,10 @@ def test_the_file_of_a_checkpoint_is_the_checkpoint(shared: Path, tmp_path: Path
 
 def test_a_checkpoint_goes_back_with_what_mindspore_shows_it(tmp_path: Path) -> None:
     job = job_of(NETWORKS["unet_simple"], ExportOptions(), ZOO)
-    foreign = read_foreign(export_network(job, "mindspore-ckpt", tmp_path / "net.ckpt").path)
-    assert foreign is not None
+    legacy = read_legacy(export_network(job, "mindspore-ckpt", tmp_path / "net.ckpt").path)
+    assert legacy is not None
     assert job.stored is not None
-    assert all(torch.equal(foreign.state[name], value) for name, value in job.stored.state.items())
+    assert all(torch.equal(legacy.state[name], value) for name, value in job.stored.state.items())
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Small checkpoints of every founding system, written here without any of those systems."""
+"""Small checkpoints of every older system, written here without any of those systems."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from unetkit.config import ModelConfig
 from unetkit.legacy.checkpoints.tensorflow import crc32c, mask
-from unetkit.legacy.networks import NVIDIA, Founding, depth_of
+from unetkit.legacy.networks import NVIDIA, Architecture, depth_of
 from unetkit.models import build_model
 from unetkit.storage.protobuf import field, varint
 
 
 @dataclass(frozen=True)
 class Example:
-    """A founding network with random weights, under our names and under its own."""
+    """A legacy network with random weights, under our names and under its own."""
 
     network: ModelConfig
     state: dict[str, Tensor]
@@ -27,8 +27,8 @@ class Example:
 
 @pytest.fixture(scope="session")
 def example() -> Callable[..., Example]:
-    def make(founding: Founding, **options: object) -> Example:
-        settings = {"in_channels": 1, "num_classes": 2, "width": 2, "depth": 2, **founding.fixed, **options}
+    def make(legacy: Architecture, **options: object) -> Example:
+        settings = {"in_channels": 1, "num_classes": 2, "width": 2, "depth": 2, **legacy.fixed, **options}
         network = ModelConfig(**settings)
         generator = torch.Generator().manual_seed(1)
         state = {
@@ -37,9 +37,9 @@ def example() -> Callable[..., Example]:
             else torch.zeros_like(tensor)
             for name, tensor in build_model(network).state_dict().items()
         }
-        names = founding.names(depth_of(network))
+        names = legacy.names(depth_of(network))
         tensors = {theirs: state[ours] for ours, theirs in names.items() if ours in state}
-        if founding is NVIDIA:
+        if legacy is NVIDIA:
             tensors = {name: t.permute(2, 3, 1, 0).contiguous() if t.ndim == 4 else t for name, t in tensors.items()}
         return Example(network, state, tensors)
 

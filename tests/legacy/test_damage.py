@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from unetkit.errors import ModelFileError
-from unetkit.legacy.checkpoints import read_foreign
+from unetkit.legacy.checkpoints import read_legacy
 from unetkit.legacy.checkpoints.mindspore import write_checkpoint
 from unetkit.legacy.graphs import Graph, Node
 from unetkit.legacy.graphs.air import encode as encode_air
@@ -166,13 +166,13 @@ def checkpoint(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, example: Callable, write_bundle: Callable
 ) -> tuple[Path, dict[Path, bytes]]:
     path, files = request.param(tmp_path_factory.mktemp("damage"), example, write_bundle)
-    assert read_foreign(path) is not None
+    assert read_legacy(path) is not None
     return path, {file: file.read_bytes() for file in files}
 
 
 def complaint_about(path: Path) -> str | None:
     try:
-        read_foreign(path)
+        read_legacy(path)
     except ModelFileError as error:
         return str(error)
     return None
@@ -204,12 +204,12 @@ HOSTILE = {
 READ = """
 import resource, sys
 from unetkit.errors import ModelFileError
-from unetkit.legacy.checkpoints import read_foreign
+from unetkit.legacy.checkpoints import read_legacy
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sys.argv[1:]:
     try:
-        read_foreign(path)
+        read_legacy(path)
     except ModelFileError as error:
         assert path.removesuffix(".index") in str(error), error
     else:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unetkit.config import ModelConfig
 from unetkit.errors import DamagedFileError, ModelFileError, UsageError
-from unetkit.legacy.checkpoints import mindspore, read_foreign, to_mindspore
+from unetkit.legacy.checkpoints import mindspore, read_legacy, to_mindspore
 from unetkit.legacy.checkpoints.mindspore import TYPES, read_checkpoint, write_checkpoint
 from unetkit.legacy.networks import MEDICAL, NESTED, SIMPLE
 from unetkit.models import build_model
@@ -44,10 +44,10 @@ def test_what_mindspore_wrote_is_written_again_byte_for_byte(shared: Path, tmp_p
 )
 def test_a_network_goes_there_and_back_byte_for_byte(shared: Path, tmp_path: Path, name: str) -> None:
     original = shared / "fixtures" / "seeds" / name
-    foreign = read_foreign(original)
-    assert foreign is not None
-    foreign = foreign.for_rgb()
-    write_checkpoint(tmp_path / "again.ckpt", to_mindspore(foreign.network, foreign.state))
+    legacy = read_legacy(original)
+    assert legacy is not None
+    legacy = legacy.for_rgb()
+    write_checkpoint(tmp_path / "again.ckpt", to_mindspore(legacy.network, legacy.state))
     assert (tmp_path / "again.ckpt").read_bytes() == original.read_bytes()
     assert (tmp_path / "again.ckpt").stat().st_mode & 0o777 == 0o400
     write_checkpoint(tmp_path / "again.ckpt", {"a": torch.ones(1)})
@@ -107,22 +107,22 @@ def test_a_checksum_at_the_end_is_checked(tmp_path: Path) -> None:
         read_checkpoint(path)
 
 
-@pytest.mark.parametrize("founding", [MEDICAL, SIMPLE, NESTED], ids=lambda founding: founding.name)
+@pytest.mark.parametrize("legacy", [MEDICAL, SIMPLE, NESTED], ids=lambda legacy: legacy.name)
 @pytest.mark.parametrize("prefix", ["", "net.", "network.backbone."])
-def test_prefixes_are_taken_off(tmp_path: Path, example: Callable, founding: object, prefix: str) -> None:
-    made = example(founding)
+def test_prefixes_are_taken_off(tmp_path: Path, example: Callable, legacy: object, prefix: str) -> None:
+    made = example(legacy)
     moments = {f"moment{k}.{name}": t * k for k in (1, 2) for name, t in made.tensors.items() if "moving" not in name}
     values = {prefix + name: tensor for name, tensor in made.tensors.items()} | moments
     write_checkpoint(tmp_path / "net.ckpt", values | {"global_step": torch.tensor([7], dtype=torch.int32)})
-    foreign = read_foreign(tmp_path / "net.ckpt")
-    assert foreign is not None
-    assert foreign.network == made.network
-    assert all(torch.equal(foreign.state[name], tensor) for name, tensor in made.state.items())
-    assert foreign.moments is not None
-    assert foreign.moments.step == 7
+    legacy = read_legacy(tmp_path / "net.ckpt")
+    assert legacy is not None
+    assert legacy.network == made.network
+    assert all(torch.equal(legacy.state[name], tensor) for name, tensor in made.state.items())
+    assert legacy.moments is not None
+    assert legacy.moments.step == 7
     parameters = dict(build_model(made.network).named_parameters())
-    assert foreign.moments.second.keys() == parameters.keys()
-    assert all(torch.equal(moment, made.state[name] * 2) for name, moment in foreign.moments.second.items())
+    assert legacy.moments.second.keys() == parameters.keys()
+    assert all(torch.equal(moment, made.state[name] * 2) for name, moment in legacy.moments.second.items())
 
 
 @pytest.mark.parametrize(
@@ -136,40 +136,40 @@ def test_prefixes_are_taken_off(tmp_path: Path, example: Callable, founding: obj
     ],
     ids=str,
 )
-@pytest.mark.parametrize("founding", [SIMPLE, NESTED], ids=lambda founding: founding.name)
+@pytest.mark.parametrize("legacy", [SIMPLE, NESTED], ids=lambda legacy: legacy.name)
 def test_the_configuration_is_read_from_the_shapes(
-    tmp_path: Path, example: Callable, founding: object, options: dict[str, object]
+    tmp_path: Path, example: Callable, legacy: object, options: dict[str, object]
 ) -> None:
-    made = example(founding, **options)
+    made = example(legacy, **options)
     write_checkpoint(tmp_path / "net.ckpt", made.tensors)
-    foreign = read_foreign(tmp_path / "net.ckpt")
-    assert foreign is not None
+    legacy = read_legacy(tmp_path / "net.ckpt")
+    assert legacy is not None
     expected = made.network
-    assert foreign.network == (expected.model_copy(update={"width": 32, "depth": 4}) if expected.widths else expected)
+    assert legacy.network == (expected.model_copy(update={"width": 32, "depth": 4}) if expected.widths else expected)
 
 
 def test_half_precision_becomes_single(tmp_path: Path, example: Callable) -> None:
     made = example(MEDICAL)
     write_checkpoint(tmp_path / "half.ckpt", {name: tensor.half() for name, tensor in made.tensors.items()})
-    foreign = read_foreign(tmp_path / "half.ckpt")
-    assert foreign is not None
-    assert all(tensor.dtype is torch.float32 for tensor in foreign.state.values())
-    assert "float16 weights became float32" in foreign.notes
+    legacy = read_legacy(tmp_path / "half.ckpt")
+    assert legacy is not None
+    assert all(tensor.dtype is torch.float32 for tensor in legacy.state.values())
+    assert "float16 weights became float32" in legacy.notes
 
 
 def test_colour_networks_are_turned_to_rgb(tmp_path: Path, example: Callable) -> None:
     made = example(NESTED, in_channels=3)
     moments = {f"moment{k}.{name}": t * k for k in (1, 2) for name, t in made.tensors.items()}
     write_checkpoint(tmp_path / "colour.ckpt", made.tensors | moments | {"global_step": torch.tensor(1)})
-    foreign = read_foreign(tmp_path / "colour.ckpt")
-    assert foreign is not None
-    assert foreign.channels == "bgr"
-    theirs, ours = build_model(foreign.network).eval(), build_model(foreign.network).eval()
-    theirs.load_state_dict(foreign.state)
-    ours.load_state_dict(foreign.for_rgb().state)
+    legacy = read_legacy(tmp_path / "colour.ckpt")
+    assert legacy is not None
+    assert legacy.channels == "bgr"
+    theirs, ours = build_model(legacy.network).eval(), build_model(legacy.network).eval()
+    theirs.load_state_dict(legacy.state)
+    ours.load_state_dict(legacy.for_rgb().state)
     rgb = torch.rand(1, 3, 8, 8)
     torch.testing.assert_close(ours(rgb), theirs(rgb.flip(1)))
-    turned = foreign.for_rgb()
+    turned = legacy.for_rgb()
     assert turned.for_rgb() is turned
     assert turned.moments is not None
     assert torch.equal(turned.moments.second["encoder.0.conv1.weight"], 2 * turned.state["encoder.0.conv1.weight"])
@@ -179,9 +179,9 @@ def test_colour_networks_are_turned_to_rgb(tmp_path: Path, example: Callable) ->
 def test_its_safetensors(tmp_path: Path, example: Callable, metadata: dict[str, str]) -> None:
     made = example(SIMPLE)
     save_file(made.tensors, tmp_path / "net.safetensors", metadata)
-    foreign = read_foreign(tmp_path / "net.safetensors")
-    assert foreign is not None
-    assert all(torch.equal(foreign.state[name], tensor) for name, tensor in made.state.items())
+    legacy = read_legacy(tmp_path / "net.safetensors")
+    assert legacy is not None
+    assert all(torch.equal(legacy.state[name], tensor) for name, tensor in made.state.items())
 
 
 @pytest.mark.parametrize("shape", [(1 << 40, 0, 3, 3), (0, 0, 3, 3)])
@@ -189,22 +189,22 @@ def test_empty_tensors_are_no_layers(tmp_path: Path, example: Callable, shape: t
     tensors = {**example(SIMPLE).tensors, "conv0.convs.0.0.weight": torch.empty(shape)}
     save_file(tensors, tmp_path / "net.safetensors", {"format": "ms"})
     with pytest.raises(ModelFileError, match=r"which is no convolution's"):
-        read_foreign(tmp_path / "net.safetensors")
+        read_legacy(tmp_path / "net.safetensors")
 
 
 def test_other_safetensors_are_left_to_others(tmp_path: Path, example: Callable) -> None:
     save_file(example(SIMPLE).tensors, tmp_path / "net.safetensors", {"format": "pt"})
-    assert read_foreign(tmp_path / "net.safetensors") is None
+    assert read_legacy(tmp_path / "net.safetensors") is None
 
 
 def test_an_encrypted_file_says_so(shared: Path) -> None:
     with pytest.raises(ModelFileError, match=r"_enc\.ckpt: an encrypted MindSpore checkpoint; load it with its key"):
-        read_foreign(shared / "fixtures" / "seeds" / "ms_small_simple_fs16_enc.ckpt")
+        read_legacy(shared / "fixtures" / "seeds" / "ms_small_simple_fs16_enc.ckpt")
 
 
 def test_a_graph_says_where_the_weights_are(shared: Path) -> None:
     with pytest.raises(ModelFileError, match=r"no weights; give the \.ckpt beside it"):
-        read_foreign(shared / "fixtures" / "seeds" / "ms_train_nowrap_O0" / "ckpt_unet_simple_adam-graph.meta")
+        read_legacy(shared / "fixtures" / "seeds" / "ms_train_nowrap_O0" / "ckpt_unet_simple_adam-graph.meta")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_network_that_is_not_whole(
     with pytest.raises(
         ModelFileError, match=rf"part\.ckpt: a MindSpore checkpoint like unet_medical, but .*{complaint}"
     ):
-        read_foreign(tmp_path / "part.ckpt")
+        read_legacy(tmp_path / "part.ckpt")
 
 
 @pytest.mark.parametrize("lost", ["global_step", "moment1.outc.conv.bias", "moment2.up1.up.weight"])
@@ -241,10 +241,10 @@ def test_moments_that_are_not_whole_are_left_out(tmp_path: Path, example: Callab
     values["global_step"] = torch.tensor(1)
     del values[lost]
     write_checkpoint(tmp_path / "net.ckpt", values)
-    foreign = read_foreign(tmp_path / "net.ckpt")
-    assert foreign is not None
-    assert foreign.moments is None
-    assert any(note.startswith("Adam's moments were left out") for note in foreign.notes)
+    legacy = read_legacy(tmp_path / "net.ckpt")
+    assert legacy is not None
+    assert legacy.moments is None
+    assert any(note.startswith("Adam's moments were left out") for note in legacy.notes)
 
 
 def test_a_network_that_cannot_be_built(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_network_that_cannot_be_built(tmp_path: Path) -> None:
     ends = {"up_concat1.up_conv.weight": torch.ones(1, 1, 2, 2), "final.weight": torch.ones(1, 1, 1, 1)}
     write_checkpoint(tmp_path / "deep.ckpt", tensors | ends)
     with pytest.raises(ModelFileError, match=r"deep\.ckpt: a MindSpore unet_simple that cannot be built: .* 9 items"):
-        read_foreign(tmp_path / "deep.ckpt")
+        read_legacy(tmp_path / "deep.ckpt")
 
 
 def test_another_network(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_another_network(tmp_path: Path) -> None:
     with pytest.raises(
         ModelFileError, match=r"resnet\.ckpt: .* not known here \(its tensors: layer1\.0\.conv1\.weight\)"
     ):
-        read_foreign(tmp_path / "resnet.ckpt")
+        read_legacy(tmp_path / "resnet.ckpt")
 
 
 @pytest.mark.parametrize(
@@ -284,26 +284,26 @@ def test_another_network(tmp_path: Path) -> None:
 def test_values_that_contradict_themselves(tmp_path: Path, content: bytes, complaint: str) -> None:
     (tmp_path / "bad.ckpt").write_bytes(content)
     with pytest.raises(ModelFileError, match=rf"bad\.ckpt: .*cut short or damaged \(.*({complaint})"):
-        read_foreign(tmp_path / "bad.ckpt")
+        read_legacy(tmp_path / "bad.ckpt")
 
 
 def test_names_cannot_break_a_message(tmp_path: Path, example: Callable) -> None:
     (tmp_path / "x.ckpt").write_bytes(value("a", "Float32", [1], bytes(4)) + value("b\n\n" * 500, "Float32", [2], b""))
     with pytest.raises(ModelFileError) as caught:
-        read_foreign(tmp_path / "x.ckpt")
+        read_legacy(tmp_path / "x.ckpt")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
     write_checkpoint(tmp_path / "y.ckpt", {**example(MEDICAL).tensors, "c\nd": torch.ones(1)})
-    foreign = read_foreign(tmp_path / "y.ckpt")
-    assert foreign is not None
-    assert "left out: c?d" in foreign.notes
+    legacy = read_legacy(tmp_path / "y.ckpt")
+    assert legacy is not None
+    assert "left out: c?d" in legacy.notes
 
 
 @pytest.mark.parametrize("content", [b"", b"\x0a", b"no checkpoint at all"])
 def test_a_ckpt_of_nobody(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.ckpt").write_bytes(content)
     with pytest.raises(ModelFileError, match=r"x\.ckpt: named as a checkpoint"):
-        read_foreign(tmp_path / "x.ckpt")
+        read_legacy(tmp_path / "x.ckpt")
 
 
 def test_heads_that_are_not_there_are_written_as_zeros(example: Callable) -> None:

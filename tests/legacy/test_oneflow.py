@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unetkit.errors import ModelFileError
-from unetkit.legacy.checkpoints import read_foreign
+from unetkit.legacy.checkpoints import read_legacy
 from unetkit.legacy.networks import MILESIAL
 from unetkit.models import build_model
 
@@ -78,11 +78,11 @@ def write_folder(folder: Path, tensors: dict[str, Tensor], **beside: Any) -> Pat
 
 
 def assert_same(path: Path, tensors: dict[str, Tensor]) -> None:
-    foreign = read_foreign(path)
-    assert foreign is not None
-    names = MILESIAL.names(foreign.network.depth)
-    assert all(torch.equal(tensor, tensors[names[name]]) for name, tensor in foreign.state.items())
-    assert (foreign.system, foreign.network.num_classes, foreign.normalization) == ("OneFlow", 1, "none")
+    legacy = read_legacy(path)
+    assert legacy is not None
+    names = MILESIAL.names(legacy.network.depth)
+    assert all(torch.equal(tensor, tensors[names[name]]) for name, tensor in legacy.state.items())
+    assert (legacy.system, legacy.network.num_classes, legacy.normalization) == ("OneFlow", 1, "none")
 
 
 @pytest.mark.usefixtures("oneflow")
@@ -102,12 +102,12 @@ def test_its_moments(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
         moment = Held({"path": f"global_tensor_{number}"})
         state[number] = {"exp_avg": moment, "exp_avg_sq": moment}
     groups = [{"_options": {"lr": 1e-3}, "params": list(range(len(trained)))}]
-    foreign = read_foreign(write_folder(folder, tensors, opt={"state": state, "param_groups": groups}))
-    assert foreign is not None
-    assert foreign.moments is not None
-    assert foreign.moments.step == 12
-    assert foreign.moments.first.keys() == dict(build_model(foreign.network).named_parameters()).keys()
-    assert all(torch.equal(moment, foreign.state[name] * 2) for name, moment in foreign.moments.first.items())
+    legacy = read_legacy(write_folder(folder, tensors, opt={"state": state, "param_groups": groups}))
+    assert legacy is not None
+    assert legacy.moments is not None
+    assert legacy.moments.step == 12
+    assert legacy.moments.first.keys() == dict(build_model(legacy.network).named_parameters()).keys()
+    assert all(torch.equal(moment, legacy.state[name] * 2) for name, moment in legacy.moments.first.items())
 
 
 def test_a_legacy_folder(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
@@ -141,7 +141,7 @@ def test_arrays_that_are_no_weights(tmp_path: Path, tensors: dict[str, Tensor], 
     state["inc.double_conv.0.weight"] = Held({"data": value})
     (tmp_path / "model").write_bytes(pickle.dumps({"protocol_version": 1, "data": state}, protocol=4))
     with pytest.raises(ModelFileError, match="model: a OneFlow checkpoint"):
-        read_foreign(tmp_path / "model")
+        read_legacy(tmp_path / "model")
 
 
 @pytest.mark.usefixtures("oneflow")
@@ -151,7 +151,7 @@ def test_a_number_in_fortran_order(tmp_path: Path, tensors: dict[str, Tensor]) -
     counter = content.index(b"num_batches_tracked")
     flag = content.index(b"\x89C\x08", counter)  # False, then eight bytes
     (tmp_path / "model").write_bytes(content[:flag] + b"\x88" + content[flag + 1 :])
-    assert read_foreign(tmp_path / "model") is not None
+    assert read_legacy(tmp_path / "model") is not None
 
 
 @pytest.mark.usefixtures("oneflow")
@@ -162,7 +162,7 @@ def test_tensors_lie_in_the_folder(tmp_path: Path, tensors: dict[str, Tensor], n
     state = {key: Held({"path": name}) for key in tensors}
     (folder / "pickled_data").write_bytes(pickle.dumps({"protocol_version": 1, "data": state}, protocol=3))
     with pytest.raises(ModelFileError, match="a OneFlow checkpoint that cannot be read"):
-        read_foreign(folder)
+        read_legacy(folder)
 
 
 @pytest.mark.usefixtures("oneflow")
@@ -189,7 +189,7 @@ def test_tensors_that_contradict_themselves(
     else:
         (folder / "tensor_0" / "meta").write_text(meta)
     with pytest.raises(ModelFileError, match=r"tensor_0.*: a OneFlow checkpoint that cannot be read"):
-        read_foreign(folder)
+        read_legacy(folder)
 
 
 class Evil:
@@ -228,7 +228,7 @@ def test_nothing_in_a_pickle_is_run(tmp_path: Path, content: bytes, folder: bool
     path = tmp_path / "pickled_data" if folder else tmp_path / "model"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match="a OneFlow checkpoint that cannot be read"):
-        read_foreign(tmp_path if folder else path)
+        read_legacy(tmp_path if folder else path)
     assert not MARK.exists()
 
 
@@ -237,4 +237,4 @@ def test_lists_that_hold_each_other_take_no_time(tmp_path: Path, tensors: dict[s
     deep: list[Any] = []
     for _ in range(30):
         deep = [deep] * 10
-    assert read_foreign(write_folder(tmp_path / "c", tensors, deep=deep)) is not None
+    assert read_legacy(write_folder(tmp_path / "c", tensors, deep=deep)) is not None

@@ -1,4 +1,4 @@
-"""Networks read from the founding systems' own files give those systems' own outputs."""
+"""Networks read from the older systems' own files give those systems' own outputs."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from unetkit.legacy.checkpoints import ForeignNetwork, read_foreign
+from unetkit.legacy.checkpoints import LegacyNetwork, read_legacy
 from unetkit.legacy.checkpoints.mindspore import read_checkpoint
 from unetkit.models import build_model
 
@@ -20,12 +20,12 @@ def seeds(shared: Path) -> Path:
     return shared / "fixtures" / "seeds"
 
 
-def load(path: Path) -> tuple[ForeignNetwork, nn.Module]:
-    foreign = read_foreign(path)
-    assert foreign is not None
-    model = build_model(foreign.network)
-    model.load_state_dict(foreign.state)
-    return foreign, model.eval()
+def load(path: Path) -> tuple[LegacyNetwork, nn.Module]:
+    legacy = read_legacy(path)
+    assert legacy is not None
+    model = build_model(legacy.network)
+    model.load_state_dict(legacy.state)
+    return legacy, model.eval()
 
 
 @torch.no_grad()
@@ -44,7 +44,7 @@ def random(*shape: int) -> NDArray[np.float64]:
 
 
 def test_unet_medical(seeds: Path) -> None:
-    foreign, model = load(seeds / "medical_w4_ms200.ckpt")
+    legacy, model = load(seeds / "medical_w4_ms200.ckpt")
     y_NKHW = run(model, random(1, 1, 572, 572) * 2 - 1)
     reference = np.load(seeds / "medical_w4_ms200_ref.npz")
     assert y_NKHW.shape == (1, 2, 388, 388)
@@ -53,16 +53,16 @@ def test_unet_medical(seeds: Path) -> None:
     assert_close(y_NKHW.std((0, 2, 3)), reference["std"])
     softmax = torch.from_numpy(y_NKHW).softmax(1).permute(0, 2, 3, 1).numpy()
     assert_close(softmax[:, ::8, ::8], np.load(seeds / "medical_w4_ms200_eval_ref.npz")["p_sub"])
-    assert (foreign.system, foreign.normalization, foreign.moments) == ("MindSpore", "minus-one-to-one", None)
+    assert (legacy.system, legacy.normalization, legacy.moments) == ("MindSpore", "minus-one-to-one", None)
 
 
 @pytest.mark.parametrize("head", [1, 2, 3, 4])
 def test_unet_nested_with_every_head(seeds: Path, head: int) -> None:
-    foreign, model = load(seeds / "ms_small_nested_fs16_ds_bn_deconv.ckpt")
+    legacy, model = load(seeds / "ms_small_nested_fs16_ds_bn_deconv.ckpt")
     example = np.load(seeds / "ms_small_nested_fs16_ds_bn_deconv_io.npz")
     model.choose_head(head)
     assert_close(run(model, example["x"]), example["y"][head - 1])
-    assert foreign.channels == "bgr"
+    assert legacy.channels == "bgr"
 
 
 def test_unet_nested_by_mindspore_2_10(seeds: Path) -> None:
@@ -74,54 +74,54 @@ def test_unet_nested_by_mindspore_2_10(seeds: Path) -> None:
 
 @pytest.mark.parametrize("form", [".ckpt", ".safetensors", "_crc.ckpt", "_append.ckpt"])
 def test_unet_simple_in_every_form(seeds: Path, form: str) -> None:
-    foreign, model = load(seeds / f"ms_small_simple_fs16{form}")
+    legacy, model = load(seeds / f"ms_small_simple_fs16{form}")
     example = np.load(seeds / "ms_small_simple_fs16_io.npz")
     assert_close(run(model, example["x"]), example["y"])
-    assert any("note" in note and "lr" in note for note in foreign.notes) == (form == "_append.ckpt")
+    assert any("note" in note and "lr" in note for note in legacy.notes) == (form == "_append.ckpt")
 
 
 def test_unet_medical_of_tensorflow(seeds: Path) -> None:
-    foreign, model = load(seeds / "tf115_w4_step3")
+    legacy, model = load(seeds / "tf115_w4_step3")
     x_NHWC = random(1, 572, 572, 1) * 2 - 1
     y_NKHW = run(model, x_NHWC.transpose(0, 3, 1, 2))
     assert_close(y_NKHW.transpose(0, 2, 3, 1)[:, ::8, ::8], np.load(seeds / "tf115_w4_ref.npz")["y_sub"])
-    assert (foreign.system, foreign.network.dropout) == ("TensorFlow", 0.5)
-    assert foreign.moments is not None
-    assert foreign.moments.step == 3
+    assert (legacy.system, legacy.network.dropout) == ("TensorFlow", 0.5)
+    assert legacy.moments is not None
+    assert legacy.moments.step == 3
 
 
 @pytest.mark.parametrize(
     "name", ["", "checkpoint", "model.ckpt-3", "model.ckpt-3.index", "model.ckpt-3.data-00000-of-00001"]
 )
 def test_a_tensorflow_bundle_by_every_name(seeds: Path, name: str) -> None:
-    foreign = read_foreign(seeds / "tf115_w4_step3" / name)
-    assert foreign is not None
-    assert foreign.network.width == 4
+    legacy = read_legacy(seeds / "tf115_w4_step3" / name)
+    assert legacy is not None
+    assert legacy.network.width == 4
 
 
 def test_unet_of_oneflow(seeds: Path) -> None:
-    foreign, model = load(seeds / "of080_w4_checkpoints")
+    legacy, model = load(seeds / "of080_w4_checkpoints")
     reference = np.load(seeds / "of080_w4_ref.npz")
     assert_close(run(model, random(2, 1, 65, 97) * 255), reference["y"])
-    assert (foreign.network.num_classes, foreign.normalization) == (1, "none")
-    assert foreign.moments is not None
-    assert foreign.moments.step == 3
-    assert read_foreign(seeds / "of080_w4_checkpoints" / "pickled_data") is not None
+    assert (legacy.network.num_classes, legacy.normalization) == (1, "none")
+    assert legacy.moments is not None
+    assert legacy.moments.step == 3
+    assert read_legacy(seeds / "of080_w4_checkpoints" / "pickled_data") is not None
 
 
 @pytest.mark.parametrize("name", ["ms_train_nowrap_O0/best.ckpt", "ms_train_nowrap_O0/ckpt_unet_simple_adam-1_2.ckpt"])
 def test_moments_of_a_training(seeds: Path, name: str) -> None:
-    foreign, model = load(seeds / name)
+    legacy, model = load(seeds / name)
     values = read_checkpoint(seeds / name)
-    assert foreign.moments is not None
-    assert foreign.moments.step == 2
+    assert legacy.moments is not None
+    assert legacy.moments.step == 2
     parameters = dict(model.named_parameters())
-    for moments, prefix in ((foreign.moments.first, "moment1."), (foreign.moments.second, "moment2.")):
+    for moments, prefix in ((legacy.moments.first, "moment1."), (legacy.moments.second, "moment2.")):
         assert {key: value.shape for key, value in moments.items()} == {k: p.shape for k, p in parameters.items()}
         assert torch.equal(moments["encoder.1.norm2.weight"], values[f"{prefix}conv1.convs.1.1.gamma"])
         assert torch.equal(moments["decoder.3.up.conv.weight"], values[f"{prefix}up_concat4.up_conv.weight"])
         assert torch.equal(moments["head.weight"], values[f"{prefix}final.weight"])
-    assert float(values["beta1_power"]) == pytest.approx(0.9**foreign.moments.step)
+    assert float(values["beta1_power"]) == pytest.approx(0.9**legacy.moments.step)
 
 
 def test_a_training_continues_where_it_was(seeds: Path) -> None:
@@ -154,20 +154,20 @@ def test_a_training_continues_where_it_was(seeds: Path) -> None:
 
 @pytest.mark.parametrize("name", ["medical_w4_ms200.mindir", "medical_w4_ms200.onnx"])
 def test_unet_medical_as_mindspore_exports_it(seeds: Path, name: str) -> None:
-    foreign, model = load(seeds / name)
+    legacy, model = load(seeds / name)
     y_NKHW = run(model, random(1, 1, 572, 572) * 2 - 1)
     assert_close(y_NKHW[:, :, ::8, ::8], np.load(seeds / "medical_w4_ms200_ref.npz")["y_sub"])
-    assert (foreign.system, foreign.normalization) == ("MindSpore", "minus-one-to-one")
+    assert (legacy.system, legacy.normalization) == ("MindSpore", "minus-one-to-one")
 
 
 @pytest.mark.parametrize("form", [".mindir", ".onnx"])
 def test_unet_nested_as_mindspore_exports_it(seeds: Path, form: str) -> None:
-    foreign, model = load(seeds / f"ms_small_nested_fs16_ds_bn_deconv_ms210{form}")
+    legacy, model = load(seeds / f"ms_small_nested_fs16_ds_bn_deconv_ms210{form}")
     example = np.load(seeds / "ms_small_nested_fs16_ds_bn_deconv_ms210_eval_io.npz")
     softmax = torch.from_numpy(run(model, example["x"])).softmax(1).permute(0, 2, 3, 1).numpy()
     assert_close(softmax, example["y"])
-    assert foreign.channels == "bgr"
-    assert foreign.network.deep_supervision == (form == ".mindir")  # its ONNX has the last head alone
+    assert legacy.channels == "bgr"
+    assert legacy.network.deep_supervision == (form == ".mindir")  # its ONNX has the last head alone
 
 
 def test_unet_simple_as_air(seeds: Path) -> None:
@@ -177,4 +177,4 @@ def test_unet_simple_as_air(seeds: Path) -> None:
 
 
 def test_other_files_are_left_to_others(seeds: Path) -> None:
-    assert read_foreign(seeds / "tf115_w4_ref.npz") is None
+    assert read_legacy(seeds / "tf115_w4_ref.npz") is None

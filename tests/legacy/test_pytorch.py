@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unetkit.errors import DamagedFileError, ModelFileError
-from unetkit.legacy.checkpoints import read_foreign
+from unetkit.legacy.checkpoints import read_legacy
 from unetkit.legacy.networks import MILESIAL
 from unetkit.models import build_model
 
@@ -58,7 +58,7 @@ class Twin(nn.Module):
 
 
 @pytest.fixture
-def twin() -> Twin:
+def duplicate() -> Twin:
     torch.manual_seed(3)
     network = Twin(3, 2)
     network.train()(torch.rand(2, 3, 16, 16))  # so that the running statistics are not those of the start
@@ -67,57 +67,57 @@ def twin() -> Twin:
 
 @pytest.mark.parametrize("new", [True, False], ids=["zip", "old"])
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_the_outputs_are_the_same(tmp_path: Path, twin: Twin, new: bool, prefix: str) -> None:
-    state: dict[str, Any] = {prefix + name: tensor for name, tensor in twin.state_dict().items()}
+def test_the_outputs_are_the_same(tmp_path: Path, duplicate: Twin, new: bool, prefix: str) -> None:
+    state: dict[str, Any] = {prefix + name: tensor for name, tensor in duplicate.state_dict().items()}
     state["mask_values"] = [0, 255]
     torch.save(state, tmp_path / "epoch5.pth", _use_new_zipfile_serialization=new)
-    foreign = read_foreign(tmp_path / "epoch5.pth")
-    assert foreign is not None
-    assert (foreign.system, foreign.normalization, foreign.channels, foreign.moments) == (
+    legacy = read_legacy(tmp_path / "epoch5.pth")
+    assert legacy is not None
+    assert (legacy.system, legacy.normalization, legacy.channels, legacy.moments) == (
         "PyTorch",
         "zero-to-one",
         "rgb",
         None,
     )
-    assert (foreign.network.in_channels, foreign.network.num_classes, foreign.network.depth) == (3, 2, 2)
-    assert "left out: mask_values" in foreign.notes
-    model = build_model(foreign.network)
-    model.load_state_dict(foreign.state)
+    assert (legacy.network.in_channels, legacy.network.num_classes, legacy.network.depth) == (3, 2, 2)
+    assert "left out: mask_values" in legacy.notes
+    model = build_model(legacy.network)
+    model.load_state_dict(legacy.state)
     x_NCHW = torch.rand(2, 3, 21, 30)
-    torch.testing.assert_close(model.eval()(x_NCHW), twin(x_NCHW), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(model.eval()(x_NCHW), duplicate(x_NCHW), rtol=1e-5, atol=1e-6)
 
 
 def test_convolutions_without_bias(tmp_path: Path) -> None:
     torch.save(Twin(1, 1, bias=False).state_dict(), tmp_path / "net.pth")
-    foreign = read_foreign(tmp_path / "net.pth")
-    assert foreign is not None
-    assert foreign.network.conv_bias is False
-    assert foreign.network.num_classes == 1
+    legacy = read_legacy(tmp_path / "net.pth")
+    assert legacy is not None
+    assert legacy.network.conv_bias is False
+    assert legacy.network.num_classes == 1
 
 
-def test_moments_of_adam(tmp_path: Path, twin: Twin) -> None:
-    optimizer = torch.optim.Adam(twin.train().parameters())
+def test_moments_of_adam(tmp_path: Path, duplicate: Twin) -> None:
+    optimizer = torch.optim.Adam(duplicate.train().parameters())
     for _ in range(4):
-        twin(torch.rand(1, 3, 8, 8)).mean().backward()
+        duplicate(torch.rand(1, 3, 8, 8)).mean().backward()
         optimizer.step()
-    torch.save({"model": twin.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 4}, tmp_path / "all.pth")
-    foreign = read_foreign(tmp_path / "all.pth")
-    assert foreign is not None
-    assert foreign.moments is not None
-    assert foreign.moments.step == 4
+    torch.save({"model": duplicate.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 4}, tmp_path / "all.pth")
+    legacy = read_legacy(tmp_path / "all.pth")
+    assert legacy is not None
+    assert legacy.moments is not None
+    assert legacy.moments.step == 4
     names = MILESIAL.names(2)
-    theirs = dict(twin.named_parameters())
-    assert len(foreign.moments.first) == len(theirs)
-    for name, moment in foreign.moments.first.items():
+    theirs = dict(duplicate.named_parameters())
+    assert len(legacy.moments.first) == len(theirs)
+    for name, moment in legacy.moments.first.items():
         assert torch.equal(moment, optimizer.state[theirs[names[name]]]["exp_avg"])
-        assert torch.equal(foreign.moments.second[name], optimizer.state[theirs[names[name]]]["exp_avg_sq"])
+        assert torch.equal(legacy.moments.second[name], optimizer.state[theirs[names[name]]]["exp_avg_sq"])
 
 
-def test_interpolating_networks_are_refused(tmp_path: Path, twin: Twin) -> None:
-    state = {name: tensor for name, tensor in twin.state_dict().items() if ".up." not in name}
+def test_interpolating_networks_are_refused(tmp_path: Path, duplicate: Twin) -> None:
+    state = {name: tensor for name, tensor in duplicate.state_dict().items() if ".up." not in name}
     torch.save(state, tmp_path / "bilinear.pth")
     with pytest.raises(ModelFileError, match=r"bilinear\.pth: .*\(bilinear=True\)"):
-        read_foreign(tmp_path / "bilinear.pth")
+        read_legacy(tmp_path / "bilinear.pth")
 
 
 class Evil:
@@ -126,67 +126,67 @@ class Evil:
 
 
 @pytest.mark.parametrize("new", [True, False])
-def test_nothing_in_it_is_run(tmp_path: Path, twin: Twin, new: bool) -> None:
-    torch.save({**twin.state_dict(), "x": Evil()}, tmp_path / "evil.pth", _use_new_zipfile_serialization=new)
+def test_nothing_in_it_is_run(tmp_path: Path, duplicate: Twin, new: bool) -> None:
+    torch.save({**duplicate.state_dict(), "x": Evil()}, tmp_path / "evil.pth", _use_new_zipfile_serialization=new)
     with pytest.raises(ModelFileError, match=r"evil\.pth: a PyTorch file that cannot be opened without running code"):
-        read_foreign(tmp_path / "evil.pth")
+        read_legacy(tmp_path / "evil.pth")
     assert not MARK.exists()
 
 
 def test_a_network_pickled_whole_is_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(1, 1), tmp_path / "whole.pth")
     with pytest.raises(ModelFileError, match=r"whole\.pth: .*save model\.state_dict\(\) again"):
-        read_foreign(tmp_path / "whole.pth")
+        read_legacy(tmp_path / "whole.pth")
 
 
 @pytest.mark.parametrize("content", [5, {"epoch": 3}, [torch.ones(2)]], ids=str)
 def test_a_file_without_a_network(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(ModelFileError, match=r"x\.pth: a PyTorch file without a network"):
-        read_foreign(tmp_path / "x.pth")
+        read_legacy(tmp_path / "x.pth")
 
 
-def test_views_of_a_small_storage_are_no_weights(tmp_path: Path, twin: Twin) -> None:
-    state = twin.state_dict()
+def test_views_of_a_small_storage_are_no_weights(tmp_path: Path, duplicate: Twin) -> None:
+    state = duplicate.state_dict()
     state["inc.double_conv.3.weight"] = torch.ones(1).expand(1 << 12, 1 << 12, 3, 3)
     torch.save(state, tmp_path / "views.pth")
     with pytest.raises(ModelFileError, match=r"views\.pth"):
-        read_foreign(tmp_path / "views.pth")
+        read_legacy(tmp_path / "views.pth")
 
 
-def test_a_changed_byte_is_noticed(tmp_path: Path, twin: Twin) -> None:
+def test_a_changed_byte_is_noticed(tmp_path: Path, duplicate: Twin) -> None:
     path = tmp_path / "net.pth"
-    torch.save(twin.state_dict(), path)
+    torch.save(duplicate.state_dict(), path)
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         place = next(member for member in archive.infolist() if member.filename.endswith("/data/0")).header_offset + 200
     content[place] ^= 1
     path.write_bytes(content)
     with pytest.raises(DamagedFileError, match=r"net\.pth: a damaged PyTorch archive"):
-        read_foreign(path)
+        read_legacy(path)
 
 
 def test_compressed_archives_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x/data.pkl", bytes(1 << 20))
     with pytest.raises(ModelFileError, match=r"bomb\.pth: an archive with compressed members"):
-        read_foreign(tmp_path / "bomb.pth")
+        read_legacy(tmp_path / "bomb.pth")
 
 
 def test_other_zip_files_are_left_to_others(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
         archive.writestr("a.png", b"")
-    assert read_foreign(tmp_path / "images.zip") is None
+    assert read_legacy(tmp_path / "images.zip") is None
     with zipfile.ZipFile(tmp_path / "script.pt", "w") as archive:
         archive.writestr("script/data.pkl", b"")
         archive.writestr("script/code/__torch__.py", b"")
-    assert read_foreign(tmp_path / "script.pt") is None
+    assert read_legacy(tmp_path / "script.pt") is None
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.touch()])
 def test_what_is_no_file_is_left_to_others(tmp_path: Path, make: Callable[[Path], object]) -> None:
     make(tmp_path / "nothing")
-    assert read_foreign(tmp_path / "nothing") is None
+    assert read_legacy(tmp_path / "nothing") is None
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,4 +196,4 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "net.ckpt").write_bytes(b"\x0a")
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(ModelFileError, match=r"net\.ckpt: cannot be read \(Permission denied\)"):
-        read_foreign(tmp_path / "net.ckpt")
+        read_legacy(tmp_path / "net.ckpt")

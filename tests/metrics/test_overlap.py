@@ -17,7 +17,7 @@ from torchmetrics.functional.classification import (
 )
 
 from unetkit.errors import ConfigError, DataError
-from unetkit.metrics import DEFINITIONS, better, definition_of, founding_scores, pool, score_image, soft_dice
+from unetkit.metrics import DEFINITIONS, better, definition_of, legacy_scores, pool, score_image, soft_dice
 from unetkit.metrics.definitions import CLASS
 from unetkit.metrics.overlap import class_labels, hard_scores
 
@@ -120,7 +120,7 @@ def test_soft_dice_is_the_founding_formula_written_out(classes: int) -> None:
     exact = p.astype(np.float64)
     expected = 2 * (exact * y).sum() / ((exact**2).sum() + (y**2).sum() + 1e-6)
     assert soft_dice(p, labels) == pytest.approx(expected, abs=1e-14)
-    both = founding_scores(p, labels, suffix="_388")
+    both = legacy_scores(p, labels, suffix="_388")
     assert both["soft_dice_two_class_388"] == pytest.approx(expected, abs=1e-14)
     intersection = (exact * y).sum()
     assert both["soft_iou_two_class_388"] == pytest.approx(
@@ -156,7 +156,7 @@ def test_every_score_has_a_card_and_lies_in_its_range(seed: int, k: int, height:
         assert card.name == name
         assert card.low <= value <= card.high
     perfect = pool([score_image(one_hot(labels, k), labels, classes=classes)], classes)
-    # The founding formula has nothing to divide by where an image has no foreground.
+    # The legacy formula has nothing to divide by where an image has no foreground.
     expected = {name: 1.0 if labels.any() or "foreground" not in name else 0.0 for name in perfect}
     assert perfect == pytest.approx(expected, abs=1e-5)
 

@@ -20,7 +20,7 @@ ZOO: dict[str, Any] = {
     "head_bias": False,
     "num_classes": 2,
 }
-FOUNDING: dict[str, tuple[dict[str, Any], int]] = {
+ARCHITECTURES: dict[str, tuple[dict[str, Any], int]] = {
     "MindSpore UNetMedical": (
         {"width": 64, "padding": "valid", "norm": "none", "up_bias": False, "up_relu": True, "concat": "up-skip"},
         31_029_698,
@@ -35,9 +35,9 @@ FOUNDING: dict[str, tuple[dict[str, Any], int]] = {
 }
 
 
-@pytest.mark.parametrize("name", FOUNDING)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_founding_networks_have_their_number_of_values(name: str) -> None:
-    options, expected = FOUNDING[name]
+    options, expected = ARCHITECTURES[name]
     with torch.device("meta"):
         network = build_model(ModelConfig(**{"in_channels": 1, "num_classes": 2} | options))
     state = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}

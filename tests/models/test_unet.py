@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from unetkit.config import load_config
 from unetkit.errors import UsageError
 from unetkit.models import UNet, build_model, count_parameters
-from unetkit.models.blocks import Enlarge, UpStyle, legacy_bilinear
+from unetkit.models.blocks import Upsample, UpStyle, legacy_bilinear
 
 PAPER = {"in_channels": 1, "num_classes": 2, "width": 64, "padding": "valid", "norm": "none"}
 
@@ -98,7 +98,7 @@ def test_legacy_bilinear_samples_at_half_the_target() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("kind", ["bilinear", "bilinear-legacy"])
 def test_convolving_before_interpolating_is_the_same(kind: str) -> None:
-    enlarge = Enlarge(6, 3, UpStyle(kind, kernel=1, bias=True, relu=False, valid=False))
+    enlarge = Upsample(6, 3, UpStyle(kind, kernel=1, bias=True, relu=False, valid=False))
     map_NCHW = torch.randn(2, 6, 5, 4)
     torch.testing.assert_close(enlarge(map_NCHW), enlarge.conv(enlarge.interpolate(map_NCHW)))
 

@@ -358,19 +358,19 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[int, int]] = []
 
-    def line(self, text: str) -> None:
+    def log(self, text: str) -> None:
         raise AssertionError(text)
 
-    def advance(self, done: int, total: int, figures: Mapping[str, str]) -> None:
+    def update(self, done: int, total: int, figures: Mapping[str, str]) -> None:
         self.heard.append((done, total))
 
 
 @pytest.mark.parametrize("predict", TILES)
 def test_progress_goes_from_nothing_to_all(make_predictor: Maker, stack: Path, predict: dict[str, int]) -> None:
-    predictor, listener = make_predictor(predict=predict), Listener()
-    predict_to_file(predictor, stack, stack.with_name("masks.tif"), reporter=listener)
+    predictor, progress = make_predictor(predict=predict), Listener()
+    predict_to_file(predictor, stack, stack.with_name("masks.tif"), progress=progress)
     total = 3 * predictor.plan(70, 90).parts
-    assert listener.heard == [(done, total) for done in range(total + 1)]
+    assert progress.heard == [(done, total) for done in range(total + 1)]
 
 
 def test_what_tiles_may_change_is_said_once(make_predictor: Maker, tmp_path: Path) -> None:

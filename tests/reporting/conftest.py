@@ -13,25 +13,25 @@ from scipy.ndimage import gaussian_filter
 from unetkit.config import load_config
 from unetkit.evaluation.score import Evaluation
 from unetkit.metrics import pool, score_image
-from unetkit.reporting.pictures import Exhibit
+from unetkit.reporting.pictures import Example
 from unetkit.run import Run, create_run
 
 MakeRun = Callable[..., Run]
-MakeExhibits = Callable[..., list[Exhibit]]
+MakeExhibits = Callable[..., list[Example]]
 
 
 def exhibit_of(
     pixels: NDArray[Any], labels: NDArray[Any], classes: int, *, name: str, wrong: float, seed: int
-) -> Exhibit:
+) -> Example:
     """Blur the truth and disturb it smoothly: the larger `wrong`, the more of it is predicted wrongly."""
     rng = np.random.default_rng(seed)
     truth = np.stack([gaussian_filter((labels == k).astype(np.float32), 1.0) for k in range(classes)])
     noise = np.stack([gaussian_filter(rng.standard_normal(labels.shape), 3) * 6 for _ in range(classes)])
     odds = np.exp(8 * truth + wrong * noise)
-    return Exhibit(name, pixels, labels, (odds / odds.sum(0)).astype(np.float32))
+    return Example(name, pixels, labels, (odds / odds.sum(0)).astype(np.float32))
 
 
-def evaluation_of(exhibits: list[Exhibit], classes: tuple[str, ...]) -> Evaluation:
+def evaluation_of(exhibits: list[Example], classes: tuple[str, ...]) -> Evaluation:
     images = [score_image(each.probabilities, each.labels, classes=classes, name=each.name) for each in exhibits]
     return Evaluation(pool(images, classes), tuple(images), classes)
 
@@ -110,8 +110,8 @@ def make_exhibits() -> MakeExhibits:
 
     def make(
         count: int = 6, *, size: int = 64, channels: int = 1, classes: int = 2, dtype: str = "uint8"
-    ) -> list[Exhibit]:
-        made: list[Exhibit] = []
+    ) -> list[Example]:
+        made: list[Example] = []
         for index in range(count):
             rng = np.random.default_rng([7, index])
             field = gaussian_filter(rng.standard_normal((size, size)), 4)
@@ -126,6 +126,6 @@ def make_exhibits() -> MakeExhibits:
 
 
 @pytest.fixture
-def evaluate_exhibits() -> Callable[[list[Exhibit], tuple[str, ...]], Evaluation]:
+def evaluate_exhibits() -> Callable[[list[Example], tuple[str, ...]], Evaluation]:
     """Give a function that scores exhibits as evaluate() would."""
     return evaluation_of

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unetkit.reporting.pictures import Exhibit, panel, png
+from unetkit.reporting.pictures import Example, panel, png
 
 
 @pytest.mark.parametrize("colours", [1, 2, 200, 256, 5000])
@@ -27,7 +27,7 @@ def test_few_colours_make_a_file_with_a_palette() -> None:
 
 @pytest.mark.parametrize(("classes", "channels"), [(2, 1), (2, 3), (5, 1), (40, 3)])
 def test_a_panel_holds_five_pictures_their_titles_and_a_legend(
-    classes: int, channels: int, make_exhibits: Callable[..., list[Exhibit]]
+    classes: int, channels: int, make_exhibits: Callable[..., list[Example]]
 ) -> None:
     exhibit = make_exhibits(1, size=96, classes=classes, channels=channels)[0]
     names = tuple(f"class {index}" for index in range(classes))
@@ -42,7 +42,7 @@ def test_a_panel_holds_five_pictures_their_titles_and_a_legend(
     assert (made[-40:-10] < 128).any()
 
 
-def test_long_legends_take_more_lines_and_stay_inside(make_exhibits: Callable[..., list[Exhibit]]) -> None:
+def test_long_legends_take_more_lines_and_stay_inside(make_exhibits: Callable[..., list[Example]]) -> None:
     exhibit = make_exhibits(1, size=96, classes=8)[0]
     short = panel(exhibit, tuple("abcdefgh"))
     long = panel(exhibit, tuple(f"{letter * 40}" for letter in "abcdefgh"))
@@ -51,6 +51,6 @@ def test_long_legends_take_more_lines_and_stay_inside(make_exhibits: Callable[..
     assert (long[:, -4:] == 255).all()
 
 
-def test_letters_that_cannot_be_drawn_give_way_to_numbers(make_exhibits: Callable[..., list[Exhibit]]) -> None:
+def test_letters_that_cannot_be_drawn_give_way_to_numbers(make_exhibits: Callable[..., list[Example]]) -> None:
     exhibit = make_exhibits(1)[0]
     assert np.array_equal(panel(exhibit, ("膜", "细胞"), heading="第一"), panel(exhibit, ("class 0", "class 1")))

@@ -13,7 +13,7 @@ from unetkit.reporting.pictures import (
     GREEN,
     LONGEST_SIDE,
     ORANGE,
-    Exhibit,
+    Example,
     class_colours,
     error_shares,
     legend,
@@ -29,9 +29,9 @@ MEMBRANES = ("membrane", "interior")
 
 def exhibit(
     labels: np.ndarray, predicted: np.ndarray, *, classes: int = 2, pixels: np.ndarray | None = None
-) -> Exhibit:
+) -> Example:
     probabilities = np.moveaxis(np.eye(classes, dtype=np.float32)[predicted], -1, 0)
-    return Exhibit("x", np.zeros((1, *labels.shape), np.uint8) if pixels is None else pixels, labels, probabilities)
+    return Example("x", np.zeros((1, *labels.shape), np.uint8) if pixels is None else pixels, labels, probabilities)
 
 
 def corner(tile_pixels: Array, row: int, column: int, shape: tuple[int, int]) -> tuple[int, ...]:

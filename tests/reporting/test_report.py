@@ -14,7 +14,7 @@ from unetkit.evaluation.score import Evaluation
 from unetkit.metrics import definition_of
 from unetkit.reporting.history import read_history
 from unetkit.reporting.markup import _VOID
-from unetkit.reporting.pictures import Exhibit
+from unetkit.reporting.pictures import Example
 from unetkit.reporting.plots import curves
 from unetkit.reporting.report import write_report
 from unetkit.run import Run
@@ -56,13 +56,13 @@ def read(path: Path) -> Reader:
     return reader
 
 
-def look_in(exhibits: list[Exhibit]) -> Any:
+def look_in(exhibits: list[Example]) -> Any:
     return {exhibit.name: exhibit for exhibit in exhibits}.__getitem__
 
 
 def test_a_finished_run_gives_a_whole_page_and_its_pictures(
     make_run: Callable[..., Run],
-    make_exhibits: Callable[..., list[Exhibit]],
+    make_exhibits: Callable[..., list[Example]],
     evaluate_exhibits: Callable[..., Evaluation],
 ) -> None:
     run, exhibits = make_run(), make_exhibits()
@@ -95,7 +95,7 @@ def test_a_finished_run_gives_a_whole_page_and_its_pictures(
 
 def test_the_page_holds_everything_itself(
     make_run: Callable[..., Run],
-    make_exhibits: Callable[..., list[Exhibit]],
+    make_exhibits: Callable[..., list[Example]],
     evaluate_exhibits: Callable[..., Evaluation],
 ) -> None:
     exhibits = make_exhibits(2)
@@ -112,7 +112,7 @@ def test_the_page_holds_everything_itself(
 
 def test_six_slices_of_512_make_a_page_below_3_megabytes(
     make_run: Callable[..., Run],
-    make_exhibits: Callable[..., list[Exhibit]],
+    make_exhibits: Callable[..., list[Example]],
     evaluate_exhibits: Callable[..., Evaluation],
 ) -> None:
     exhibits = make_exhibits(6, size=512)
@@ -122,11 +122,11 @@ def test_six_slices_of_512_make_a_page_below_3_megabytes(
 
 def test_names_of_files_cannot_bring_markup(
     make_run: Callable[..., Run],
-    make_exhibits: Callable[..., list[Exhibit]],
+    make_exhibits: Callable[..., list[Example]],
     evaluate_exhibits: Callable[..., Evaluation],
 ) -> None:
     hostile = '<script>alert(1)</script>"&'
-    exhibits = [Exhibit(hostile, one.pixels, one.labels, one.probabilities) for one in make_exhibits(1)]
+    exhibits = [Example(hostile, one.pixels, one.labels, one.probabilities) for one in make_exhibits(1)]
     classes = ("<b>bold</b>", "<i>")
     run = make_run(classes=("<b>bold</b>", "<i>"), steps_done=0, overrides=("data.path='<script>'",))
     data = run.read_json("data.json")
@@ -180,13 +180,13 @@ def test_a_run_before_its_first_line_of_log_has_a_page(make_run: Callable[..., R
 
 def test_many_classes_of_which_one_is_nowhere(
     make_run: Callable[..., Run],
-    make_exhibits: Callable[..., list[Exhibit]],
+    make_exhibits: Callable[..., list[Example]],
     evaluate_exhibits: Callable[..., Evaluation],
 ) -> None:
     classes = ("background", "nucleus", "vesicle", "细胞膜")
     exhibits = make_exhibits(3, classes=3, channels=3)
     absent = [
-        Exhibit(one.name, one.pixels, one.labels, np.concatenate((one.probabilities, 0 * one.probabilities[:1])))
+        Example(one.name, one.pixels, one.labels, np.concatenate((one.probabilities, 0 * one.probabilities[:1])))
         for one in exhibits
     ]
     run = make_run(classes=classes, overrides=("train.best_metric=dice_nucleus",))
@@ -200,7 +200,7 @@ def test_many_classes_of_which_one_is_nowhere(
 
 def test_numbers_that_are_none_do_not_reach_the_page(
     make_run: Callable[..., Run],
-    make_exhibits: Callable[..., list[Exhibit]],
+    make_exhibits: Callable[..., list[Example]],
     evaluate_exhibits: Callable[..., Evaluation],
 ) -> None:
     run, exhibits = make_run(), make_exhibits(2)
@@ -212,11 +212,11 @@ def test_numbers_that_are_none_do_not_reach_the_page(
 
 def test_very_many_images_show_both_ends_of_the_table(
     make_run: Callable[..., Run],
-    make_exhibits: Callable[..., list[Exhibit]],
+    make_exhibits: Callable[..., list[Example]],
     evaluate_exhibits: Callable[..., Evaluation],
 ) -> None:
     one = make_exhibits(1, size=16)[0]
-    exhibits = [Exhibit(f"cell_{index:03}", one.pixels, one.labels, one.probabilities) for index in range(200)]
+    exhibits = [Example(f"cell_{index:03}", one.pixels, one.labels, one.probabilities) for index in range(200)]
     run = make_run(steps_done=0)
     page = read(write_report(run, evaluate_exhibits(exhibits, CLASSES), look_in(exhibits), each=1))
     assert "The 60 at the ends of 200 images." in page.text
@@ -225,7 +225,7 @@ def test_very_many_images_show_both_ends_of_the_table(
 
 def test_writing_again_replaces_pictures_that_are_no_longer_shown(
     make_run: Callable[..., Run],
-    make_exhibits: Callable[..., list[Exhibit]],
+    make_exhibits: Callable[..., list[Example]],
     evaluate_exhibits: Callable[..., Evaluation],
 ) -> None:
     run, exhibits = make_run(steps_done=0), make_exhibits()

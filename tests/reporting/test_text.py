@@ -4,8 +4,8 @@ import pytest
 
 from unetkit.errors import ConfigError
 from unetkit.evaluation.score import Evaluation
-from unetkit.metrics import definition_of, founding_scores
-from unetkit.reporting.pictures import Exhibit
+from unetkit.metrics import definition_of, legacy_scores
+from unetkit.reporting.pictures import Example
 from unetkit.reporting.text import scores_table, shown
 
 
@@ -13,11 +13,11 @@ from unetkit.reporting.text import scores_table, shown
     "classes", [("membrane", "interior"), ("background", "a class of a very long name indeed, like this one")]
 )
 def test_the_table_has_every_score_aligned_within_100_columns(
-    classes: tuple[str, str], make_exhibits: Callable[..., list[Exhibit]], evaluate_exhibits: Callable[..., Evaluation]
+    classes: tuple[str, str], make_exhibits: Callable[..., list[Example]], evaluate_exhibits: Callable[..., Evaluation]
 ) -> None:
     exhibits = make_exhibits(2)
     scores = evaluate_exhibits(exhibits, classes).scores
-    scores |= founding_scores(exhibits[0].probabilities, exhibits[0].labels, suffix="_388")
+    scores |= legacy_scores(exhibits[0].probabilities, exhibits[0].labels, suffix="_388")
     lines = scores_table(scores).splitlines()
     assert max(map(len, lines)) <= 100
     table = dict(line.split()[:2] for line in lines[1 : lines.index("")])

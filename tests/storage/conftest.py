@@ -24,16 +24,16 @@ class Wire:
     target: int
     cuts: int = 0
     after: int = 0
-    listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
+    progress: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
 
     @property
     def port(self) -> int:
-        return self.listener.getsockname()[1]
+        return self.progress.getsockname()[1]
 
     def serve(self) -> None:
         with suppress(OSError):
             while True:
-                client, _ = self.listener.accept()
+                client, _ = self.progress.accept()
                 threading.Thread(target=self._connect, args=(client,), daemon=True).start()
 
     def _connect(self, client: socket.socket) -> None:
@@ -86,4 +86,4 @@ def wire(server: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Genera
     for entry in client.list_objects_v2(Bucket="lab").get("Contents", []):
         client.delete_object(Bucket="lab", Key=entry["Key"])
     client.close()
-    wire.listener.close()
+    wire.progress.close()

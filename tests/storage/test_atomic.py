@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from unetkit.errors import StorageError
-from unetkit.storage.atomic import write_whole, written_whole
+from unetkit.storage.atomic import atomic_path, atomic_write
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
-    write_whole(file, "old")
+    atomic_write(file, "old")
 
     def break_off() -> None:
-        with written_whole(file) as temporary:
+        with atomic_path(file) as temporary:
             temporary.write_text("half")
             raise RuntimeError("power cut")
 
@@ -29,7 +29,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
 
     def fill() -> None:
-        with written_whole(file), open("/dev/full", "wb", buffering=0) as full:
+        with atomic_path(file), open("/dev/full", "wb", buffering=0) as full:
             full.write(b"x")
 
     with pytest.raises(StorageError, match=r"a\.txt: cannot be written \(No space left on device\)"):
@@ -39,4 +39,4 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_a_missing_folder_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be written"):
-        write_whole(tmp_path / "nowhere" / "a.txt", "x")
+        atomic_write(tmp_path / "nowhere" / "a.txt", "x")

@@ -134,7 +134,7 @@ def test_what_is_finished_is_not_trained_again(folder: Path, data: Path) -> None
 def test_an_ended_one_goes_on_where_it_stands(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[str] = []
 
-    def broken(config: Any, *, out: Path, reporter: Any) -> None:
+    def broken(config: Any, *, out: Path, progress: Any) -> None:
         trained.append(out.name)
         if len(trained) == 2:
             (out / "config.yaml.part").parent.mkdir()

@@ -1,4 +1,4 @@
-"""A founding system's own training steps, done again by our network, loss and optimizer, and held against its numbers.
+"""A older system's own training steps, done again by our network, loss and optimizer, and held against its numbers.
 
 The fixture holds the batches, and the weights, moments and moving statistics after three steps; MindSpore's losses are
 not in it. What differs is rounding: Adam divides a gradient by its own size, so that a weight whose gradient all but
@@ -17,12 +17,12 @@ from unetkit.config import LossConfig, load_config
 from unetkit.data.dataset import Sample
 from unetkit.data.normalize import Normalization
 from unetkit.distributed import World
-from unetkit.legacy.checkpoints import ForeignNetwork, read_foreign
+from unetkit.legacy.checkpoints import LegacyNetwork, read_legacy
 from unetkit.models import build_model
 from unetkit.training.losses import WeightedLoss
 from unetkit.training.patches import PixelStore
 from unetkit.training.prepare import start_from
-from unetkit.training.step import Batch, Session
+from unetkit.training.step import Batch, TrainStep
 
 OPTIMIZER = {
     "name": "adam",
@@ -35,13 +35,13 @@ OPTIMIZER = {
 }
 
 
-def _read(path: Path) -> ForeignNetwork:
-    network = read_foreign(path)
+def _read(path: Path) -> LegacyNetwork:
+    network = read_legacy(path)
     assert network is not None
     return network
 
 
-def _session(network: ForeignNetwork, **init: object) -> Session:
+def _session(network: LegacyNetwork, **init: object) -> TrainStep:
     config = load_config(
         {
             "model": network.network.model_dump(mode="json"),
@@ -51,7 +51,7 @@ def _session(network: ForeignNetwork, **init: object) -> Session:
             "init": init,
         }
     )
-    return Session(config, _any_store(), torch.float32, World())
+    return TrainStep(config, _any_store(), torch.float32, World())
 
 
 def _any_store() -> PixelStore:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from unetkit.config import ConfigSource, LossConfig, load_config
 from unetkit.errors import ConfigError
-from unetkit.metrics import founding_scores, soft_dice
+from unetkit.metrics import legacy_scores, soft_dice
 from unetkit.training.losses import WeightedLoss, class_dice_loss, soft_dice_loss
 
 
@@ -28,7 +28,7 @@ def test_the_dice_loss_is_one_minus_the_metric(classes: int, seed: int) -> None:
 def test_the_dice_loss_by_class_is_one_minus_its_metric(classes: int, seed: int) -> None:
     logits, labels = _batch(classes, seed)
     p = logits.double().softmax(1).numpy()
-    metric = [founding_scores(p[i], labels[i].numpy())["soft_dice_class_mean"] for i in range(len(p))]
+    metric = [legacy_scores(p[i], labels[i].numpy())["soft_dice_class_mean"] for i in range(len(p))]
     assert float(class_dice_loss(logits, labels)) == pytest.approx(1 - sum(metric) / len(metric), abs=1e-6)
     total, _ = WeightedLoss(LossConfig(cross_entropy=0.0, dice_form="per-class"))(logits, labels)
     assert torch.equal(total, class_dice_loss(logits, labels))

@@ -2,7 +2,7 @@
 
 The borders of the labels are moved over the edges of the image in every direction, in each of the eight flips and
 turns, and the agreement is measured everywhere at once. By chance it has a spread of 1; labels that fit reach 20 to 60
-at their place and nothing elsewhere. So labels are askew where the agreement is high at another place and low at home.
+at their place and nothing elsewhere. So labels are misaligned where the agreement is high elsewhere and low at home.
 Outlines that are drawn too wide agree best beside their place, with one side of every object; the regions that they
 enclose agree at home all the same, and clear them.
 
@@ -31,7 +31,7 @@ _SMALLEST_SIDE = 16
 _REACH = 24  # how far labels are moved, in reduced pixels
 _REACH_TURNED = 6  # how far in the other flips and turns: those turn about the middle
 _SHIFT = 3.0  # px: smaller shifts are left to the labellers
-_HOME_SHARE = 0.85  # askew labels have at most this share of their best agreement at home
+_HOME_SHARE = 0.85  # misaligned labels have at most this share of their best agreement at home
 
 AS_IT_IS = "as they are"
 SYMMETRIES: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -114,14 +114,14 @@ def agreement(pixels: NDArray[Any], regions: NDArray[Any]) -> Agreement | None:
     spread = float(np.sqrt(np.mean([np.mean(np.square(one)) for one in maps.values()])))
     best, correction = max((_peak(one, name, factor) for name, one in maps.items()), key=lambda peak: peak[0])
     certain = best >= CERTAIN * spread
-    askew = certain and _is_askew(best, correction, home=float(maps[AS_IT_IS][0, 0]))
+    misaligned = certain and _is_askew(best, correction, home=float(maps[AS_IT_IS][0, 0]))
     brightness, inside = _contrast(reduced.mean(0)), _contrast(_reduced(regions[None] > 0, factor)[0])
-    if askew and correction.symmetry == AS_IT_IS or not certain:
+    if misaligned and correction.symmetry == AS_IT_IS or not certain:
         fits = _regions_fit(brightness, inside, factor)
-        askew = askew and not fits
+        misaligned = misaligned and not fits
     else:
-        fits = not askew
-    return Agreement(best / spread, correction if askew else None, fits, float(np.mean(brightness * inside)))
+        fits = not misaligned
+    return Agreement(best / spread, correction if misaligned else None, fits, float(np.mean(brightness * inside)))
 
 
 _Peak = tuple[float, Correction]

@@ -1,11 +1,11 @@
-"""The doctor: looks at a data set before a training and says what is wrong with it, in which file, and what to do.
+"""The checks: looks at a data set before a training and says what is wrong with it, in which file, and what to do.
 
 `examine` looks at every image once and keeps what the checks need; `diagnose` makes the checks of the table `CHECKS`.
 Does not change the data, and does not know networks.
 
 check_data: what is wrong with a data set, before anything is trained on it.
 
-The page of the doctor: what was found, with pictures, what to do about it, and what was looked for.
+The page of the checks: what was found, with pictures, what to do about it, and what was looked for.
 
 Assumes that the images can be read again. Does not judge anything.
 """
@@ -22,11 +22,11 @@ from unetkit.data import Sample
 from unetkit.data.dataset import Dataset, held_out_by
 from unetkit.data.layouts import open_usable
 from unetkit.data.targets import instances_of
-from unetkit.progress import Reporter
+from unetkit.progress import Progress
 from unetkit.reporting.markup import Content, Html, facts, joined, picture, table, tag
 from unetkit.reporting.page import assembled
 from unetkit.reporting.pictures import BLUE, ORANGE, Rgb, image_picture, label_picture, outlined_picture, png
-from unetkit.storage.atomic import write_whole
+from unetkit.storage.atomic import atomic_write
 
 _ALIGNED_BEFORE_TRAINING = 12
 
@@ -36,7 +36,7 @@ def diagnose(
     config: Config = Config(),  # noqa: B008 - frozen
     *,
     aligned: int | None = None,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> Diagnosis:
     """Examine a data set.
 
@@ -45,10 +45,10 @@ def diagnose(
         config: what it is to be trained with: its split, patch and normalisation are judged; with
             `data.check: essential` only what would stop a training is looked for.
         aligned: how many images, evenly spread, to compare labels and edges of; None: all.
-        reporter: hears about the course.
+        progress: follows the work.
     """
     closely = config.data.check == "full"
-    return judge(examine(dataset, config, closely=closely, aligned=aligned, reporter=reporter))
+    return judge(examine(dataset, config, closely=closely, aligned=aligned, progress=progress))
 
 
 def before_training(dataset: Dataset, config: Config) -> Diagnosis:
@@ -83,7 +83,7 @@ _TITLES = {
 
 
 def write_diagnosis(path: Path, diagnosis: Diagnosis, dataset: Dataset) -> None:
-    """Write what the doctor found as a page, with pictures of the data set.
+    """Write what the checks found as a page, with pictures of the data set.
 
     Raises:
         StorageError: the disk did not take it; an older file stands.
@@ -97,7 +97,7 @@ def write_diagnosis(path: Path, diagnosis: Diagnosis, dataset: Dataset) -> None:
                 for check, findings in groupby(found, key=lambda one: one.check)
             ]
     parts["What was looked for"] = [_checks(diagnosis)]
-    write_whole(path, assembled(f"Data check: {diagnosis.path}", parts))
+    atomic_write(path, assembled(f"Data check: {diagnosis.path}", parts))
 
 
 def _summary(diagnosis: Diagnosis) -> Html:
@@ -166,16 +166,16 @@ def check_data(
     *,
     overrides: Sequence[str] = (),
     html: str | Path | None = None,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> Diagnosis:
-    """Examine a data set: files, values, masks, labels that lie askew, duplicates, leaks, objects.
+    """Examine a data set: files, values, masks, labels that lie misaligned, duplicates, leaks, objects.
 
     Args:
         data: a folder or a file with labels, whatever `train` takes.
         overrides: `key=value` texts of a configuration; the split, the patch and the normalisation that are meant to be
             used are judged, too. Data that is divided into train and val is judged by that, unless a split is named.
         html: a page with pictures to write.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         DataError: there is nothing at the path, or nothing that is known.
@@ -188,7 +188,7 @@ def check_data(
     """
     config = load_config({"data": {"path": str(data)}}, overrides)
     dataset = open_usable(data, config=config.data)
-    diagnosis = diagnose(dataset, by_its_own_split(config, dataset, overrides), reporter=reporter)
+    diagnosis = diagnose(dataset, by_its_own_split(config, dataset, overrides), progress=progress)
     if html is not None:
         write_diagnosis(Path(html), diagnosis, dataset)
     return diagnosis

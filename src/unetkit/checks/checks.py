@@ -2,7 +2,7 @@
 
 What can be wrong with labels: masks, their place on the image, the objects in them. One function a check.
 
-What can be wrong between the images of a set: classes, twins, and what held-out images share with others.
+What can be wrong between the images of a set: classes, duplicates, and what held-out images share with others.
 
 The checks, in the order in which they are made.
 """
@@ -237,7 +237,7 @@ def inverted(exam: Exam) -> Iterator[Finding]:
         yield Finding("warning", found, "invert the mask", names(images), "labels")
 
 
-def askew(exam: Exam) -> Iterator[Finding]:
+def misaligned(exam: Exam) -> Iterator[Finding]:
     """Find labels that are shifted, flipped or turned against their image."""
     wrong = [one for one in exam.facts if one.agreement is not None and one.agreement.correction is not None]
     right = sum(one.agreement is not None and one.agreement.fits for one in exam.facts)
@@ -246,7 +246,7 @@ def askew(exam: Exam) -> Iterator[Finding]:
         found = f"{files(images)}: the labels follow the edges of the image when they are {correction}"
         advice = "put the labels right, or leave the images out; if that does not fit, they are another image's"
         if severity == "error":
-            found += f" ({len(wrong)} of the {len(wrong) + right} images that can be judged are askew)"
+            found += f" ({len(wrong)} of the {len(wrong) + right} images that can be judged are misaligned)"
             advice = "put the labels right; if you know that they are, train with data.check=essential"
         its = images[0].agreement.correction if images[0].agreement else None
         yield Finding(severity, found, advice, names(images), "outlines", its)
@@ -365,22 +365,22 @@ def unseen_classes(exam: Exam) -> Iterator[Finding]:
 
 def duplicates(exam: Exam) -> Iterator[Finding]:
     """Find images that are there more than once, on one side of the split."""
-    for twins in exam.twins:
-        if not _divided(twins, exam):
-            contradictory = twins.same and len({one.class_counts for one in twins.images}) > 1
+    for duplicates in exam.duplicates:
+        if not _divided(duplicates, exam):
+            contradictory = duplicates.same and len({one.class_counts for one in duplicates.images}) > 1
             but = ", but are labelled differently" if contradictory else ""
             advice = "keep the better one" if contradictory else "keep one of them, unless the repetition is meant"
             severity = "warning" if contradictory else "note"
-            yield Finding(severity, f"{_alike(twins)}{but}", advice, names(twins.images), "image")
+            yield Finding(severity, f"{_alike(duplicates)}{but}", advice, names(duplicates.images), "image")
 
 
 def leakage(exam: Exam) -> Iterator[Finding]:
-    """Find images that are held out while a twin is trained on."""
-    for twins in exam.twins:
-        if _divided(twins, exam):
-            found = f"{_alike(twins)}, and lie on both sides of the split: scores of the held-out part will be too good"
+    """Find images that are held out while a duplicate is trained on."""
+    for duplicates in exam.duplicates:
+        if _divided(duplicates, exam):
+            found = f"{_alike(duplicates)}, on both sides of the split: scores of the held-out part will be too good"
             advice = "keep one of them, or keep them together by data.split"
-            yield Finding("warning", found, advice, names(twins.images), "image")
+            yield Finding("warning", found, advice, names(duplicates.images), "image")
 
 
 def neighbours(exam: Exam) -> Iterator[Finding]:
@@ -409,14 +409,14 @@ def _likeness_of_neighbours(at: dict[tuple[str, int], Facts]) -> float:
     return float(coarse_likeness(thumbnails)[::2].mean())
 
 
-def _divided(twins: Twins, exam: Exam) -> bool:
-    indices = {one.index for one in twins.images}
+def _divided(duplicates: Twins, exam: Exam) -> bool:
+    indices = {one.index for one in duplicates.images}
     return bool(indices & exam.train) and bool(indices & exam.held_out)
 
 
-def _alike(twins: Twins) -> str:
-    what = "hold the same pixels" if twins.same else f"are near-duplicates (correlation {twins.likeness:.2f})"
-    return f"{named([one.name for one in twins.images])} {what}"
+def _alike(duplicates: Twins) -> str:
+    what = "hold the same pixels" if duplicates.same else f"are near-duplicates (correlation {duplicates.likeness:.2f})"
+    return f"{named([one.name for one in duplicates.images])} {what}"
 
 
 Check = Callable[[Exam], Iterator[Finding]]
@@ -447,7 +447,7 @@ CLOSE: dict[str, Check] = {
     "palettes": palettes,
     "blurred": blurred,
     "inverted": inverted,
-    "askew": askew,
+    "misaligned": misaligned,
     "stray": stray,
     "duplicates": duplicates,
     "leakage": leakage,

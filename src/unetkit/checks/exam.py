@@ -1,6 +1,6 @@
 """A data set as the checks see it: the facts of every image that could be read, the split, and what was unreadable.
 
-What the doctor says: a finding, and all findings of a data set together.
+What the checks says: a finding, and all findings of a data set together.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ from unetkit.data.dataset import Dataset, ItemDataset, complaints_of
 from unetkit.data.split import split_dataset
 from unetkit.errors import ConfigError, DataError
 from unetkit.images.image import decoding
-from unetkit.progress import Reporter, Silence
+from unetkit.progress import NoProgress, Progress
 
 _NAMED_CLASSES = 6
 
@@ -69,7 +69,7 @@ class Exam:
         return frozenset[int]().union(*(one.classes for one in self.facts if one.index in indices))
 
     @cached_property
-    def twins(self) -> tuple[Twins, ...]:
+    def duplicates(self) -> tuple[Twins, ...]:
         """The groups of images that are alike."""
         return tuple(twins_among(self.facts))
 
@@ -106,7 +106,7 @@ def examine(
     *,
     closely: bool = True,
     aligned: int | None = None,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> Exam:
     """Look at every image once.
 
@@ -115,7 +115,7 @@ def examine(
         config: what it is to be trained with.
         closely: look for what needs more than the pixels' values.
         aligned: how many images, evenly spread, to compare labels and edges of; None: all.
-        reporter: hears about the course.
+        progress: follows the work.
     """
     from unetkit.devices import available_cores  # it loads torch, which readers do without
 
@@ -131,7 +131,7 @@ def examine(
 
     with ThreadPoolExecutor(available_cores()) as pool:
         for done, one in enumerate(pool.map(seen, range(count)), 1):
-            (reporter or Silence()).advance(done, count, {})
+            (progress or NoProgress()).update(done, count, {})
             complaints += [str(one)] if isinstance(one, DataError) else []
             facts += [one] if isinstance(one, Facts) else []
     train, held_out = _split(dataset, config)
@@ -203,7 +203,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All that the doctor found.
+    """All that the checks found.
 
     Attributes:
         path: the data set.

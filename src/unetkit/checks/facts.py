@@ -15,7 +15,7 @@ Legend of shapes: N images, F features.
 
 The groups of images of a set that are alike, and where an image lies in its stack.
 
-Sections near each other in a stack look alike by nature: they are twins only where their pixels are the same.
+Sections near each other in a stack look alike by nature: they are duplicates only where their pixels are the same.
 """
 
 import hashlib

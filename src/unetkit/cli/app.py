@@ -25,11 +25,11 @@ app.add_typer(data_app, name="data")
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        help="key=value, such as train.steps=400 model.width=16; after --, a founding system's own flags",
+        help="key=value, such as train.steps=400 model.width=16; after --, a older system's own flags",
         show_default=False,
     ),
 ]
-FaithfulOption = Annotated[bool, typer.Option("--faithful", help="a founding configuration: keep its quirks")]
+BugCompatibleOption = Annotated[bool, typer.Option("--bug-compatible", help="keep an older system's known issues")]
 PredictionKeys = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="of predict and objects: objects.threshold=0.4", show_default=False),

@@ -48,10 +48,10 @@ def data_convert(
 ) -> None:
     """Write a data set with labels as multi-class folders: ID/image.png and ID/mask.png."""
     from unetkit.data import convert, open_dataset
-    from unetkit.progress import reporter
+    from unetkit.progress import show_progress
 
-    with reporter("converting") as listener:
-        convert(open_dataset(source), out, reporter=listener)
+    with show_progress("converting") as progress:
+        convert(open_dataset(source), out, progress=progress)
     print(f"written: {out}")
 
 
@@ -66,19 +66,19 @@ def data_check(
 ) -> None:
     """Say what is wrong with a data set, before training: unetkit data check DIR [data.split.method=blocks ...]."""
     import unetkit
-    from unetkit.progress import reporter
-    from unetkit.storage.atomic import write_whole
+    from unetkit.progress import show_progress
+    from unetkit.storage.atomic import atomic_write
 
     alone = str(json_file) == "-"
-    with reporter("checking") as listener:
-        diagnosis = unetkit.check_data(data, overrides=overrides or [], html=html, reporter=None if alone else listener)
+    with show_progress("checking") as progress:
+        diagnosis = unetkit.check_data(data, overrides=overrides or [], html=html, progress=None if alone else progress)
     text = json.dumps(diagnosis.as_json(), indent=2, ensure_ascii=False)
     if alone:
         print(text)
     else:
         _print_diagnosis(diagnosis)
     if json_file is not None and not alone:
-        write_whole(json_file, text + "\n")
+        atomic_write(json_file, text + "\n")
         print(f"written: {json_file}")
     if html is not None and not alone:
         print(f"written: {html}")

@@ -68,7 +68,7 @@ def evaluate(
 ) -> None:
     """Score a network on data with labels: unetkit evaluate RUN --data DIR."""
     import unetkit
-    from unetkit.progress import reporter
+    from unetkit.progress import show_progress
 
     if keep and not tune:
         raise UsageError("--keep writes what --tune has chosen; give both")
@@ -77,21 +77,21 @@ def evaluate(
     families = [*(metrics or ()), *(["objects"] if objects else [])]
     options = {"tta": tta or None, "calibrate": calibrate or None, "head": head} | keys_of(keys)
     options, device = options | {"runtime": runtime, "threads": threads, "precision": precision}, device or "auto"
-    with reporter("evaluating") as shown:
+    with show_progress("evaluating") as shown:
         told = None if str(json_file) == "-" else shown
         if tune:
-            tuned = unetkit.tune_objects(model, data=data, keep=keep, options=options, device=device, reporter=told)
+            tuned = unetkit.tune_objects(model, data=data, keep=keep, options=options, device=device, progress=told)
             _tell(tuned.evaluation, tuned.as_json(), json_file, chosen=tuned.chosen)
             return
         more: Any = {"config": config, "everything": everything, "metrics": families}
-        scored = unetkit.evaluate(model, data=data, options=options, device=device, reporter=told, **more)
+        scored = unetkit.evaluate(model, data=data, options=options, device=device, progress=told, **more)
     _tell(scored, scored.as_json(), json_file)
 
 
 def _tell(
     evaluation: "Evaluation", content: dict[str, Any], json_file: Path | None, *, chosen: "ObjectsConfig | None" = None
 ) -> None:
-    from unetkit.storage.atomic import write_whole
+    from unetkit.storage.atomic import atomic_write
 
     written = json.dumps(content, indent=2)
     if str(json_file) == "-":
@@ -103,7 +103,7 @@ def _tell(
         print(f"chosen: {' '.join(f'objects.{key}={value}' for key, value in keys.items()) or 'the defaults'}")
         print(f"by {chosen.chosen}")
     if json_file is not None:
-        write_whole(json_file, f"{written}\n")
+        atomic_write(json_file, f"{written}\n")
         print(f"written: {json_file}")
 
 
@@ -133,19 +133,19 @@ def compare(
 ) -> None:
     """Tell whether one network is better than another, and how sure that is: unetkit compare A B."""
     import unetkit
-    from unetkit.progress import reporter
+    from unetkit.progress import show_progress
     from unetkit.reporting.plots import differences
-    from unetkit.storage.atomic import write_whole
+    from unetkit.storage.atomic import atomic_write
 
     if picture is not None and picture.suffix.lower() != ".png":
         raise UsageError(f"--picture {picture}: expected a name with .png")
     silent = str(json_file) == "-"
-    with reporter("evaluating") as listener:
+    with show_progress("evaluating") as progress:
         found = unetkit.compare(
-            first, second, metric=metric, data=data, block=block, seed=seed, reporter=None if silent else listener
+            first, second, metric=metric, data=data, block=block, seed=seed, progress=None if silent else progress
         )
     if picture is not None:
-        write_whole(picture, differences(found.images, found.difference, found.metric))
+        atomic_write(picture, differences(found.images, found.difference, found.metric))
     if silent:
         print(json.dumps(found.as_json(), indent=2))
         return
@@ -156,7 +156,7 @@ def compare(
     print(found.sentence)
     print_notes(found.notes)
     if json_file is not None:
-        write_whole(json_file, json.dumps(found.as_json(), indent=2) + "\n")
+        atomic_write(json_file, json.dumps(found.as_json(), indent=2) + "\n")
     for file in (json_file, picture):
         if file is not None:
             print(f"written: {file}")
@@ -183,18 +183,18 @@ def metrics_isbi(
     """Score a stack by the ISBI 2012 challenge's own metrics: unetkit metrics isbi LABEL.tif PROBABILITY.tif."""
     import unetkit
     from unetkit.metrics import PUBLISHED
-    from unetkit.progress import reporter
+    from unetkit.progress import show_progress
     from unetkit.reporting.text import PUBLISHED_NOTE, isbi_tables, scores_table
-    from unetkit.storage.atomic import write_whole
+    from unetkit.storage.atomic import atomic_write
 
-    with reporter("scoring") as listener:
+    with show_progress("scoring") as progress:
         evaluation = unetkit.score_isbi(
             label,
             probability,
             membrane=membrane,
             scale=scale,
             warping=not no_warping,
-            reporter=None if str(json_file) == "-" else listener,
+            progress=None if str(json_file) == "-" else progress,
         )
     content = evaluation.as_json() | {"published": {"note": PUBLISHED_NOTE, "values": PUBLISHED}}
     if str(json_file) == "-":
@@ -204,5 +204,5 @@ def metrics_isbi(
     print(f"\n{isbi_tables(evaluation, slices=slices)}")
     print_notes(evaluation.notes)
     if json_file is not None:
-        write_whole(json_file, json.dumps(content, indent=2) + "\n")
+        atomic_write(json_file, json.dumps(content, indent=2) + "\n")
         print(f"written: {json_file}")

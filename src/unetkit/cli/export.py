@@ -51,12 +51,12 @@ def export(
 ) -> None:
     """Write a network for another runtime and prove it there: unetkit export RUN --to onnx --out FILE.onnx."""
     import unetkit
-    from unetkit.progress import reporter
+    from unetkit.progress import show_progress
 
     options = _heads(head or []) | {"layout": layout, "preprocessing": preprocessing, "half": half}
     options |= {"int8": int8, "max_drop": max_drop, "size": size, "batch": batch, "opset": opset}
-    with reporter("exporting") as listener:
-        checked = unetkit.export(model, to=to, out=out, data=data, options=options, reporter=listener)
+    with show_progress("exporting") as progress:
+        checked = unetkit.export(model, to=to, out=out, data=data, options=options, progress=progress)
     _print(checked, json_file)
     _print_files(checked)
 
@@ -76,11 +76,11 @@ def check(
 ) -> None:
     """Compare an exported file with what it was made from: unetkit check FILE --data DIR [--against RUN]."""
     import unetkit
-    from unetkit.progress import reporter
+    from unetkit.progress import show_progress
 
     options = {"head": head, "runtime": runtime, "threads": threads, "precision": precision}
-    with reporter("checking") as listener:
-        checked = unetkit.check(model, data=data, against=against, options=options, reporter=listener)
+    with show_progress("checking") as progress:
+        checked = unetkit.check(model, data=data, against=against, options=options, progress=progress)
     _print(checked, json_file)
 
 
@@ -103,7 +103,7 @@ def _heads(words: list[str]) -> dict[str, Any]:
 
 
 def _print(checked: "Checked", json_file: Path | None) -> None:
-    from unetkit.storage.atomic import write_whole
+    from unetkit.storage.atomic import atomic_write
 
     for case in checked.parity.cases if checked.parity else ():
         shape = " x ".join(map(str, case.shape))
@@ -121,7 +121,7 @@ def _print(checked: "Checked", json_file: Path | None) -> None:
             f"lost, {gain.floating} convolutions at either end in float32, calibrated on {gain.calibrated_on} images"
         )
     if json_file is not None:
-        write_whole(json_file, json.dumps(_plain(checked), indent=2) + "\n")
+        atomic_write(json_file, json.dumps(_plain(checked), indent=2) + "\n")
         print(f"written: {json_file}")
 
 
@@ -150,19 +150,19 @@ def bench(
     """Time networks and exported files side by side: unetkit bench RUN FILE.xml FILE.onnx."""
     import unetkit
     from unetkit.errors import UsageError
-    from unetkit.progress import reporter
-    from unetkit.storage.atomic import write_whole
+    from unetkit.progress import show_progress
+    from unetkit.storage.atomic import atomic_write
     from unetkit.timing import as_json, picture, table
 
     numbers = [int(word) for word in batches.split(",") if word.strip().isdecimal() and int(word) > 0]
     if len(numbers) != len(batches.split(",")):
         raise UsageError(f"--batches: found {batches}; expected numbers such as 1,2,4")
-    with reporter("timing") as listener:
-        timings = unetkit.bench(models, size=size, batches=numbers, rounds=rounds, threads=threads, reporter=listener)
+    with show_progress("timing") as progress:
+        timings = unetkit.bench(models, size=size, batches=numbers, rounds=rounds, threads=threads, progress=progress)
     print(table(timings))
     if picture_file is not None:
-        write_whole(picture_file, picture(timings))
+        atomic_write(picture_file, picture(timings))
         print(f"written: {picture_file}")
     if json_file is not None:
-        write_whole(json_file, json.dumps(as_json(timings), indent=2) + "\n")
+        atomic_write(json_file, json.dumps(as_json(timings), indent=2) + "\n")
         print(f"written: {json_file}")

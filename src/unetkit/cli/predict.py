@@ -57,13 +57,13 @@ def predict(
 ) -> None:
     """Segment images of any size: unetkit predict RUN INPUT --out FILE."""
     import unetkit
-    from unetkit.progress import reporter
+    from unetkit.progress import show_progress
 
     _require_one_result(objects, outlines=outlines, other=probabilities or uncertainty)
     options = {"tta": tta or None, "calibrate": calibrate or None, "tile": tile, "overlap": overlap, "head": head}
     options |= {"runtime": runtime, "threads": threads, "precision": precision} | keys_of(keys)
-    with reporter("predicting") as listener:
-        common: Any = {"options": options, "device": device or "auto", "reporter": listener}
+    with show_progress("predicting") as progress:
+        common: Any = {"options": options, "device": device or "auto", "reporter": progress}
         if objects:
             notes = unetkit.predict_objects(model, source, out, outlines=outlines, **common)
         else:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unetkit.cli.app import (
+    BugCompatibleOption,
     DataOption,
     DeviceOption,
-    FaithfulOption,
     Overrides,
     app,
     divided,
@@ -42,30 +42,36 @@ def train(
     extend: Annotated[
         Path | None, typer.Option(help="give this run more steps: --extend RUN train.steps=800", show_default=False)
     ] = None,
-    faithful: FaithfulOption = False,
+    bug_compatible: BugCompatibleOption = False,
     device: DeviceOption = None,
 ) -> None:
     """Train a network: unetkit train isbi --data DIR --out RUN [key=value ...]."""
     import unetkit
     from unetkit.distributed import launched_world
-    from unetkit.progress import reporter
+    from unetkit.progress import show_progress
 
     chosen = [f"train.device={device}"] if device else []
     words = [*([config] if config else []), *(overrides or []), *chosen]
-    with reporter("training") as listener:
+    with show_progress("training") as progress:
         if resume is not None:
             _refuse(words, "--resume goes on exactly as the run began; to change keys use --extend")
-            run = unetkit.resume(resume, reporter=listener)
+            run = unetkit.resume(resume, progress=progress)
         elif extend is not None:
-            run = unetkit.extend(extend, overrides=words, reporter=listener)
+            run = unetkit.extend(extend, overrides=words, progress=progress)
         else:
             require(config, "a configuration", "unetkit train isbi --data DIR --out RUN")
             ours, flags = divided(overrides or [])
             given = [*ours, *chosen]
             run = unetkit.train(
-                str(config), data=data, out=out, overrides=given, flags=flags, faithful=faithful, reporter=listener
+                str(config),
+                data=data,
+                out=out,
+                overrides=given,
+                flags=flags,
+                bug_compatible=bug_compatible,
+                progress=progress,
             )
-    if launched_world().leads:
+    if launched_world().is_main_process:
         _print_result(run)
 
 
@@ -115,12 +121,12 @@ def crossval(
     """Train every fold and score each image by what had not seen it; run it again to go on with it."""
     import unetkit
     from unetkit.evaluation import spread_table
-    from unetkit.progress import reporter
+    from unetkit.progress import show_progress
 
     words = [*(overrides or []), *([f"train.device={device}"] if device else [])]
-    with reporter("crossval") as listener:
+    with show_progress("crossval") as progress:
         made = unetkit.crossval(
-            config, data=data, out=out, folds=folds, seeds=seeds, overrides=words, dask=dask, reporter=listener
+            config, data=data, out=out, folds=folds, seeds=seeds, overrides=words, dask=dask, progress=progress
         )
     if made.scores is None:
         return
@@ -141,22 +147,22 @@ def plan(
 ) -> None:
     """Write a configuration for a data set, each line with its reason: unetkit plan DIR --out plan.yaml."""
     import unetkit
-    from unetkit.progress import reporter
-    from unetkit.storage.atomic import write_whole
+    from unetkit.progress import show_progress
+    from unetkit.storage.atomic import atomic_write
 
-    with reporter("examining") as listener:
+    with show_progress("examining") as progress:
         made = unetkit.plan(
             data,
             overrides=overrides or [],
             minutes=minutes,
             memory=memory,
             device=device or "auto",
-            reporter=None if out is None else listener,
+            progress=None if out is None else progress,
         )
     if out is None:
         print(made.yaml, end="")
         return
-    write_whole(out, made.yaml)
+    atomic_write(out, made.yaml)
     print(f"written: {out}\ntrain it: unetkit train {out} --out RUN")
 
 
@@ -165,12 +171,12 @@ def config(
     source: Annotated[str | None, typer.Argument(help="a preset or a YAML file", show_default=False)] = None,
     overrides: Overrides = None,
     data: DataOption = None,
-    faithful: FaithfulOption = False,
+    bug_compatible: BugCompatibleOption = False,
     schema: Annotated[bool, typer.Option("--schema", help="print the JSON schema instead")] = False,
 ) -> None:
     """Print a configuration as annotated YAML, ready to be edited: unetkit config isbi.
 
-    A founding system's is translated, with what each key came from and what of it is corrected.
+    A older system's is translated, with what each key came from and what of it is corrected.
     """
     from unetkit.config import annotated_yaml, json_schema, load_config, preset_names
 
@@ -180,11 +186,11 @@ def config(
     require(source, "a preset or a file", f"unetkit config isbi; presets: {', '.join(preset_names())}")
     ours, flags = divided(overrides or [])
     ours += [f"data.path={json.dumps(data)}"] if data else []
-    if source in preset_names() and not (flags or faithful):  # needs no translation, nor what that has to import
+    if source in preset_names() and not (flags or bug_compatible):  # needs no translation, nor what that has to import
         print(annotated_yaml(load_config(str(source), ours)), end="")
         return
     from unetkit.configuring import translate_config
 
-    translation = translate_config(str(source), ours, flags=flags, faithful=faithful)
+    translation = translate_config(str(source), ours, flags=flags, bug_compatible=bug_compatible)
     text = annotated_yaml(load_config(str(source), ours)) if translation is None else translation.annotated_yaml()
     print(text, end="")

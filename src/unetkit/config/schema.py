@@ -40,7 +40,7 @@ class SplitConfig(Section):
         "mindspore", "tensorflow", "shuffled", "interleaved", "blocks", "stacks", "last", "given", "none"
     ] = Field(
         default="mindspore",
-        description="mindspore: the founding systems' shuffled folds; tensorflow: that system's, which overlap; "
+        description="mindspore: the older systems' shuffled folds; tensorflow: that system's, which overlap; "
         "shuffled: shuffled folds that never overlap, for any number of samples; interleaved: every k-th sample; "
         "blocks: neighbouring samples stay together; stacks: slices of one file stay together; "
         "last: the last of the samples in their order, as many as `share` says; "
@@ -82,7 +82,7 @@ class DataConfig(Section):
     normalization: Literal["standardize", "minus-one-to-one", "zero-to-one", "none"] = Field(
         default="standardize",
         description="standardize: mean 0 and deviation 1 by the training images; "
-        "minus-one-to-one: x / 127.5 - 1 for 8 bits, the founding systems' way; zero-to-one: x / 255 for 8 bits; "
+        "minus-one-to-one: x / 127.5 - 1 for 8 bits, the older systems' way; zero-to-one: x / 255 for 8 bits; "
         "none: pixels as stored",
     )
     size: Size | None = Field(
@@ -109,7 +109,7 @@ class DataConfig(Section):
     )
     check: Literal["full", "essential"] = Field(
         default="full",
-        description="what is looked for before a training: full: also labels that lie askew, duplicates, images that "
+        description="what is looked for before a training: full: also misaligned labels, duplicates, images that "
         "leak into the held-out part; essential: only what would stop it",
     )
     split: SplitConfig = SplitConfig()
@@ -253,7 +253,7 @@ class InitConfig(Section):
     """Weights to start from."""
 
     path: str | None = Field(
-        default=None, description="a run, a checkpoint, or a founding system's file; null: start at random"
+        default=None, description="a run, a checkpoint, or a older system's file; null: start at random"
     )
     exclude: tuple[str, ...] = Field(
         default=(), description="patterns of names that start at random all the same: ['head.*']"
@@ -324,7 +324,7 @@ class TrainConfig(Section):
 
 
 class ModelConfig(Section):
-    """The network. Every founding network is a setting of these options."""
+    """The network. Every legacy network is a setting of these options."""
 
     name: Literal["unet", "unetpp"] = Field(default="unet", description="unet, or unetpp (nested skip paths)")
     in_channels: PositiveInt | None = Field(default=None, description="channels of the images; null: by the data")
@@ -360,7 +360,7 @@ class ModelConfig(Section):
     up: Literal["deconv", "bilinear", "bilinear-legacy"] = Field(
         default="deconv",
         description="deconv: transposed convolution; bilinear: interpolation and a convolution; "
-        "bilinear-legacy: the founding systems' corner-aligned sampling (source = target * scale)",
+        "bilinear-legacy: the older systems' corner-aligned sampling (source = target * scale)",
     )
     up_kernel: Literal[1, 2, 3] | None = Field(
         default=None,
@@ -381,7 +381,7 @@ class ModelConfig(Section):
         description="unetpp with deep supervision: the head that predicts, from 1, the fastest, to depth; null: depth",
     )
     init: Literal["he", "torch", "mindspore-medical", "mindspore-normal", "glorot"] = Field(
-        default="he", description="how weights start: He's normal rule, PyTorch's own, or a founding system's"
+        default="he", description="how weights start: He's normal rule, PyTorch's own, or a older system's"
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Any data set with labels, written as multi-class folders: ID/image.png and ID/mask.png, as the founding zoo did.
+"""Any data set with labels, written as multi-class folders: ID/image.png and ID/mask.png, as the legacy zoo did.
 
 Data that is divided by its makers becomes train/ and val/. Two classes are written as 0 and 255, more as class indices.
 Float images, which PNG cannot hold, are written as TIFF. The folder is there whole or not at all. Objects are not kept:
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 from unetkit.data.dataset import Dataset, Sample, held_out_by
 from unetkit.errors import DataError, StorageError, UsageError
-from unetkit.progress import Reporter, Silence
+from unetkit.progress import NoProgress, Progress
 from unetkit.storage import is_remote, send_folder
 from unetkit.storage.atomic import make_folder
 
 
-def convert(dataset: Dataset, out: str | Path, *, reporter: Reporter | None = None) -> Path:
+def convert(dataset: Dataset, out: str | Path, *, progress: Progress | None = None) -> Path:
     """Write a data set as multi-class folders and return the folder.
 
     Args:
         dataset: what `open_dataset` gives.
         out: a folder that does not exist or is empty.
-        reporter: hears how many samples are written.
+        progress: hears how many samples are written.
 
     Raises:
         UsageError: the folder holds something.
@@ -37,10 +37,10 @@ def convert(dataset: Dataset, out: str | Path, *, reporter: Reporter | None = No
     Example:
         >>> convert(open_dataset("stage1_train.zip"), "nuclei")
     """
-    folder, reporter = Path(out), reporter or Silence()
+    folder, progress = Path(out), progress or NoProgress()
     if is_remote(folder):
         with tempfile.TemporaryDirectory(prefix="unetkit-") as scratch:
-            send_folder(convert(dataset, Path(scratch) / "whole", reporter=reporter), folder)
+            send_folder(convert(dataset, Path(scratch) / "whole", progress=progress), folder)
         return folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: is not empty; choose a folder that does not exist yet")
@@ -52,7 +52,7 @@ def convert(dataset: Dataset, out: str | Path, *, reporter: Reporter | None = No
             for index in range(len(dataset)):
                 part = ("val" if index in held_out else "train") if held_out else ""
                 _write(dataset[index], whole / part, two_classes=len(dataset.classes) == 2)
-                reporter.advance(index + 1, len(dataset), {})
+                progress.update(index + 1, len(dataset), {})
             if folder.exists():
                 folder.rmdir()
             shutil.move(whole, folder)

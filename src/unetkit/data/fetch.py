@@ -22,8 +22,8 @@ import numpy as np
 
 from unetkit.errors import DataError, UsageError
 from unetkit.images import open_pages
-from unetkit.progress import Reporter, Silence
-from unetkit.storage.atomic import make_folder, written_whole
+from unetkit.progress import NoProgress, Progress
+from unetkit.storage.atomic import atomic_path, make_folder
 
 _LARGEST_DOWNLOAD = 2**28
 _SECONDS = 30.0
@@ -65,7 +65,7 @@ def fetch(
     *,
     source: str | Path | None = None,
     known: Mapping[str, PublicData] = KNOWN,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Bring a public data set into a folder and return the folder; what is there and whole is left as it is.
 
@@ -74,7 +74,7 @@ def fetch(
         out: the folder.
         source: a folder or a .zip that holds the files, instead of the network.
         known: the data sets and their places.
-        reporter: hears how many bytes have come.
+        progress: hears how many bytes have come.
 
     Raises:
         UsageError: a name that is not known.
@@ -92,9 +92,9 @@ def fetch(
     if missing:
         make_folder(folder)
         with tempfile.TemporaryDirectory(prefix="unetkit-fetch-") as scratch:
-            found = _find(data, missing, Path(scratch), source=source, reporter=reporter or Silence())
+            found = _find(data, missing, Path(scratch), source=source, progress=progress or NoProgress())
             for file, path in found.items():
-                with written_whole(folder / file) as temporary:
+                with atomic_path(folder / file) as temporary:
                     shutil.copyfile(path, temporary)
     return folder
 
@@ -124,7 +124,7 @@ def pixel_checksum(path: Path) -> str:
 
 
 def _find(
-    data: PublicData, files: Sequence[str], scratch: Path, *, source: str | Path | None, reporter: Reporter
+    data: PublicData, files: Sequence[str], scratch: Path, *, source: str | Path | None, progress: Progress
 ) -> dict[str, Path]:
     """Return where the verified files are, from the first place that gives all of them."""
     if source is not None:
@@ -132,7 +132,7 @@ def _find(
     failures: list[str] = []
     for url in data.urls:
         try:
-            return _verified(data, _downloaded(url, files, scratch, reporter))
+            return _verified(data, _downloaded(url, files, scratch, progress))
         except DataError as error:
             failures.append(str(error))
     raise DataError(
@@ -182,17 +182,17 @@ def _unpacked(archive: Path, files: Sequence[str], scratch: Path, origin: str) -
     return {file: scratch / file for file in files}
 
 
-def _downloaded(url: str, files: Sequence[str], scratch: Path, reporter: Reporter) -> dict[str, Path]:
+def _downloaded(url: str, files: Sequence[str], scratch: Path, progress: Progress) -> dict[str, Path]:
     if url.endswith(".zip"):
-        archive = _download(url, scratch / "archive.zip", reporter)
+        archive = _download(url, scratch / "archive.zip", progress)
         return _unpacked(archive, files, scratch, url)
-    return {file: _download(f"{url}{file}", scratch / file, reporter) for file in files}
+    return {file: _download(f"{url}{file}", scratch / file, progress) for file in files}
 
 
-def _download(url: str, target: Path, reporter: Reporter) -> Path:
+def _download(url: str, target: Path, progress: Progress) -> Path:
     import pooch  # pyright: ignore[reportMissingTypeStubs] - it has none; it brings an HTTP client that is slow to import
 
-    watch: Any = _Watch(url, reporter)
+    watch: Any = _Watch(url, progress)
     downloader: Any = pooch.HTTPDownloader(progressbar=watch, chunk_size=2**16, timeout=_SECONDS)
     try:
         downloader(url, str(target), None)
@@ -204,14 +204,14 @@ def _download(url: str, target: Path, reporter: Reporter) -> Path:
 class _Watch:
     """What pooch takes for a progress bar: it tells the reporter and stops an answer that has no end."""
 
-    def __init__(self, url: str, reporter: Reporter) -> None:
-        self.total, self._url, self._reporter, self._done = 0, url, reporter, 0
+    def __init__(self, url: str, progress: Progress) -> None:
+        self.total, self._url, self._progress, self._done = 0, url, progress, 0
 
     def update(self, count: int) -> None:
         self._done += count
         if self._done > _LARGEST_DOWNLOAD:
             raise DataError(f"{self._url}: more than {_LARGEST_DOWNLOAD:,} bytes; this is not the data set")
-        self._reporter.advance(min(self._done, self.total or self._done), self.total, {})
+        self._progress.update(min(self._done, self.total or self._done), self.total, {})
 
     def reset(self) -> None:
         self._done = 0

@@ -1,4 +1,4 @@
-"""Images and labels brought to one size, as the founding systems did it before their networks.
+"""Images and labels brought to one size, as the older systems did it before their networks.
 
 Bilinear between the four nearest pixels, without smoothing first. `half-pixel` holds pixels for squares whose corners
 meet (torch's align_corners=False, MindSpore, OpenCV); `asymmetric` is TensorFlow 1's resize: source = target * scale.

@@ -1,6 +1,6 @@
-"""Which samples are trained on and which are held out: the founding systems' exact rules, and rules of our own.
+"""Which samples are trained on and which are held out: the older systems' exact rules, and rules of our own.
 
-Assumes nothing about the samples but their number and, for `stacks`, the file that each comes from. The founding
+Assumes nothing about the samples but their number and, for `stacks`, the file that each comes from. The legacy
 rules are those of the MindSpore and the TensorFlow system, written out at each function. Does not know what the samples
 are used for.
 """
@@ -99,7 +99,7 @@ def _mindspore(count: int, config: SplitConfig) -> Split:
     """Shuffle, rotate by fold * round(count / folds), and hold out the last round(count / folds).
 
     The folds are a partition where `folds` divides `count`; elsewhere the rule leaves a few out of every fold or uses
-    a few twice, as the founding system does. `shuffled` is the same idea without that flaw.
+    a few twice, as the older system does. `shuffled` is the same idea without that flaw.
     """
     held = round(count / config.folds)
     order = _rotated(_shuffled(count, config.seed), config.fold * held)

@@ -23,7 +23,7 @@ from unetkit.metrics.bootstrap import as_it_is, image_scores
 from unetkit.models import UNetPlusPlus, count_parameters
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import Model
-from unetkit.progress import Reporter
+from unetkit.progress import Progress
 from unetkit.run import Run
 
 _Values = NDArray[np.float64]
@@ -75,7 +75,7 @@ def compare(
     data: str | Path | None = None,
     block: int = 1,
     seed: int = 0,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Compare two networks by the paired bootstrap over the images that both were scored on.
 
@@ -87,7 +87,7 @@ def compare(
         data: score both on this data; None: what each folder or file says of what was held out.
         block: neighbouring images that are drawn together, for the slices of a stack.
         seed: of the draws.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         UsageError: other images, too few of them, or a score that single images do not have.
@@ -95,7 +95,7 @@ def compare(
     Example:
         >>> print(unetkit.compare("runs/first", "runs/second").sentence)
     """
-    scored = [_scored(model, metric, data, reporter) for model in (first, second)]
+    scored = [_scored(model, metric, data, progress) for model in (first, second)]
     names = _same_images(scored)
     used, notes = _mean_over_images(metric)
     how: Any = {"rule": error_of if used in _POOLED else as_it_is, "better": definition_of(used).better}
@@ -118,7 +118,7 @@ def _cautions(names: Sequence[str], compared: int, metric: str, *, block: int) -
     return notes
 
 
-def _scored(model: Model, metric: str, data: str | Path | None, reporter: Reporter | None) -> dict[str, Any]:
+def _scored(model: Model, metric: str, data: str | Path | None, progress: Progress | None) -> dict[str, Any]:
     """Return an evaluation as `evaluate --json` writes it: read where there is one, else made."""
     families = ["isbi"] if metric in _CHALLENGE else []
     path = model.path if isinstance(model, Run) else None if isinstance(model, Predictor) else Path(model)
@@ -132,7 +132,7 @@ def _scored(model: Model, metric: str, data: str | Path | None, reporter: Report
                 raise UsageError(
                     f"{file}: holds no {metric} of every image; write it with unetkit evaluate --metrics isbi --json"
                 )
-    return json.loads(json.dumps(evaluate(model, data=data, metrics=families, reporter=reporter).as_json()))
+    return json.loads(json.dumps(evaluate(model, data=data, metrics=families, progress=progress).as_json()))
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -43,7 +43,7 @@ from unetkit.objects import ObjectMap, find_objects, object_classes
 from unetkit.objects.find import renumbered
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import LAST
-from unetkit.progress import Reporter, Silence
+from unetkit.progress import NoProgress, Progress
 from unetkit.storage.atomic import make_folder
 
 OUT_OF_FOLD, OBJECTS = "out-of-fold", "out-of-fold-objects"
@@ -153,7 +153,7 @@ def score_folder(
     challenge: Challenge | None,
     families: Collection[str] = (),
     put: Put = lambda index, probabilities, found: None,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> OutOfFold:
     """Predict and score every image out of fold.
 
@@ -164,7 +164,7 @@ def score_folder(
         challenge: compute the ISBI challenge's numbers too; None: do not.
         families: further scores: "objects" and "confidence", as of `evaluation.evaluate`.
         put: takes what was predicted for every image, such as `written` gives it.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         DataError: an image without labels.
@@ -172,7 +172,7 @@ def score_folder(
     whole, alone = dict[int, ScoredImage](), {member.name: list[ScoredImage]() for member in folder.members}
     judged, predictors = _Judge(challenge, families), {name: load(folder.path / name / LAST) for name in alone}
     for index, answers in _predictions(folder, dataset, predictors):
-        (reporter or Silence()).advance(len(whole), len(folder.folds.fold_of()), {})
+        (progress or NoProgress()).update(len(whole), len(folder.folds.fold_of()), {})
         sample, found, closed_KHW = dataset[index], None, np.empty(0, np.float32)
         for name, own_KHW in answers.items():
             whole[index], found, closed_KHW = judged.scored(predictors[name], own_KHW, sample)

@@ -26,7 +26,7 @@ from unetkit.images.image import Pages, Role
 from unetkit.metrics import ImageScores, IsbiSlice, overlap, pool_slices, score_slice
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import Model, load, member_folders, run_of
-from unetkit.progress import Reporter, Silence
+from unetkit.progress import NoProgress, Progress
 from unetkit.run import Run
 from unetkit.storage import local_copy
 
@@ -40,7 +40,7 @@ def evaluate(
     metrics: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Score a network on labelled images.
 
@@ -49,12 +49,12 @@ def evaluate(
     Args:
         model: a run, a cross-validation, their folders, a network file, an exported file, or a Predictor.
         data: the data set; None: the model's own.
-        config: a configuration, ours or a founding one, whose sizes and held-out images count.
+        config: a configuration, ours or an older system's, whose sizes and held-out images count.
         everything: score all images, also those that the run was trained on.
         metrics: further families: "objects"; "isbi", the challenge's; "isbi:cell" names the class that is interior.
         options: as of `load`, such as {"tta": True, "objects.threshold": 0.4}.
         device: auto, cpu, cuda or mps.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         DataError, ModelFileError, UsageError: no labels for its classes, no network, or no such family of scores.
@@ -64,10 +64,10 @@ def evaluate(
     """
     ready, folder = partial(load, device=device, options=options), folder_of(model)
     predictor, dataset, held = _to_score(model, ready(model), config, data=data, everything=everything)
-    wanted: dict[str, Any] = _families(metrics, predictor) | {"reporter": reporter}
+    wanted: dict[str, Any] = _families(metrics, predictor) | {"reporter": progress}
     with cpu_threads((options or {}).get("threads")):
         if folder is None or held is None or config is not None:
-            scored = score.evaluate(predictor, dataset, indices=held, founding_protocol=True, **wanted)
+            scored = score.evaluate(predictor, dataset, indices=held, legacy_protocol=True, **wanted)
         else:
             scored = crossval.score_folder(folder, dataset, ready, **wanted).whole
     return _with_warning(scored, dataset)
@@ -161,7 +161,7 @@ def score_isbi(
     membrane: bool = False,
     scale: float | None = None,
     warping: bool = True,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Score a stack of probabilities against a stack of labels as the challenge's own evaluator does.
 
@@ -171,7 +171,7 @@ def score_isbi(
         membrane: the probability is that of membrane: 1 - p is scored, of stored whole numbers (scale - p) / scale.
         scale: the stored value that means 1, such as 255 in an 8-bit map; None: values are probabilities as they stand.
         warping: whether to compute the warping error too; it takes longer than everything else.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         DataError, UsageError: pages or sizes differ, values are no probabilities, or an impossible scale.
@@ -185,7 +185,7 @@ def score_isbi(
     _require_same_form(truth, predicted)
     images, parts, sums = list[ImageScores](), list[IsbiSlice](), np.zeros((2, 2))
     for page in range(truth.count):
-        (reporter or Silence()).advance(page, truth.count, {})
+        (progress or NoProgress()).update(page, truth.count, {})
         interior = truth.read(page)[0] > 0
         p = _probability(predicted.read(page)[0], f"{probability}, page {page}", membrane=membrane, scale=scale)
         parts.append(score_slice(interior, p, warping=warping))

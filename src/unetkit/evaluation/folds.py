@@ -27,7 +27,7 @@ from unetkit.data import Dataset, split_dataset
 from unetkit.errors import ConfigError, RunFolderError
 from unetkit.prediction.load import CROSSVAL
 from unetkit.run import Run, open_run
-from unetkit.storage.atomic import make_folder, write_whole
+from unetkit.storage.atomic import atomic_write, make_folder
 
 _NOT_FOLDS = ("none", "given", "last")
 
@@ -83,7 +83,7 @@ class Folds:
 def divide(config: Config, dataset: Dataset, count: int) -> Folds:
     """Divide the images into `count` folds by the configured method, or shuffled where that is no partition.
 
-    The founding systems' rules leave images out, or hold some out twice, wherever the folds do not divide the images.
+    The older systems' rules leave images out, or hold some out twice, wherever the folds do not divide the images.
 
     Raises:
         ConfigError: fewer images, or fewer stacks, than folds.
@@ -148,7 +148,7 @@ class Folder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the folder whole."""
-        write_whole(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        atomic_write(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def is_finished(run: Path) -> bool:

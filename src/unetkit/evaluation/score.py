@@ -1,7 +1,7 @@
 """The one way from a predictor and labelled images to scores: behind validations, final scores and reports alike.
 
 Images are scored at their own size, and on the classes that the data has: a network's border class counts as the object
-that it belongs to, so that a score means the same with it and without. The founding systems' protocol (image and mask
+that it belongs to, so that a score means the same with it and without. The older systems' protocol (image and mask
 resized before the network: at the size that the network itself resizes to, or at 388 x 388 or 96 x 96), the ISBI
 challenge's numbers and objects are scored beside it where they are asked for. Does not know how the network was
 trained.
@@ -28,7 +28,7 @@ from unetkit.metrics import (
     Overlaps,
     added,
     definition_of,
-    founding_scores,
+    legacy_scores,
     pool,
     pool_slices,
     score_image,
@@ -39,10 +39,10 @@ from unetkit.metrics.calibration import Confidence, ImageConfidence, pool_confid
 from unetkit.metrics.objects import DEFINITIONS as object_cards
 from unetkit.objects import ObjectMap, describe, find_objects, true_objects
 from unetkit.prediction import Predictor, require_probabilities
-from unetkit.progress import Reporter, Silence
+from unetkit.progress import NoProgress, Progress
 
-FOUNDING_SIZES = {1: (388, 388), 3: (96, 96)}
-"""Channels -> what the founding systems resized images to: grey ones as those of ISBI, coloured ones as nuclei."""
+LEGACY_SIZES = {1: (388, 388), 3: (96, 96)}
+"""Channels -> what the older systems resized images to: grey ones as those of ISBI, coloured ones as nuclei."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +126,11 @@ def evaluate(
     dataset: Dataset,
     *,
     indices: Sequence[int] | None = None,
-    founding_protocol: bool = False,
+    legacy_protocol: bool = False,
     challenge: Challenge | None = None,
     families: Collection[str] = (),
     world: World = World(),  # noqa: B008 - frozen
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Predict labelled images and score them against their labels.
 
@@ -138,11 +138,11 @@ def evaluate(
         predictor: the network with its preprocessing.
         dataset: images with labels.
         indices: which of them; None: all.
-        founding_protocol: score images of two classes resized, too; where the network itself resizes, all are.
+        legacy_protocol: score images of two classes resized, too; where the network itself resizes, all are.
         challenge: compute the ISBI challenge's numbers too; None: do not.
         families: further scores: "objects", as `predictor.object_config` makes them, and "confidence".
         world: the processes that share the images; each gets the whole result.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         DataError, UsageError: labels that are missing or do not fit; no probabilities for the challenge's numbers.
@@ -150,10 +150,10 @@ def evaluate(
     if challenge is not None:
         require_probabilities(predictor)
     chosen = range(len(dataset)) if indices is None else indices
-    size = _other_size(predictor, founding_protocol=founding_protocol)
+    size = _other_size(predictor, legacy_protocol=legacy_protocol)
     mine, notes = dict[int, ScoredImage](), set(notes_on(predictor))
     for done, place in enumerate(share := world.share(len(chosen))):
-        (reporter or Silence()).advance(done, len(share), {})
+        (progress or NoProgress()).update(done, len(share), {})
         mine[place] = _scored(predictor, sample := dataset[chosen[place]], challenge, size=size, families=families)
         notes.add(predictor.plan(*sample.pixels.shape[1:]).note or "")
     shares = world.gather((mine, notes))
@@ -220,16 +220,16 @@ def score_answer(
     return replace(scored, image=image, confidence=sure)
 
 
-def _other_size(predictor: Predictor, *, founding_protocol: bool) -> tuple[int, int] | None:
+def _other_size(predictor: Predictor, *, legacy_protocol: bool) -> tuple[int, int] | None:
     """Return the size at which soft scores are computed too; None: a file has none to give, or takes no fractions."""
-    if predictor.hard or predictor.whole_numbers:
+    if predictor.hard or predictor.uint8_input:
         return None
-    return predictor.config.size or (_founding_size(predictor) if founding_protocol else None)
+    return predictor.config.size or (_legacy_size(predictor) if legacy_protocol else None)
 
 
-def _founding_size(predictor: Predictor) -> tuple[int, int] | None:
-    """Return what the founding systems resized such images to; None where they had nothing like it."""
-    return FOUNDING_SIZES.get(len(predictor.normalization.mean)) if len(predictor.data_classes) == 2 else None
+def _legacy_size(predictor: Predictor) -> tuple[int, int] | None:
+    """Return what the older systems resized such images to; None where they had nothing like it."""
+    return LEGACY_SIZES.get(len(predictor.normalization.mean)) if len(predictor.data_classes) == 2 else None
 
 
 def score_prediction(
@@ -339,11 +339,11 @@ def _image_as_json(image: ImageScores) -> dict[str, Any]:
 
 
 def _scores_at(predictor: Predictor, sample: Sample, size: tuple[int, int]) -> dict[str, float]:
-    """Score a sample that is resized before the network and not back, as the founding systems did."""
+    """Score a sample that is resized before the network and not back, as the older systems did."""
     kind = predictor.config.resize or "half-pixel"
     small = resize_sample(sample, size, kind, classes=len(predictor.data_classes))
     assert small.labels is not None
-    return founding_scores(data_probabilities(predictor, small.pixels), small.labels, suffix=size_suffix(*size))
+    return legacy_scores(data_probabilities(predictor, small.pixels), small.labels, suffix=size_suffix(*size))
 
 
 def data_probabilities(predictor: Predictor, pixels: NDArray[Any]) -> NDArray[Any]:

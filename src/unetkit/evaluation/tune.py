@@ -29,7 +29,7 @@ from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.objects import find_objects, method_for
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import Model, load, run_of
-from unetkit.progress import Reporter, Silence
+from unetkit.progress import NoProgress, Progress
 from unetkit.run import Run, open_run
 from unetkit.storage import is_remote
 
@@ -68,7 +68,7 @@ def tune(
     indices: Sequence[int],
     *,
     sha256: str | None = None,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> Tuning:
     """Choose the numbers of `objects` on labelled images; the method and `fill_holes` stay as they are.
 
@@ -77,7 +77,7 @@ def tune(
         dataset: images with labels.
         indices: which of them; the network was not trained on these.
         sha256: of the pixels of the data set, to be kept with the choice.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         DataError: there are fewer than two images, or one has no labels.
@@ -90,7 +90,7 @@ def tune(
     tried = np.empty((len(order), len(partings) * len(FILTERS)))
     names: list[str] = []
     for place, index in enumerate(order):
-        (reporter or Silence()).advance(place, len(order), {})
+        (progress or NoProgress()).update(place, len(order), {})
         sample = dataset[index]
         names.append(sample.name)
         tried[place] = _tried(predictor, sample, partings)
@@ -99,7 +99,7 @@ def tune(
     parts: list[Evaluation] = []
     for scored, judged in ((first, second), (second, first)):
         chosen = replace(predictor, object_config=_best(tried[judged], partings, names[judged]))
-        parts.append(evaluate(chosen, dataset, indices=order[scored], founding_protocol=True, families=("objects",)))
+        parts.append(evaluate(chosen, dataset, indices=order[scored], legacy_protocol=True, families=("objects",)))
     chosen = _best(tried, partings, names).model_copy(update={"chosen_on": sha256})
     return Tuning(chosen, _joined(parts))
 
@@ -150,7 +150,7 @@ def tune_objects(
     keep: bool = False,
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> Tuning:
     """Choose the numbers of the section `objects` by mean precision, and score the choice on images it was not made on.
 
@@ -164,7 +164,7 @@ def tune_objects(
             make objects by it.
         options: as of `load`; the method and `fill_holes` are taken, the numbers are chosen.
         device: auto, cpu, cuda or mps.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         UsageError: the run held nothing out, or there is no file of ours to keep the choice in.
@@ -179,7 +179,7 @@ def tune_objects(
     sha256 = fingerprint(dataset).sha256_pixels
     indices = _untrained(run, dataset, held, sha256)
     with cpu_threads((options or {}).get("threads")):
-        tuning = tune(predictor, dataset, indices, sha256=sha256, reporter=reporter)
+        tuning = tune(predictor, dataset, indices, sha256=sha256, progress=progress)
     if keep:
         _keep(tuning.chosen, files, run)
     return tuning

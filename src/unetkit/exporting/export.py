@@ -20,7 +20,7 @@ from unetkit.formats.job import ExportJob, ExportOptions, Image
 from unetkit.modelfile.card import StoredNetwork
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import Model, load, of_stored, read_members, run_of, with_head
-from unetkit.progress import Reporter, Silence
+from unetkit.progress import NoProgress, Progress
 from unetkit.run import Run
 
 _REAL_IMAGES = 2
@@ -62,7 +62,7 @@ def export(
     out: str | Path,
     data: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> Checked:
     """Write a network into a file for another runtime, and keep the file if it computes the same there.
 
@@ -75,7 +75,7 @@ def export(
         data: labelled images on which a score through the file must be the network's own.
         options: fields of `ExportOptions`, `head` of a UNet++, and `max_drop` of the score in int8 (0.005); with
             preprocessing, softmax is the default output.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         UsageError, ParityError, ModelFileError, DataError, StorageError: nothing is left half-written.
@@ -88,11 +88,11 @@ def export(
     max_drop = given.pop("max_drop", None)
     images, chosen = _images(data, predictor, run), _options(to, given)
     job = make_job(predictor, chosen, stored=stored, images=_some(images), eight_bit=_eight_bit(run))
-    score = _scorer(predictor, images, job.card, reporter or Silence())
+    score = _scorer(predictor, images, job.card, progress or NoProgress())
     with cpu_threads(None):
         if job.options.int8:
             drop = MAX_DROP if max_drop is None else max_drop
-            demand = Demand(_calibration(job.card, images, run), score, drop, reporter or Silence())
+            demand = Demand(_calibration(job.card, images, run), score, drop, progress or NoProgress())
             return Checked.of(*export_in_integers(job, to, Path(out), demand))
         return _in_floats(job, to, Path(out), score=None if data is None else score)
 
@@ -103,7 +103,7 @@ def check(
     data: str | Path | None = None,
     against: Model | None = None,
     options: Mapping[str, Any] | None = None,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> Checked:
     """Compare an exported file with the network that it was made from, in outputs and in a score.
 
@@ -112,7 +112,7 @@ def check(
         data: labelled images; None: noise alone.
         against: what it was made from; None: the run in whose folder it lies, where it does.
         options: `runtime`, `threads` and `precision`, as of `load`, and `head` of a UNet++ that it is compared with.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         ModelFileError: not an exported file, or a damaged one.
@@ -131,7 +131,7 @@ def check(
     with cpu_threads((options or {}).get("threads")):
         parity = None if reference is None else compare(network, pipeline_of(reference, network.card), _some(images))
         if data is not None:
-            (reporter or Silence()).line(f"scoring {Path(model).name} on {data}")
+            (progress or NoProgress()).log(f"scoring {Path(model).name} on {data}")
         scored = None if data is None else _score(exported, reference, images, card=network.card)
     return Checked(Path(model), (Path(model),), network.card, parity, scored)
 
@@ -232,12 +232,12 @@ def _in_floats(job: ExportJob, to: str, out: Path, *, score: Callable[[Path], Sc
 
 
 def _scorer(
-    predictor: Predictor, images: _Images | None, card: ExportCard, reporter: Reporter
+    predictor: Predictor, images: _Images | None, card: ExportCard, progress: Progress
 ) -> Callable[[Path], Scored]:
     """Return what scores a draft beside PyTorch."""
 
     def score(draft: Path) -> Scored:
-        reporter.line(f"scoring {draft.name} and PyTorch on the same images")
+        progress.log(f"scoring {draft.name} and PyTorch on the same images")
         return _score(load(draft, device="cpu"), predictor, images, card=card)
 
     return score

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from unetkit.errors import ParityError
 from unetkit.exporting.write import Exported, export_network
 from unetkit.formats.job import ExportJob, Quantisation
-from unetkit.progress import Reporter
+from unetkit.progress import Progress
 from unetkit.timing import bench
 
 MAX_DROP = 0.005
@@ -62,13 +62,13 @@ class Demand:
         inputs: to calibrate on.
         score: gives the score of a file beside that of PyTorch.
         max_drop: of the score.
-        reporter: hears about the course.
+        progress: follows the work.
     """
 
     inputs: tuple[NDArray[Any], ...]
     score: Callable[[Path], Scored]
     max_drop: float
-    reporter: Reporter
+    progress: Progress
 
 
 def export_in_integers(job: ExportJob, to: str, out: Path, demand: Demand) -> tuple[Exported, Scored, Gain]:
@@ -85,7 +85,7 @@ def export_in_integers(job: ExportJob, to: str, out: Path, demand: Demand) -> tu
             written = export_network(quantised, to, out, accept=lambda draft, seen=scored: _accept(draft, seen, demand))
         except ParityError:
             drops.append(_drop(scored[0]))
-            demand.reporter.line(f"{floating} convolutions at either end in float32: the score drops {drops[-1]:.4f}")
+            demand.progress.log(f"{floating} convolutions at either end in float32: the score drops {drops[-1]:.4f}")
             continue
         gain = Gain(_drop(scored[0]), _times_faster(job, to, out), floating, len(demand.inputs))
         return written, scored[0], gain

@@ -21,7 +21,7 @@ from unetkit.exporting.parity import Parity, compare
 from unetkit.formats import ExportCard, ExportedNetwork, RuntimeOptions, TorchModule, format_for, open_exported
 from unetkit.formats.job import ExportJob, ExportOptions, Half, Image, Pipeline
 from unetkit.modelfile.card import LAYOUTS, OUTPUTS, StoredNetwork
-from unetkit.models import build_model, fold_norms
+from unetkit.models import build_model, fuse_batch_norm
 from unetkit.models.geometry import Geometry
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import read_network
@@ -55,7 +55,7 @@ def make_job(
     _require_possible(predictor.geometry, options)
     card = _card(predictor, options, stored, eight_bit=eight_bit)
     reference = pipeline_of(predictor, card)
-    folded = fold_norms(reference.network)
+    folded = fuse_batch_norm(reference.network)
     graph = Pipeline(Half(folded) if options.half else folded, card).eval()
     return ExportJob(graph, reference, card, options, stored, tuple(images))
 

@@ -133,7 +133,7 @@ _REDUCE = ("openvino",)
 """Runtimes that compute in a shorter number format on request; all others in the numbers that are in the file."""
 
 _OTHERS_WRITE = ("onnx", "mindir", "air")
-"""Kinds that a founding system writes, too: a file without our card is another reader's."""
+"""Kinds that an older system writes, too: a file without our card is another reader's."""
 
 DEFAULT = RuntimeOptions()
 
@@ -239,10 +239,10 @@ def format_for(name: str, out: Path, options: ExportOptions) -> Format:
         raise UsageError(f"there is no format {name!r}; there are: {', '.join(FORMATS)}")
     if out.suffix.lower() != chosen.suffix:
         raise UsageError(f"{out}: a file of the format {name} is called FILE{chosen.suffix}; choose such a name")
-    foreign = [option for option in options.given() if option not in chosen.options]
-    if foreign:
-        able = ", ".join(other for other, format in FORMATS.items() if set(foreign) <= format.options)
-        raise UsageError(f"{name} cannot express the option {', '.join(foreign)}; {able} can")
+    legacy = [option for option in options.given() if option not in chosen.options]
+    if legacy:
+        able = ", ".join(other for other, format in FORMATS.items() if set(legacy) <= format.options)
+        raise UsageError(f"{name} cannot express the option {', '.join(legacy)}; {able} can")
     if chosen.fixed and options.size is None:
         raise UsageError(f"a file of the format {name} takes images of one size; give it as --size H W")
     return chosen

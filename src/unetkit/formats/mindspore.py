@@ -67,12 +67,12 @@ from unetkit.legacy.graphs import (
     read_graph,
     results,
 )
-from unetkit.legacy.graphs.from_torch import TRANSLATIONS, Known, Sheet
+from unetkit.legacy.graphs.from_torch import TRANSLATIONS, GraphBuilder, Known
 from unetkit.legacy.networks import mindspore_names
 from unetkit.modelfile.card import Card
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.models import build_model
-from unetkit.models.blocks import Enlarge, legacy_bilinear
+from unetkit.models.blocks import Upsample, legacy_bilinear
 
 INPUT = "x"
 
@@ -112,7 +112,7 @@ def record(
         **signature.inputs_to_lifted_tensor_constants,
     }
     tensors: dict[str, Any] = {**program.state_dict, **program.constants}
-    sheet, known = Sheet(resize), dict[fx.Node, Known]()
+    sheet, known = GraphBuilder(resize), dict[fx.Node, Known]()
     for node in program.graph.nodes:
         if node.op == "placeholder":
             name = stored.get(node.name)
@@ -128,7 +128,7 @@ def record(
 def _program(module: nn.Module, images: Tensor) -> Any:
     module = copy.deepcopy(module)
     for part in module.modules():
-        if isinstance(part, Enlarge) and part.interpolate is legacy_bilinear:
+        if isinstance(part, Upsample) and part.interpolate is legacy_bilinear:
             part.interpolate = _legacy
     with quiet(), torch.no_grad():
         return torch.export.export(module, (images,))
@@ -140,7 +140,7 @@ def _output(program: Any) -> fx.Node:
     return output
 
 
-def _translated(sheet: Sheet, node: fx.Node, known: Mapping[fx.Node, Known]) -> str:
+def _translated(sheet: GraphBuilder, node: fx.Node, known: Mapping[fx.Node, Known]) -> str:
     """Put one of PyTorch's operations on the sheet and return the name of its result."""
     target: Any = node.target
     operation = str(target).split(".")[1].rstrip("_")

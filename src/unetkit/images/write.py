@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import DTypeLike, NDArray
 
-from unetkit.storage.atomic import written_whole
+from unetkit.storage.atomic import atomic_path
 
 _LARGEST_IMAGEJ = 2**32 - 2**20
 _NATIVE = "<" if sys.byteorder == "little" else ">"
@@ -70,7 +70,7 @@ def tiff_stack(path: Path, form: Form) -> Generator[Output]:
     Raises:
         StorageError: the disk did not take it.
     """
-    with written_whole(path) as temporary:
+    with atomic_path(path) as temporary:
         offset = _write_empty(temporary, form)
         with temporary.open("r+b") as handle:
             yield _TiffStack(handle, form, offset)
@@ -87,7 +87,7 @@ def png_image(path: Path, form: Form) -> Generator[Output]:
 
     assert form.pages == 1
     assert not form.channels
-    with written_whole(path) as temporary:
+    with atomic_path(path) as temporary:
         image = _Image(np.empty((form.height, form.width), form.dtype))
         yield image
         Image.fromarray(image.pixels_HW).save(temporary, format="PNG")

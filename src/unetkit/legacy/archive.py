@@ -1,4 +1,4 @@
-"""What every reader of a founding system's file gives: its tensors, still under that system's own names.
+"""What every reader of a older system's file gives: its tensors, still under that system's own names.
 
 Tensors lie in the memory of the CPU, in the type and the layout of the file.
 

@@ -1,7 +1,7 @@
-"""The founding networks: how each is told, which configuration of ours it is, and what its modules are called.
+"""The legacy networks: how each is told, which configuration of ours it is, and what its modules are called.
 
 A network is told by the name of one tensor that no other network has. Its configuration follows from the shapes. Its
-modules are listed in the order in which the founding system writes them.
+modules are listed in the order in which the older system writes them.
 
 Our networks as MindSpore's model zoo knows them, where they are one of its three.
 """
@@ -38,8 +38,8 @@ class Unknown(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Founding:
-    """One founding network.
+class Architecture:
+    """One legacy network.
 
     Attributes:
         name: as its system calls it.
@@ -220,7 +220,7 @@ _ZOO = {
 }
 _ZOO_CHOICES = {"norm": ("batch", "none"), "up": ("deconv", "bilinear-legacy")}
 
-MEDICAL = Founding(
+MEDICAL = Architecture(
     name="unet_medical",
     marker="inc.double_conv.2.weight",
     style="mindspore",
@@ -229,7 +229,7 @@ MEDICAL = Founding(
     measure=_double_conv,
     modules=_double_conv_modules(("0", "1", "2", "3")),
 )
-SIMPLE = Founding(
+SIMPLE = Architecture(
     name="unet_simple",
     marker="conv0.convs.0.0.weight",
     style="mindspore",
@@ -238,7 +238,7 @@ SIMPLE = Founding(
     measure=_simple,
     modules=_simple_modules,
 )
-NESTED = Founding(
+NESTED = Architecture(
     name="unet_nested",
     marker="conv00.convs.0.0.weight",
     style="mindspore",
@@ -247,7 +247,7 @@ NESTED = Founding(
     measure=_nested,
     modules=_nested_modules,
 )
-NVIDIA = Founding(
+NVIDIA = Architecture(
     name="UNet_Medical",
     marker="conv2d/kernel",
     style="tensorflow",
@@ -256,7 +256,7 @@ NVIDIA = Founding(
     measure=_nvidia,
     modules=_nvidia_modules,
 )
-MILESIAL = Founding(
+MILESIAL = Architecture(
     name="UNet",
     marker="inc.double_conv.3.weight",
     style="torch",
@@ -265,7 +265,7 @@ MILESIAL = Founding(
     measure=_milesial,
     modules=_double_conv_modules(("0", "1", "3", "4")),
 )
-FOUNDING = (MEDICAL, SIMPLE, NESTED, NVIDIA, MILESIAL)
+ARCHITECTURES = (MEDICAL, SIMPLE, NESTED, NVIDIA, MILESIAL)
 
 _ZOO_outgoing = (MEDICAL, SIMPLE, NESTED)
 _FREE = (
@@ -296,10 +296,10 @@ def to_mindspore(network: ModelConfig, state: dict[str, Tensor]) -> dict[str, Te
     Raises:
         UsageError: it is none of unet_medical, unet_simple and unet_nested.
     """
-    clashes = {founding.name: _clashes(founding, network) for founding in _ZOO_outgoing}
-    for founding in _ZOO_outgoing:
-        if not clashes[founding.name]:
-            return _rename(founding, network, state)
+    clashes = {legacy.name: _clashes(legacy, network) for legacy in _ZOO_outgoing}
+    for legacy in _ZOO_outgoing:
+        if not clashes[legacy.name]:
+            return _rename(legacy, network, state)
     nearest = min(clashes, key=lambda name: len(clashes[name]))
     raise UsageError(
         f"this network is none of MindSpore's: for {nearest}, {'; '.join(clashes[nearest])}; "
@@ -309,16 +309,16 @@ def to_mindspore(network: ModelConfig, state: dict[str, Tensor]) -> dict[str, Te
 
 def mindspore_names(network: ModelConfig) -> dict[str, str]:
     """Return what MindSpore's model zoo calls the tensors of a network, by our names; nothing for none of its three."""
-    for founding in _ZOO_outgoing:
-        if not _clashes(founding, network):
-            return founding.names(depth_of(network))
+    for legacy in _ZOO_outgoing:
+        if not _clashes(legacy, network):
+            return legacy.names(depth_of(network))
     return {}
 
 
-def _clashes(founding: Founding, network: ModelConfig) -> list[str]:
-    """Return what of the configuration the founding network does not have, a phrase each."""
-    found, plain = _settled(network), _settled(ModelConfig(**dict(founding.fixed)))
-    wanted = {option: founding.choices.get(option, (value,)) for option, value in plain.items()}
+def _clashes(legacy: Architecture, network: ModelConfig) -> list[str]:
+    """Return what of the configuration the legacy network does not have, a phrase each."""
+    found, plain = _settled(network), _settled(ModelConfig(**dict(legacy.fixed)))
+    wanted = {option: legacy.choices.get(option, (value,)) for option, value in plain.items()}
     wanted["up_kernel"] = (2,) if network.up == "deconv" else (1,)
     one = ["num_classes should be 2 or more, for a softmax, and is 1"] if network.num_classes == 1 else []
     return one + [
@@ -339,9 +339,9 @@ def _settled(network: ModelConfig) -> dict[str, Any]:
     return options
 
 
-def _rename(founding: Founding, network: ModelConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _rename(legacy: Architecture, network: ModelConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
     depth, tensors = depth_of(network), dict[str, Tensor]()
-    for ours, theirs in founding.names(depth).items():
+    for ours, theirs in legacy.names(depth).items():
         if ours in state:
             tensors[theirs] = state[ours].detach().float()
         elif ours.startswith("heads.") and ours.endswith(".weight"):

@@ -3,7 +3,6 @@
 from unetkit.metrics import calibration, isbi, objects, overlap
 from unetkit.metrics.bootstrap import Difference, paired_bootstrap, whole_score
 from unetkit.metrics.definitions import Definition, find_definition, improves
-from unetkit.metrics.founding import founding_scores, size_suffix, soft_dice
 from unetkit.metrics.isbi import (
     PUBLISHED,
     IsbiScores,
@@ -15,6 +14,7 @@ from unetkit.metrics.isbi import (
     score_slice,
     scores_chosen_elsewhere,
 )
+from unetkit.metrics.legacy import legacy_scores, size_suffix, soft_dice
 from unetkit.metrics.objects import ObjectCounts, Overlaps, added, mean_precision, object_scores, pool_objects
 from unetkit.metrics.overlap import ImageScores, pool, score_image
 
@@ -33,7 +33,7 @@ __all__ = [
     "better",
     "definition_of",
     "error_of",
-    "founding_scores",
+    "legacy_scores",
     "isbi_scores",
     "mean_precision",
     "object_scores",

@@ -1,4 +1,4 @@
-"""Overlap of prediction and truth: accuracy, IoU, Dice and the founding systems' forms, image by image and pooled.
+"""Overlap of prediction and truth: accuracy, IoU, Dice and the older systems' forms, image by image and pooled.
 
 Assumes one probability a class and pixel that sum to one, and class indices as truth. Does not know networks, files,
 or how an image was resized: whoever calls says on what pixels the score was computed by choosing the score's name.
@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError
-from unetkit.metrics import founding
+from unetkit.metrics import legacy
 from unetkit.metrics.definitions import CLASS, Definition
-from unetkit.metrics.founding import founding_scores, highest
+from unetkit.metrics.legacy import highest, legacy_scores
 from unetkit.metrics.objects import ObjectCounts, object_scores, pool_objects
 
 
@@ -66,14 +66,14 @@ def score_image(
 
     Returns:
         The image's scores: of the class with the highest probability (the first of equals) `pixel_accuracy`,
-        `mean_dice`, `mean_iou` and every class's `dice_<class>` and `iou_<class>`; and all of `founding_scores`.
+        `mean_dice`, `mean_iou` and every class's `dice_<class>` and `iou_<class>`; and all of `legacy_scores`.
 
     Raises:
         DataError: shapes, class names and labels do not belong together.
     """
     _require_fit(probabilities, labels, len(classes), name)
     confusion = count_confusion(highest(probabilities), labels, len(classes))
-    return ImageScores(name, hard_scores(confusion, classes) | founding_scores(probabilities, labels), confusion)
+    return ImageScores(name, hard_scores(confusion, classes) | legacy_scores(probabilities, labels), confusion)
 
 
 def pool(images: Sequence[ImageScores], classes: Sequence[str]) -> dict[str, float]:
@@ -147,7 +147,7 @@ def _require_fit(probabilities: NDArray[Any], labels: NDArray[Any], classes: int
 
 def _definitions() -> dict[str, Definition]:
     cards = [card for base in _POOLED for card in (base, _per_image(base))]
-    return {card.name: card for card in cards} | founding.DEFINITIONS
+    return {card.name: card for card in cards} | legacy.DEFINITIONS
 
 
 def _per_image(card: Definition) -> Definition:

@@ -8,11 +8,11 @@ Network files: safetensors with a card of what they hold and a checksum over all
 The tensors under plain names are the weights to predict with, named as in the module's state dict. A checkpoint of a
 running training has more, under `training/`: what is needed to go on exactly where it stopped.
 
-Whatever holds a network, read by its content: a run, a checkpoint of ours, a founding system's file or folder.
+Whatever holds a network, read by its content: a run, a checkpoint of ours, a older system's file or folder.
 
 The folder of a cross-validation holds several, its members: `read_members`.
 
-A founding system's network as one of ours: its configuration, its weights under our names, its optimizer's state.
+A older system's network as one of ours: its configuration, its weights under our names, its optimizer's state.
 
 The names that a network should have come from building ours without memory for its weights; a checkpoint that lacks one
 of them, or has it in another shape, is refused. What is left over is named in the notes.
@@ -171,7 +171,7 @@ class StoredNetwork:
         predict: how it wants to be used.
         objects: how objects are made of its probabilities.
         border: the last class is the border of objects, which the data does not have.
-        moments: Adam's state, where a founding system's file has it.
+        moments: Adam's state, where a older system's file has it.
         notes: what was translated, a line each.
         scores: of the validation that chose the weights, where one did.
         data_sha256: checksum of the pixels that it was trained on, where it is known.

@@ -19,7 +19,7 @@ from torch import Tensor
 from unetkit.config import ObjectsConfig
 from unetkit.errors import DamagedFileError, ModelFileError
 from unetkit.modelfile.card import Card
-from unetkit.storage.atomic import written_whole
+from unetkit.storage.atomic import atomic_path
 
 TRAINING = "training/"
 
@@ -59,7 +59,7 @@ class Checkpoint(BaseModel):
         tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in self.tensors.items()}
         metadata = {"card": self.card.model_dump_json(), "state": json.dumps(self.state)}
         metadata["sha256"] = _digest(tensors, metadata)
-        with written_whole(path) as temporary:
+        with atomic_path(path) as temporary:
             try:
                 save_file(tensors, temporary, metadata)
             except SafetensorError as error:

@@ -7,7 +7,7 @@ from torch import nn
 from unetkit.config import ModelConfig
 from unetkit.errors import ConfigError
 from unetkit.models.geometry import Geometry
-from unetkit.models.inference import Ensemble, fold_norms, reduce_numbers
+from unetkit.models.inference import Ensemble, fuse_batch_norm, to_dtype
 from unetkit.models.unet import UNet
 from unetkit.models.unetpp import UNetPlusPlus
 
@@ -20,8 +20,8 @@ __all__ = [
     "UNetPlusPlus",
     "build_model",
     "count_parameters",
-    "fold_norms",
-    "reduce_numbers",
+    "fuse_batch_norm",
+    "to_dtype",
 ]
 
 

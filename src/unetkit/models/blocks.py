@@ -3,9 +3,9 @@
 Names in a state dict, which files and importers rely on:
 
     Block     conv1, norm1, conv2, norm2, and in residual blocks with another number of channels `shortcut`
-    Deconv    conv      [in, out, k, k]
-    Enlarge   conv      [out, in, k, k]
-    Join      up (a Deconv or an Enlarge), block (a Block)
+    UpConv    conv      [in, out, k, k]
+    Upsample   conv      [out, in, k, k]
+    Join      up (a UpConv or an Upsample), block (a Block)
 
 In-place operations act only on results that no backward pass needs and that nobody else holds.
 
@@ -123,7 +123,7 @@ class Block(nn.Module):
         return F.relu(y_NCHW, inplace=True)
 
 
-class Deconv(nn.Module):
+class UpConv(nn.Module):
     """Double height and width by a transposed convolution with stride 2; a kernel of 3 is TensorFlow's SAME form.
 
     With a kernel of 3 the result has one row and one column too many at the end, and they are cut.
@@ -143,7 +143,7 @@ class Deconv(nn.Module):
         return y_NCHW[:, :, : -self.surplus, : -self.surplus] if self.surplus else y_NCHW
 
 
-class Enlarge(nn.Module):
+class Upsample(nn.Module):
     """Double height and width by bilinear interpolation, and change the channels by a convolution.
 
     A 1x1 convolution goes first: the two commute, because the weights of the interpolation sum to 1, and it costs a
@@ -165,14 +165,14 @@ class Enlarge(nn.Module):
 
 
 UPS: dict[Up, Callable[[int, int, UpStyle], nn.Module]] = {
-    "deconv": Deconv,
-    "bilinear": Enlarge,
-    "bilinear-legacy": Enlarge,
+    "deconv": UpConv,
+    "bilinear": Upsample,
+    "bilinear-legacy": Upsample,
 }
 
 
-class Join(nn.Module):
-    """Enlarge a map, join it to the skips of its level, and pass all through a block."""
+class UpBlock(nn.Module):
+    """Upsample a map, join it to the skips of its level, and pass all through a block."""
 
     def __init__(self, channels_below: int, channels: int, style: JoinStyle, *, skips: int = 1, cut: int = 0) -> None:
         """Make the step from a level with `channels_below` channels to the one above it.

@@ -73,7 +73,7 @@ def log_probabilities(logits_NKHW: Tensor) -> Tensor:
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def fold_norms(network: Network) -> Network:
+def fuse_batch_norm(network: Network) -> Network:
     """Return a copy in evaluation mode whose batch norms are folded into the convolutions before them."""
     folded = copy.deepcopy(network).eval()
     for block in folded.modules():
@@ -91,14 +91,14 @@ def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[nn.Conv2d, nn.Module]:
 class _Reduced(nn.Module):
     def __init__(self, network: nn.Module, numbers: torch.dtype) -> None:
         super().__init__()
-        self.network = fold_norms(network).to(numbers)  # in this order: what is folded was not rounded before
+        self.network = fuse_batch_norm(network).to(numbers)  # in this order: what is folded was not rounded before
         self.numbers = numbers
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         return self.network(x_NCHW.to(self.numbers)).float()
 
 
-def reduce_numbers(network: nn.Module, numbers: torch.dtype) -> nn.Module:
+def to_dtype(network: nn.Module, numbers: torch.dtype) -> nn.Module:
     """Return a copy in evaluation mode with weights and maps, of an ensemble its members', in another number format."""
     if not isinstance(network, Ensemble):
         return _Reduced(network, numbers).eval()

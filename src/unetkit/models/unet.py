@@ -1,6 +1,6 @@
 """U-Net (Ronneberger, Fischer and Brox 2015), with the options that its descendants differ in.
 
-Every option is a setting of the one network, the founding systems' among them. The lowest level is an encoder block as
+Every option is a setting of the one network, the older systems' among them. The lowest level is an encoder block as
 the others. Names in a state dict, levels counted from 0 at full size:
 
     encoder.<level>.conv1|norm1|conv2|norm2|shortcut      level 0 to depth
@@ -21,7 +21,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unetkit.models.blocks import Block, Join, at_least, cut_end, fold_pixels, pad_end, unfold_pixels
+from unetkit.models.blocks import Block, UpBlock, at_least, cut_end, fold_pixels, pad_end, unfold_pixels
 from unetkit.models.geometry import unet_geometry
 from unetkit.models.options import Options, initialise
 
@@ -44,7 +44,7 @@ class UNet(nn.Module):
             Block(channels_in, channels, chosen.encoder_block) for channels_in, channels in pairwise(chosen.channels)
         )
         self.decoder = nn.ModuleList(
-            Join(below, channels, chosen.join, cut=chosen.layout.crop(level))
+            UpBlock(below, channels, chosen.join, cut=chosen.layout.crop(level))
             for level, (channels, below) in enumerate(pairwise(chosen.levels))
         )
         self.head = nn.Conv2d(chosen.levels[0], chosen.num_classes * chosen.stem**2, 1, bias=chosen.head_bias)

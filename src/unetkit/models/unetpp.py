@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unetkit.errors import ConfigError
-from unetkit.models.blocks import Block, Join, cut_end, fold_pixels, pad_end, unfold_pixels
+from unetkit.models.blocks import Block, UpBlock, cut_end, fold_pixels, pad_end, unfold_pixels
 from unetkit.models.geometry import Geometry, unetpp_geometry
 from unetkit.models.options import Options, initialise
 
@@ -54,7 +54,7 @@ class UNetPlusPlus(nn.Module):
         )
         self.nodes = nn.ModuleDict(
             {
-                _node(level, column): Join(levels[level + 1], levels[level], chosen.join, skips=column)
+                _node(level, column): UpBlock(levels[level + 1], levels[level], chosen.join, skips=column)
                 for level, column in _places(depth)
             }
         )

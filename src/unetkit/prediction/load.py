@@ -1,6 +1,6 @@
 """load: whatever holds a network, ready to predict.
 
-Whatever holds a network, read by its content: a run, a checkpoint of ours, a founding system's file or folder.
+Whatever holds a network, read by its content: a run, a checkpoint of ours, a older system's file or folder.
 
 The folder of a cross-validation holds several, its members: `read_members`.
 """
@@ -16,14 +16,14 @@ from torch import nn
 
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.data.normalize import Normalization
-from unetkit.devices import choose_device, number_format
+from unetkit.devices import choose_device, dtype
 from unetkit.errors import ModelFileError, RunFolderError, UsageError
 from unetkit.formats import ExportedNetwork, RuntimeOptions, kind_of, open_exported
 from unetkit.formats.mindspore import read_own_graph
-from unetkit.legacy.checkpoints import ForeignNetwork, read_foreign
+from unetkit.legacy.checkpoints import LegacyNetwork, read_legacy
 from unetkit.modelfile.card import StoredNetwork
 from unetkit.modelfile.checkpoint import Checkpoint
-from unetkit.models import Ensemble, Network, build_model, reduce_numbers
+from unetkit.models import Ensemble, Network, build_model, to_dtype
 from unetkit.prediction.predictor import Predictor
 from unetkit.run import Run, open_run
 from unetkit.storage import local_copy
@@ -35,7 +35,7 @@ LAST = "last.safetensors"
 
 
 def read_network(source: Run | str | Path) -> StoredNetwork:
-    """Read a network from a run (its best weights), a checkpoint, or a founding system's file or folder.
+    """Read a network from a run (its best weights), a checkpoint, or a older system's file or folder.
 
     Raises:
         ModelFileError: no network is there, its file is damaged, or it was exported for a runtime.
@@ -46,9 +46,9 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
     path = local_copy(source)
     if (path / "config.yaml").is_file():
         return read_network(open_run(path))
-    foreign = read_foreign(path)
-    if foreign is not None:
-        return _of_foreign(foreign.for_rgb())
+    legacy = read_legacy(path)
+    if legacy is not None:
+        return _of_legacy(legacy.for_rgb())
     own = read_own_graph(path)
     if own is not None:
         return _of_checkpoint(own)
@@ -114,25 +114,25 @@ def _of_checkpoint(checkpoint: Checkpoint) -> StoredNetwork:
     )
 
 
-# What each founding system did to 8-bit pixels: subtracted, and divided by.
+# What each older system did to 8-bit pixels: subtracted, and divided by.
 _EIGHT_BIT = {"minus-one-to-one": (127.5, 127.5), "zero-to-one": (0.0, 255.0), "none": (0.0, 1.0)}
 
 
-def _of_foreign(foreign: ForeignNetwork) -> StoredNetwork:
-    channels, classes = foreign.network.in_channels, foreign.network.num_classes
+def _of_legacy(legacy: LegacyNetwork) -> StoredNetwork:
+    channels, classes = legacy.network.in_channels, legacy.network.num_classes
     assert channels is not None
     assert classes is not None
-    mean, std = _EIGHT_BIT[foreign.normalization]
+    mean, std = _EIGHT_BIT[legacy.normalization]
     names = ("background", "foreground") if classes <= 2 else tuple(f"class {index}" for index in range(classes))
     return StoredNetwork(
-        model=foreign.network,
-        state=foreign.state,
+        model=legacy.network,
+        state=legacy.state,
         normalization=Normalization((mean,) * channels, (std,) * channels),
         classes=names,
         # Beyond an image all of them saw zeros. Which size they resized it to is not in the file.
-        predict=PredictConfig(outside="zeros", resize="asymmetric" if foreign.system == "TensorFlow" else "half-pixel"),
-        moments=foreign.moments,
-        notes=foreign.notes,
+        predict=PredictConfig(outside="zeros", resize="asymmetric" if legacy.system == "TensorFlow" else "half-pixel"),
+        moments=legacy.moments,
+        notes=legacy.notes,
     )
 
 
@@ -146,7 +146,7 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
     """Read whatever holds a network and make it ready to predict.
 
     Args:
-        model: a run or its folder (its best weights), a network file, an exported file, a founding system's checkpoint,
+        model: a run or its folder (its best weights), a network file, an exported file, a older system's checkpoint,
             or the folder of a cross-validation (the mean of its trainings' probabilities).
         device: auto, cpu, cuda or mps; for an exported file one that its runtime has.
         options: keys of the `predict` section that go before the file's own, and of `objects` by their whole names
@@ -167,7 +167,7 @@ def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | Non
     """
     given = {key: value for key, value in (options or {}).items() if value is not None}
     head, runtime, threads, precision = (given.pop(key, None) for key in _OF_NETWORKS)
-    number_format(precision := precision or "float32")
+    dtype(precision := precision or "float32")
     if isinstance(model, Predictor):
         return reduced(model, precision).with_options(given)
     chosen = RuntimeOptions(runtime, threads, device, precision)
@@ -224,12 +224,12 @@ def reduced(predictor: Predictor, precision: str) -> Predictor:
     Raises:
         UsageError: an exported file, loaded already, or no such precision.
     """
-    numbers = number_format(precision)
+    numbers = dtype(precision)
     if numbers == torch.float32:
         return predictor
     if not isinstance(predictor.network, nn.Module):
         raise UsageError(f"precision {precision} of an exported file is chosen where it is loaded")
-    return replace(predictor, network=reduce_numbers(predictor.network, numbers))
+    return replace(predictor, network=to_dtype(predictor.network, numbers))
 
 
 def _built(stored: StoredNetwork, head: int | None) -> Network:
@@ -271,7 +271,7 @@ def _of_exported(exported: ExportedNetwork, head: int | None) -> Predictor:
         device=torch.device("cpu"),
         border=card.border,
         hard=card.output == "argmax",
-        whole_numbers=card.input == "uint8",
+        uint8_input=card.input == "uint8",
         object_config=card.objects,
     )
 

@@ -52,7 +52,7 @@ from unetkit.prediction.results import (
     require_not_source,
 )
 from unetkit.prediction.uncertainty import MEASURES, answers_to, uncertainty
-from unetkit.progress import Reporter, Silence
+from unetkit.progress import NoProgress, Progress
 from unetkit.storage import local_copy
 from unetkit.storage.atomic import make_folder
 
@@ -66,7 +66,7 @@ def predict_to_file(
     *,
     probabilities: bool = False,
     uncertain: Sequence[Predictor] = (),
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> tuple[str, ...]:
     """Segment an image, a stack or a folder of images, and write as many pages of the same sizes.
 
@@ -77,7 +77,7 @@ def predict_to_file(
             folder of images, a new or empty folder.
         probabilities: write probabilities instead of masks.
         uncertain: write how uncertain these are instead, an ensemble's members or the predictor alone.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Returns:
         Sentences that say where tiles may differ from an untiled prediction; none where they do not.
@@ -88,7 +88,7 @@ def predict_to_file(
         StorageError: the disk did not take the output.
     """
     source, out = local_copy(source), Path(out)
-    writing = _Writing(predictor, probabilities, tuple(uncertain), reporter or Silence())
+    writing = _Writing(predictor, probabilities, tuple(uncertain), progress or NoProgress())
     writing.require_fractions()
     if source.is_dir():
         return _predict_folder(writing, source, out)
@@ -118,7 +118,7 @@ class _Writing:
     predictor: Predictor
     probabilities: bool
     uncertain: tuple[Predictor, ...]
-    reporter: Reporter
+    progress: Progress
 
     @property
     def fractions(self) -> bool:
@@ -157,13 +157,13 @@ class _Writing:
     def carry_out(self, tasks: list[_Task]) -> tuple[str, ...]:
         """Predict and write every file, and return their notes."""
         done, total, started, pixels = 0, sum(task.parts for task in tasks), time.monotonic(), 0
-        self.reporter.advance(done, total, {})
+        self.progress.update(done, total, {})
         for task in tasks:
             with _OUTPUTS[task.out.suffix.lower()](task.out, task.form) as output:
                 for size in self._fill(output, task.source):
                     done, pixels = done + 1, pixels + size
                     speed = pixels / 1e6 / (time.monotonic() - started)
-                    self.reporter.advance(done, total, {"Mpx/s": f"{speed:.2f}"})
+                    self.progress.update(done, total, {"Mpx/s": f"{speed:.2f}"})
         return tuple(dict.fromkeys(task.note for task in tasks if task.note))
 
     def _fill(self, output: Output, source: Path) -> Iterator[int]:
@@ -226,7 +226,7 @@ def objects_to_file(
     out: str | Path,
     *,
     outlines: bool = False,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> tuple[str, ...]:
     """Find the objects of an image, a stack or a folder of images, and write them.
 
@@ -236,7 +236,7 @@ def objects_to_file(
         out: .tif: labels, 16 bits up to 65535 objects a page, else 32; .json: COCO; .png, with `outlines`: the picture
             of one page; a folder takes the source's name; for a folder of images, a .json or a new or empty folder.
         outlines: draw the objects on the images, as `out` or beside it: NAME-outlines.png, a folder for several pages.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Returns:
         Sentences as those of `predict_to_file`.
@@ -256,7 +256,7 @@ def objects_to_file(
     make_folder(out.parent)
     with ExitStack() as stack:
         sinks = [stack.enter_context(place.sink(predictor)) for place in places]
-        _carry_out(predictor, opened, sinks, reporter or Silence())
+        _carry_out(predictor, opened, sinks, progress or NoProgress())
     notes = (predictor.plan(pages.height, pages.width).note for pages in opened.values())
     return tuple(dict.fromkeys(note for note in notes if note))
 
@@ -302,14 +302,14 @@ def _places(out: Path, source: Path, *, several: bool, outlines: bool) -> list[_
     return places
 
 
-def _carry_out(predictor: Predictor, opened: dict[Path, Pages], sinks: Sequence[Sink], reporter: Reporter) -> None:
+def _carry_out(predictor: Predictor, opened: dict[Path, Pages], sinks: Sequence[Sink], progress: Progress) -> None:
     total, count = sum(pages.count for pages in opened.values()), 0
-    reporter.advance(0, total, {})
+    progress.update(0, total, {})
     for done, found in enumerate((found for image in opened for found in _found(predictor, image)), 1):
         for sink in sinks:
             sink.put(found)
         count += len(found.objects)
-        reporter.advance(done, total, {"objects": str(count)})
+        progress.update(done, total, {"objects": str(count)})
 
 
 def _found(predictor: Predictor, image: Path) -> Iterator[Found]:
@@ -365,7 +365,7 @@ def predict_file(
     uncertainty: bool = False,
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> tuple[str, ...]:
     """Segment an image file, a stack, or a folder of images into files of the same sizes and page counts.
 
@@ -378,7 +378,7 @@ def predict_file(
             and turns, of all members where the model is the folder of a cross-validation.
         options: keys of the `predict` section, such as {"tta": True}, and those of `load`.
         device: auto, cpu, cuda or mps.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Returns:
         Sentences about where the result may differ from an untiled prediction.
@@ -393,7 +393,7 @@ def predict_file(
     uncertain = members(model, predictor, device=device, options=options) if uncertainty else ()
     with cpu_threads((options or {}).get("threads")):
         return predict_to_file(
-            predictor, source, out, probabilities=probabilities, uncertain=uncertain, reporter=reporter
+            predictor, source, out, probabilities=probabilities, uncertain=uncertain, progress=progress
         )
 
 
@@ -405,7 +405,7 @@ def predict_objects(
     outlines: bool = False,
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> tuple[str, ...]:
     """Find the objects of an image file, a stack, or a folder of images, and write them.
 
@@ -420,7 +420,7 @@ def predict_objects(
         options: keys of the `predict` section, those of `objects` such as {"objects.threshold": 0.6}, and those of
             `load`.
         device: auto, cpu, cuda or mps.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Returns:
         Sentences about where the result may differ from an untiled prediction.
@@ -433,4 +433,4 @@ def predict_objects(
     """
     predictor = load(model, device=device, options=options).folded()
     with cpu_threads((options or {}).get("threads")):
-        return objects_to_file(predictor, source, out, outlines=outlines, reporter=reporter)
+        return objects_to_file(predictor, source, out, outlines=outlines, progress=progress)

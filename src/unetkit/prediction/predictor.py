@@ -30,7 +30,7 @@ from unetkit.config import ObjectsConfig, PredictConfig, load_config
 from unetkit.data.normalize import Normalization
 from unetkit.data.resize import resize, resize_pixels
 from unetkit.errors import ConfigError, DataError, UsageError
-from unetkit.models import fold_norms
+from unetkit.models import fuse_batch_norm
 from unetkit.models.geometry import Geometry
 from unetkit.objects import ObjectMap, find_objects, with_closed_gaps
 from unetkit.prediction.crops import EIGHT, IDENTITY, Crop, ahead, crops_of, in_batches
@@ -78,7 +78,7 @@ class Predictor:
         device: where the network is.
         border: the last class is the border of objects, made for training; the data does not have it.
         hard: the network gives classes alone, as an exported file may: its probabilities are 0 and 1.
-        whole_numbers: the network takes pixels of 8 bits alone, as an exported file may.
+        uint8_input: the network takes pixels of 8 bits alone, as an exported file may.
         object_config: how objects are made of its probabilities.
         temperature: what logits are divided by where `config.calibrate` asks for it; None: it was never fitted.
     """
@@ -91,7 +91,7 @@ class Predictor:
     device: torch.device
     border: bool = False
     hard: bool = False
-    whole_numbers: bool = False
+    uint8_input: bool = False
     object_config: ObjectsConfig = ObjectsConfig()
     temperature: float | None = None
 
@@ -125,7 +125,7 @@ class Predictor:
 
     def folded(self) -> "Predictor":
         """Return the predictor of the same network with its batch norms folded away: faster, equal to rounding."""
-        return replace(self, network=fold_norms(self.network)) if isinstance(self.network, nn.Module) else self
+        return replace(self, network=fuse_batch_norm(self.network)) if isinstance(self.network, nn.Module) else self
 
     def probabilities(self, pixels_CHW: NDArray[Any]) -> NDArray[np.float32]:
         """Return the probability of each class at each pixel, [K, H, W] float32, for pixels [C, H, W] as stored.

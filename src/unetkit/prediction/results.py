@@ -36,7 +36,7 @@ from unetkit.objects import ObjectMap, describe, object_classes
 from unetkit.objects.find import outlined
 from unetkit.prediction.predictor import Predictor
 from unetkit.storage import is_remote, place_of, send_folder, url_of
-from unetkit.storage.atomic import make_folder, write_whole, written_whole
+from unetkit.storage.atomic import atomic_path, atomic_write, make_folder
 
 
 def open_fitting(predictor: Predictor, source: Path) -> Pages:
@@ -66,9 +66,9 @@ def names_for(folder: Path, name_for: Callable[[Path], str]) -> dict[Path, str]:
         raise DataError(f"{folder}: holds no image files; expected {', '.join(sorted(SUFFIXES))}")
     taken: dict[str, Path] = {}
     for image in images:
-        twin = taken.setdefault(name_for(image), image)
-        if twin != image:
-            raise DataError(f"{image}: its mask would have the name of that for {twin.name}; rename one of them")
+        duplicate = taken.setdefault(name_for(image), image)
+        if duplicate != image:
+            raise DataError(f"{image}: its mask would have the name of that for {duplicate.name}; rename one of them")
     return {image: name for name, image in taken.items()}
 
 
@@ -196,7 +196,7 @@ def coco_file(path: Path, classes: Sequence[str], config: ObjectsConfig) -> Gene
         "categories": [{"id": index, "name": classes[index]} for index in object_classes(classes)],
         "annotations": sink.annotations,
     }
-    write_whole(path, json.dumps(content))
+    atomic_write(path, json.dumps(content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ class _Outlines:
     def put(self, found: Found) -> None:
         from PIL import Image  # needed for PNG alone
 
-        with written_whole(self.place(found)) as temporary:
+        with atomic_path(self.place(found)) as temporary:
             Image.fromarray(outlined(found.pixels_CHW, found.objects)).save(temporary, format="PNG")
 
 

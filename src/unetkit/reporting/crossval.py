@@ -6,12 +6,12 @@ from unetkit.evaluation.folds import Folder
 from unetkit.evaluation.score import Evaluation, objects_of
 from unetkit.reporting.history import image_score, ranking_metric
 from unetkit.reporting.markup import Content, Html, breakable, facts, picture, table, tag
-from unetkit.reporting.page import Look, assembled, confidence_part, gallery, key
-from unetkit.reporting.pictures import Exhibit
+from unetkit.reporting.page import LoadExample, assembled, confidence_part, gallery, key
+from unetkit.reporting.pictures import Example
 from unetkit.reporting.plots import dots
 from unetkit.reporting.tables import config_table, definition_cards, image_table, object_table, score_table
 from unetkit.reporting.text import shown
-from unetkit.storage.atomic import make_folder, write_whole
+from unetkit.storage.atomic import atomic_write, make_folder
 
 _THINNED = "v_rand_thinned"
 _TOLD = ("soft_dice_two_class", "mean_precision", "f1_50")
@@ -29,7 +29,7 @@ def write_page(folder: Folder, dataset: Dataset, scores: OutOfFold, notes: tuple
     metric = _THINNED if whole.isbi is not None else folder.folds.config.train.best_metric
     metric = ranking_metric(whole, metric)
     drawn = dots(_by_fold(folder, scores, metric), metric)
-    write_whole(pictures / "scores.png", drawn["png"])
+    atomic_write(pictures / "scores.png", drawn["png"])
     outlined, look = whole.object_counts is not None, _look(folder, dataset, whole)
     figures = list(gallery(pictures, whole, look, metric=metric, each=3))
     parts: dict[str, list[Content]] = {
@@ -47,19 +47,19 @@ def write_page(folder: Folder, dataset: Dataset, scores: OutOfFold, notes: tuple
         "Configuration": [config_table(folder.folds.config)],
         "What the scores mean": [definition_cards(list(whole.scores), whole.classes)],
     }
-    write_whole(folder.path / "report.html", assembled(f"Cross-validation {folder.path.resolve().name}", parts))
+    atomic_write(folder.path / "report.html", assembled(f"Cross-validation {folder.path.resolve().name}", parts))
 
 
-def _look(folder: Folder, dataset: Dataset, whole: Evaluation) -> Look:
+def _look(folder: Folder, dataset: Dataset, whole: Evaluation) -> LoadExample:
     places = {dataset[index].name: index for index in folder.folds.fold_of()}
 
-    def look(name: str) -> Exhibit:
+    def look(name: str) -> Example:
         sample, index = dataset[places[name]], places[name]
         assert sample.labels is not None
         shown, objects = read_predictions(folder.path, dataset, index), None
         if whole.object_counts is not None:
             objects = objects_of(sample, whole.classes), read_objects(folder.path, dataset, index)
-        return Exhibit(name, sample.pixels, sample.labels, shown, objects=objects)
+        return Example(name, sample.pixels, sample.labels, shown, objects=objects)
 
     return look
 

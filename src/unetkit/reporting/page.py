@@ -21,7 +21,7 @@ from unetkit.metrics.calibration import Confidence, Reliability
 from unetkit.reporting.history import Chosen, History, best_validation, extremes, ranking_metric
 from unetkit.reporting.markup import Content, Html, breakable, facts, joined, picture, section, tag
 from unetkit.reporting.pictures import (
-    Exhibit,
+    Example,
     error_names,
     error_shares,
     legend,
@@ -47,16 +47,16 @@ from unetkit.reporting.tables import (
 )
 from unetkit.reporting.text import shown
 from unetkit.run import Record, Run
-from unetkit.storage.atomic import write_whole
+from unetkit.storage.atomic import atomic_write
 from unetkit.version import __version__
 
-Look = Callable[[str], Exhibit]
+LoadExample = Callable[[str], Example]
 """Gives the image of a name with its truth and what the network says of it."""
 
 _MOST_COLOURS = 24
 
 
-def gallery(pictures: Path, evaluation: Evaluation, look: Look, *, metric: str, each: int) -> Iterator[Html]:
+def gallery(pictures: Path, evaluation: Evaluation, look: LoadExample, *, metric: str, each: int) -> Iterator[Html]:
     """Yield a figure for each of the worst and best images by a score, and write `worst-1.png` and so on.
 
     One image is held in memory at a time. Pictures of an earlier report are removed.
@@ -71,7 +71,7 @@ def gallery(pictures: Path, evaluation: Evaluation, look: Look, *, metric: str, 
         exhibit = look(chosen.image.name)
         heading = f"{chosen.title}: {exhibit.name}   {metric} {shown(chosen.value)}   {scale_note(exhibit)}"
         sheet = panel(exhibit, evaluation.classes, heading=heading)
-        write_whole(pictures / f"{chosen.end}-{chosen.place}.png", png(sheet))
+        atomic_write(pictures / f"{chosen.end}-{chosen.place}.png", png(sheet))
         yield _figure(chosen, exhibit, evaluation.classes, metric)
 
 
@@ -92,7 +92,7 @@ def key(classes: Sequence[str], *, borders: bool = False, objects: bool = False)
     return joined(tag("ul", *swatches, *rest, class_="key"), tag("p", words))
 
 
-def _figure(chosen: Chosen, exhibit: Exhibit, classes: Sequence[str], metric: str) -> Html:
+def _figure(chosen: Chosen, exhibit: Example, classes: Sequence[str], metric: str) -> Html:
     pictures = [
         tag("div", picture(png(tile.pixels), "image/png", f"{exhibit.name}: {tile.title}"), tag("span", tile.title))
         for tile in tiles(exhibit, classes)
@@ -103,7 +103,7 @@ def _figure(chosen: Chosen, exhibit: Exhibit, classes: Sequence[str], metric: st
     return tag("figure", tag("div", *pictures, beside, class_="tiles"), tag("figcaption", caption), class_="exhibit")
 
 
-def _told(chosen: Chosen, exhibit: Exhibit, classes: Sequence[str], metric: str) -> Iterator[tuple[str, Content]]:
+def _told(chosen: Chosen, exhibit: Example, classes: Sequence[str], metric: str) -> Iterator[tuple[str, Content]]:
     yield "Image", exhibit.name
     yield metric, shown(chosen.value)
     for name in ("mean_precision", "pixel_accuracy", "mean_dice", "mean_iou"):

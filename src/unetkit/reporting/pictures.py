@@ -42,7 +42,7 @@ _GREYS = {"image": 52, "errors": 12, "probability": 21, "reduced": 26}  # more m
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class Example:
     """An image with its truth and what a network says of it.
 
     Attributes:
@@ -80,7 +80,7 @@ class Tile:
     pixels: Rgb
 
 
-def tiles(exhibit: Exhibit, classes: Sequence[str]) -> tuple[Tile, ...]:
+def tiles(exhibit: Example, classes: Sequence[str]) -> tuple[Tile, ...]:
     """Return the five pictures of an image: image, truth, prediction, errors, and probability; and two of its objects.
 
     With two classes the probability is that of the second, white where it is 1, as that class is white in the truth;
@@ -120,7 +120,7 @@ def error_names(classes: Sequence[str]) -> tuple[str, str]:
     return f"false {classes[sought]}", f"missed {classes[sought]}"
 
 
-def error_shares(exhibit: Exhibit, classes: Sequence[str]) -> tuple[float, float]:
+def error_shares(exhibit: Example, classes: Sequence[str]) -> tuple[float, float]:
     """Return the shares of all pixels that are a false and a missed pixel of the class looked for, of two classes."""
     false, missed = _wrong_ways(exhibit, classes)
     return float(false.mean()), float(missed.mean())
@@ -139,7 +139,7 @@ def legend(classes: Sequence[str], *, borders: bool = False, objects: bool = Fal
     return [*named, (ORANGE, f"{false}: truth is {other}"), (BLUE, f"{missed}: predicted as {other}"), *outlines]
 
 
-def scale_note(exhibit: Exhibit) -> str:
+def scale_note(exhibit: Example) -> str:
     """Return how the pictures were resized, or nothing where they were not."""
     height, width = exhibit.labels.shape
     shown_width, shown_height, enlargement = _shown_size(height, width)
@@ -150,7 +150,7 @@ def scale_note(exhibit: Exhibit) -> str:
     return f"{width} × {height} px"
 
 
-def stretch_note(exhibit: Exhibit) -> str:
+def stretch_note(exhibit: Example) -> str:
     """Return which stored values are black and white in the image."""
     low, high = exhibit.stretch
     return f"black = {low:.5g}, white = {high:.5g} (percentiles {PERCENTILES[0]} and {PERCENTILES[1]})"
@@ -166,7 +166,7 @@ def label_picture(labels: NDArray[Any], *, classes: int) -> Rgb:
     return _fitted(np.array(class_colours(max(classes, 2)), np.uint8)[labels])
 
 
-def _outlined_objects(exhibit: Exhibit) -> dict[str, Rgb]:
+def _outlined_objects(exhibit: Example) -> dict[str, Rgb]:
     """Outline objects on the image, coloured by whether an object on the other side has an IoU above one half."""
     if exhibit.objects is None:
         return {}
@@ -217,7 +217,7 @@ def _stretched(pixels: NDArray[Any], stretch: tuple[float, float]) -> Rgb:
     return np.broadcast_to(bytes_HWC, (*channels.shape[1:], 3))
 
 
-def _coloured(labels: NDArray[Any], exhibit: Exhibit, which: int) -> Rgb:
+def _coloured(labels: NDArray[Any], exhibit: Example, which: int) -> Rgb:
     """Paint every class in its colour, and the true (0) or the predicted (1) borders over them."""
     picture = np.array(class_colours(len(exhibit.probabilities)), np.uint8)[labels]
     if exhibit.borders is not None:
@@ -225,7 +225,7 @@ def _coloured(labels: NDArray[Any], exhibit: Exhibit, which: int) -> Rgb:
     return picture
 
 
-def _errors(exhibit: Exhibit, classes: Sequence[str]) -> Rgb:
+def _errors(exhibit: Example, classes: Sequence[str]) -> Rgb:
     """Paint what is wrong on a faded image: two classes by the way it is wrong, more by the class predicted."""
     grey = _stretched(exhibit.pixels, exhibit.stretch).mean(-1) / 255
     picture = _grey(1 - _FADED * _rounded(1 - grey, _GREYS["errors"]))
@@ -238,7 +238,7 @@ def _errors(exhibit: Exhibit, classes: Sequence[str]) -> Rgb:
     return picture
 
 
-def _wrong_ways(exhibit: Exhibit, classes: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _wrong_ways(exhibit: Example, classes: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     predicted, true = exhibit.prediction == _sought(classes), exhibit.labels == _sought(classes)
     return predicted & ~true, true & ~predicted
 
@@ -287,7 +287,7 @@ _SWATCH = 14
 _SMALL_PALETTE = 32  # up to so many greys take fewer bytes as a palette; more, as grey that PNG predicts
 
 
-def panel(exhibit: Exhibit, classes: Sequence[str], *, heading: str = "") -> Rgb:
+def panel(exhibit: Example, classes: Sequence[str], *, heading: str = "") -> Rgb:
     """Return the pictures of an image, from left to right, as one picture, uint8 [H, W, 3], with a legend.
 
     Args:
@@ -346,7 +346,7 @@ def _codes(colours: Rgb) -> NDArray[np.uint32]:
     return wide @ np.array([1 << 16, 1 << 8, 1], np.uint32)
 
 
-def _caption(exhibit: Exhibit) -> str:
+def _caption(exhibit: Example) -> str:
     return ", ".join([*([exhibit.name] if _drawable(exhibit.name) else []), scale_note(exhibit)])
 
 

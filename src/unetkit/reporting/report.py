@@ -28,17 +28,17 @@ from unetkit.prediction.load import load
 from unetkit.reporting import pictures
 from unetkit.reporting.history import read_history
 from unetkit.reporting.markup import Html
-from unetkit.reporting.page import Look, gallery, page
+from unetkit.reporting.page import LoadExample, gallery, page
 from unetkit.reporting.plots import curves
 from unetkit.reporting.tensorboard import show_pictures
 from unetkit.run import Run, open_run
-from unetkit.storage.atomic import make_folder, write_whole
+from unetkit.storage.atomic import atomic_write, make_folder
 
 
 def write_report(
     run: Run,
     evaluation: Evaluation | None = None,
-    look: Look | None = None,
+    look: LoadExample | None = None,
     *,
     each: int = 3,
     extra: Mapping[str, str] | None = None,
@@ -62,13 +62,13 @@ def write_report(
     history = read_history(run)
     drawn = curves(history, run.config.train.best_metric) if history.training else None
     if drawn is not None:
-        write_whole(run.pictures / "curves.png", drawn["png"])
+        atomic_write(run.pictures / "curves.png", drawn["png"])
     figures: list[Html] = []
     if evaluation is not None and look is not None:
         metric = run.config.train.best_metric
         figures = list(gallery(run.pictures, evaluation, look, metric=metric, each=each))
     svg = None if drawn is None else drawn["svg"]
-    write_whole(run.report, page(run, history, evaluation, curves_svg=svg, figures=figures, extra=extra or {}))
+    atomic_write(run.report, page(run, history, evaluation, curves_svg=svg, figures=figures, extra=extra or {}))
     return run.report
 
 
@@ -89,7 +89,7 @@ def report(run: Run | str | Path) -> Path:
         if len(held_out):
             challenge = challenge_of(predictor.data_classes)
             families = families_of(held_out, run.config.train.best_metric)
-            scored = score.evaluate(predictor, held_out, founding_protocol=True, challenge=challenge, families=families)
+            scored = score.evaluate(predictor, held_out, legacy_protocol=True, challenge=challenge, families=families)
             _keep_temperature(run, scored)
             heads = [head.as_json() for head in measure_heads(predictor, held_out, range(len(held_out)))]
             run.write_json("evaluation.json", scored.as_json() | ({"heads": heads} if heads else {}))
@@ -124,17 +124,17 @@ def _note_seconds(run: Run, seconds: float) -> None:
         run.write_json("summary.json", summary | {"seconds": summary["seconds"] | {"report": seconds}})
 
 
-def _look(predictor: Predictor, held_out: Dataset, config: DataConfig, *, objects: bool) -> Look:
+def _look(predictor: Predictor, held_out: Dataset, config: DataConfig, *, objects: bool) -> LoadExample:
     samples = {sample.name: sample for sample in samples_of(held_out)}
 
-    def look(name: str) -> pictures.Exhibit:
+    def look(name: str) -> pictures.Example:
         sample = samples[name]
         assert sample.labels is not None
         p_KHW = predictor.probabilities(sample.pixels)
         borders = _borders(sample, p_KHW, config) if predictor.border else None
         data_KHW = predictor.of_data(torch.from_numpy(p_KHW)).numpy()
         shown = _objects(sample, p_KHW, predictor) if objects else None
-        return pictures.Exhibit(name, sample.pixels, sample.labels, data_KHW, borders, shown)
+        return pictures.Example(name, sample.pixels, sample.labels, data_KHW, borders, shown)
 
     return look
 

@@ -14,7 +14,7 @@ from unetkit.storage.remote import is_remote, send_file
 
 
 @contextmanager
-def written_whole(path: Path) -> Generator[Path]:
+def atomic_path(path: Path) -> Generator[Path]:
     """Give a temporary path to write to; on success it becomes `path`, on any failure nothing is left of it.
 
     Raises:
@@ -41,13 +41,13 @@ def written_whole(path: Path) -> Generator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
+def atomic_write(path: Path, content: bytes | str) -> None:
     """Write a file so that its name never holds half of it.
 
     Raises:
-        StorageError: as `written_whole`.
+        StorageError: as `atomic_path`.
     """
-    with written_whole(path) as temporary:
+    with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 

@@ -28,7 +28,7 @@ from unetkit.devices import choose_precision, free_memory, keep_freed_memory
 from unetkit.distributed import World
 from unetkit.errors import UsageError
 from unetkit.training.patches import PixelStore
-from unetkit.training.step import Session
+from unetkit.training.step import TrainStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def seconds_per_step(config: Config, device: torch.device) -> float:
     return statistics.median(seconds[1:])
 
 
-def _session(config: Config, device: torch.device) -> Session:
+def _session(config: Config, device: torch.device) -> TrainStep:
     channels, classes = config.model.in_channels, config.model.num_classes
     assert channels is not None
     assert classes is not None
@@ -107,7 +107,7 @@ def _session(config: Config, device: torch.device) -> Session:
     loss = config.loss.model_copy(update={"class_weights": None, "border_weight": 0.0})
     store = PixelStore.of([noise], Normalization((127.0,) * channels, (64.0,) * channels), device)
     with torch.random.fork_rng():
-        return Session(
+        return TrainStep(
             config.model_copy(update={"loss": loss}), store, choose_precision(config.train.precision, device), World()
         )
 

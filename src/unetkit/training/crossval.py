@@ -22,7 +22,7 @@ from unetkit.evaluation.crossval import as_json, score_folder, written
 from unetkit.evaluation.folds import divide, is_begun, open_folder
 from unetkit.evaluation.score import challenge_of, families_of
 from unetkit.prediction.load import load
-from unetkit.progress import Reporter, Silence
+from unetkit.progress import NoProgress, Progress
 from unetkit.reporting.crossval import write_page
 from unetkit.storage import is_remote, url_of
 from unetkit.training.prepare import place_of
@@ -51,7 +51,7 @@ def crossval(
     seeds: int = 1,
     overrides: Sequence[str] = (),
     dask: str | None = None,
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> CrossValidation:
     """Train every fold, score each image by what had not seen it, and write all of it into one folder.
 
@@ -65,7 +65,7 @@ def crossval(
         seeds: trainings of each fold, with `train.seed` and the numbers after it.
         overrides: `key=value` texts that go before the configuration.
         dask: a dask scheduler's address; its workers (one thread each) see the same files. None: here, in turn.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         UsageError, DataError: it cannot start.
@@ -77,11 +77,11 @@ def crossval(
     config = _configured(source, data, overrides, seeds=seeds, out=out)
     dataset = in_memory(open_dataset(str(config.data.path), config=config.data))
     divided = divide(config, dataset, folds)
-    folder, listener = _opened(Path(out), divided, seeds=seeds), reporter or Silence()
-    _train(folder, dask, listener)
-    if not launched_world().leads:
+    folder, progress = _opened(Path(out), divided, seeds=seeds), progress or NoProgress()
+    _train(folder, dask, progress)
+    if not launched_world().is_main_process:
         return CrossValidation(folder.path, None)
-    return CrossValidation(folder.path, _score(folder, dataset, listener))
+    return CrossValidation(folder.path, _score(folder, dataset, progress))
 
 
 def _configured(
@@ -100,39 +100,39 @@ def _configured(
     return config.model_copy(update={"data": config.data.model_copy(update={"path": whole})})
 
 
-def _train(folder: Folder, dask: str | None, reporter: Reporter) -> None:
+def _train(folder: Folder, dask: str | None, progress: Progress) -> None:
     for note in folder.folds.notes:
-        reporter.line(f"note: {note}")
+        progress.log(f"note: {note}")
     if dask is None:
-        _train_here(folder, reporter)
+        _train_here(folder, progress)
         return
     jobs = {one.name: partial(train_member, one, folder.run_path(one).resolve()) for one in folder.unfinished()}
     if jobs:
-        carry_out(jobs, dask, reporter)
+        carry_out(jobs, dask, progress)
 
 
 def _opened(path: Path, folds: Folds, *, seeds: int) -> Folder:
     """Open the folder; of several processes the first one alone looks at it and writes."""
-    if launched_world().leads:
+    if launched_world().is_main_process:
         return open_folder(path, folds, seeds=seeds)
     return Folder(path, folds, tuple(folds.members(seeds)))
 
 
-def _train_here(folder: Folder, reporter: Reporter) -> None:
+def _train_here(folder: Folder, progress: Progress) -> None:
     world = launched_world()
     place = place_of(folder.folds.config, world)
     with joined(world, place.device):
         # What is to be done is asked of the first process alone: another might see files that are being written.
-        for member in world.gather(folder.unfinished() if world.leads else [])[0]:
-            if world.leads:
-                reporter.line(f"{member.name}: training {folder.members.index(member) + 1} of {len(folder.members)}")
-            _train_together(member, folder.run_path(member), reporter, world)
+        for member in world.gather(folder.unfinished() if world.is_main_process else [])[0]:
+            if world.is_main_process:
+                progress.log(f"{member.name}: training {folder.members.index(member) + 1} of {len(folder.members)}")
+            _train_together(member, folder.run_path(member), progress, world)
 
 
-def _train_together(member: Member, path: Path, reporter: Reporter, world: World) -> None:
-    begun = world.gather(world.leads and is_begun(path))[0]
+def _train_together(member: Member, path: Path, progress: Progress, world: World) -> None:
+    begun = world.gather(world.is_main_process and is_begun(path))[0]
     try:
-        train_member(member, path, reporter, begun=begun)
+        train_member(member, path, progress, begun=begun)
     except InterruptedRun as error:
         raise InterruptedRun(
             f"stopped in {member.name}, nothing is lost; run the same crossval command again to go on",
@@ -140,20 +140,20 @@ def _train_together(member: Member, path: Path, reporter: Reporter, world: World
         ) from None
 
 
-def train_member(member: Member, path: Path, reporter: Reporter | None = None, *, begun: bool | None = None) -> None:
+def train_member(member: Member, path: Path, progress: Progress | None = None, *, begun: bool | None = None) -> None:
     """Train one fold to its end, from where it stands; whether it has `begun` is seen from the files if not told."""
     if is_begun(path) if begun is None else begun:
-        resume(path, reporter=reporter)
+        resume(path, progress=progress)
     else:
-        train(member.config, out=path, reporter=reporter)
+        train(member.config, out=path, progress=progress)
 
 
-def _score(folder: Folder, dataset: Dataset, reporter: Reporter) -> OutOfFold:
+def _score(folder: Folder, dataset: Dataset, progress: Progress) -> OutOfFold:
     config = folder.folds.config
     wanted: Any = {
         "challenge": challenge_of(dataset.classes),
         "families": families_of(dataset, config.train.best_metric),
-        "reporter": reporter,
+        "reporter": progress,
     }
     ready = partial(load, device=config.train.device)
     with cpu_threads(config.train.threads), written(folder.path, dataset) as put:
@@ -165,7 +165,7 @@ def _score(folder: Folder, dataset: Dataset, reporter: Reporter) -> OutOfFold:
     return scores
 
 
-def carry_out(jobs: Mapping[str, Callable[[], None]], address: str, reporter: Reporter) -> None:
+def carry_out(jobs: Mapping[str, Callable[[], None]], address: str, progress: Progress) -> None:
     """Run every job once on some worker; the first failure ends it: jobs that wait are not begun any more.
 
     Raises:
@@ -179,7 +179,7 @@ def carry_out(jobs: Mapping[str, Callable[[], None]], address: str, reporter: Re
         try:
             for done, task in enumerate(_as_completed(tasks), 1):
                 task.result()
-                reporter.line(f"{tasks[task]}: finished, {done} of {len(tasks)}")
+                progress.log(f"{tasks[task]}: finished, {done} of {len(tasks)}")
         except BaseException:
             client.cancel(list(tasks))
             raise

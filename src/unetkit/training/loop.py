@@ -23,10 +23,10 @@ from unetkit.evaluation.score import Evaluation
 from unetkit.metrics import better
 from unetkit.modelfile.card import Card
 from unetkit.modelfile.checkpoint import Checkpoint
-from unetkit.progress import Reporter
+from unetkit.progress import Progress
 from unetkit.reporting.tensorboard import Follow
 from unetkit.run import Record, Run
-from unetkit.training.step import Session, StepResult
+from unetkit.training.step import StepResult, TrainStep
 
 
 class StopRequest:
@@ -61,7 +61,7 @@ Validate = Callable[[], Evaluation]
 
 
 @dataclass
-class Course:
+class TrainState:
     """Where a training stands.
 
     Attributes:
@@ -83,11 +83,11 @@ class Course:
     spent: dict[str, float] = field(default_factory=lambda: {"validation": 0.0, "checkpoints": 0.0})
 
 
-class Loop:
+class Trainer:
     """One training, from where it stands to its end."""
 
     def __init__(
-        self, run: Run, session: Session, *, card: Card, validate: Validate | None, reporter: Reporter
+        self, run: Run, session: TrainStep, *, card: Card, validate: Validate | None, progress: Progress
     ) -> None:
         """Bind the run folder, the session, and what a checkpoint says of itself.
 
@@ -96,11 +96,11 @@ class Loop:
             session: what is trained.
             card: of the checkpoints; step, time and scores are filled in.
             validate: scores the network as it is; None where nothing is held out.
-            reporter: hears about the course.
+            progress: follows the work.
         """
-        self.run, self.session, self.card, self.validate, self.reporter = run, session, card, validate, reporter
+        self.run, self.session, self.card, self.validate, self.progress = run, session, card, validate, progress
         self.world = session.world
-        self.course = Course()
+        self.course = TrainState()
         self.follow: Follow = lambda record: None
 
     def resume(self, checkpoint: Checkpoint) -> None:
@@ -108,7 +108,7 @@ class Loop:
         state = checkpoint.state
         weights, moments = checkpoint.training("weights"), checkpoint.training("optimizer")
         self.session.restore(checkpoint.weights(), weights, moments, state["scaler"])
-        self.course = Course(**state["course"])
+        self.course = TrainState(**state["course"])
 
     def go(self, stop: StopRequest) -> None:
         """Train to the last step.
@@ -173,11 +173,11 @@ class Loop:
         record |= {"lr": pending[-1].lr, "images_per_second": round(len(pending) * train.batch / seconds, 2)}
         if write:
             self._log(record)
-        self.reporter.advance(course.step, train.steps, self._figures(record))
+        self.progress.update(course.step, train.steps, self._figures(record))
         pending.clear()
 
     def _log(self, record: Record) -> None:
-        if self.world.leads:
+        if self.world.is_main_process:
             self.run.append_log(record)
             self.follow(record)
 
@@ -207,15 +207,15 @@ class Loop:
         timing = {"train_seconds": round(course.train_seconds, 4), "validation_seconds": round(seconds, 4)}
         self._log({"step": course.step} | timing | course.scores)
         value = course.scores[metric]
-        self.reporter.line(f"step {course.step}  train {course.train_seconds:.1f} s  {metric} {value:.4f}")
+        self.progress.log(f"step {course.step}  train {course.train_seconds:.1f} s  {metric} {value:.4f}")
         course.waited += 1
         if course.best is None or better(metric, value, course.best[0]):
             course.best, course.waited = (value, course.step), 0
-            if self.world.leads:
+            if self.world.is_main_process:
                 self._snapshot().for_prediction().save(self.run.best)
 
     def _checkpoint(self) -> None:
-        if not self.world.leads:
+        if not self.world.is_main_process:
             return
         begun = time.perf_counter()
         self.run.save_checkpoint(self._snapshot())
@@ -223,7 +223,7 @@ class Loop:
         self.course.spent["checkpoints"] += time.perf_counter() - begun
 
     def _warn(self, text: str) -> None:
-        self.reporter.line(f"warning: {text}")
+        self.progress.log(f"warning: {text}")
 
     def _snapshot(self) -> Checkpoint:
         course = self.course
@@ -236,5 +236,5 @@ class Loop:
 
     def save_last(self) -> None:
         """Write the weights of the last step for prediction."""
-        if self.world.leads:
+        if self.world.is_main_process:
             self._snapshot().for_prediction().save(self.run.last)

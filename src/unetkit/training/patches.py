@@ -95,7 +95,7 @@ class PixelStore:
         index = self._index(image_B, rows, columns)
         return self.labels_P[index].long(), None if self.weights_P is None else self.weights_P[index]
 
-    def pixels_at(self, image_B: Tensor, places_B2SS: Tensor) -> Tensor:
+    def sample(self, image_B: Tensor, places_B2SS: Tensor) -> Tensor:
         """Return the pixels [B, C, S, S] float32, bilinear between the four pixels round each place."""
         corner = places_B2SS.floor()
         weight_y, weight_x = (places_B2SS - corner).unsqueeze(2).unbind(1)

@@ -22,7 +22,7 @@ from unetkit.data.layouts import open_usable
 from unetkit.data.split import stack_of
 from unetkit.devices import choose_device, cpu_threads
 from unetkit.errors import UsageError
-from unetkit.progress import Reporter
+from unetkit.progress import Progress
 from unetkit.training.cost import Choice, fit_memory, fit_time, replaced
 from unetkit.version import __version__
 
@@ -227,7 +227,7 @@ def plan(
     minutes: float | None = None,
     memory: float | None = None,
     device: str = "auto",
-    reporter: Reporter | None = None,
+    progress: Progress | None = None,
 ) -> TrainingPlan:
     """Decide how to train on a data set, by what it holds and what this machine can do.
 
@@ -237,7 +237,7 @@ def plan(
         minutes: that the training may take; None: steps by the number of images.
         memory: gigabytes that the training may take; None: half of what is free on the device.
         device: auto, cpu, cuda or mps.
-        reporter: hears about the course.
+        progress: follows the work.
 
     Raises:
         DataError: data that cannot be trained on.
@@ -250,7 +250,7 @@ def plan(
     asked = load_config({"data": {"path": _lasting(data)}}, overrides)
     dataset = open_usable(data, config=asked.data)
     asked = by_its_own_split(asked, dataset, overrides)
-    exam = examine(dataset, asked, aligned=_ALIGNED, reporter=reporter)
+    exam = examine(dataset, asked, aligned=_ALIGNED, progress=progress)
     judge(exam).require_sound()
     place, chosen = choose_device(device), _with_wishes(choices(exam), asked, overrides)
     with cpu_threads(None):

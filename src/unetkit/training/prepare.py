@@ -41,13 +41,13 @@ from unetkit.metrics.definitions import CLASS, SIZE
 from unetkit.modelfile.card import AdamMoments, Card
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import read_network
-from unetkit.progress import Reporter
+from unetkit.progress import Progress
 from unetkit.run import Run
 from unetkit.storage import is_remote, url_of
-from unetkit.training.loop import Loop
+from unetkit.training.loop import Trainer
 from unetkit.training.optim import require_match
 from unetkit.training.patches import PixelStore
-from unetkit.training.step import Session
+from unetkit.training.step import TrainStep
 from unetkit.version import __version__
 
 _SINGLE = (("dice", ""), ("dice", "_per_image"), ("iou", ""), ("iou", "_per_image"))
@@ -86,7 +86,7 @@ def prepare(config: Config, *, diagnosed: bool = False) -> Prepared:
 
     Args:
         config: of the training.
-        diagnosed: the doctor has seen this data before.
+        diagnosed: the checks has seen this data before.
 
     Raises:
         ConfigError: no data is named, or the configuration contradicts the data.
@@ -212,12 +212,12 @@ def place_of(config: Config, world: World) -> Place:
     return Place(device, world)
 
 
-def assemble(run: Run, prepared: Prepared, place: Place, reporter: Reporter) -> Loop:
+def assemble(run: Run, prepared: Prepared, place: Place, progress: Progress) -> Trainer:
     """Return the training of a run, at its first step."""
     config, device, world = run.config, place.device, place.world
     weights, outside = _weights(prepared, world), config.data.outside
     store = PixelStore.of(prepared.training, prepared.normalization, device, weights=weights, outside=outside)
-    session = Session(config, store, choose_precision(config.train.precision, device), world)
+    session = TrainStep(config, store, choose_precision(config.train.precision, device), world)
     predictor = Predictor(
         network=session.predicting,
         geometry=session.model.geometry,
@@ -237,7 +237,7 @@ def assemble(run: Run, prepared: Prepared, place: Place, reporter: Reporter) -> 
         return evaluate(predictor, prepared.dataset, indices=prepared.split.validation, families=families, world=world)
 
     card = _card(config, prepared)
-    return Loop(run, session, card=card, validate=validate if prepared.split.validation else None, reporter=reporter)
+    return Trainer(run, session, card=card, validate=validate if prepared.split.validation else None, progress=progress)
 
 
 def _weights(prepared: Prepared, world: World) -> list[NDArray[np.float32]] | None:
@@ -266,10 +266,10 @@ def _card(config: Config, prepared: Prepared) -> Card:
     )
 
 
-def start_from(session: Session, config: InitConfig) -> tuple[str, ...]:
+def start_from(session: TrainStep, config: InitConfig) -> tuple[str, ...]:
     """Give the session's network the weights of a stored one, all but the excluded; return what was done, a line each.
 
-    Where the session trains with Adam or AdamW and nothing is excluded, a founding system's moments are taken over,
+    Where the session trains with Adam or AdamW and nothing is excluded, a older system's moments are taken over,
     unless `init.moments` is false.
 
     Raises:
@@ -299,7 +299,7 @@ def start_from(session: Session, config: InitConfig) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _by_place(session: Session, moments: AdamMoments) -> dict[str, torch.Tensor]:
+def _by_place(session: TrainStep, moments: AdamMoments) -> dict[str, torch.Tensor]:
     """Return the moments by the names under which a checkpoint keeps them."""
     names = {id(weight): name for name, weight in session.model.named_parameters()}
     weights = [weight for group in session.optimizers[0].param_groups for weight in group["params"]]

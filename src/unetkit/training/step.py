@@ -56,7 +56,7 @@ class StepResult:
     lr: float
 
 
-class Session:
+class TrainStep:
     """The network in training with all that moves it."""
 
     def __init__(self, config: Config, store: PixelStore, precision: torch.dtype, world: World) -> None:
@@ -101,7 +101,7 @@ class Session:
         image, centre = (drawn.to(self.device, non_blocking=True) for drawn in self.sampler.draw(step))
         rng = generator(seed, "augment", step)
         image, places = image[share], augment.places(config, centre, self.config.train.sides, rng)[share]
-        sample = self.store.pixels_on_grid if augment.keeps_grid(config) else self.store.pixels_at
+        sample = self.store.pixels_on_grid if augment.keeps_grid(config) else self.store.sample
         pixels = augment.change_intensity(config, sample(image, places), rng, batch=batch, share=share)
         rows, columns = (slice(self.margin, side - self.margin) for side in self.config.train.sides)
         labels, weights = self.store.targets_at(image, places[:, :, rows, columns])

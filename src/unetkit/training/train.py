@@ -1,7 +1,7 @@
 """train, resume and extend: from a configuration and data to a finished run with its scores and report.
 
 Read from top to bottom it is the course of a training: the configuration, the data and the checks of `prepare`, the run
-folder, the steps with their validations (`Loop`), then the scores of what was held out and the report. Of several
+folder, the steps with their validations (`Trainer`), then the scores of what was held out and the report. Of several
 processes (torchrun) the main one alone writes. Does not know how a step is computed.
 """
 
@@ -20,11 +20,11 @@ from unetkit.configuring import translate_config
 from unetkit.devices import choose_device, choose_precision, cpu_threads, keep_freed_memory
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
-from unetkit.progress import Reporter, Silence
+from unetkit.progress import NoProgress, Progress
 from unetkit.reporting.report import report
 from unetkit.reporting.tensorboard import followed, require_tensorboard
 from unetkit.run import Run, create_run, open_run
-from unetkit.training.loop import Loop, stop_requests
+from unetkit.training.loop import Trainer, stop_requests
 from unetkit.training.prepare import Prepared, assemble, place_of, prepare, start_from
 
 
@@ -35,19 +35,19 @@ def train(
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
     flags: Sequence[str] = (),
-    faithful: bool = False,
-    reporter: Reporter | None = None,
+    bug_compatible: bool = False,
+    progress: Progress | None = None,
 ) -> Run:
     """Train a network, score it on what was held out, and write its report.
 
     Args:
-        source: a preset's name, a YAML file, a dict, or a Config; also a founding system's file or dict.
+        source: a preset's name, a YAML file, a dict, or a Config; also a older system's file or dict.
         data: the data set; goes before `data.path` of the configuration.
-        out: the run folder to make; it must be new or empty. None: the one that a founding configuration names.
+        out: the run folder to make; it must be new or empty. None: the one that an older configuration names.
         overrides: `key=value` texts that go before the configuration.
-        flags: words of a founding system's command line, such as ["--epochs", "200"].
-        faithful: keep the founding system's quirks.
-        reporter: hears about the course; None: nobody does.
+        flags: words of a older system's command line, such as ["--epochs", "200"].
+        bug_compatible: keep the older system's known issues.
+        progress: follows the work; None: nobody.
 
     Returns:
         The finished run.
@@ -61,11 +61,11 @@ def train(
     """
     begun, world = time.perf_counter(), launched_world()
     given = [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])]
-    if translation := translate_config(source, given, flags=flags, faithful=faithful):
+    if translation := translate_config(source, given, flags=flags, bug_compatible=bug_compatible):
         source, given, out = translation.config, [], out or translation.out
-        if reporter is not None and world.leads:
+        if progress is not None and world.is_main_process:
             for remark in translation.remarks():
-                reporter.line(f"note: {remark}")
+                progress.log(f"note: {remark}")
     if out is None:
         raise UsageError("--out is missing; write: unetkit train isbi --data DIR --out RUN")
     config = load_config(source, given)
@@ -73,13 +73,13 @@ def train(
         require_tensorboard()
     prepared = prepare(config)
     choose_precision(prepared.config.train.precision, choose_device(prepared.config.train.device))
-    if not world.leads:
-        return _carry_out(Run(Path(out), prepared.config), prepared, world, Silence(), begun=begun)
+    if not world.is_main_process:
+        return _carry_out(Run(Path(out), prepared.config), prepared, world, NoProgress(), begun=begun)
     run = create_run(Path(out), prepared.config)
     try:
         with run.held():
             run.write_json("data.json", prepared.description)
-            _carry_out(run, prepared, world, reporter or Silence(), begun=begun)
+            _carry_out(run, prepared, world, progress or NoProgress(), begun=begun)
     except (UsageError, DataError, ModelFileError):
         if not run.read_log():
             shutil.rmtree(run.path)
@@ -88,7 +88,7 @@ def train(
     return run
 
 
-def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
+def resume(path: str | Path, *, progress: Progress | None = None) -> Run:
     """Go on with a run exactly where its newest whole checkpoint stands; a finished run keeps its weights.
 
     Raises:
@@ -103,18 +103,18 @@ def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
     run = open_run(Path(path))
     if run.config.train.tensorboard:
         require_tensorboard()
-    with run.held() if world.leads else nullcontext():
+    with run.held() if world.is_main_process else nullcontext():
         prepared = prepare(run.config, diagnosed=True)
-        if world.leads:
+        if world.is_main_process:
             _same_data(run, prepared)
-        listener = (reporter or Silence()) if world.leads else Silence()
-        _carry_out(run, prepared, world, listener, begun=begun)
-    if world.leads:
+        progress = (progress or NoProgress()) if world.is_main_process else NoProgress()
+        _carry_out(run, prepared, world, progress, begun=begun)
+    if world.is_main_process:
         report(run)
     return run
 
 
-def extend(path: str | Path, *, overrides: Sequence[str], reporter: Reporter | None = None) -> Run:
+def extend(path: str | Path, *, overrides: Sequence[str], progress: Progress | None = None) -> Run:
     """Give a run more steps: change `train.steps` (and other keys of train, loss or optimizer) and go on.
 
     Raises:
@@ -134,13 +134,13 @@ def extend(path: str | Path, *, overrides: Sequence[str], reporter: Reporter | N
             f"train.steps: found {config.train.steps}; expected more than the run's {run.config.train.steps}"
         )
     run.with_config(config)
-    return resume(path, reporter=reporter)
+    return resume(path, progress=progress)
 
 
-def _carry_out(run: Run, prepared: Prepared, world: World, reporter: Reporter, *, begun: float) -> Run:
+def _carry_out(run: Run, prepared: Prepared, world: World, progress: Progress, *, begun: float) -> Run:
     config = run.config
     for note in prepared.notes:
-        reporter.line(note)
+        progress.log(note)
     place = place_of(config, world)
     keep_freed_memory()
     with (
@@ -149,25 +149,25 @@ def _carry_out(run: Run, prepared: Prepared, world: World, reporter: Reporter, *
         torch.random.fork_rng(),
         joined(world, place.device),
     ):
-        loop = assemble(run, prepared, place, reporter)
-        newest = run.newest_checkpoint(warn=lambda text: reporter.line(f"warning: {text}"))
+        loop = assemble(run, prepared, place, progress)
+        newest = run.newest_checkpoint(warn=lambda text: progress.log(f"warning: {text}"))
         if newest is not None:
             loop.resume(newest)
         else:
             for note in start_from(loop.session, config.init):
-                reporter.line(f"note: {note}")
-        if world.leads:
+                progress.log(f"note: {note}")
+        if world.is_main_process:
             run.cut_log(after_step=loop.course.step)
         loop.course.spent |= {"reading": time.perf_counter() - begun}
-        with followed(run, wanted=world.leads and config.train.tensorboard) as loop.follow:
+        with followed(run, wanted=world.is_main_process and config.train.tensorboard) as loop.follow:
             loop.go(stop)
         loop.save_last()
-    if world.leads:
+    if world.is_main_process:
         run.write_json("summary.json", _summary(loop))
     return run
 
 
-def _summary(loop: Loop) -> dict[str, Any]:
+def _summary(loop: Trainer) -> dict[str, Any]:
     course = loop.course
     best = None if course.best is None else {"value": course.best[0], "step": course.best[1]}
     seconds = {"training": course.train_seconds} | course.spent

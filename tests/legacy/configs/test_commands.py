@@ -1,4 +1,4 @@
-"""The founding files and flags on the command line, as real processes: what a user of those systems types."""
+"""The legacy files and flags on the command line, as real processes: what a user of those systems types."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def unetkit(*words: object) -> Ended:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("founding")
+    folder = tmp_path_factory.mktemp("legacy")
     write_sample(folder / "data", slices=5, size=64)
     for name, values in {**FILES, "small": SMALL}.items():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump_all([values, HELP], sort_keys=False))
@@ -43,7 +43,7 @@ def test_a_founding_file_trains_and_its_translation_is_what_was_trained(folder: 
     flags = ["--", "--repeat", 1, "--epochs=2", "--batch", 2, "--output", out]
     trained = unetkit("train", file, "model.width=2", "--data", data, *flags)
     assert trained.code == 0, trained.err
-    assert "note: quirk: filter_weight ['final1.weight']" in trained.out
+    assert "note: known issue: filter_weight ['final1.weight']" in trained.out
     assert "soft_dice_two_class" in trained.out
     shown = unetkit("config", file, "model.width=2", "--data", data, *flags)
     assert shown.code == 0, shown.err
@@ -64,7 +64,7 @@ def test_a_founding_file_trains_and_its_translation_is_what_was_trained(folder: 
         (["train", "truncated.yaml", "--out", "NEW", "--data", "data"], "not valid YAML"),
         (["train", "unet_medical.yaml", "--data", "data"], "--out is missing"),
         (["train", "unet_medical.yaml", "--out", "NEW", "--data", "nowhere"], "nowhere"),
-        (["train", "isbi", "--out", "NEW", "--data", "sample", "--faithful"], "isbi is no founding configuration"),
+        (["train", "isbi", "--out", "NEW", "--data", "sample", "--bug-compatible"], "isbi is no legacy configuration"),
         (["train", "tensorflow-unet-medical", "--", "--exec_mode", "predict"], "write: unetkit predict"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -38,7 +38,7 @@ def test_the_course_is_the_zoos_medical_training(text: str, tmp_path: Path) -> N
     assert "epochs 400" in translation.origins["train.steps"]
     assert "batchsize 16" in translation.origins["train.batch"]
     assert {"name", "distribute_epochs", "resume_ckpt"} <= set(translation.unused)
-    assert any("saves once" in str(quirk) for quirk in translation.quirks)
+    assert any("saves once" in str(known_issue) for known_issue in translation.known_issues)
 
 
 def test_its_epochs_are_repeats_of_one_pass() -> None:

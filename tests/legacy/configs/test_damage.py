@@ -31,10 +31,10 @@ SCALARS = st.one_of(
 VALUES = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max_size=3), SCALARS, max_size=2)
 
 
-def translate(source: Any, flags: Sequence[str] = (), *, faithful: bool = False) -> None:
+def translate(source: Any, flags: Sequence[str] = (), *, bug_compatible: bool = False) -> None:
     """Translate what may be anything, and read the result back."""
     try:
-        translation = translate_config(source, flags=flags, faithful=faithful)
+        translation = translate_config(source, flags=flags, bug_compatible=bug_compatible)
     except UnetkitError as error:
         message = str(error)
     else:
@@ -53,8 +53,8 @@ def _reads_back(translation: Translation) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(sorted(FILES)), st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4), st.booleans())
-def test_any_values(name: str, changed: dict[str, Any], faithful: bool) -> None:
-    translate(FILES[name] | changed, faithful=faithful)
+def test_any_values(name: str, changed: dict[str, Any], bug_compatible: bool) -> None:
+    translate(FILES[name] | changed, bug_compatible=bug_compatible)
 
 
 @settings(deadline=None, max_examples=200)

@@ -15,8 +15,8 @@ TENSORFLOW, ONEFLOW = "tensorflow-unet-medical", "oneflow-unet"
 PUBLISHED = "--exec_mode train_and_evaluate --crossvalidation_idx 0 --max_steps 6400 --batch_size 8 --augment"
 
 
-def translated(preset: str, words: str, *, faithful: bool = False) -> Translation:
-    translation = translate_config(preset, flags=words.split(), faithful=faithful)
+def translated(preset: str, words: str, *, bug_compatible: bool = False) -> Translation:
+    translation = translate_config(preset, flags=words.split(), bug_compatible=bug_compatible)
     assert translation is not None
     return translation
 
@@ -33,8 +33,8 @@ def found(translation: Translation, expected: dict[str, Any]) -> dict[str, Any]:
     return {key: value(key) for key in expected}
 
 
-def quirk(translation: Translation, key: str) -> str:
-    return next(str(quirk) for quirk in translation.quirks if key in quirk.key)
+def known_issue(translation: Translation, key: str) -> str:
+    return next(str(known_issue) for known_issue in translation.known_issues if key in known_issue.key)
 
 
 def test_tensorflows_published_training() -> None:
@@ -75,8 +75,8 @@ def test_tensorflows_published_training() -> None:
     }
     translation = translated(TENSORFLOW, PUBLISHED)
     assert found(translation, expected) == expected
-    assert "folds overlap" in quirk(translation, "crossvalidation_idx")
-    assert "never uses it" in quirk(translation, "weight_decay")
+    assert "folds overlap" in known_issue(translation, "crossvalidation_idx")
+    assert "never uses it" in known_issue(translation, "weight_decay")
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_tensorflows_steps_are_divided_by_the_processes(monkeypatch: pytest.Monk
 
 
 def test_tensorflows_folds_are_kept_when_asked() -> None:
-    translation = translated(TENSORFLOW, "--crossvalidation_idx 1", faithful=True)
+    translation = translated(TENSORFLOW, "--crossvalidation_idx 1", bug_compatible=True)
     assert translation.config.data.split.method == "tensorflow"
-    assert "kept" in quirk(translation, "crossvalidation_idx")
+    assert "kept" in known_issue(translation, "crossvalidation_idx")
 
 
 def test_a_folder_for_models_is_the_run_folder() -> None:
@@ -155,13 +155,13 @@ def test_oneflows_training(tmp_path: Path) -> None:
     translation = translated(ONEFLOW, words)
     assert found(translation, expected) == expected
     kept = {"optimizer.lr": 1e-3, "augment.flip_axes": "rows"}
-    assert found(translated(ONEFLOW, words, faithful=True), kept) == kept
+    assert found(translated(ONEFLOW, words, bug_compatible=True), kept) == kept
 
 
 def test_oneflows_path_is_replaced_in_its_last_folder_alone() -> None:
     translation = translated(ONEFLOW, "--data_path images/train_image")
     assert translation.config.data.path == "images"
-    assert "finds no masks" in quirk(translation, "data_path")
+    assert "finds no masks" in known_issue(translation, "data_path")
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,9 @@ def test_oneflows_path_is_replaced_in_its_last_folder_alone() -> None:
         (ONEFLOW, "--epoch 1.5", "expected a whole number"),
         (ONEFLOW, "--data_path stacks", "a folder with 'image' in its name"),
         (ONEFLOW, "--checkpoint c", "unetkit predict MODEL INPUT"),
-        ("isbi", "--epochs 3", "isbi is no founding configuration"),
-        ("mindspore-unet-simple", "--epochs 3", "is no founding configuration"),
-        ("nowhere.yaml", "--epochs 3", "is no founding configuration"),
+        ("isbi", "--epochs 3", "isbi is no legacy configuration"),
+        ("mindspore-unet-simple", "--epochs 3", "is no legacy configuration"),
+        ("nowhere.yaml", "--epochs 3", "is no legacy configuration"),
     ],
 )
 def test_a_wrong_flag_is_one_line(preset: str, words: str, message: str) -> None:
@@ -194,8 +194,8 @@ def test_a_wrong_flag_is_one_line(preset: str, words: str, message: str) -> None
 
 @pytest.mark.parametrize(("preset", "words"), [(TENSORFLOW, PUBLISHED), (ONEFLOW, "--epochs 3")])
 def test_the_printed_translation_reads_back(preset: str, words: str, tmp_path: Path) -> None:
-    for faithful in (False, True):
-        translation = translated(preset, words, faithful=faithful)
+    for bug_compatible in (False, True):
+        translation = translated(preset, words, bug_compatible=bug_compatible)
         file = tmp_path / "ours.yaml"
         file.write_text(translation.annotated_yaml())
         assert load_config(file) == translation.config

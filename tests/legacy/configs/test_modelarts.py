@@ -21,7 +21,7 @@ CLOUD = ["--enable_modelarts", "True", "--data_url", "s3://lab/data", "--train_u
 )
 def test_a_job_of_modelarts_names_the_storage(url: str, path: str, expected: str) -> None:
     words = [*CLOUD, "--checkpoint_url", url, "--resume", "True", "--resume_ckpt", path]
-    settings = zoo_settings([ZOO], words, "x.yaml", Draft(faithful=False))
+    settings = zoo_settings([ZOO], words, "x.yaml", Draft(bug_compatible=False))
     assert settings.text("data_path") == "s3://lab/data"
     assert settings.text("output_path") == "s3://lab/out/"
     assert settings.text("resume_ckpt") == expected

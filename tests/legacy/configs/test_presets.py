@@ -1,4 +1,4 @@
-"""The founding presets are their systems' own defaults, translated with every quirk: the training as it ran."""
+"""The legacy presets are their systems' own defaults, translated with every known issue: the training as it ran."""
 
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,6 @@ SOURCES: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_preset_is_its_systems_defaults(name: str) -> None:
-    translation = translate_config(SOURCES[name], faithful=True)
+    translation = translate_config(SOURCES[name], bug_compatible=True)
     assert translation is not None
     assert load_config(name) == translation.config

@@ -1,4 +1,4 @@
-"""The model zoo's configurations: every value arrives, every quirk is told, its command line means what it meant."""
+"""The model zoo's configurations: every value arrives, every known issue is said, its flags mean what they meant."""
 
 from pathlib import Path
 from typing import Any
@@ -123,10 +123,10 @@ def values_of(config: Config, keys: Any) -> dict[str, Any]:
     return {key: value(key) for key in keys}
 
 
-def translated(*words: str, faithful: bool = False, **changed: Any) -> Translation:
+def translated(*words: str, bug_compatible: bool = False, **changed: Any) -> Translation:
     """Translate unet_medical with some values changed; None leaves a key out."""
     values = {key: value for key, value in (MEDICAL | changed).items() if value is not None}
-    translation = translate_config(values, flags=words, faithful=faithful)
+    translation = translate_config(values, flags=words, bug_compatible=bug_compatible)
     assert translation is not None
     return translation
 
@@ -152,28 +152,32 @@ def test_every_value_of_the_seven_files_arrives(name: str, tmp_path: Path) -> No
 def test_every_key_is_used_or_its_reason_is_told(name: str) -> None:
     translation = translate_config(FILES[name])
     assert translation is not None
-    told = [*translation.origins.values(), *(quirk.key for quirk in translation.quirks), *translation.unused]
+    told = [
+        *translation.origins.values(),
+        *(known_issue.key for known_issue in translation.known_issues),
+        *translation.unused,
+    ]
     for key in FILES[name]:
         assert any(key in text for text in told), key
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("faithful", [False, True])
+@pytest.mark.parametrize("bug-compatible", [False, True])
 def test_the_printed_translation_reads_back_to_the_same_configuration(
-    name: str, faithful: bool, tmp_path: Path
+    name: str, bug_compatible: bool, tmp_path: Path
 ) -> None:
-    translation = translate_config(FILES[name], faithful=faithful)
+    translation = translate_config(FILES[name], bug_compatible=bug_compatible)
     assert translation is not None
     file = tmp_path / "ours.yaml"
     file.write_text(translation.annotated_yaml())
     assert load_config(file) == translation.config
     lines = file.read_text().splitlines()
     assert all(" | " in line for line in lines if line.startswith("  ") and not line.rstrip().endswith("."))
-    assert all(str(quirk) in file.read_text() for quirk in translation.quirks)
+    assert all(str(known_issue) in file.read_text() for known_issue in translation.known_issues)
 
 
 @pytest.mark.parametrize(
-    ("changed", "key", "plain", "faithful"),
+    ("changed", "key", "plain", "bug-compatible"),
     [
         ({"train_augment": False}, "augment.flip", False, True),
         ({"train_augment": False}, "augment.crop", 0.0, 0.3),
@@ -187,18 +191,20 @@ def test_the_printed_translation_reads_back_to_the_same_configuration(
         ({"eval_metrics": "accuracy"}, "train.best_metric", "soft_iou_two_class", "soft_iou_two_class"),
     ],
 )
-def test_a_quirk_is_corrected_or_kept(changed: dict[str, Any], key: str, plain: Any, faithful: Any) -> None:
-    corrected, kept = translated(**changed), translated(**changed, faithful=True)
+def test_a_quirk_is_corrected_or_kept(changed: dict[str, Any], key: str, plain: Any, bug_compatible: Any) -> None:
+    corrected, kept = translated(**changed), translated(**changed, bug_compatible=True)
     assert values_of(corrected.config, [key]) == {key: plain}
-    assert values_of(kept.config, [key]) == {key: faithful}
-    assert corrected.quirks
-    assert not any(quirk.kept for quirk in corrected.quirks)
-    assert any(quirk.kept for quirk in kept.quirks) == any(quirk.faithful for quirk in kept.quirks)
-    assert len(corrected.quirks) > len(translated().quirks) or "transfer_training" in changed
+    assert values_of(kept.config, [key]) == {key: bug_compatible}
+    assert corrected.known_issues
+    assert not any(known_issue.kept for known_issue in corrected.known_issues)
+    assert any(known_issue.kept for known_issue in kept.known_issues) == any(
+        known_issue.bug_compatible for known_issue in kept.known_issues
+    )
+    assert len(corrected.known_issues) > len(translated().known_issues) or "transfer_training" in changed
 
 
 @pytest.mark.parametrize(
-    ("name", "listed", "plain", "faithful"),
+    ("name", "listed", "plain", "bug-compatible"),
     [
         ("unet_medical", ["outc.weight", "outc.bias"], ("head*",), ()),
         ("unet_medical", ["outc.conv"], ("head.bias", "head.weight"), ("head.bias", "head.weight")),
@@ -210,10 +216,10 @@ def test_a_quirk_is_corrected_or_kept(changed: dict[str, Any], key: str, plain: 
         ("unet_nested_cell", ["final1.weight"], ("heads.*",), ()),
     ],
 )
-def test_filtered_weights_become_excluded_ones(name: str, listed: list[str], plain: Any, faithful: Any) -> None:
+def test_filtered_weights_become_excluded_ones(name: str, listed: list[str], plain: Any, bug_compatible: Any) -> None:
     values = FILES[name] | {"resume": True, "resume_ckpt": "a.ckpt", "transfer_training": True, "filter_weight": listed}
-    for keep, expected in ((False, plain), (True, faithful)):
-        translation = translate_config(values, faithful=keep)
+    for keep, expected in ((False, plain), (True, bug_compatible)):
+        translation = translate_config(values, bug_compatible=keep)
         assert translation is not None
         found = translation.config.init.exclude
         assert found == expected if expected is not None else all(name.startswith("encoder.0.") for name in found)
@@ -223,7 +229,7 @@ def test_a_filter_that_means_nothing_is_an_error_only_where_it_is_used() -> None
     assert "'nowhere' is in none" in complaint(
         resume=True, resume_ckpt="a.ckpt", transfer_training=True, filter_weight=["nowhere"]
     ).replace("nowhere is", "'nowhere' is")
-    assert any("nowhere" in str(quirk) for quirk in translated(filter_weight=["nowhere"]).quirks)
+    assert any("nowhere" in str(known_issue) for known_issue in translated(filter_weight=["nowhere"]).known_issues)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +366,7 @@ def test_a_training_on_several_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = FILES["unet_nested_cell"] | {"run_distribute": True}
     for name, value in {"RANK": "0", "WORLD_SIZE": "8", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    found, kept = translate_config(cell), translate_config(cell, faithful=True)
+    found, kept = translate_config(cell), translate_config(cell, bug_compatible=True)
     assert found is not None
     assert kept is not None
     assert (found.config.train.steps, found.config.train.batch) == (6560, 128)  # the steps that its README gives

@@ -1,7 +1,7 @@
 """COCO data: images with instances_*.json, from a folder, a .zip, or a folder of the .zip files as COCO ships them.
 
 The classes are the background and the categories, or those of them that are named, in that order. Where two objects
-overlap, the pixel belongs to the one that is annotated first, as in the founding model zoo. A crowd has its class but
+overlap, the pixel belongs to the one that is annotated first, as in the legacy model zoo. A crowd has its class but
 no object id. Images are given in three channels: a few of COCO's are grey.
 
 Legend of shapes: C channels, H height, W width.

@@ -4,10 +4,10 @@ Two forms: images in one folder and masks in another (`images/` and `masks/` or 
 or both in one folder, the masks told by a suffix such as `_mask`. Names are compared without ending and suffix. Assumes
 that files which are no images, and hidden ones, do not belong to the data.
 
-Folders of ID/image.png and ID/mask.png, the founding model zoo's multi-class form, also below train/ and val/.
+Folders of ID/image.png and ID/mask.png, the legacy model zoo's multi-class form, also below train/ and val/.
 
 Masks hold 0 and 255 for two classes and class indices for more. Where the data is divided into train/ and val/, the
-latter is what the split method 'given' holds out; elsewhere the founding split of 0.8 over the sorted ids is the method
+latter is what the split method 'given' holds out; elsewhere the legacy split of 0.8 over the sorted ids is the method
 'blocks' with the last of five folds.
 
 Stacks: a multi-page TIFF of images and one of masks, by the names of the ISBI-2012 challenge or by any others.

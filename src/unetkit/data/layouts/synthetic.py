@@ -19,7 +19,7 @@ from unetkit.data.dataset import ItemDataset, items_of_stack
 from unetkit.data.layouts.mask_files import ISBI_CLASSES, TEST_IMAGES, TRAIN_IMAGES, TRAIN_LABELS
 from unetkit.data.masks import MaskMap
 from unetkit.images.image import Pages
-from unetkit.storage.atomic import make_folder, written_whole
+from unetkit.storage.atomic import atomic_path, make_folder
 
 Floats = NDArray[np.float32]
 
@@ -96,7 +96,7 @@ def write_sample(folder: Path, *, seed: int = 0, slices: int = SLICES, size: int
     train = generate(seed=seed, slices=slices, size=size)
     test = generate(seed=seed + 1, slices=slices, size=size)
     for name, pixels in ((TRAIN_IMAGES, train.images), (TRAIN_LABELS, train.labels), (TEST_IMAGES, test.images)):
-        with written_whole(folder / f"{name}.tif") as temporary:
+        with atomic_path(folder / f"{name}.tif") as temporary:
             tifffile.imwrite(temporary, pixels, photometric="minisblack")
     return folder
 

@@ -1,6 +1,6 @@
-"""The founding systems' checkpoints: read as networks of ours, and written for MindSpore.
+"""The older systems' checkpoints: read as networks of ours, and written for MindSpore.
 
-`read_foreign` takes what a user of MindSpore's model zoo or course, of OneFlow's or TensorFlow's U-Net, or of
+`read_legacy` takes what a user of MindSpore's model zoo or course, of OneFlow's or TensorFlow's U-Net, or of
 milesial's Pytorch-UNet has on the disk, and tells it by its content. None of those systems need be installed, and no
 code in any file is run. Of what MindSpore exports the weights are read. It does not predict or train.
 """
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from unetkit.errors import ModelFileError
 from unetkit.legacy.checkpoints import mindspore, oneflow, pytorch, tensorflow
-from unetkit.legacy.checkpoints.foreign import ForeignNetwork, translate
 from unetkit.legacy.checkpoints.mindspore import write_checkpoint as write_mindspore_checkpoint
+from unetkit.legacy.checkpoints.translate import LegacyNetwork, translate
 from unetkit.legacy.networks import mindspore_names, to_mindspore
 from unetkit.modelfile.card import AdamMoments
 
 __all__ = [
     "AdamMoments",
-    "ForeignNetwork",
+    "LegacyNetwork",
     "mindspore_names",
-    "read_foreign",
+    "read_legacy",
     "to_mindspore",
     "write_mindspore_checkpoint",
 ]
@@ -27,8 +27,8 @@ __all__ = [
 _READERS = (mindspore.read, mindspore.read_mindspore_graphs, tensorflow.read, pytorch.read, oneflow.read)
 
 
-def read_foreign(path: str | Path) -> ForeignNetwork | None:
-    """Read a founding system's checkpoint, told by its content; None for anything else.
+def read_legacy(path: str | Path) -> LegacyNetwork | None:
+    """Read a older system's checkpoint, told by its content; None for anything else.
 
     Args:
         path: a file, a folder (OneFlow, TensorFlow) or the prefix of a TensorFlow bundle, such as `model.ckpt-6400`.

@@ -26,7 +26,7 @@ from torch import Tensor
 from unetkit.errors import DamagedFileError, ModelFileError
 from unetkit.legacy.archive import LONGEST_NAME, MOST_TENSORS, Archive, one_line, to_tensor, whole_number
 from unetkit.legacy.graphs import CARD, read_graph
-from unetkit.storage.atomic import written_whole
+from unetkit.storage.atomic import atomic_path
 from unetkit.storage.protobuf import (
     WireError,
     as_bytes,
@@ -115,7 +115,7 @@ def write_checkpoint(path: Path, values: Mapping[str, Value]) -> None:
     Raises:
         StorageError: the disk did not take it; an older file at `path` is untouched.
     """
-    with written_whole(path) as temporary, temporary.open("wb") as file:
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
         for tag, value in values.items():
             for message in _messages(tag, value):
                 file.write(message)

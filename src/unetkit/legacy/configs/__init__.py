@@ -1,7 +1,7 @@
-"""The founding systems' configurations and command lines, translated into ours.
+"""The older systems' configurations and command lines, translated into ours.
 
 `translate_config` takes a configuration file of MindSpore's model zoo or course, told by its content, or the preset of
-a system that knows flags alone, with the words after `--`. No founding program is run, no Python file executed.
+a system that knows flags alone, with the words after `--`. No legacy program is run, no Python file executed.
 """
 
 import os
@@ -14,11 +14,11 @@ from typing import Any
 from unetkit.config import Config, ConfigSource, load_tree, preset_names
 from unetkit.errors import ConfigError
 from unetkit.legacy.configs import oneflow, tensorflow, zoo
-from unetkit.legacy.configs.translation import Draft, FoundingSet, Images, Quirk, Translation, training_images
-from unetkit.legacy.configs.values import Values, founding_documents, unwrapped
+from unetkit.legacy.configs.translation import Draft, Images, KnownIssue, LegacyDataset, Translation, training_images
+from unetkit.legacy.configs.values import Values, legacy_documents, unwrapped
 from unetkit.legacy.configs.zoo_keys import ALIASES, KEYS, MODELS
 
-__all__ = ["Quirk", "Translation", "translate_config"]
+__all__ = ["KnownIssue", "Translation", "translate_config"]
 
 
 _PRESETS: Mapping[str, ModuleType] = {"tensorflow-unet-medical": tensorflow, "oneflow-unet": oneflow}
@@ -35,35 +35,35 @@ class _Found:
 
 
 def translate_config(
-    source: ConfigSource, overrides: Sequence[str] = (), *, flags: Sequence[str] = (), faithful: bool = False
+    source: ConfigSource, overrides: Sequence[str] = (), *, flags: Sequence[str] = (), bug_compatible: bool = False
 ) -> Translation | None:
-    """Translate a founding configuration; None for one of ours.
+    """Translate an older configuration; None for one of ours.
 
     Args:
         source: a file, a mapping, or the preset of a system without files.
         overrides: `key=value` texts of ours, which go before everything else.
         flags: the words after `--`, in the grammar of that system's command line.
-        faithful: keep the quirks that can be kept.
+        bug_compatible: keep the known issues that can be kept.
 
     Raises:
-        ConfigError: a key, flag or value that cannot be; flags or `faithful` for a configuration of ours.
+        ConfigError: a key, flag or value that cannot be; flags or `bug-compatible` for a configuration of ours.
         UsageError: flags that ask for what another verb does.
         DataError: the data that is named cannot be opened, so that its images cannot be counted.
 
     Example:
         >>> print(unetkit.translate_config("unet_medical_config.yaml").annotated_yaml())
     """
-    found = _recognise(source, asked=bool(flags) or faithful)
+    found = _recognise(source, asked=bool(flags) or bug_compatible)
     if found is None:
-        if flags or faithful:
-            word = flags[0] if flags else "--faithful"
-            raise ConfigError(f"{word}: {_name(source)} is no founding configuration; change keys of ours as key=value")
+        if flags or bug_compatible:
+            word = flags[0] if flags else "--bug-compatible"
+            raise ConfigError(f"{word}: {_name(source)} is no legacy configuration; change keys of ours as key=value")
         return None
-    draft = Draft(faithful)
+    draft = Draft(bug_compatible)
 
-    def count(founding: FoundingSet) -> Images:
+    def count(legacy: LegacyDataset) -> Images:
         ours = [override for override in overrides if override.startswith("data.")]
-        return training_images(load_tree(draft.tree, ours, found.name).data, founding)
+        return training_images(load_tree(draft.tree, ours, found.name).data, legacy)
 
     found.system.translate(found.documents, flags, name=found.name, draft=draft, count=count)
     config = load_tree(draft.tree, overrides, found.name)
@@ -77,7 +77,7 @@ def _finished(found: _Found, draft: Draft, config: Config, overrides: Sequence[s
         source=found.name,
         config=config,
         origins={**draft.origins, **given},
-        quirks=tuple(draft.quirks),
+        known_issues=tuple(draft.known_issues),
         unused=draft.unused,
         notes=tuple(draft.notes),
         out=draft.out,
@@ -95,7 +95,7 @@ def _recognise(source: ConfigSource, *, asked: bool) -> _Found | None:
     if name in preset_names():
         return _Found(_PRESETS[name], name, ()) if asked and name in _PRESETS else None
     path = Path(source)
-    documents = founding_documents(path, _is_founding) if os.path.isfile(path) else None
+    documents = legacy_documents(path, _is_legacy) if os.path.isfile(path) else None
     if documents is None:
         return None
     first, *others = documents
@@ -103,7 +103,7 @@ def _recognise(source: ConfigSource, *, asked: bool) -> _Found | None:
     return _Found(system, name, (unwrapped(first), *others)) if system else None
 
 
-def _is_founding(values: Values) -> bool:
+def _is_legacy(values: Values) -> bool:
     return _system_of(unwrapped(values)) is not None
 
 

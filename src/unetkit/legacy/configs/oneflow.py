@@ -35,9 +35,9 @@ def translate(
         UsageError: flags of its program that predicts.
     """
     flags = parse_flags(words, [*KEYS, *_PREDICTION], name=name)
-    if foreign := [flag for flag in flags if flag in _PREDICTION]:
+    if legacy := [flag for flag in flags if flag in _PREDICTION]:
         raise UsageError(
-            f"{name}: --{foreign[0]} is of predict_unet_test.py; write: unetkit predict MODEL INPUT --out FOLDER"
+            f"{name}: --{legacy[0]} is of predict_unet_test.py; write: unetkit predict MODEL INPUT --out FOLDER"
         )
     values = {key: checked(name, f"--{key}", value, KEYS[key]) for key, value in flags.items()}
     settings = Settings(name, KEYS, values, {key: f"--{key}" for key in KEYS})
@@ -60,7 +60,7 @@ def _data(settings: Settings, draft: Draft) -> None:
         settings.said("data_path"), {"data.path": str(path.parent), "data.images": path.name, "data.labels": labels}
     )
     if "image" in str(path.parent):
-        draft.quirk(
+        draft.known_issue(
             settings.said("data_path"),
             "replaces every 'image' of the path by 'label', of the folders above it too, and finds no masks",
             ours="of the last folder alone",
@@ -71,7 +71,7 @@ def _model(draft: Draft) -> None:
     fixed = {f"model.{key}": value for key, value in {**MILESIAL.fixed, "conv_bias": True}.items()}
     sizes = {"model.width": 64, "model.depth": 4, "model.in_channels": 1, "model.num_classes": 1}
     draft.set(_PROGRAM, {"model.name": "unet", "model.up": "deconv", **fixed, **sizes})
-    draft.quirk(
+    draft.known_issue(
         "prediction",
         "cuts the logit at 0.5, which is a probability of 0.62, and writes every image to one and the same file",
         ours="the probability is cut at 0.5, and unetkit predict writes a file an image",
@@ -79,21 +79,21 @@ def _model(draft: Draft) -> None:
 
 
 def _augmentation(draft: Draft) -> None:
-    kept = draft.quirk(
+    kept = draft.known_issue(
         "flips",
         "reverses rows in half the images and never columns, and fails on images wider than 512 pixels",
         ours="rows, columns, both or neither, each as likely",
-        faithful="rows alone, at any width",
+        bug_compatible="rows alone, at any width",
     )
     draft.set(_PROGRAM, {"augment.turn": False, "augment.flip": True, "augment.flip_axes": "rows" if kept else "both"})
 
 
 def _learning(draft: Draft) -> None:
-    kept = draft.quirk(
+    kept = draft.known_issue(
         "lr 0.0001",
         "never uses it: its Adam learns at 0.001",
         ours="used; optimizer.lr=0.001 is what its results were reached with",
-        faithful="0.001",
+        bug_compatible="0.001",
     )
     draft.set("lr 0.0001, never used" if kept else "lr 0.0001", {"optimizer.lr": 1e-3 if kept else 1e-4})
     draft.set(
@@ -110,7 +110,7 @@ def _learning(draft: Draft) -> None:
             "train.precision": "float32",
         },
     )
-    draft.quirk(
+    draft.known_issue(
         "the best weights",
         "are those of the epoch with the lowest training loss",
         ours="the last; where images are held out, those of the best score",

@@ -107,11 +107,11 @@ def _data(settings: Settings, draft: Draft) -> None:
     if fold is None:
         draft.set(settings.said("crossvalidation_idx"), {"data.split.method": "none", "train.validate_every": None})
         return
-    overlapping = draft.quirk(
+    overlapping = draft.known_issue(
         settings.said("crossvalidation_idx"),
         "rotates by int(5.999...) = 5 of 30 slices and holds out 6: its folds overlap, and 4 slices are never held out",
         ours="folds that do not overlap (those of the MindSpore systems)",
-        faithful="the folds as they are",
+        bug_compatible="the folds as they are",
     )
     method = "tensorflow" if overlapping else "mindspore"
     draft.set(
@@ -127,7 +127,7 @@ def _model(settings: Settings, draft: Draft) -> None:
     sizes = {"model.width": 64, "model.depth": 4, "model.in_channels": 1, "model.num_classes": 2}
     draft.set(_PROGRAM, {"model.name": "unet", "model.up": "deconv", **fixed, **sizes})
     if "npu_loss_scale" in settings.values:
-        draft.quirk(
+        draft.known_issue(
             "dropout",
             "drops half of the bottleneck in evaluation and prediction, too (Ascend)",
             ours="in training alone; its scores would be random",
@@ -157,7 +157,7 @@ def _learning(settings: Settings, draft: Draft) -> None:
         },
     )
     draft.set(settings.said("learning_rate"), {"optimizer.lr": settings.number("learning_rate")})
-    draft.quirk(
+    draft.known_issue(
         settings.said("weight_decay"),
         "reads it and never uses it",
         ours="none either: its published scores were reached without",
@@ -178,7 +178,7 @@ def _course(settings: Settings, draft: Draft) -> None:
     if settings.truth("benchmark"):
         draft.notes.append("--benchmark: unetkit bench measures images per second")
     if "npu_loss_scale" in settings.values:
-        draft.quirk(
+        draft.known_issue(
             "evaluation",
             "repeats its images as often as --batch_size says and drops what fills no batch (Ascend)",
             ours="every held-out image counts once",
@@ -202,7 +202,7 @@ def _folders(settings: Settings, draft: Draft) -> None:
         return
     if "model_dir" in settings.values:
         draft.out = folder
-        draft.quirk(
+        draft.known_issue(
             settings.said("model_dir"),
             "empties its folder of checkpoints before it trains",
             ours="a folder that holds another run is refused",

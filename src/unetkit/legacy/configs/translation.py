@@ -1,6 +1,6 @@
 """What a translation is: our configuration, where every key of it came from, and what of theirs it does not follow.
 
-How many images a training would see: the steps of a founding training are epochs of them.
+How many images a training would see: the steps of a legacy training are epochs of them.
 """
 
 import os
@@ -16,41 +16,43 @@ Tree = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Quirk:
+class KnownIssue:
     """Something of theirs that does not do what it says.
 
     Attributes:
         key: theirs, with its value.
         theirs: what their program does.
         ours: what is done here instead.
-        faithful: what is done here to keep it; None where that cannot be.
+        bug-compatible: what is done here to keep it; None where that cannot be.
         kept: whether it is.
     """
 
     key: str
     theirs: str
     ours: str
-    faithful: str | None
+    bug_compatible: str | None
     kept: bool
 
     def __str__(self) -> str:
         """Say it in one line."""
         told = f"{self.key}: theirs {self.theirs}"
         if self.kept:
-            return f"{told}; kept: {self.faithful}"
-        return f"{told}; here: {self.ours}" + ("" if self.faithful is None else f" (--faithful: {self.faithful})")
+            return f"{told}; kept: {self.bug_compatible}"
+        return f"{told}; here: {self.ours}" + (
+            "" if self.bug_compatible is None else f" (--bug-compatible: {self.bug_compatible})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A founding configuration in our terms.
+    """A legacy configuration in our terms.
 
     Attributes:
         system: whose it is.
         source: the file, or the preset that its flags were given to.
         config: ours.
         origins: what each key of ours came from, such as "train.steps": "epochs 400, repeat 400".
-        quirks: what of theirs does not do what it says.
+        known issues: what of theirs does not do what it says.
         unused: keys of theirs that nothing here needs, and why.
         notes: what else a user should know.
         out: the folder that theirs was told to write to, if it was.
@@ -60,7 +62,7 @@ class Translation:
     source: str
     config: Config
     origins: Mapping[str, str]
-    quirks: tuple[Quirk, ...]
+    known_issues: tuple[KnownIssue, ...]
     unused: Mapping[str, str]
     notes: tuple[str, ...]
     out: str | None
@@ -68,14 +70,18 @@ class Translation:
     def remarks(self) -> Iterator[str]:
         """Yield what a user should know before training, a line each."""
         yield f"{self.source}: translated from {self.system}"
-        yield from (f"quirk: {quirk}" for quirk in self.quirks)
+        yield from (f"known issue: {known_issue}" for known_issue in self.known_issues)
         yield from self.notes
 
     def annotated_yaml(self) -> str:
         """Write our configuration as YAML: what each key came from, what was corrected, and what was not needed."""
         head = [f"{self.source}, translated from {self.system}. What each key came from stands before its meaning;"]
         head += ["ours: theirs has no such thing.", ""]
-        head += ["Quirks of theirs:", *(f"- {quirk}" for quirk in self.quirks), ""] if self.quirks else []
+        head += (
+            ["Known issues of theirs:", *(f"- {known_issue}" for known_issue in self.known_issues), ""]
+            if self.known_issues
+            else []
+        )
         head += ["Notes:", *(f"- {note}" for note in self.notes), ""] if self.notes else []
         unused = [f"- {', '.join(keys)}: {reason}" for reason, keys in _by_reason(self.unused)]
         head += ["Not needed here:", *unused, ""] if unused else []
@@ -93,19 +99,19 @@ class Draft:
     """A translation in the making.
 
     Attributes:
-        faithful: keep their quirks where that is possible.
+        bug_compatible: keep their known issues where that is possible.
         tree: our keys so far.
         origins: what they came from, by dotted key.
-        quirks: those met so far.
+        known issues: those met so far.
         unused: keys of theirs that nothing here needs.
         notes: what else a user should know.
         out: the folder that theirs was told to write to.
     """
 
-    faithful: bool
+    bug_compatible: bool
     tree: Tree = field(default_factory=dict[str, Any])
     origins: dict[str, str] = field(default_factory=dict[str, str])
-    quirks: list[Quirk] = field(default_factory=list[Quirk])
+    known_issues: list[KnownIssue] = field(default_factory=list[KnownIssue])
     unused: dict[str, str] = field(default_factory=dict[str, str])
     notes: list[str] = field(default_factory=list[str])
     out: str | None = None
@@ -120,23 +126,23 @@ class Draft:
             node[last] = value
             self.origins[key] = origin
 
-    def quirk(self, key: str, theirs: str, *, ours: str, faithful: str | None = None) -> bool:
-        """Note a quirk, and tell whether it is kept.
+    def known_issue(self, key: str, theirs: str, *, ours: str, bug_compatible: str | None = None) -> bool:
+        """Note a known issue, and tell whether it is kept.
 
         Args:
             key: theirs, with its value.
             theirs: what their program does.
             ours: what is done here instead.
-            faithful: what is done here to keep it; None where that cannot be.
+            bug_compatible: what is done here to keep it; None where that cannot be.
         """
-        kept = self.faithful and faithful is not None
-        self.quirks.append(Quirk(key, theirs, ours, faithful, kept))
+        kept = self.bug_compatible and bug_compatible is not None
+        self.known_issues.append(KnownIssue(key, theirs, ours, bug_compatible, kept))
         return kept
 
 
 @dataclass(frozen=True, slots=True)
-class FoundingSet:
-    """The data that a founding configuration was written for.
+class LegacyDataset:
+    """The data that an older configuration was written for.
 
     Attributes:
         name: what it is called.
@@ -158,15 +164,15 @@ class Images:
     sides: tuple[int, int]
 
 
-Count = Callable[[FoundingSet], Images]
+Count = Callable[[LegacyDataset], Images]
 
-ISBI = FoundingSet("ISBI 2012", 30, (512, 512))
-NUCLEI = FoundingSet("the nuclei of DSB 2018", 670, (256, 256))
-COCO = FoundingSet("COCO 2017", 118_287, (480, 640))
+ISBI = LegacyDataset("ISBI 2012", 30, (512, 512))
+NUCLEI = LegacyDataset("the nuclei of DSB 2018", 670, (256, 256))
+COCO = LegacyDataset("COCO 2017", 118_287, (480, 640))
 
 
-def training_images(data: DataConfig, founding: FoundingSet) -> Images:
-    """Count the training images of the data, or of the founding set where no data is named or is not there.
+def training_images(data: DataConfig, legacy: LegacyDataset) -> Images:
+    """Count the training images of the data, or of the legacy set where no data is named or is not there.
 
     Raises:
         DataError, ConfigError: the data cannot be opened or split.
@@ -177,10 +183,10 @@ def training_images(data: DataConfig, founding: FoundingSet) -> Images:
         rows, columns = dataset[trained[0]].pixels.shape[1:]
         said = f"{len(trained)} training images of the {len(dataset)} in {shown(data.path)}"
         return Images(len(trained), said, (int(rows), int(columns)))
-    count = founding.images
+    count = legacy.images
     if data.split.method != "given":
         count = len(split_indices(count, data.split).train)
-    return Images(count, f"{count} training images of {founding.name}; those of --data are counted", founding.sides)
+    return Images(count, f"{count} training images of {legacy.name}; those of --data are counted", legacy.sides)
 
 
 def _is_there(path: str) -> bool:

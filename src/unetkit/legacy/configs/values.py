@@ -1,14 +1,14 @@
-"""The values of a founding configuration by their keys: typed, checked, and none of them overlooked.
+"""The values of an older configuration by their keys: typed, checked, and none of them overlooked.
 
 A system's keys are a table of `Key`. `Settings.of` holds what was given against it; asking for a value marks its key as
 read, and `leftovers` names the keys that nobody asked for.
 
-The founding systems' command lines: `--key value`, `--key=value`, and the beginning of a key where only one fits.
+The older systems' command lines: `--key value`, `--key=value`, and the beginning of a key where only one fits.
 
 All of them read their flags by Python's argparse; this is what of its grammar they rely on. Values stay texts, except
 those of switches, which are true by being there.
 
-Files that may hold a founding configuration, read as plain values: YAML documents, or a dict in a Python file.
+Files that may hold an older configuration, read as plain values: YAML documents, or a dict in a Python file.
 
 A Python file is never executed: the dict is taken from its syntax tree, and only if it is made of plain values.
 """
@@ -266,11 +266,11 @@ _NAME = "cfg_unet"
 _MOST = 3  # values, help, choices
 
 
-def founding_documents(path: Path, recognised: Callable[[Values], bool]) -> tuple[Values, ...] | None:
-    """Return the documents of a founding configuration file; None where its first one is not recognised as one.
+def legacy_documents(path: Path, recognised: Callable[[Values], bool]) -> tuple[Values, ...] | None:
+    """Return the documents of an older configuration file; None where its first one is not recognised as one.
 
     Raises:
-        ConfigError: the file is no text, or what follows the first document is not what a founding program reads.
+        ConfigError: the file is no text, or what follows the first document is not what a legacy program reads.
     """
     text = read_text(path)
     values = _python_dict(text, path) if _NAME in text else None

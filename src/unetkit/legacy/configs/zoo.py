@@ -14,7 +14,7 @@ from typing import Any
 
 from unetkit.distributed import launched_world
 from unetkit.errors import ConfigError
-from unetkit.legacy.configs.translation import COCO, ISBI, NUCLEI, Count, Draft, FoundingSet
+from unetkit.legacy.configs.translation import COCO, ISBI, NUCLEI, Count, Draft, LegacyDataset
 from unetkit.legacy.configs.values import Settings, checked, near, parse_flags, shown
 from unetkit.legacy.configs.zoo_keys import KEYS, zoo_settings
 from unetkit.legacy.configs.zoo_training import translate_training
@@ -24,7 +24,7 @@ SYSTEM = "the MindSpore model zoo"
 _PROGRAM = "its program"
 _NETWORKS = {"unet_medical": MEDICAL, "unet_simple": SIMPLE, "unet_nested": NESTED}
 CROPS = {"augment.crop": 0.3, "augment.brightness": 0.2, "augment.clip": [-1.0, 1.0]}
-_SETS: Mapping[str, FoundingSet] = {"ISBI": ISBI, "COCO": COCO}  # any other name: as large as the nuclei
+_SETS: Mapping[str, LegacyDataset] = {"ISBI": ISBI, "COCO": COCO}  # any other name: as large as the nuclei
 
 
 def translate(
@@ -112,11 +112,13 @@ def _unread_options(settings: Settings, draft: Draft) -> None:
             continue
         told = settings.truth(key)
         if key == "use_ds" and told:
-            draft.quirk(
+            draft.known_issue(
                 settings.said(key), f"takes the losses of several heads, and {name} has one", ours="one head, one loss"
             )
         elif key != "use_ds" and not told and name == "unet_simple":
-            draft.quirk(settings.said(key), "does not pass it to unet_simple", ours="norm and deconvolution, as theirs")
+            draft.known_issue(
+                settings.said(key), "does not pass it to unet_simple", ours="norm and deconvolution, as theirs"
+            )
 
 
 def _isbi_images(settings: Settings, draft: Draft) -> None:
@@ -132,13 +134,17 @@ def _isbi_images(settings: Settings, draft: Draft) -> None:
     crop = settings.elements("crop")
     if settings.text("model_name") == "unet_medical":
         if crop is None:
-            draft.quirk(settings.said("crop"), "fails: the network gives 388 pixels for 572", ours="crop [388, 388]")
+            draft.known_issue(
+                settings.said("crop"), "fails: the network gives 388 pixels for 572", ours="crop [388, 388]"
+            )
         down, across = _size(settings, "crop", (388, 388))
         size = [rows * down // 572, columns * across // 572]
         draft.set(settings.said("crop", "image_size"), {"data.size": size, "data.outside": "zeros"})
     else:
         if crop is not None:
-            draft.quirk(settings.said("crop"), "fails: the network gives as many pixels as it reads", ours="no crop")
+            draft.known_issue(
+                settings.said("crop"), "fails: the network gives as many pixels as it reads", ours="no crop"
+            )
         draft.set(settings.said("crop", "image_size"), {"data.size": [rows, columns]})
         _require_sixteens(settings, draft, (rows, columns))
     draft.set(settings.said("image_size"), {"train.patch": rows if rows == columns else [rows, columns]})
@@ -148,17 +154,17 @@ def _isbi_images(settings: Settings, draft: Draft) -> None:
 def _isbi_augmentation(settings: Settings, draft: Draft, size: tuple[int, int]) -> None:
     on = True
     if settings.values.get("train_augment") is False:
-        on = draft.quirk(
+        on = draft.known_issue(
             settings.said("train_augment"),
             "ignores it for ISBI, and augments all the same",
             ours="no augmentation",
-            faithful="augmented all the same",
+            bug_compatible="augmented all the same",
         )
     said = settings.said("train_augment") if "train_augment" in settings.values else _PROGRAM
     draft.set(_PROGRAM, {"augment.turn": False})
     draft.set(said, {"augment.flip": on, **(CROPS if on else {})})
     if on and size != (572, 572):
-        draft.quirk(
+        draft.known_issue(
             settings.said("image_size"),
             "draws its crops for 572 pixels, so that the last rows and columns of larger images are always cut off",
             ours="drawn for the size of the image",
@@ -183,7 +189,7 @@ def _folder_images(settings: Settings, draft: Draft) -> None:
     patch = rows if rows == columns else [rows, columns]
     draft.set(settings.said("image_size"), {"data.size": [rows, columns], "train.patch": patch})
     if settings.text("model_name") == "unet_medical":
-        draft.quirk(
+        draft.known_issue(
             settings.said("model_name", "dataset"),
             "fails: the network gives fewer pixels than the masks of folders have",
             ours="the inner part of the masks is learnt",
@@ -197,7 +203,7 @@ def _folder_images(settings: Settings, draft: Draft) -> None:
 def _folder_augmentation(settings: Settings, draft: Draft) -> None:
     on = settings.truth("train_augment")
     if "train_augment" not in settings.values:
-        draft.quirk("train_augment (not given)", "stops: folders need it", ours="no augmentation")
+        draft.known_issue("train_augment (not given)", "stops: folders need it", ours="no augmentation")
     said = settings.said("train_augment")
     draft.set(_PROGRAM, {"augment.turn": False})
     draft.set(said, {"augment.flip": on})
@@ -211,13 +217,13 @@ def _folder_augmentation(settings: Settings, draft: Draft) -> None:
 
 def _folder_masks(settings: Settings, draft: Draft) -> None:
     if settings.whole("num_classes") > 2:
-        draft.quirk(
+        draft.known_issue(
             settings.said("num_classes"),
             "interpolates class indices when it resizes masks, so that other classes appear on borders",
             ours="the nearest class",
         )
     else:
-        draft.quirk(
+        draft.known_issue(
             settings.said("num_classes"),
             "divides a mask by its largest value: 0 / 0 where no object is in it",
             ours="background",
@@ -226,7 +232,7 @@ def _folder_masks(settings: Settings, draft: Draft) -> None:
 
 def _require_sixteens(settings: Settings, draft: Draft, size: tuple[int, int]) -> None:
     if any(side % 16 for side in size):
-        draft.quirk(
+        draft.known_issue(
             settings.said("image_size"), "fails in Concat: sides must be multiples of 16", ours="any size goes through"
         )
 

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 from unetkit.config import ModelConfig
 from unetkit.distributed import launched_world
-from unetkit.legacy.checkpoints.foreign import shapes_of
+from unetkit.legacy.checkpoints.translate import shapes_of
 from unetkit.legacy.configs.translation import Draft, Images
 from unetkit.legacy.configs.values import Settings, shown
-from unetkit.legacy.networks import MEDICAL, NESTED, SIMPLE, Founding
+from unetkit.legacy.networks import MEDICAL, NESTED, SIMPLE, Architecture
 
 _PROGRAM = "its program"
-_NETWORKS: Mapping[str, Founding] = {"unet_medical": MEDICAL, "unet_simple": SIMPLE, "unet_nested": NESTED}
+_NETWORKS: Mapping[str, Architecture] = {"unet_medical": MEDICAL, "unet_simple": SIMPLE, "unet_nested": NESTED}
 _SCORES = {
     ("softmax", True): ("soft_dice_two_class", "soft_iou_two_class"),
     ("softmax", False): ("soft_dice_foreground", "soft_iou_foreground"),
@@ -61,21 +61,21 @@ def _learning(settings: Settings, draft: Draft) -> None:
     decay, said = settings.number("weight_decay"), settings.said("weight_decay")
     inner, outer = settings.number("loss_scale"), settings.number("FixedLossScaleManager")
     draft.set(settings.said("loss_scale", "FixedLossScaleManager"), {"train.loss_scale": outer})
-    if inner != outer and draft.quirk(
+    if inner != outer and draft.known_issue(
         settings.said("loss_scale", "FixedLossScaleManager"),
         "scales the gradient by one and back by the other: Adam does not see it, the decay does",
         ours="equal, so that they cancel out",
-        faithful=f"weight_decay times {inner / outer:g}",
+        bug_compatible=f"weight_decay times {inner / outer:g}",
     ):
         decay, said = decay * inner / outer, settings.said("weight_decay", "loss_scale", "FixedLossScaleManager")
     ranks = launched_world().size
     if not settings.truth("run_distribute"):
         draft.unused["run_distribute"] = "torchrun says how many processes there are"
-    elif draft.quirk(
+    elif draft.known_issue(
         settings.said("run_distribute"),
         "adds the gradients of its processes up: Adam does not see it, but the decay weakens",
         ours="their mean",
-        faithful=f"weight_decay divided by {ranks} processes",
+        bug_compatible=f"weight_decay divided by {ranks} processes",
     ):
         decay, said = decay / ranks, f"{said}, run_distribute"
     draft.set(said, {"optimizer.weight_decay": decay})
@@ -103,9 +103,11 @@ def _steps(settings: Settings, draft: Draft, images: Images) -> int:
             draft.unused[settings.label(key)] = f"of a training on {'one device' if shared else 'several devices'}"
     passes, a_pass = epochs // repeat, -(-images.count * repeat // ranks) // batch
     if not passes:
-        draft.quirk(settings.said(epochs_key, "repeat"), "trains nothing: fewer epochs than repeats", ours="one pass")
+        draft.known_issue(
+            settings.said(epochs_key, "repeat"), "trains nothing: fewer epochs than repeats", ours="one pass"
+        )
     if not a_pass:
-        draft.quirk(
+        draft.known_issue(
             settings.said("repeat", batch_key), f"has no batch of {images.count} images", ours="batches are filled up"
         )
     full, passes, a_pass = a_pass > 0, max(1, passes), max(1, a_pass)
@@ -137,13 +139,13 @@ def _scores(settings: Settings, draft: Draft) -> None:
     if (activation, background) not in _SCORES:
         raise settings.wrong("eval_activate", "Softmax or Argmax")
     if metric not in ("dice_coeff", "iou", "IOU", "IoU"):
-        draft.quirk(settings.said("eval_metrics"), "takes every name but dice_coeff for the IoU", ours="the IoU")
+        draft.known_issue(settings.said("eval_metrics"), "takes every name but dice_coeff for the IoU", ours="the IoU")
     if activation == "argmax" and not background:
         draft.notes.append("include_background False with Argmax: the score that chooses counts the background, too")
     said = settings.said("eval_metrics", "eval_activate", "include_background")
     draft.set(said, {"train.best_metric": _SCORES[activation, background][metric != "dice_coeff"]})
     if settings.truth("eval_resize"):
-        draft.quirk(
+        draft.known_issue(
             settings.said("eval_resize"), "rounds probabilities to 8 bits before it resizes them", ours="not rounded"
         )
     elif "eval_resize" in settings.values:
@@ -154,7 +156,7 @@ def _checkpoints(settings: Settings, draft: Draft) -> None:
     said, kept = settings.said("keep_checkpoint_max"), settings.whole("keep_checkpoint_max")
     draft.set(said, {"train.keep_checkpoints": max(2, kept)})
     if kept > 1:
-        draft.quirk(said, "saves once, at the end", ours="every 100 steps, so that --resume goes on from there")
+        draft.known_issue(said, "saves once, at the end", ours="every 100 steps, so that --resume goes on from there")
 
 
 def _start(settings: Settings, draft: Draft) -> None:
@@ -167,11 +169,11 @@ def _start(settings: Settings, draft: Draft) -> None:
         draft.set(
             settings.said("resume"),
             {
-                "init.moments": not draft.quirk(
+                "init.moments": not draft.known_issue(
                     settings.said("resume"),
                     "takes the weights and drops Adam's state, which is in the file",
                     ours="Adam goes on from it",
-                    faithful="Adam starts afresh",
+                    bug_compatible="Adam starts afresh",
                 )
             },
         )
@@ -201,20 +203,20 @@ def _excluded(settings: Settings, draft: Draft, *, used: bool) -> list[str]:
     return sorted(name for name in chosen if name in built or "*" in name)
 
 
-def _means_head(part: str, network: Founding) -> bool:
+def _means_head(part: str, network: Architecture) -> bool:
     word = part.split(".")[0].rstrip("0123456789")
     return bool(word) and any(theirs.startswith(word) for ours, theirs in network.names(4).items() if "head" in ours)
 
 
 def _meant(lost: list[str], draft: Draft) -> set[str]:
-    """Return what parts that are in no name were meant for: the head, or nothing where quirks are kept."""
+    """Return what parts that are in no name were meant for: the head, or nothing where known issues are kept."""
     if not lost:
         return set()
-    kept = draft.quirk(
+    kept = draft.known_issue(
         f"filter_weight {shown(lost)}",
         "finds no name with that in it, so that nothing starts afresh",
         ours="the head is meant",
-        faithful="nothing starts afresh",
+        bug_compatible="nothing starts afresh",
     )
     return set() if kept else {"head*"}
 
@@ -224,11 +226,11 @@ def _all_heads(excluded: set[str], settings: Settings, draft: Draft) -> set[str]
     heads = {name for name in excluded if name.startswith("heads.") and name.endswith(".weight")}
     if not 0 < len(heads) < 4:
         return excluded
-    kept = draft.quirk(
+    kept = draft.known_issue(
         settings.said("filter_weight"),
         f"starts {len(heads)} of 4 heads afresh",
         ours="all of them",
-        faithful="no other",
+        bug_compatible="no other",
     )
     return excluded if kept else excluded | {"heads.*"}
 
@@ -237,7 +239,7 @@ def _export_size(settings: Settings, draft: Draft) -> None:
     sides = [settings.whole(key) for key in ("width", "height") if key in settings.values]
     medical = settings.text("model_name") == "unet_medical"
     if any(side != 572 if medical else side % 16 for side in sides):
-        draft.quirk(
+        draft.known_issue(
             settings.said("width", "height"),
             f"fails to export at this size: {'only 572 fits' if medical else 'multiples of 16 are needed, as 576'}",
             ours="unetkit export takes any size",

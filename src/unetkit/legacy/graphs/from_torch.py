@@ -34,7 +34,7 @@ class Known:
 
 
 @dataclass(slots=True)
-class Sheet:
+class GraphBuilder:
     """The graph in the making.
 
     Attributes:
@@ -90,12 +90,12 @@ Given = dict[str, Any]
 class Translation(Protocol):
     """Puts an operation on the sheet."""
 
-    def __call__(self, sheet: Sheet, *, given: Given, result: Known) -> str:
+    def __call__(self, sheet: GraphBuilder, *, given: Given, result: Known) -> str:
         """Write nodes and return the name of the last; `result` is what PyTorch's operation gives."""
         ...
 
 
-def _conv2d(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _conv2d(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     weight, bias, groups = given["weight"], given["bias"], given["groups"]
     kernel = weight.shape[2:]
     strides, (above, left), spread = (_pair(given[key]) for key in ("stride", "padding", "dilation"))
@@ -115,7 +115,7 @@ def _conv2d(sheet: Sheet, *, given: Given, result: Known) -> str:
     return _biased(sheet, name, bias)
 
 
-def _conv_transpose2d(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _conv_transpose2d(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     weight, strides = given["weight"], _pair(given["stride"])
     kernel = weight.shape[2:]
     if _pair(given["padding"]) != (0, 0) or _pair(given["output_padding"]) != (0, 0) or given["groups"] != 1:
@@ -148,20 +148,20 @@ def _window(
     }
 
 
-def _biased(sheet: Sheet, name: str, bias: Known | None) -> str:
+def _biased(sheet: GraphBuilder, name: str, bias: Known | None) -> str:
     if bias is None:
         return name
     return sheet.add("BiasAdd", name, bias.name, format="NCHW", data_format="NCHW")
 
 
-def _batch_norm(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _batch_norm(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     named = [given[key].name for key in ("input", "weight", "bias", "running_mean", "running_var")]
     epsilon, momentum = given["eps"], given["momentum"]
     norm = sheet.add("BatchNorm", *named, is_training=False, epsilon=epsilon, momentum=momentum, format="NCHW")
     return sheet.add("TupleGetItem", norm, Constant(0))
 
 
-def _group_norm(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _group_norm(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     count, channels, height, width = result.shape
     groups = given["num_groups"]
     flat = sheet.reshaped(given["input"].name, (count, groups, channels // groups * height * width))
@@ -174,13 +174,13 @@ def _group_norm(sheet: Sheet, *, given: Given, result: Known) -> str:
     return name
 
 
-def _max_pool2d(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _max_pool2d(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     kernel, strides = _pair(given["kernel_size"]), _pair(given["stride"] or given["kernel_size"])
     window: dict[str, Value] = {"kernel_size": (1, 1, *kernel), "strides": (1, 1, *strides)}
     return sheet.add("MaxPool", given["self"].name, **window, pad_mode="VALID", format="NCHW")
 
 
-def _pad(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _pad(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     """Write padding at the ends of height and width: copies of the last row and column, zeros, or negative."""
     mode, sides = given["mode"], [*given["pad"], 0, 0][:4]
     left, right, top, below = sides
@@ -201,7 +201,7 @@ def _pad(sheet: Sheet, *, given: Given, result: Known) -> str:
     return name
 
 
-def _slice(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _slice(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     if given["step"] != 1:
         raise UsageError("the network leaves out rows, which is written to no file of MindSpore's")
     shape, axis = given["self"].shape, given["dim"]
@@ -210,28 +210,28 @@ def _slice(sheet: Sheet, *, given: Given, result: Known) -> str:
     return given["self"].name if result.shape == shape else sheet.cut(given["self"].name, begin, result.shape)
 
 
-def _select(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _select(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     shape, axis = given["self"].shape, given["dim"]
     begin = tuple(given["index"] % shape[axis] if place == axis else 0 for place in range(len(shape)))
     size = tuple(1 if place == axis else side for place, side in enumerate(shape))
     return sheet.reshaped(sheet.cut(given["self"].name, begin, size), result.shape)
 
 
-def _fold(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _fold(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     """Write pixel_unshuffle: blocks of pixels become channels."""
     (count, channels, height, width), side = given["self"].shape, given["downscale_factor"]
     name = sheet.reshaped(given["self"].name, (count, channels, height // side, side, width // side, side))
     return sheet.reshaped(sheet.turned(name, (0, 1, 3, 5, 2, 4)), result.shape)
 
 
-def _unfold(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _unfold(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     """Write pixel_shuffle: channels become blocks of pixels."""
     (count, _, height, width), side = given["self"].shape, given["upscale_factor"]
     name = sheet.reshaped(given["self"].name, (count, result.shape[1], side, side, height, width))
     return sheet.reshaped(sheet.turned(name, (0, 1, 4, 2, 5, 3)), result.shape)
 
 
-def _resize(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _resize(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     corners = bool(given.get("align_corners"))
     legacy = "align_corners" not in given
     size, way = result.shape[2:], {"align_corners": corners, "half_pixel_centers": not (corners or legacy)}
@@ -241,24 +241,24 @@ def _resize(sheet: Sheet, *, given: Given, result: Known) -> str:
     return sheet.add(sheet.resize, source, Constant(size), **way)
 
 
-def _argmax(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _argmax(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     largest = sheet.add("ArgMaxWithValue", given["self"].name, axis=given["dim"], keep_dims=given["keepdim"])
     return sheet.add("TupleGetItem", largest, Constant(0))
 
 
-def _cast(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _cast(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     return sheet.add("Cast", given["self"].name, dst_type=result.dtype)  # as an input, releases differ in it
 
 
-def _cat(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _cat(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     return sheet.joined([part.name for part in given["tensors"]], given["dim"] % len(result.shape))
 
 
-def _softmax(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _softmax(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     return sheet.add("Softmax", given["self"].name, axis=(given["dim"],))
 
 
-def _same(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _same(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     """Write nothing: what changes nothing at prediction."""
     if given.get("train"):
         raise UsageError("the network is in training mode; call network.eval() first")
@@ -268,7 +268,7 @@ def _same(sheet: Sheet, *, given: Given, result: Known) -> str:
 def _plain(op: str) -> Translation:
     """Return the translation of an operation on one map."""
 
-    def translate(sheet: Sheet, *, given: Given, result: Known) -> str:
+    def translate(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
         return sheet.add(op, given["self"].name)
 
     return translate
@@ -277,7 +277,7 @@ def _plain(op: str) -> Translation:
 def _pairwise(op: str, *, turned: bool = False) -> Translation:
     """Return the translation of an operation on two maps, or on a map and a number."""
 
-    def translate(sheet: Sheet, *, given: Given, result: Known) -> str:
+    def translate(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
         sides = [
             side.name if isinstance(side, Known) else torch.tensor([float(side)])
             for side in (given["self"], given["other"])
@@ -287,7 +287,7 @@ def _pairwise(op: str, *, turned: bool = False) -> Translation:
     return translate
 
 
-def _permute(sheet: Sheet, *, given: Given, result: Known) -> str:
+def _permute(sheet: GraphBuilder, *, given: Given, result: Known) -> str:
     return sheet.turned(given["self"].name, tuple(given["dims"]))
 
 

@@ -272,7 +272,7 @@ def _resize(x_NCHW: Tensor, size: Any, align_corners: bool = False, half_pixel_c
 
 
 def _resize_axis(x: Tensor, axis: int, target: int) -> Tensor:
-    """Return the map with one axis sampled at source = target * scale, clamped: the founding systems' corner."""
+    """Return the map with one axis sampled at source = target * scale, clamped: the older systems' corner."""
     side = x.shape[axis]
     place = torch.arange(target, device=x.device, dtype=torch.float32) * (side / target)
     low = place.floor().long().clamp(max=side - 1)

@@ -1,4 +1,4 @@
-"""The founding systems' forms of Dice and IoU, so that their published numbers can be compared.
+"""The older systems' forms of Dice and IoU, so that their published numbers can be compared.
 
 Each is computed image by image and then averaged. Those systems resize image and mask before the network; a score that
 is computed there says so at the end of its name: `_388` for 388 x 388, `_at_96x128` for 96 rows of 128 pixels.
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from unetkit.metrics.definitions import SIZE, Definition
 
-_EPSILON = 1e-6  # the founding systems' guard against an empty denominator
+_EPSILON = 1e-6  # the older systems' guard against an empty denominator
 
 
-def founding_scores(probabilities: NDArray[Any], labels: NDArray[Any], *, suffix: str = "") -> dict[str, float]:
-    """Return one image's scores in every form that a founding system used.
+def legacy_scores(probabilities: NDArray[Any], labels: NDArray[Any], *, suffix: str = "") -> dict[str, float]:
+    """Return one image's scores in every form that an older system used.
 
     Args:
         probabilities: [K, H, W] float.
@@ -38,7 +38,7 @@ def founding_scores(probabilities: NDArray[Any], labels: NDArray[Any], *, suffix
 def soft_dice(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
     """Return 2 sum(p y) / (sum(p^2) + sum(y^2) + 1e-6) of one image over all classes and pixels, y the one-hot truth.
 
-    The founding systems' metric (squared denominator as in Milletari et al. 2016, background included), in float64.
+    The older systems' metric (squared denominator as in Milletari et al. 2016, background included), in float64.
 
     Args:
         probabilities: [K, H, W] float.

@@ -1,4 +1,4 @@
-"""A founding system's network as one of ours: its configuration, its weights under our names, its optimizer's state.
+"""A older system's network as one of ours: its configuration, its weights under our names, its optimizer's state.
 
 The names that a network should have come from building ours without memory for its weights; a checkpoint that lacks one
 of them, or has it in another shape, is refused. What is left over is named in the notes.
@@ -16,7 +16,7 @@ from torch import Tensor
 from unetkit.config import ModelConfig
 from unetkit.errors import ModelFileError
 from unetkit.legacy.archive import Archive, one_line
-from unetkit.legacy.networks import FOUNDING, NESTED, Founding, NormalizationKind, Unknown, depth_of
+from unetkit.legacy.networks import ARCHITECTURES, NESTED, Architecture, NormalizationKind, Unknown, depth_of
 from unetkit.modelfile.card import AdamMoments
 from unetkit.models import build_model
 
@@ -37,8 +37,8 @@ _NORMALIZATIONS: dict[str, NormalizationKind] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ForeignNetwork:
-    """A network that a founding system trained.
+class LegacyNetwork:
+    """A network that an older system trained.
 
     Attributes:
         system: who wrote it: "MindSpore", "TensorFlow", "OneFlow" or "PyTorch".
@@ -58,7 +58,7 @@ class ForeignNetwork:
     channels: Literal["rgb", "bgr"]
     notes: tuple[str, ...]
 
-    def for_rgb(self) -> "ForeignNetwork":
+    def for_rgb(self) -> "LegacyNetwork":
         """Return the network that gives for RGB images what this one gives for its own order of channels."""
         if self.channels == "rgb":
             return self
@@ -74,15 +74,15 @@ class ForeignNetwork:
 
 @dataclass(frozen=True, slots=True)
 class _Match:
-    """Which founding network it is, what stands before its names, and what its tensors should be, by our names."""
+    """Which legacy network it is, what stands before its names, and what its tensors should be, by our names."""
 
-    founding: Founding
+    legacy: Architecture
     prefix: str
     names: dict[str, str]
     shapes: dict[str, torch.Size]
 
 
-def translate(path: Path, archive: Archive) -> ForeignNetwork:
+def translate(path: Path, archive: Archive) -> LegacyNetwork:
     """Return the network of an archive.
 
     Args:
@@ -90,31 +90,31 @@ def translate(path: Path, archive: Archive) -> ForeignNetwork:
         archive: what a reader found.
 
     Raises:
-        ModelFileError: not one of the founding networks, or not a whole one.
+        ModelFileError: not one of the legacy networks, or not a whole one.
     """
-    founding, prefix = _recognise(path, archive)
+    legacy, prefix = _recognise(path, archive)
     tensors = {name.removeprefix(prefix): tensor for name, tensor in archive.tensors.items() if name.startswith(prefix)}
     try:
-        network = founding.configure({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-        match = _expect(founding, prefix, network)
+        network = legacy.configure({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        match = _expect(legacy, prefix, network)
         state = _rename(tensors, match)
     except Unknown as error:
         raise ModelFileError(
-            f"{path}: a {archive.system} checkpoint like {founding.name}, but {one_line(error)}"
+            f"{path}: a {archive.system} checkpoint like {legacy.name}, but {one_line(error)}"
         ) from None
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"]
         raise ModelFileError(
-            f"{path}: a {archive.system} {founding.name} that cannot be built: {one_line(reason)}"
+            f"{path}: a {archive.system} {legacy.name} that cannot be built: {one_line(reason)}"
         ) from None
     moments = _moments(archive, match)
-    return ForeignNetwork(
+    return LegacyNetwork(
         system=archive.system,
         network=network,
         state=state,
         moments=moments,
         normalization=_NORMALIZATIONS[archive.system],
-        channels="bgr" if founding.style == "mindspore" and network.in_channels == 3 else "rgb",
+        channels="bgr" if legacy.style == "mindspore" and network.in_channels == 3 else "rgb",
         notes=tuple(_notes(archive, match, moments)),
     )
 
@@ -126,25 +126,25 @@ def shapes_of(network: ModelConfig) -> dict[str, torch.Size]:
         return {name: tensor.shape for name, tensor in build_model(plain).state_dict().items()}
 
 
-def _recognise(path: Path, archive: Archive) -> tuple[Founding, str]:
+def _recognise(path: Path, archive: Archive) -> tuple[Architecture, str]:
     """Return which network it is, and what stands before the names of its tensors."""
-    for founding in FOUNDING:
-        ends = (f".{founding.marker}", f"/{founding.marker}")
-        found = [name for name in archive.tensors if name == founding.marker or name.endswith(ends)]
+    for legacy in ARCHITECTURES:
+        ends = (f".{legacy.marker}", f"/{legacy.marker}")
+        found = [name for name in archive.tensors if name == legacy.marker or name.endswith(ends)]
         if found:
-            return founding, min(found, key=len).removesuffix(founding.marker)
+            return legacy, min(found, key=len).removesuffix(legacy.marker)
     examples = one_line(", ".join(list(archive.tensors)[:3]) or "none")
     raise ModelFileError(
         f"{path}: a {archive.system} checkpoint of a network that is not known here (its tensors: {examples}); "
-        f"expected one of {', '.join(founding.name for founding in FOUNDING)}"
+        f"expected one of {', '.join(legacy.name for legacy in ARCHITECTURES)}"
     )
 
 
-def _expect(founding: Founding, prefix: str, network: ModelConfig) -> _Match:
+def _expect(legacy: Architecture, prefix: str, network: ModelConfig) -> _Match:
     """Return what the tensors of a network should be."""
     shapes = shapes_of(network)
-    names = founding.names(depth_of(network))
-    return _Match(founding, prefix, {ours: theirs for ours, theirs in names.items() if ours in shapes}, shapes)
+    names = legacy.names(depth_of(network))
+    return _Match(legacy, prefix, {ours: theirs for ours, theirs in names.items() if ours in shapes}, shapes)
 
 
 def _rename(tensors: dict[str, Tensor], match: _Match) -> dict[str, Tensor]:
@@ -161,7 +161,7 @@ def _rename(tensors: dict[str, Tensor], match: _Match) -> dict[str, Tensor]:
         theirs = match.names[ours]
         if theirs not in tensors:
             raise Unknown(f"{theirs} is missing")
-        tensor = _turned(tensors[theirs], match.founding)
+        tensor = _turned(tensors[theirs], match.legacy)
         if tensor.shape != shape:
             raise Unknown(f"{theirs} has the shape {tuple(tensor.shape)} where {tuple(shape)} fits the other tensors")
         if tensor.dtype not in _FLOATS:
@@ -170,9 +170,9 @@ def _rename(tensors: dict[str, Tensor], match: _Match) -> dict[str, Tensor]:
     return state
 
 
-def _turned(tensor: Tensor, founding: Founding) -> Tensor:
+def _turned(tensor: Tensor, legacy: Architecture) -> Tensor:
     """Return a kernel with its axes in our order; TensorFlow has height and width first."""
-    return tensor.permute(3, 2, 0, 1) if founding.style == "tensorflow" and tensor.ndim == 4 else tensor
+    return tensor.permute(3, 2, 0, 1) if legacy.style == "tensorflow" and tensor.ndim == 4 else tensor
 
 
 def _moments(archive: Archive, match: _Match) -> AdamMoments | None:
@@ -181,7 +181,7 @@ def _moments(archive: Archive, match: _Match) -> AdamMoments | None:
 
     def collect(found: dict[str, Tensor]) -> dict[str, Tensor]:
         known = {ours: found.get(match.prefix + theirs, found.get(theirs)) for ours, theirs in trained.items()}
-        turned = {ours: _turned(tensor, match.founding) for ours, tensor in known.items() if tensor is not None}
+        turned = {ours: _turned(tensor, match.legacy) for ours, tensor in known.items() if tensor is not None}
         return {ours: _contiguous(tensor) for ours, tensor in turned.items() if tensor.shape == match.shapes[ours]}
 
     first, second = collect(archive.first), collect(archive.second)
@@ -191,16 +191,16 @@ def _moments(archive: Archive, match: _Match) -> AdamMoments | None:
 
 
 def _notes(archive: Archive, match: _Match, moments: AdamMoments | None) -> Iterator[str]:
-    founding, prefix, names = match.founding, match.prefix, match.names
-    yield f"{archive.system} {founding.name}: {len(names)} tensors"
+    legacy, prefix, names = match.legacy, match.prefix, match.names
+    yield f"{archive.system} {legacy.name}: {len(names)} tensors"
     if prefix:
         yield f"the prefix {one_line(prefix)} was taken off the names"
-    if founding.style == "tensorflow" or (founding.style == "mindspore" and "encoder.0.norm1.weight" in names):
-        yield _TRANSLATIONS[founding.style]
+    if legacy.style == "tensorflow" or (legacy.style == "mindspore" and "encoder.0.norm1.weight" in names):
+        yield _TRANSLATIONS[legacy.style]
     others = {archive.tensors[prefix + theirs].dtype for theirs in names.values() if prefix + theirs in archive.tensors}
     if narrow := sorted(str(dtype).removeprefix("torch.") for dtype in others - {torch.float32, torch.int64}):
         yield f"{' and '.join(narrow)} weights became float32"
-    if founding is NESTED and "heads.1.weight" in names:
+    if legacy is NESTED and "heads.1.weight" in names:
         yield "the file does not say whether heads 1 to 3 were trained (use_ds); all heads were taken over"
     if archive.system == "OneFlow":
         yield "OneFlow's own prediction cuts the logit at 0.5, which is a probability of 0.62"
