@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 TORCH := 2.13.0
 FIND_PYTHON := for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$name" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done
+# One process a core and one thread a process: threads of many processes would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format docs bench constraints clean
+.PHONY: help demo test test-all check format reference docs bench constraints clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf 'make %-12s %s\n' "$$name" "$$text"; done
@@ -17,10 +19,10 @@ demo: $(VENV)/.runtime ## train, evaluate and predict on a generated stack (unde
 	@bash scripts/demo.sh $(BIN)/unetkit demo
 
 test: check ## install everything, check the code, run the tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: check ## the same with the slow tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(VENV)/.dev ## style, types, the direction of imports, sizes
 	$(BIN)/ruff check .
@@ -32,6 +34,9 @@ check: $(VENV)/.dev ## style, types, the direction of imports, sizes
 format: $(VENV)/.dev ## lay the code out as `make check` wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+reference: $(VENV)/.runtime ## write what the code knows into docs/configuration.md and docs/metrics.md
+	$(BIN)/python scripts/write_reference.py
 
 docs: $(VENV)/.docs ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

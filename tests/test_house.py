@@ -153,6 +153,12 @@ def test_architecture_draws_every_room() -> None:
             assert re.search(rf"^ +{re.escape(path.name)}{'/' if path.is_dir() else ''} +\w", page, re.MULTILINE), path
 
 
+def test_reference_pages_are_what_the_code_says() -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "write_reference.py"), "--check"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_ignores_name_their_rule_and_their_reason() -> None:
     mark = re.compile(r"[#]\s*(?:noqa|type:\s*ignore|pyright:\s*(?:ignore|basic)|fmt:\s*(?:off|skip))(.*)")
     told = re.compile(r"(?:: *[A-Z]+\d+(?:, *[A-Z]+\d+)*|\[[\w, -]+\]) +(?:#|-+|:)? *\w+")

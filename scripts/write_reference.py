@@ -1,10 +1,16 @@
-"""Fill the pages of the documentation that repeat the code: the scores' definitions and the configuration's keys.
+"""Write into the documentation what the code knows: every key of the configuration and the definition of every score.
 
-MkDocs calls `on_page_markdown` for every page; a mark such as `<!-- metrics -->` is replaced by what it names.
+    python scripts/write_reference.py            # write docs/configuration.md and docs/metrics.md
+    python scripts/write_reference.py --check    # exit 1 where a page is not what the code says
+
+In a page, the text between `<!-- begin NAME -->` and `<!-- end -->` is replaced. Readers of the sources see what readers
+of the site see.
 """
 
 import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,13 +18,25 @@ from pydantic import BaseModel
 from unetkit.config import load_config
 from unetkit.metrics import DEFINITIONS, Definition
 
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+BEGIN, END = "<!-- begin {} -->\n", "<!-- end -->"
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace the marks of a page."""
-    for mark, text in {"<!-- metrics -->": metrics, "<!-- configuration -->": configuration}.items():
-        if mark in markdown:
-            markdown = markdown.replace(mark, text())
-    return markdown
+
+def main() -> int:
+    """Write or check the pages; return the exit code."""
+    stale = False
+    for name, text in {"configuration": configuration(), "metrics": metrics()}.items():
+        page = DOCS / f"{name}.md"
+        current = page.read_text(encoding="utf-8")
+        before, rest = current.split(BEGIN.format(name))
+        wanted = f"{before}{BEGIN.format(name)}\n{text.strip()}\n\n{END}{rest.split(END, 1)[1]}"
+        if wanted != current and "--check" in sys.argv[1:]:
+            print(f"{page.name} is not what the code says; write it with: make reference")
+            stale = True
+        elif wanted != current:
+            page.write_text(wanted, encoding="utf-8")
+            print(f"written: {page}")
+    return int(stale)
 
 
 def metrics() -> str:
@@ -66,3 +84,7 @@ def _section(card: Definition) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("*", "\\*")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
