@@ -15,7 +15,8 @@ if TYPE_CHECKING:  # imported where it is needed: it takes half a second
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+BLACK, BLUE, ORANGE = "#000000", "#0072B2", "#D55E00"
+_COLOURS = (BLACK, BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 _PLOTTED = ("soft_dice_two_class", "pixel_accuracy", "mean_dice", "mean_iou")
 _ROOM_FOR_LEGEND = 0.4  # of the height of the curves, below them
