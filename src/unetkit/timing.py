@@ -1,9 +1,9 @@
 """bench: networks and exported files timed side by side on this machine, in turns, each in a process of its own.
 
-Every round, each network is called once with every batch size, so that a slow moment hits all of them. A network is loaded
-in its own process, whose memory is thereby its own, and which waits while the others compute. What is timed is one call:
-normalised float32 pixels in, logits out. The first call of each size, which pays for what later ones find ready, does not
-count.
+Every round, each network is called once with every batch size, so that a slow moment hits all of them. A network is
+loaded in its own process, whose memory is thereby its own, and which waits while the others compute. What is timed is
+one call: normalised float32 pixels in, logits out. The first call of each size, which pays for what later ones find
+ready, does not count.
 
 Legend of shapes: N images, C channels, H height, W width.
 """

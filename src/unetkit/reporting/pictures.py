@@ -1,8 +1,8 @@
-"""Pictures of one image: input, truth, prediction and where the two differ; side by side as one panel, and as PNG files.
+"""Pictures of one image: input, truth, prediction and errors; side by side as one panel, and as PNG files.
 
-Colours are Okabe and Ito's, which colour-blind readers can distinguish. Letters that the panel's font lacks are not drawn:
-such a class is called by its number; the page, in the reader's own fonts, names everything. Assumes pixels, labels and
-probabilities of one height and width. Does not know runs or pages.
+Colours are Okabe and Ito's, which colour-blind readers can distinguish. Letters that the panel's font lacks are not
+drawn: such a class is called by its number; the page, in the reader's own fonts, names everything. Assumes pixels,
+labels and probabilities of one height and width. Does not know runs or pages.
 
 Legend of shapes: C channels, K classes, H height, W width.
 """
