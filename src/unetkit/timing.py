@@ -1,16 +1,11 @@
-"""Networks timed in turns: every round, each is called once with every batch size, so that a slow moment hits all.
+"""bench: networks and exported files timed side by side on this machine, in turns, each in a process of its own.
 
-Each network is loaded in a process of its own, whose memory is thereby its own, and which waits while the others
-compute. What is timed is one call: normalised float32 pixels in, logits out. The first call of each size, which pays
-for what later ones find ready, does not count. Does not know files or runtimes.
+Every round, each network is called once with every batch size, so that a slow moment hits all of them. A network is
+loaded in its own process, whose memory is thereby its own, and which waits while the others compute. What is timed is
+one call: normalised float32 pixels in, logits out. The first call of each size, which pays for what later ones find
+ready, does not count.
 
 Legend of shapes: N images, C channels, H height, W width.
-
-What was measured, as a table for a terminal, as plain values, and as a picture.
-
-bench: networks and exported files, timed side by side on this machine.
-
-How fast networks are on this machine: side by side, in turns, each in a process of its own.
 """
 
 import resource
@@ -86,6 +81,39 @@ class Timing:
         """Return how many times the speed of another it is, at each one's best batch, in every round."""
         rounds = zip(other.seconds[other.best_batch], self.seconds[self.best_batch], strict=True)
         return [slow / other.best_batch / (fast / self.best_batch) for slow, fast in rounds]
+
+
+def bench(
+    models: Sequence[str | Path],
+    *,
+    size: int = 512,
+    batches: Sequence[int] = (1, 2, 4),
+    rounds: int = 7,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> list[Timing]:
+    """Time networks and exported files side by side: latency, pixels per second, memory, time to load.
+
+    Args:
+        models: as `load` takes them; after an @ the runtime of an exported file, the precision to compute in, or both:
+            `net.onnx@openvino`, `runs/first@bfloat16`, `net.onnx@openvino:bfloat16`.
+        size: height and width of the images in pixels, as near as each network's sizes allow.
+        batches: numbers of images in a call.
+        rounds: how often each is called with each number.
+        threads: of the CPU; None: one for every core.
+        progress: follows the work.
+
+    Raises:
+        UsageError: no model, or a runtime or a precision that one does not have.
+        ModelFileError: no network is there.
+
+    Example:
+        >>> timings = unetkit.bench(["runs/first", "runs/first@bfloat16", "first.xml"])
+    """
+    if not models:
+        raise UsageError("no model is named; write: unetkit bench RUN FILE.xml FILE.onnx")
+    contenders = [Contender(str(model), partial(_open, str(model), size=size, threads=threads)) for model in models]
+    return time_contenders(contenders, batches=batches, rounds=rounds, progress=progress)
 
 
 def time_contenders(
@@ -234,39 +262,6 @@ def picture(timings: Sequence[Timing]) -> bytes:
 def _spread(values: Sequence[float], digits: int) -> str:
     middle, low, high = (f"{one:.{digits}f}" for one in (statistics.median(values), min(values), max(values)))
     return f"{middle} ({low} to {high})"
-
-
-def bench(
-    models: Sequence[str | Path],
-    *,
-    size: int = 512,
-    batches: Sequence[int] = (1, 2, 4),
-    rounds: int = 7,
-    threads: int | None = None,
-    progress: Progress | None = None,
-) -> list[Timing]:
-    """Time networks and exported files side by side: latency, pixels per second, memory, time to load.
-
-    Args:
-        models: as `load` takes them; after an @ the runtime of an exported file, the precision to compute in, or both:
-            `net.onnx@openvino`, `runs/first@bfloat16`, `net.onnx@openvino:bfloat16`.
-        size: height and width of the images in pixels, as near as each network's sizes allow.
-        batches: numbers of images in a call.
-        rounds: how often each is called with each number.
-        threads: of the CPU; None: one for every core.
-        progress: follows the work.
-
-    Raises:
-        UsageError: no model, or a runtime or a precision that one does not have.
-        ModelFileError: no network is there.
-
-    Example:
-        >>> timings = unetkit.bench(["runs/first", "runs/first@bfloat16", "first.xml"])
-    """
-    if not models:
-        raise UsageError("no model is named; write: unetkit bench RUN FILE.xml FILE.onnx")
-    contenders = [Contender(str(model), partial(_open, str(model), size=size, threads=threads)) for model in models]
-    return time_contenders(contenders, batches=batches, rounds=rounds, progress=progress)
 
 
 def _open(model: str, *, size: int, threads: int | None) -> Opened:

@@ -11,9 +11,11 @@ Assumes that the images can be read again. Does not judge anything.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+
+from markupsafe import Markup
 
 from unetkit.checks.checks import CHECKS, ESSENTIAL
 from unetkit.checks.exam import SEVERITIES, Diagnosis, Exam, Finding, examine
@@ -23,8 +25,7 @@ from unetkit.data.dataset import Dataset, held_out_by
 from unetkit.data.layouts import open_usable
 from unetkit.data.targets import instances_of
 from unetkit.progress import Progress
-from unetkit.reporting.markup import Content, Html, facts, joined, picture, table, tag
-from unetkit.reporting.page import assembled
+from unetkit.reporting.html import Content, Picture, Table, render
 from unetkit.reporting.pictures import BLUE, ORANGE, Rgb, image_picture, label_picture, outlined_picture, png
 from unetkit.storage.atomic import atomic_write
 
@@ -82,69 +83,68 @@ _TITLES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A finding with its pictures and the names of its images."""
+
+    finding: Finding
+    names: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The findings of one severity, check by check."""
+
+    title: str
+    checks: Sequence[tuple[str, Sequence[_Shown]]]
+
+
 def write_diagnosis(path: Path, diagnosis: Diagnosis, dataset: Dataset) -> None:
     """Write what the checks found as a page, with pictures of the data set.
 
     Raises:
         StorageError: the disk did not take it; an older file stands.
     """
-    pictures = _Pictures(diagnosis, dataset)
-    parts: dict[str, list[Content]] = {"Summary": [_summary(diagnosis)]}
+    left = _PICTURES
+
+    def shown(finding: Finding) -> _Shown:
+        nonlocal left
+        rest = len(finding.images) - _MOST_NAMES
+        names = ", ".join(finding.images[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+        pictures: list[Picture] = []
+        for name in finding.images[:_PICTURED] if finding.show != "nothing" else ():
+            views = list(_views(dataset[diagnosis.places[name]], finding))[:left]
+            pictures += [Picture(png(pixels), title) for title, pixels in views]
+            left -= len(views)
+        return _Shown(finding, f"{len(finding.images)} images: {names}" if len(finding.images) > 1 else "", pictures)
+
+    found: list[_Group] = []
     for severity in SEVERITIES:
-        if found := diagnosis.of(severity):
-            parts[_TITLES[severity]] = [
-                joined(tag("h3", check.capitalize()), *(_finding(one, pictures) for one in findings))
-                for check, findings in groupby(found, key=lambda one: one.check)
-            ]
-    parts["What was looked for"] = [_checks(diagnosis)]
-    atomic_write(path, assembled(f"Data check: {diagnosis.path}", parts))
-
-
-def _summary(diagnosis: Diagnosis) -> Html:
+        if of_severity := diagnosis.of(severity):
+            by_check = groupby(of_severity, key=lambda one: one.check)
+            found.append(
+                _Group(_TITLES[severity], [(name.capitalize(), [*map(shown, some)]) for name, some in by_check])
+            )
     verdict = "cannot be trained on as it is" if diagnosis.of("error") else "can be trained on"
-    rows: list[tuple[str, Content]] = [
-        ("Result", joined(tag("b", diagnosis.count()), f": this data {verdict}.")),
+    summary: list[tuple[str, Content]] = [
+        ("Result", Markup("<b>{}</b>: this data {}.").format(diagnosis.count(), verdict)),
         ("Images", str(len(diagnosis.places))),
         *((name.capitalize(), words) for name, words in diagnosis.facts.items()),
     ]
-    return facts(rows)
-
-
-def _finding(finding: Finding, pictures: "_Pictures") -> Html:
-    parts = [tag("p", f"{finding.found}."), tag("p", tag("b", "What to do: "), f"{finding.advice}.")]
-    if len(finding.images) > 1:
-        rest = len(finding.images) - _MOST_NAMES
-        names = ", ".join(finding.images[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
-        parts.append(tag("p", f"{len(finding.images)} images: {names}", class_="names"))
-    if tiles := list(pictures.of(finding)):
-        parts.append(tag("div", *tiles, class_="tiles"))
-    return tag("div", *parts, class_="finding")
-
-
-def _checks(diagnosis: Diagnosis) -> Html:
     counts = {name: sum(one.check == name for one in diagnosis.findings) for name in diagnosis.checks}
-    rows: list[list[Content]] = [
-        [name, (CHECKS[name].__doc__ or "").strip().splitlines()[0], str(count) if count else "–"]
-        for name, count in counts.items()
-    ]
-    marked = [place for place, count in enumerate(counts.values()) if count]
-    caption = "Every check that was made, and the number of its findings."
-    return table(caption, ["Check", "What it does", "Findings"], rows, numbers=(2,), marked=marked)
-
-
-class _Pictures:
-    """The pictures of a page: so many and no more, each image read when it is shown."""
-
-    def __init__(self, diagnosis: Diagnosis, dataset: Dataset) -> None:
-        self._places, self._dataset, self._left = diagnosis.places, dataset, _PICTURES
-
-    def of(self, finding: Finding) -> Iterator[Html]:
-        """Yield what a finding has to show."""
-        for name in finding.images[:_PICTURED] if finding.show != "nothing" else ():
-            for title, pixels in _views(self._dataset[self._places[name]], finding):
-                if self._left > 0:
-                    self._left -= 1
-                    yield tag("div", picture(png(pixels), "image/png", title), tag("span", title))
+    checked = Table(
+        "Every check that was made, and the number of its findings.",
+        ["Check", "What it does", "Findings"],
+        [
+            [name, (CHECKS[name].__doc__ or "").strip().splitlines()[0], str(count) if count else "–"]
+            for name, count in counts.items()
+        ],
+        numbers=(2,),
+        marked=[place for place, count in enumerate(counts.values()) if count],
+    )
+    title = f"Data check: {diagnosis.path}"
+    atomic_write(path, render("checks.html", title, summary=summary, found=found, checked=checked))
 
 
 def _views(sample: Sample, finding: Finding) -> Iterator[tuple[str, Rgb]]:

@@ -378,7 +378,7 @@ def leakage(exam: Exam) -> Iterator[Finding]:
     """Find images that are held out while a duplicate is trained on."""
     for duplicates in exam.duplicates:
         if _divided(duplicates, exam):
-            found = f"{_alike(duplicates)}, on both sides of the split: scores of the held-out part will be too good"
+            found = f"{_alike(duplicates)}, and lie on both sides of the split: held-out scores will be too good"
             advice = "keep one of them, or keep them together by data.split"
             yield Finding("warning", found, advice, names(duplicates.images), "image")
 

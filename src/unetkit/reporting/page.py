@@ -1,25 +1,23 @@
-"""The page of a run: one HTML file with everything in it; no script, nothing fetched, fit to be printed.
+"""The page of a run: one HTML file with everything in it, fit to be printed.
 
-Puts together what the other files of this room draw. Does not write anything.
-
-The worst and the best images of an evaluation: in the page as figures, in a folder of pictures as PNG files.
-
-How far probabilities can be trusted, as a figure and in words: the diagram of confidence against truth.
+Puts together what the other files of this room draw: `templates/run.html` says in which order. Writes the pictures of
+the worst and best images, and nothing else.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from importlib import resources
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
+from markupsafe import Markup
 
 from unetkit.evaluation.score import Evaluation
-from unetkit.metrics.calibration import Confidence, Reliability
-from unetkit.reporting.history import Chosen, History, best_validation, extremes, ranking_metric
-from unetkit.reporting.markup import Content, Html, breakable, facts, joined, picture, section, tag
+from unetkit.metrics import definition_of
+from unetkit.metrics.calibration import Confidence
+from unetkit.reporting import tables
+from unetkit.reporting.history import History, best_validation, extremes, ranking_metric
+from unetkit.reporting.html import Content, Facts, Picture, Table, breakable, render
 from unetkit.reporting.pictures import (
     Example,
     error_names,
@@ -31,156 +29,97 @@ from unetkit.reporting.pictures import (
     stretch_note,
     tiles,
 )
-from unetkit.reporting.plots import STYLE
-from unetkit.reporting.tables import (
-    commands,
-    config_table,
-    data_facts,
-    definition_cards,
-    environment_facts,
-    image_table,
-    milestone_table,
-    object_table,
-    score_table,
-    scores_told,
-    time_table,
-)
+from unetkit.reporting.plots import BLACK, BLUE, ORANGE, STYLE
 from unetkit.reporting.text import shown
 from unetkit.run import Record, Run
 from unetkit.storage.atomic import atomic_write
-from unetkit.version import __version__
 
 LoadExample = Callable[[str], Example]
-"""Gives the image of a name with its truth and what the network says of it."""
-
+"""Gives the image of a name with its truth and what the network predicts."""
 _MOST_COLOURS = 24
 
 
-def gallery(pictures: Path, evaluation: Evaluation, look: LoadExample, *, metric: str, each: int) -> Iterator[Html]:
-    """Yield a figure for each of the worst and best images by a score, and write `worst-1.png` and so on.
+@dataclass(frozen=True, slots=True)
+class ShownImage:
+    """One of the worst or best images as the page shows it.
 
-    One image is held in memory at a time. Pictures of an earlier report are removed.
-
-    Raises:
-        StorageError: a picture cannot be written.
+    Attributes:
+        name: of the image.
+        place: such as "worst" or "2nd best".
+        metric: the score that ranks.
+        value: of that score.
+        tiles: image, truth, prediction and what else there is.
+        facts: what is said next to them.
     """
-    for old in (path for end in ("worst", "best") for path in pictures.glob(f"{end}-*.png")):
-        old.unlink()
-    metric = ranking_metric(evaluation, metric)
-    for chosen in extremes(evaluation, metric, each):
-        exhibit = look(chosen.image.name)
-        heading = f"{chosen.title}: {exhibit.name}   {metric} {shown(chosen.value)}   {scale_note(exhibit)}"
-        sheet = panel(exhibit, evaluation.classes, heading=heading)
-        atomic_write(pictures / f"{chosen.end}-{chosen.place}.png", png(sheet))
-        yield _figure(chosen, exhibit, evaluation.classes, metric)
+
+    name: str
+    place: str
+    metric: str
+    value: float
+    tiles: Sequence[Picture]
+    facts: Facts
+
+    @property
+    def title(self) -> str:
+        """The place as a heading."""
+        return self.place.capitalize()
+
+    @property
+    def errors(self) -> Picture:
+        """The picture of the errors, or the last one there is."""
+        return next((tile for tile in self.tiles if "rror" in tile.title), self.tiles[-1])
+
+    @property
+    def caption(self) -> Content:
+        """What the picture in the summary shows."""
+        words = "{}, the {} held-out image by {}: {}."
+        return Markup(words).format(self.name, self.place, breakable(self.metric), self.errors.title)
 
 
-def key(classes: Sequence[str], *, borders: bool = False, objects: bool = False) -> Html:
-    """Return what the pictures show and what their colours mean."""
-    colours = legend(classes, borders=borders, objects=objects)
-    swatches = [tag("li", _swatch(colour), name) for colour, name in colours[:_MOST_COLOURS]]
-    rest = [tag("li", f"and {len(colours) - _MOST_COLOURS} more")] if len(colours) > _MOST_COLOURS else []
-    errors = (
-        "Errors lie on the faded image, coloured by their kind."
-        if len(classes) == 2
-        else "Errors lie on the faded image, in the colour of the class that was predicted."
-    )
-    certain = f"the class {classes[1]}" if len(classes) == 2 else "the class that was predicted"
-    words = f"{errors} The probability is that of {certain}: black is 0, white is 1."
-    if objects:
-        words += " Objects are partners where their IoU is above one half."
-    return joined(tag("ul", *swatches, *rest, class_="key"), tag("p", words))
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What the colours of the pictures mean; `more` colours are left out."""
+
+    colours: Sequence[tuple[tuple[int, int, int], str]]
+    more: int
+    words: str
 
 
-def _figure(chosen: Chosen, exhibit: Example, classes: Sequence[str], metric: str) -> Html:
-    pictures = [
-        tag("div", picture(png(tile.pixels), "image/png", f"{exhibit.name}: {tile.title}"), tag("span", tile.title))
-        for tile in tiles(exhibit, classes)
-    ]
-    told = facts(list(_told(chosen, exhibit, classes, metric)))
-    beside = tag("div", tag("h3", chosen.title.capitalize()), told, class_="told")
-    caption = joined(tag("b", exhibit.name), f", {chosen.title} of the held-out images by ", breakable(metric), ".")
-    return tag("figure", tag("div", *pictures, beside, class_="tiles"), tag("figcaption", caption), class_="exhibit")
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """A number that decides whether a network is good enough, and what it means."""
+
+    name: Content
+    value: str
+    meaning: str
 
 
-def _told(chosen: Chosen, exhibit: Example, classes: Sequence[str], metric: str) -> Iterator[tuple[str, Content]]:
-    yield "Image", exhibit.name
-    yield metric, shown(chosen.value)
-    for name in ("mean_precision", "pixel_accuracy", "mean_dice", "mean_iou"):
-        if name in chosen.image.scores and name != metric:
-            yield name, shown(chosen.image.scores[name])
-    if len(classes) == 2:
-        for name, share in zip(error_names(classes), error_shares(exhibit, classes), strict=True):
-            yield name.capitalize(), f"{100 * share:.2f} % of pixels"
-    else:
-        yield "Wrong", f"{100 * float((exhibit.prediction != exhibit.labels).mean()):.2f} % of pixels"
-    if (counts := chosen.image.objects) is not None:
-        yield "Objects", f"{counts.true} true, {counts.predicted} found, {counts.matched[0]} pairs"
-    yield "Size", scale_note(exhibit)
-    yield "Grey values", stretch_note(exhibit)
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The tables of an evaluation; `chosen_by` is the score that chose the weights, None where nothing did."""
+
+    whole: Table
+    objects: Table | None
+    images: Table
+    notes: Sequence[str]
+    chosen_by: str | None = None
 
 
-def _swatch(colour: tuple[int, int, int]) -> Html:
-    return tag("i", style=f"background:rgb{colour}")
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """The drawn curves of a training."""
+
+    picture: Picture
+    caption: Content
 
 
-_BLACK, _BLUE, _ORANGE = "#000000", "#0072B2", "#D55E00"
+@dataclass(frozen=True, slots=True)
+class ReliabilityPart:
+    """How far probabilities can be trusted, in numbers and as a diagram."""
 
-
-def confidence_part(confidence: Confidence, fate: str) -> list[Content]:
-    """Return what the page says of a network's confidence; `fate` says what becomes of the temperature."""
-    as_it_is, calibrated = confidence.reliability, confidence.calibrated
-    rows: list[tuple[str, Content]] = [
-        ("Expected calibration error", f"{as_it_is.error:.4f} as it is, {calibrated.error:.4f} calibrated"),
-        ("That of each class", f"{as_it_is.class_error:.4f} as it is, {calibrated.class_error:.4f} calibrated"),
-        (
-            "Temperature",
-            f"{confidence.temperature:.3f} (above 1: surer than right, below 1: less sure)",
-        ),
-    ]
-    caption = (
-        "a: of the pixels that are given a confidence, how many are right; on the dotted line confidence can be taken "
-        "at its word. b: how many pixels are given it. Calibrated: logits divided by the temperature, which was fitted "
-        f"on these same images; {fate}"
-    )
-    drawn = picture(_diagram(confidence), "image/svg+xml", "confidence against the share of right pixels")
-    return [facts(rows), tag("figure", drawn, tag("figcaption", caption))]
-
-
-def _diagram(confidence: Confidence) -> bytes:
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with cast(Any, matplotlib).rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 3.4), layout="constrained")
-        axes: Any = figure.subplots(1, 2)
-        axes[0].plot([0, 1], [0, 1], ":", color=_BLACK, linewidth=1, label="as certain as right")
-        drawn = (
-            (confidence.reliability, _BLUE, "o-", "as it is"),
-            (confidence.calibrated, _ORANGE, "s--", "calibrated"),
-        )
-        for counts, colour, line, name in drawn:
-            places, right, shares = _points(counts)
-            axes[0].plot(places, right, line, color=colour, markersize=4, label=name)
-            axes[1].plot(places, shares, line, color=colour, markersize=4, label=name)
-        lowest = min(float(_points(counts)[0].min()) for counts, *_ in drawn)
-        axes[0].set(title="a  reliability", xlabel="confidence", ylabel="share of right pixels", ylim=(0, 1.02))
-        axes[1].set(title="b  pixels", xlabel="confidence", ylabel="share of all pixels", yscale="log")
-        for one in axes:
-            one.set_xlim(max(0.0, lowest - 0.05), 1.01)
-            one.legend()
-        buffer = BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
-
-
-def _points(counts: Reliability) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean confidence, share of right pixels and share of all pixels, of every bin that has any."""
-    pixels, confidence, right = counts.top[:, counts.top[0] > 0]
-    return confidence / pixels, right / pixels, pixels / pixels.sum()
-
-
-_KEPT = "it is kept with the weights and used where predict.calibrate asks for it."
+    facts: Facts
+    diagram: Picture
+    caption: str
 
 
 def page(
@@ -189,10 +128,10 @@ def page(
     evaluation: Evaluation | None,
     *,
     curves_svg: bytes | None,
-    figures: Sequence[Html],
+    figures: Sequence[ShownImage],
     extra: Mapping[str, str],
 ) -> str:
-    """Return the page.
+    """Return the page of a run.
 
     Args:
         run: its folder is read for what was configured, seen and spent.
@@ -202,32 +141,60 @@ def page(
         figures: the worst and best images.
         extra: further lines for the list at the top.
     """
-    title = f"Training run {run.path.resolve().name}"
-    parts: dict[str, Sequence[Content]] = {
-        "Summary": [_summary(run, history, evaluation, extra)],
-        "Course of the training": _course(run, history, curves_svg),
-        "Scores on held-out images": _scores(run, evaluation),
-        "Worst and best images": _figures(run, evaluation, figures),
-        **_confidence(evaluation),
-        "Time": [time_table(run, history)],
-        "Data": [data_facts(run)],
-        "Configuration": [config_table(run.config)],
-        "How to do it again": [commands(run), environment_facts(run)],
-        "What the scores mean": _definitions(run, evaluation),
-    }
-    return assembled(title, parts)
+    metric = run.config.train.best_metric
+    scores, key, cards, curves = None, None, None, None
+    if evaluation is not None:
+        chosen_by = metric if run.best.is_file() else None
+        scores = scores_part(evaluation, metric, chosen_by=chosen_by)
+        objects = evaluation.object_counts is not None
+        key = key_of(evaluation.classes, borders=run.config.data.border_class > 0, objects=objects)
+        cards = tables.definition_cards(tables.scores_shown(evaluation, metric), evaluation.classes)
+    if curves_svg is not None:
+        chosen = Markup("c, d: scores of the held-out images; the circle marks the best {}.").format(breakable(metric))
+        caption = f"a: the loss, the mean over {run.config.train.log_every} steps. b: the learning rate. "
+        drawn = Picture(curves_svg, "loss, learning rate and validation scores")
+        curves = Curves(drawn, caption + (chosen if history.validations else "No validation was made."))
+    nothing = run.config.data.split.method == "none"
+    fate = "it is kept with the weights and used where predict.calibrate asks for it"
+    return render(
+        "run.html",
+        f"Training run {run.path.resolve().name}",
+        numbers=deciding_numbers(evaluation, metric, figures) if evaluation is not None else None,
+        summary=_summary(run, history, evaluation, extra),
+        curves=curves,
+        milestones=tables.milestone_table(history, metric),
+        scores=scores,
+        no_scores="nothing was held out (data.split.method: none)" if nothing else "no weights have been scored yet",
+        figures=figures,
+        key=key,
+        reliability=reliability_part(evaluation, fate) if evaluation is not None else None,
+        time=tables.time_table(run, history),
+        data=tables.data_facts(run),
+        configuration=tables.config_table(run.config),
+        commands=tables.commands(run),
+        environment=tables.environment_facts(run),
+        cards=cards,
+    )
 
 
-def assembled(title: str, parts: Mapping[str, Sequence[Content]]) -> str:
-    """Return a whole page of parts under their headings, with a list of contents."""
-    sections = [
-        section(name, *content, anchor=f"part-{place}") for place, (name, content) in enumerate(parts.items(), 1)
-    ]
-    contents = tag("nav", *(tag("a", name, href=f"#part-{place}") for place, name in enumerate(parts, 1)))
-    written = f"Written {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by unetkit {__version__}."
-    body = tag("main", tag("h1", title), tag("p", written, class_="written"), contents, *sections)
-    head = tag("head", tag("meta", charset="utf-8"), tag("title", title), Html(f"<style>{_style()}</style>"))
-    return f"<!DOCTYPE html>\n{tag('html', head, tag('body', body), lang='en').markup}\n"
+def _summary(run: Run, history: History, evaluation: Evaluation | None, extra: Mapping[str, str]) -> Facts:
+    config, metric = run.config, run.config.train.best_metric
+    network, train = config.model, config.train
+    lines: list[tuple[str, Content]] = [("Status", status(run, history))]
+    if evaluation is not None and metric in evaluation.scores:
+        count = len(evaluation.images)
+        over = f"over {count} held-out image{'s' if count > 1 else ''}"
+        result = Markup("{} = <b>{}</b> {}").format(breakable(metric), shown(evaluation.scores[metric]), over)
+        lines.append(("Result", result))
+    if (best := best_validation(history, metric)) is not None:
+        place = f"{shown(best[metric])} at step {best['step']}, after {best['train_seconds']:.1f} s of training"
+        lines.append(("Best validation", place))
+    chosen = f"widths {', '.join(map(str, network.widths))}" if network.widths else ""
+    channels = chosen or f"width {network.width}, depth {network.depth}"
+    lines.append(("Network", f"{network.name}, {channels}, {network.padding} padding, {network.norm} normalisation"))
+    patches = f"{train.batch} patches of {' × '.join(map(str, train.sides))} px"
+    lines.append(("Training", f"{train.steps} steps of {patches}, seed {train.seed}"))
+    return [*lines, *extra.items()]
 
 
 def status(run: Run, history: History) -> str:
@@ -242,83 +209,130 @@ def status(run: Run, history: History) -> str:
     return f"not finished: the log ends at step {history.step} of {steps}; go on with unetkit train --resume {run.path}"
 
 
-def _summary(run: Run, history: History, evaluation: Evaluation | None, extra: Mapping[str, str]) -> Html:
-    config, metric = run.config, run.config.train.best_metric
-    network, train = config.model, config.train
-    lines: list[tuple[str, Content]] = [("Status", status(run, history))]
-    if evaluation is not None and metric in evaluation.scores:
-        value = tag("b", shown(evaluation.scores[metric]))
-        lines.append(("Result", joined(breakable(metric), " = ", value, f" {_over(evaluation)}")))
-    best = best_validation(history, metric)
-    if best is not None:
-        place = f"{shown(best[metric])} at step {best['step']}, after {best['train_seconds']:.1f} s of training"
-        lines.append(("Best validation", place))
-    chosen = f"widths {', '.join(map(str, network.widths))}" if network.widths else ""
-    channels = chosen or f"width {network.width}, depth {network.depth}"
-    lines.append(("Network", f"{network.name}, {channels}, {network.padding} padding, {network.norm} normalisation"))
-    patches = f"{train.batch} patches of {' × '.join(map(str, train.sides))} px"
-    lines.append(("Training", f"{train.steps} steps of {patches}, seed {train.seed}"))
-    return facts([*lines, *extra.items()])
+def deciding_numbers(evaluation: Evaluation, metric: str, figures: Sequence[ShownImage]) -> list[Deciding]:
+    """Return the three numbers that decide: the score, that of the worst image, and calibration or objects."""
+    images = len(evaluation.images)
+    numbers = [Deciding(breakable(metric), shown(evaluation.scores.get(metric)), f"over all {images} held-out images")]
+    if figures:
+        better = definition_of(figures[0].metric).better
+        words = f"the worst image, {figures[0].name} ({better} is better)"
+        numbers.append(Deciding(breakable(figures[0].metric), shown(figures[0].value), words))
+    if (counts := evaluation.object_counts) is not None:
+        words = f"of {counts.true} true objects are found (IoU above one half), {counts.predicted} are predicted"
+        numbers.append(Deciding("objects", str(counts.matched[0]), words))
+    elif (confidence := evaluation.confidence) is not None:
+        words = "mean distance of the confidence from the share of right pixels (0: it can be taken at its word)"
+        numbers.append(Deciding("calibration error", f"{confidence.reliability.error:.4f}", words))
+    return numbers
 
 
-def _course(run: Run, history: History, curves_svg: bytes | None) -> list[Content]:
-    if curves_svg is None:
-        return [tag("p", "The log holds no steps yet.")]
-    metric = run.config.train.best_metric
-    caption = [f"a: the loss, the mean over {run.config.train.log_every} steps. b: the learning rate. "]
-    if history.validations:
-        scored = "c, d: scores of the held-out images at their own size; the circle marks the best "
-        caption += [scored, breakable(metric), "."]
-    else:
-        caption += ["No validation was made."]
-    drawn = picture(curves_svg, "image/svg+xml", "loss, learning rate and validation scores")
-    return [tag("figure", drawn, tag("figcaption", *caption)), milestone_table(history, metric)]
-
-
-def _scores(run: Run, evaluation: Evaluation | None) -> list[Content]:
-    if evaluation is None:
-        nothing = run.config.data.split.method == "none"
-        why = "nothing was held out (data.split.method: none)" if nothing else "no weights have been scored yet"
-        return [tag("p", f"There are no scores: {why}.")]
-    metric = run.config.train.best_metric
-    notes = [tag("p", f"Note: {note}.") for note in evaluation.notes]
-    tables = [score_table(evaluation, metric), object_table(evaluation), image_table(evaluation, metric)]
-    return [_weights_words(run, metric), *notes, *tables]
-
-
-def _weights_words(run: Run, metric: str) -> Html:
-    if not run.best.is_file():
-        return tag("p", "Scored are the newest weights; no validation has chosen among them.")
-    return tag(
-        "p",
-        "Scored are the weights of the best validation (best.safetensors). They were chosen by ",
-        breakable(metric),
-        " on these same images, so expect a little less on images that took no part in the choice.",
+def scores_part(
+    evaluation: Evaluation,
+    metric: str,
+    *,
+    chosen_by: str | None = None,
+    marks: str = "the score that chooses the best weights",
+) -> Scores:
+    """Return the tables of an evaluation; `marks` says what `metric` is."""
+    return Scores(
+        tables.score_table(evaluation, metric, marks=marks),
+        tables.object_table(evaluation),
+        tables.image_table(evaluation, metric),
+        evaluation.notes,
+        chosen_by,
     )
 
 
-def _confidence(evaluation: Evaluation | None) -> dict[str, Sequence[Content]]:
-    known = None if evaluation is None else evaluation.confidence
-    return {} if known is None else {"Confidence": confidence_part(known, _KEPT)}
+def gallery(
+    pictures: Path, evaluation: Evaluation, load_example: LoadExample, *, metric: str, each: int
+) -> list[ShownImage]:
+    """Return the worst and best images by a score as the page shows them, and write `worst-1.png` and so on.
+
+    One image is held in memory at a time. Pictures of an earlier report are removed.
+
+    Raises:
+        StorageError: a picture cannot be written.
+    """
+    for old in (path for end in ("worst", "best") for path in pictures.glob(f"{end}-*.png")):
+        old.unlink()
+    metric, classes, made = ranking_metric(evaluation, metric), evaluation.classes, list[ShownImage]()
+    for chosen in extremes(evaluation, metric, each):
+        example = load_example(chosen.image.name)
+        heading = f"{chosen.title}: {example.name}   {metric} {shown(chosen.value)}   {scale_note(example)}"
+        atomic_write(pictures / f"{chosen.end}-{chosen.place}.png", png(panel(example, classes, heading=heading)))
+        facts: list[tuple[str, Content]] = [("Image", example.name), (metric, shown(chosen.value))]
+        for name in ("mean_precision", "pixel_accuracy", "mean_dice", "mean_iou"):
+            if name in chosen.image.scores and name != metric:
+                facts.append((name, shown(chosen.image.scores[name])))
+        if len(classes) == 2:
+            shares = zip(error_names(classes), error_shares(example, classes), strict=True)
+            facts += [(name.capitalize(), f"{100 * share:.2f} % of pixels") for name, share in shares]
+        else:
+            facts.append(("Wrong", f"{100 * float((example.prediction != example.labels).mean()):.2f} % of pixels"))
+        if (counts := chosen.image.objects) is not None:
+            facts.append(("Objects", f"{counts.true} true, {counts.predicted} found, {counts.matched[0]} pairs"))
+        facts += [("Size", scale_note(example)), ("Grey values", stretch_note(example))]
+        drawn = [Picture(png(tile.pixels), tile.title) for tile in tiles(example, classes)]
+        made.append(ShownImage(example.name, chosen.title, metric, chosen.value, drawn, facts))
+    return made
 
 
-def _figures(run: Run, evaluation: Evaluation | None, figures: Sequence[Html]) -> list[Content]:
-    if evaluation is None or not figures:
-        return [tag("p", "No images are shown: none were scored.")]
-    borders, objects = run.config.data.border_class > 0, evaluation.object_counts is not None
-    return [key(evaluation.classes, borders=borders, objects=objects), *figures]
+def key_of(classes: Sequence[str], *, borders: bool = False, objects: bool = False) -> Key:
+    """Return what the pictures show and what their colours mean."""
+    colours = legend(classes, borders=borders, objects=objects)
+    if len(classes) == 2:
+        words = "Errors lie on the faded image, coloured by their kind. "
+    else:
+        words = "Errors lie on the faded image, in the colour of the class that was predicted. "
+    certain = f"the class {classes[1]}" if len(classes) == 2 else "the class that was predicted"
+    words += f"The probability is that of {certain}: black is 0, white is 1."
+    if objects:
+        words += " Objects are partners where their IoU is above one half."
+    return Key(colours[:_MOST_COLOURS], max(0, len(colours) - _MOST_COLOURS), words)
 
 
-def _definitions(run: Run, evaluation: Evaluation | None) -> list[Content]:
-    if evaluation is None:
-        return [tag("p", "No scores are shown.")]
-    return [definition_cards(scores_told(evaluation, run.config.train.best_metric), evaluation.classes)]
+def reliability_part(evaluation: Evaluation, fate: str) -> ReliabilityPart | None:
+    """Return how far the probabilities can be trusted; `fate` says what becomes of the temperature."""
+    if (confidence := evaluation.confidence) is None:
+        return None
+    as_it_is, calibrated = confidence.reliability, confidence.calibrated
+    facts = [
+        ("Expected calibration error", f"{as_it_is.error:.4f} as it is, {calibrated.error:.4f} calibrated"),
+        ("That of each class", f"{as_it_is.class_error:.4f} as it is, {calibrated.class_error:.4f} calibrated"),
+        ("Temperature", f"{confidence.temperature:.3f} (above 1: surer than right, below 1: less sure)"),
+    ]
+    caption = (
+        "a: of the pixels that are given a confidence, how many are right; on the dotted line confidence can be taken "
+        "at its word. b: how many pixels are given it. Calibrated: logits divided by the temperature, which was fitted "
+        f"on these same images; {fate}."
+    )
+    diagram = Picture(_reliability_diagram(confidence), "confidence against the share of right pixels")
+    return ReliabilityPart(facts, diagram, caption)
 
 
-def _over(evaluation: Evaluation) -> str:
-    count = len(evaluation.images)
-    return f"over {count} held-out image{'s' if count > 1 else ''}"
+def _reliability_diagram(confidence: Confidence) -> bytes:
+    import matplotlib
+    from matplotlib.figure import Figure
 
-
-def _style() -> str:
-    return (resources.files("unetkit.reporting") / "page.css").read_text(encoding="utf-8")
+    with cast(Any, matplotlib).rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 3.4), layout="constrained")
+        axes: Any = figure.subplots(1, 2)
+        axes[0].plot([0, 1], [0, 1], ":", color=BLACK, linewidth=1, label="as certain as right")
+        lowest = 1.0
+        for counts, colour, line, name in (
+            (confidence.reliability, BLUE, "o-", "as it is"),
+            (confidence.calibrated, ORANGE, "s--", "calibrated"),
+        ):
+            pixels, summed, right = counts.top[:, counts.top[0] > 0]  # bins that have any
+            mean = summed / pixels
+            lowest = min(lowest, float(mean.min()))
+            axes[0].plot(mean, right / pixels, line, color=colour, markersize=4, label=name)
+            axes[1].plot(mean, pixels / pixels.sum(), line, color=colour, markersize=4, label=name)
+        axes[0].set(title="a  reliability", xlabel="confidence", ylabel="share of right pixels", ylim=(0, 1.02))
+        axes[1].set(title="b  pixels", xlabel="confidence", ylabel="share of all pixels", yscale="log")
+        for one in axes:
+            one.set_xlim(max(0.0, lowest - 0.05), 1.01)
+            one.legend()
+        buffer = BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()

@@ -1,14 +1,10 @@
-"""Pictures of one image: what went in, the truth, what came out, and where the two differ.
+"""Pictures of one image: input, truth, prediction and errors; side by side as one panel, and as PNG files.
 
-Colours are Okabe and Ito's, which colour-blind readers tell apart. Assumes pixels, labels and probabilities of one
-height and width. Does not know runs or pages.
+Colours are Okabe and Ito's, which colour-blind readers can distinguish. Letters that the panel's font lacks are not
+drawn: such a class is called by its number; the page, in the reader's own fonts, names everything. Assumes pixels,
+labels and probabilities of one height and width. Does not know runs or pages.
 
 Legend of shapes: C channels, K classes, H height, W width.
-
-The pictures of one image side by side with their titles and legend, and any picture as a PNG file.
-
-Letters that the font does not have are not drawn: such a class is called by its number. The page, which the reader's
-own fonts set, names everything.
 """
 
 from collections.abc import Sequence
@@ -80,23 +76,23 @@ class Tile:
     pixels: Rgb
 
 
-def tiles(exhibit: Example, classes: Sequence[str]) -> tuple[Tile, ...]:
+def tiles(example: Example, classes: Sequence[str]) -> tuple[Tile, ...]:
     """Return the five pictures of an image: image, truth, prediction, errors, and probability; and two of its objects.
 
     With two classes the probability is that of the second, white where it is 1, as that class is white in the truth;
     with more it is that of the class predicted. Sides above 600 pixels are reduced, small images enlarged.
     """
     two = len(classes) == 2
-    certain = exhibit.probabilities[1] if two else exhibit.probabilities.max(0)
+    certain = example.probabilities[1] if two else example.probabilities.max(0)
     pictures = {
-        "image": _stretched(exhibit.pixels, exhibit.stretch),
-        "truth": _coloured(exhibit.labels, exhibit, 0),
-        "prediction": _coloured(exhibit.prediction, exhibit, 1),
-        "errors": _errors(exhibit, classes),
+        "image": _stretched(example.pixels, example.stretch),
+        "truth": _coloured(example.labels, example, 0),
+        "prediction": _coloured(example.prediction, example, 1),
+        "errors": _errors(example, classes),
         f"probability of {classes[1]}" if two else "probability of the prediction": _grey(
             _rounded(certain, _GREYS["probability"])
         ),
-        **_outlined_objects(exhibit),
+        **_outlined_objects(example),
     }
     return tuple(Tile(title, _fitted(pixels)) for title, pixels in pictures.items())
 
@@ -120,9 +116,9 @@ def error_names(classes: Sequence[str]) -> tuple[str, str]:
     return f"false {classes[sought]}", f"missed {classes[sought]}"
 
 
-def error_shares(exhibit: Example, classes: Sequence[str]) -> tuple[float, float]:
+def error_shares(example: Example, classes: Sequence[str]) -> tuple[float, float]:
     """Return the shares of all pixels that are a false and a missed pixel of the class looked for, of two classes."""
-    false, missed = _wrong_ways(exhibit, classes)
+    false, missed = _wrong_ways(example, classes)
     return float(false.mean()), float(missed.mean())
 
 
@@ -139,9 +135,9 @@ def legend(classes: Sequence[str], *, borders: bool = False, objects: bool = Fal
     return [*named, (ORANGE, f"{false}: truth is {other}"), (BLUE, f"{missed}: predicted as {other}"), *outlines]
 
 
-def scale_note(exhibit: Example) -> str:
+def scale_note(example: Example) -> str:
     """Return how the pictures were resized, or nothing where they were not."""
-    height, width = exhibit.labels.shape
+    height, width = example.labels.shape
     shown_width, shown_height, enlargement = _shown_size(height, width)
     if enlargement > 1:
         return f"{width} × {height} px, shown enlarged {enlargement} times"
@@ -150,9 +146,9 @@ def scale_note(exhibit: Example) -> str:
     return f"{width} × {height} px"
 
 
-def stretch_note(exhibit: Example) -> str:
+def stretch_note(example: Example) -> str:
     """Return which stored values are black and white in the image."""
-    low, high = exhibit.stretch
+    low, high = example.stretch
     return f"black = {low:.5g}, white = {high:.5g} (percentiles {PERCENTILES[0]} and {PERCENTILES[1]})"
 
 
@@ -166,18 +162,18 @@ def label_picture(labels: NDArray[Any], *, classes: int) -> Rgb:
     return _fitted(np.array(class_colours(max(classes, 2)), np.uint8)[labels])
 
 
-def _outlined_objects(exhibit: Example) -> dict[str, Rgb]:
+def _outlined_objects(example: Example) -> dict[str, Rgb]:
     """Outline objects on the image, coloured by whether an object on the other side has an IoU above one half."""
-    if exhibit.objects is None:
+    if example.objects is None:
         return {}
-    true, found = exhibit.objects
+    true, found = example.objects
     overlaps = Overlaps.of(true, found)
     pairs = 2 * overlaps.shared > overlaps.joined
     pictures: dict[str, Rgb] = {}
     for title, objects, partnered in (("true", true, overlaps.true[pairs]), ("found", found, overlaps.found[pairs])):
         colours = np.full((len(objects) + 1, 3), ORANGE, np.uint8)
         colours[partnered + 1] = GREEN
-        picture = _stretched(exhibit.pixels, exhibit.stretch).copy()
+        picture = _stretched(example.pixels, example.stretch).copy()
         line = _thick(outermost(objects.ids)) & (objects.ids > 0)
         picture[line] = colours[objects.ids[line]]
         pictures[f"{title} objects"] = picture
@@ -217,29 +213,29 @@ def _stretched(pixels: NDArray[Any], stretch: tuple[float, float]) -> Rgb:
     return np.broadcast_to(bytes_HWC, (*channels.shape[1:], 3))
 
 
-def _coloured(labels: NDArray[Any], exhibit: Example, which: int) -> Rgb:
+def _coloured(labels: NDArray[Any], example: Example, which: int) -> Rgb:
     """Paint every class in its colour, and the true (0) or the predicted (1) borders over them."""
-    picture = np.array(class_colours(len(exhibit.probabilities)), np.uint8)[labels]
-    if exhibit.borders is not None:
-        picture[exhibit.borders[which]] = BORDER
+    picture = np.array(class_colours(len(example.probabilities)), np.uint8)[labels]
+    if example.borders is not None:
+        picture[example.borders[which]] = BORDER
     return picture
 
 
-def _errors(exhibit: Example, classes: Sequence[str]) -> Rgb:
+def _errors(example: Example, classes: Sequence[str]) -> Rgb:
     """Paint what is wrong on a faded image: two classes by the way it is wrong, more by the class predicted."""
-    grey = _stretched(exhibit.pixels, exhibit.stretch).mean(-1) / 255
+    grey = _stretched(example.pixels, example.stretch).mean(-1) / 255
     picture = _grey(1 - _FADED * _rounded(1 - grey, _GREYS["errors"]))
     if len(classes) == 2:
-        for wrong, colour in zip(_wrong_ways(exhibit, classes), (ORANGE, BLUE), strict=True):
+        for wrong, colour in zip(_wrong_ways(example, classes), (ORANGE, BLUE), strict=True):
             picture[wrong] = colour
         return picture
-    wrong = exhibit.prediction != exhibit.labels
-    picture[wrong] = np.array(class_colours(len(classes)), np.uint8)[exhibit.prediction[wrong]]
+    wrong = example.prediction != example.labels
+    picture[wrong] = np.array(class_colours(len(classes)), np.uint8)[example.prediction[wrong]]
     return picture
 
 
-def _wrong_ways(exhibit: Example, classes: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    predicted, true = exhibit.prediction == _sought(classes), exhibit.labels == _sought(classes)
+def _wrong_ways(example: Example, classes: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    predicted, true = example.prediction == _sought(classes), example.labels == _sought(classes)
     return predicted & ~true, true & ~predicted
 
 
@@ -287,73 +283,65 @@ _SWATCH = 14
 _SMALL_PALETTE = 32  # up to so many greys take fewer bytes as a palette; more, as grey that PNG predicts
 
 
-def panel(exhibit: Example, classes: Sequence[str], *, heading: str = "") -> Rgb:
+def panel(example: Example, classes: Sequence[str], *, heading: str = "") -> Rgb:
     """Return the pictures of an image, from left to right, as one picture, uint8 [H, W, 3], with a legend.
 
     Args:
-        exhibit: the image with its truth and its probabilities.
+        example: the image with its truth and its probabilities.
         classes: the names of the classes, index 0 first.
         heading: a line above the pictures; the image's name and size where there is none.
     """
+    from matplotlib import get_data_path  # its font has the sign × and more alphabets than Pillow's own
+
+    font = ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _FONT_SIZE)
     names = [name if _drawable(name) else f"class {index}" for index, name in enumerate(classes)]
-    shown = tiles(exhibit, names)
-    font = _font()
+    shown = tiles(example, names)
     widths = [max(tile.pixels.shape[1], int(font.getlength(tile.title)) + 1) for tile in shown]
     height = shown[0].pixels.shape[0]
-    entries = legend(names, borders=exhibit.borders is not None, objects=exhibit.objects is not None)
+    entries = legend(names, borders=example.borders is not None, objects=example.objects is not None)
     legend_lines = _legend_lines(entries, sum(widths) + _GAP * (len(widths) - 1), font)
     size = (sum(widths) + _GAP * (len(widths) + 1), height + _LINE * (2 + len(legend_lines)) + 2 * _GAP)
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((_GAP, _GAP), heading if _drawable(heading) and heading else _caption(exhibit), "black", font)
+    if not heading or not _drawable(heading):
+        heading = ", ".join([*([example.name] if _drawable(example.name) else []), scale_note(example)])
+    draw.text((_GAP, _GAP), heading, "black", font)
     left = _GAP
     for tile, width in zip(shown, widths, strict=True):
         draw.text((left, _GAP + _LINE), tile.title, "black", font)
         sheet.paste(Image.fromarray(np.ascontiguousarray(tile.pixels)), (left, _GAP + 2 * _LINE))
         left += width + _GAP
     for line, entries in enumerate(legend_lines):
-        _draw_legend(draw, entries, height + _LINE * (2 + line) + _GAP + 8, font)
+        top = height + _LINE * (2 + line) + _GAP + 8
+        for colour, words, offset in entries:
+            left = _GAP + offset
+            draw.rectangle((left, top + 3, left + _SWATCH, top + 3 + _SWATCH), fill=colour, outline="black")
+            draw.text((left + _SWATCH + 6, top), words, "black", font)
     return np.asarray(sheet)
 
 
 def png(pixels: Rgb) -> bytes:
     """Return uint8 [H, W, 3] as a PNG file, without loss, as grey or with a palette where that holds all of it."""
-    buffer = BytesIO()
-    _smallest_form(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _smallest_form(pixels: Rgb) -> Image.Image:
     whole = Image.fromarray(np.ascontiguousarray(pixels))
     counted = whole.getcolors(256)
     grey = bool((pixels == pixels[..., :1]).all())
     if counted is not None and (len(counted) <= _SMALL_PALETTE or not grey):
-        return _with_palette(pixels, np.array([colour for _, colour in counted], np.uint8))
-    return whole.convert("L") if grey else whole
-
-
-def _with_palette(pixels: Rgb, colours: Rgb) -> Image.Image:
-    codes = _codes(colours)
-    order = codes.argsort()
-    small = Image.fromarray(np.searchsorted(codes[order], _codes(pixels)).astype(np.uint8)).convert("P")
-    small.putpalette(colours[order].tobytes())
-    return small
+        colours = np.array([colour for _, colour in counted], np.uint8)
+        codes = _codes(colours)
+        order = codes.argsort()
+        whole = Image.fromarray(np.searchsorted(codes[order], _codes(pixels)).astype(np.uint8)).convert("P")
+        whole.putpalette(colours[order].tobytes())
+    elif grey:
+        whole = whole.convert("L")
+    buffer = BytesIO()
+    whole.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _codes(colours: Rgb) -> NDArray[np.uint32]:
     """Return one number a colour, from [..., 3]."""
     wide = colours.astype(np.uint32)
     return wide @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-
-
-def _caption(exhibit: Example) -> str:
-    return ", ".join([*([exhibit.name] if _drawable(exhibit.name) else []), scale_note(exhibit)])
-
-
-def _font() -> ImageFont.FreeTypeFont:
-    from matplotlib import get_data_path  # its font has the sign × and more alphabets than Pillow's own
-
-    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _FONT_SIZE)
 
 
 def _drawable(text: str) -> bool:
@@ -381,12 +369,3 @@ def _legend_lines(
         lines[-1].append(_Entry(colour, words, left))
         left += length + 24
     return lines
-
-
-def _draw_legend(
-    draw: ImageDraw.ImageDraw, entries: Sequence[_Entry], top: float, font: ImageFont.FreeTypeFont
-) -> None:
-    for colour, words, offset in entries:
-        left = _GAP + offset
-        draw.rectangle((left, top + 3, left + _SWATCH, top + 3 + _SWATCH), fill=colour, outline="black")
-        draw.text((left + _SWATCH + 6, top), words, "black", font)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:  # imported where it is needed: it takes half a second
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+BLACK, BLUE, ORANGE = "#000000", "#0072B2", "#D55E00"
+_COLOURS = (BLACK, BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 _PLOTTED = ("soft_dice_two_class", "pixel_accuracy", "mean_dice", "mean_iou")
 _ROOM_FOR_LEGEND = 0.4  # of the height of the curves, below them
@@ -60,7 +61,11 @@ def curves(history: History, metric: str) -> dict[str, bytes]:
         figure = Figure(figsize=(9.6, 2.9 * rows), layout="constrained")
         places: Any = figure.subplots(rows, 2, squeeze=False)
         _draw_losses(places[0][0], history)
-        _draw_rate(places[0][1], history)
+        rate: Axes = places[0][1]
+        rate.plot(*series(history.training, "step", "lr"), **_line(0))
+        rate.set(title="b  learning rate", xlabel="step", ylabel="learning rate")
+        rate.set_xlim(left=0)
+        rate.set_ylim(bottom=0)
         if history.validations:
             _draw_scores(places[1][0], history, metric, "step")
             _draw_scores(places[1][1], history, metric, "train_seconds")
@@ -136,13 +141,6 @@ def _draw_losses(axes: "Axes", history: History) -> None:
     axes.set_xlim(left=0)
     if len(terms) > 1:
         axes.legend()
-
-
-def _draw_rate(axes: "Axes", history: History) -> None:
-    axes.plot(*series(history.training, "step", "lr"), **_line(0))
-    axes.set(title="b  learning rate", xlabel="step", ylabel="learning rate")
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
 
 
 def _draw_scores(axes: "Axes", history: History, metric: str, x: str) -> None:
