@@ -3,8 +3,8 @@
     python scripts/write_reference.py            # write docs/configuration.md and docs/metrics.md
     python scripts/write_reference.py --check    # exit 1 where a page is not what the code says
 
-In a page, the text between `<!-- begin NAME -->` and `<!-- end -->` is replaced. Readers of the sources see what readers
-of the site see.
+In a page, the text between `<!-- begin NAME -->` and `<!-- end -->` is replaced. Readers of the sources see what
+readers of the site see.
 """
 
 import json
