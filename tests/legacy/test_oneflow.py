@@ -242,17 +242,14 @@ def test_lists_that_hold_each_other_take_no_time(tmp_path: Path, tensors: dict[s
     assert read_legacy(write_folder(tmp_path / "c", tensors, deep=deep)) is not None
 
 
-def doubled(times: int) -> Any:
-    """Return a tuple that holds another one twice, and so on."""
-    value: Any = ("a",)
-    for _ in range(times):
-        value = (value, value)
-    return value
-
-
 NETWORK = b"\x80\x02}(X\x10\x00\x00\x00protocol_versionK\x01X\x04\x00\x00\x00data"
+DOUBLED = b"X\x01\x00\x00\x00a\x85" + b"".join(b"q%ch%c\x86" % (place, place) for place in range(60))
 COSTLY = {
-    "a doubled key": pickle.dumps({"protocol_version": 1, "data": {"x": 1, "y": [doubled(60)]}}, protocol=3),
+    "a doubled key": NETWORK + b"}" + DOUBLED + b"Nsu.",
+    "a name of a file": NETWORK
+    + b"}X\x01\x00\x00\x00aconeflow\nTensor\n)\x81}X\x04\x00\x00\x00path"
+    + DOUBLED
+    + b"sbsu.",
     "a deep key": NETWORK + b"})" + b"\x85" * 100_000 + b"Nsu.",
     "items of a dictionary": NETWORK + b"ccollections\nOrderedDict\n](]\x85NNe\x85Ru.",
 }

@@ -43,7 +43,7 @@ class Archive:
         tensors: everything that may belong to the network, by the system's name.
         first: Adam's first moments, by the name of the parameter.
         second: Adam's second moments, by the name of the parameter.
-        step: updates of the weights so far, where the file says it.
+        step: updates of the weights so far, where the file has it.
         left_out: names of the values that have no place in a network.
     """
 
@@ -70,7 +70,7 @@ def to_bytes(tensor: Tensor) -> bytes:
 
 
 def one_line(text: object) -> str:
-    """Return what a damaged file says of itself in a form for a message: printable, on one line, not long."""
+    """Return text of a damaged file in a form for a message: printable, on one line, not long."""
     line = "".join(letter if letter.isprintable() else "?" for letter in str(text)[:_LONGEST_QUOTE])
     return line if len(line) < _LONGEST_QUOTE else f"{line}..."
 

@@ -125,7 +125,7 @@ def measure_medical(shapes: Shapes) -> dict[str, Any]:
 def measure_milesial(shapes: Shapes) -> dict[str, Any]:
     """Return the same, and whether convolutions have a bias."""
     if "up1.up.weight" not in shapes:
-        raise Unknown("it enlarges by interpolation (bilinear=True); only bilinear=False is known here")
+        raise Unknown("it upsamples by interpolation (bilinear=True); only bilinear=False is known here")
     return {**measure_medical(shapes), "conv_bias": "inc.double_conv.0.bias" in shapes}
 
 
@@ -161,7 +161,7 @@ def _measure_zoo(shapes: Shapes, level: str, *, up: str, head: str) -> dict[str,
 
 
 def measure_simple(shapes: Shapes) -> dict[str, Any]:
-    """Return widths, channels, classes, norm and enlarging of unet_simple."""
+    """Return widths, channels, classes, norm and upsampling of unet_simple."""
     return _measure_zoo(shapes, "conv{}", up="up_concat1", head="final")
 
 
@@ -298,7 +298,7 @@ def to_mindspore(network: ModelConfig, state: dict[str, Tensor]) -> dict[str, Te
     """Return a network's weights as MindSpore's model zoo names them, in the order in which it writes them.
 
     Colour images have the channels R, G, B for our networks and B, G, R for MindSpore's, so the first convolution is
-    turned. Heads that a UNet++ was built without become zeros; MindSpore predicts with the last one.
+    flipped. Heads that a UNet++ was built without become zeros; MindSpore predicts with the last one.
 
     Args:
         network: its configuration.

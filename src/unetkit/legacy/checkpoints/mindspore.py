@@ -146,7 +146,7 @@ def read(path: Path) -> Archive | None:
                     return None
                 values = {name: cast("Tensor", file.get_tensor(name)) for name in cast("list[str]", file.keys())}
         except (SafetensorError, OSError, ValueError):
-            return None  # who reads all safetensors says what is wrong with it
+            return None  # the reader of all safetensors reports what is wrong with it
     else:
         return None
     tensors = {tag: value for tag, value in values.items() if isinstance(value, Tensor)}
@@ -330,7 +330,7 @@ def read_exported(path: Path) -> Archive | None:
             content, shape = as_bytes(only(message, OnnxTensor.RAW_DATA)), integers(message.get(OnnxTensor.DIMS, []))
             tensor = to_tensor(content, _ONNX_TYPES[number], tuple(shape))
             if tensor is None:
-                raise WireError(f"{name} has another size than its shape says")
+                raise WireError(f"{name} has another size than its shape")
             weights[name] = tensor
     except WireError as error:
         raise ModelFileError(

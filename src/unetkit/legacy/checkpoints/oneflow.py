@@ -98,8 +98,8 @@ def read(path: Path) -> Archive | None:
                 return None
             name = cast("dict[Any, Any]", value.state).get("path") if isinstance(value.state, dict) else None
             if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
-                said = repr(name[:100]) if isinstance(name, str) else f"a {type(name).__name__}"
-                raise _unreadable(pickled, f"a tensor lies at {said}, which is not a folder next to it")
+                shown = repr(name[:100]) if isinstance(name, str) else f"a {type(name).__name__}"
+                raise _unreadable(pickled, f"a tensor lies at {shown}, which is not a folder next to it")
             if name not in cache:
                 cache[name] = read_tensor(folder / name)
             return cache[name]

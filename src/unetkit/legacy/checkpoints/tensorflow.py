@@ -143,7 +143,7 @@ def read(path: Path) -> Archive | None:
 
 
 def find_prefix(path: Path) -> Path | None:
-    """Return what the names of a bundle's files begin with, or None where nothing says it."""
+    """Return what the names of a bundle's files begin with, or None where nothing names them."""
     pointer = path
     if path.is_dir():
         places = (path / "checkpoint", path / "model_checkpoint" / "checkpoint")

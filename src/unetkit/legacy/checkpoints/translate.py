@@ -26,7 +26,7 @@ _COUNTER = "num_batches_tracked"  # PyTorch counts the batches that a norm has s
 _BUFFERS = ("running_mean", "running_var", _COUNTER)
 _TRANSLATIONS = {
     "mindspore": "gamma, beta, moving_mean and moving_variance became weight, bias, running_mean and running_var",
-    "tensorflow": "kernels were turned from [height, width, in, out] to the order of PyTorch",
+    "tensorflow": "kernels were permuted from [height, width, in, out] to the order of PyTorch",
 }
 _NORMALIZATIONS: dict[str, NormalizationKind] = {
     "MindSpore": "minus-one-to-one",
@@ -62,14 +62,14 @@ class LegacyNetwork:
         """Return the network that gives for RGB images what this one gives for its own order of channels."""
         if self.channels == "rgb":
             return self
-        turned = {**self.state, _FIRST: self.state[_FIRST].flip(1)}
+        flipped = {**self.state, _FIRST: self.state[_FIRST].flip(1)}
         moments = self.moments
         if moments is not None:
             first = {**moments.first, _FIRST: moments.first[_FIRST].flip(1)}
             second = {**moments.second, _FIRST: moments.second[_FIRST].flip(1)}
             moments = AdamMoments(moments.step, first, second)
-        note = "the first convolution's input channels were turned from BGR to RGB"
-        return replace(self, state=turned, moments=moments, channels="rgb", notes=(*self.notes, note))
+        note = "the first convolution's input channels were flipped from BGR to RGB"
+        return replace(self, state=flipped, moments=moments, channels="rgb", notes=(*self.notes, note))
 
 
 def translate(path: Path, archive: Archive) -> LegacyNetwork:
@@ -115,8 +115,8 @@ def translate(path: Path, archive: Archive) -> LegacyNetwork:
     def collect(found: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the moments that fit; their names may lack the prefix."""
         known = {ours: found.get(prefix + legacy_name, found.get(legacy_name)) for ours, legacy_name in trained.items()}
-        turned = {ours: _turned(tensor, legacy) for ours, tensor in known.items() if tensor is not None}
-        return {ours: _contiguous(tensor) for ours, tensor in turned.items() if tensor.shape == shapes[ours]}
+        permuted = {ours: _permuted(tensor, legacy) for ours, tensor in known.items() if tensor is not None}
+        return {ours: _contiguous(tensor) for ours, tensor in permuted.items() if tensor.shape == shapes[ours]}
 
     moments, first, second = None, collect(archive.first), collect(archive.second)
     if archive.step is not None and archive.step >= 0 and len(first) == len(second) == len(trained):
@@ -155,7 +155,7 @@ def _state(
         legacy_name = names[ours]
         if legacy_name not in tensors:
             raise Unknown(f"{legacy_name} is missing")
-        tensor = _turned(tensors[legacy_name], legacy)
+        tensor = _permuted(tensors[legacy_name], legacy)
         if tensor.shape != shape:
             raise Unknown(
                 f"{legacy_name} has the shape {tuple(tensor.shape)} where {tuple(shape)} fits the other tensors"
@@ -166,7 +166,7 @@ def _state(
     return state
 
 
-def _turned(tensor: Tensor, legacy: Architecture) -> Tensor:
+def _permuted(tensor: Tensor, legacy: Architecture) -> Tensor:
     """Return a kernel with its axes in our order; TensorFlow has height and width first."""
     return tensor.permute(3, 2, 0, 1) if legacy.style == "tensorflow" and tensor.ndim == 4 else tensor
 

@@ -1,8 +1,8 @@
 """MindIR, MindSpore's file of a network: messages of Protocol Buffers after its mind_ir.proto.
 
 Read are versions 1 to 3, as releases 2.0 to 2.10 write them; written is version 1, which all of them and MindSpore Lite
-take. Operations are listed once as primitives, and nodes refer to them; constants are nodes of their own. What a file
-says next to the graph lies in its `user_info`. Weights in files of their own (above 1 GB), encrypted files and graphs
+take. Operations are listed once as primitives, and nodes refer to them; constants are nodes of their own. Notes
+next to the graph lie in its `user_info`. Weights in files of their own (above 1 GB), encrypted files and graphs
 that call others are refused. Does not know what an operation computes.
 """
 
@@ -349,19 +349,12 @@ def encode(graph: Graph, *, version: str) -> bytes:
         for name, tensor in graph.weights.items()
     ]
     output = values[graph.output]
-    ports = [
-        field(ValueInfoProto.NAME, _reference(name)) + field(ValueInfoProto.TENSOR, _encoded_form(shape, dtype))
-        for name, shape, dtype in (
-            (graph.input, graph.shape, graph.dtype),
-            (graph.output, output.shape, output.dtype),
-        )
-    ]
     body = (
         field(GraphProto.NAME, _GRAPH)
         + repeated(GraphProto.NODE, nodes)
         + repeated(GraphProto.PARAMETER, weights)
-        + field(GraphProto.INPUT, ports[0])
-        + field(GraphProto.OUTPUT, ports[1])
+        + field(GraphProto.INPUT, _encoded_port(graph.input, graph.shape, graph.dtype))
+        + field(GraphProto.OUTPUT, _encoded_port(graph.output, output.shape, output.dtype))
     )
     return (
         field(ModelProto.IR_VERSION, "0.1.1")
@@ -386,6 +379,10 @@ def _reference(name: str) -> str:
 
 def _encoded_names(name: str, op: str) -> bytes:
     return field(NodeProto.OUTPUT, name) + field(NodeProto.NAME, name) + field(NodeProto.OP_TYPE, op)
+
+
+def _encoded_port(name: str, shape: Iterable[int], dtype: torch.dtype) -> bytes:
+    return field(ValueInfoProto.NAME, _reference(name)) + field(ValueInfoProto.TENSOR, _encoded_form(shape, dtype))
 
 
 def _encoded_form(shape: Iterable[int], dtype: torch.dtype) -> bytes:
