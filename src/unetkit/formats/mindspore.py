@@ -67,7 +67,7 @@ from unetkit.legacy.graphs import (
     read_graph,
     results,
 )
-from unetkit.legacy.graphs.from_torch import TRANSLATIONS, GraphBuilder, Known
+from unetkit.legacy.graphs.from_torch import TRANSLATIONS, GraphBuilder, ValueInfo
 from unetkit.legacy.networks import mindspore_names
 from unetkit.modelfile.card import Card
 from unetkit.modelfile.checkpoint import Checkpoint
@@ -112,17 +112,17 @@ def record(
         **signature.inputs_to_lifted_tensor_constants,
     }
     tensors: dict[str, Any] = {**program.state_dict, **program.constants}
-    sheet, known = GraphBuilder(resize), dict[fx.Node, Known]()
+    builder, known = GraphBuilder(resize), dict[fx.Node, ValueInfo]()
     for node in program.graph.nodes:
         if node.op == "placeholder":
             name = stored.get(node.name)
-            known[node] = Known.of(node, INPUT if name is None else names.get(name, name))
+            known[node] = ValueInfo.of(node, INPUT if name is None else names.get(name, name))
             if name is not None:
-                sheet.tensors[known[node].name] = tensors[name]
+                builder.tensors[known[node].name] = tensors[name]
         elif node.op == "call_function" and node.users:  # checks of types have none
-            known[node] = Known.of(node, _translated(sheet, node, known))
+            known[node] = ValueInfo.of(node, _translated(builder, node, known))
     output = known[_output(program)]
-    return Graph(INPUT, tuple(images.shape), images.dtype, tuple(sheet.nodes), sheet.weights, output.name, notes)
+    return Graph(INPUT, tuple(images.shape), images.dtype, tuple(builder.nodes), builder.weights, output.name, notes)
 
 
 def _program(module: nn.Module, images: Tensor) -> Any:
@@ -140,8 +140,8 @@ def _output(program: Any) -> fx.Node:
     return output
 
 
-def _translated(sheet: GraphBuilder, node: fx.Node, known: Mapping[fx.Node, Known]) -> str:
-    """Put one of PyTorch's operations on the sheet and return the name of its result."""
+def _translated(builder: GraphBuilder, node: fx.Node, known: Mapping[fx.Node, ValueInfo]) -> str:
+    """Put one of PyTorch's operations in the graph and return the name of its result."""
     target: Any = node.target
     operation = str(target).split(".")[1].rstrip("_")
     if operation not in TRANSLATIONS:
@@ -155,10 +155,10 @@ def _translated(sheet: GraphBuilder, node: fx.Node, known: Mapping[fx.Node, Know
         for place, argument in enumerate(target._schema.arguments)  # noqa: SLF001 - nothing else tells the defaults
     }
     settled = {name: _settled(value, known) for name, value in given.items()}
-    return TRANSLATIONS[operation](sheet, given=settled, result=Known.of(node, ""))
+    return TRANSLATIONS[operation](builder, given=settled, result=ValueInfo.of(node, ""))
 
 
-def _settled(value: Any, known: Mapping[fx.Node, Known]) -> Any:
+def _settled(value: Any, known: Mapping[fx.Node, ValueInfo]) -> Any:
     """Return an argument with what is known of the nodes in it."""
     if isinstance(value, fx.Node):
         return known[value]
