@@ -26,7 +26,7 @@ from unetkit.config.schema import (
     SplitConfig,
     TrainConfig,
 )
-from unetkit.config.text import Yaml11, documents, read_text
+from unetkit.config.text import Yaml11, Yaml12, documents, read_text
 
 __all__ = [
     "AugmentConfig",
@@ -45,6 +45,7 @@ __all__ = [
     "SplitConfig",
     "TrainConfig",
     "Yaml11",
+    "Yaml12",
     "annotated_yaml",
     "documents",
     "json_schema",

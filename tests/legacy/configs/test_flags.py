@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from unetkit.config import load_config
+from unetkit.configuring import translate_config
 from unetkit.errors import UnetkitError
-from unetkit.legacy.configs import Translation, translate_config
+from unetkit.legacy.configs import Translation
 
 TENSORFLOW, ONEFLOW = "tensorflow-unet-medical", "oneflow-unet"
 PUBLISHED = "--exec_mode train_and_evaluate --crossvalidation_idx 0 --max_steps 6400 --batch_size 8 --augment"
@@ -172,17 +173,17 @@ def test_oneflows_path_is_replaced_in_its_last_folder_alone() -> None:
         (TENSORFLOW, "--exec_mode traing", "expected one of train, train_and_predict"),
         (TENSORFLOW, "--crossvalidation_idx 5", "with 5 folds the last one is 4"),
         (TENSORFLOW, "--crossvalidation_idx x", "expected a whole number"),
-        (TENSORFLOW, "--max_steps", "--max_steps needs a value"),
+        (TENSORFLOW, "--max_steps", "argument --max_steps: expected one argument"),
         (TENSORFLOW, "--max_step=0", "expected 1 or more"),
-        (TENSORFLOW, "--augment=1", "--augment takes no value"),
-        (TENSORFLOW, "--log 3", "could be --log_dir, --log_every"),
+        (TENSORFLOW, "--augment=1", "argument --augment: ignored explicit argument"),
+        (TENSORFLOW, "--log 3", "--log could match --log_dir, --log_every"),
         (TENSORFLOW, "--epochs 3", "unknown flag --epochs"),
         (ONEFLOW, "--epoch 1.5", "expected a whole number"),
         (ONEFLOW, "--data_path stacks", "a folder with 'image' in its name"),
         (ONEFLOW, "--checkpoint c", "unetkit predict MODEL INPUT"),
-        ("isbi", "--epochs 3", "isbi is no legacy configuration"),
-        ("mindspore-unet-simple", "--epochs 3", "is no legacy configuration"),
-        ("nowhere.yaml", "--epochs 3", "is no legacy configuration"),
+        ("isbi", "--epochs 3", "isbi is not a legacy configuration"),
+        ("mindspore-unet-simple", "--epochs 3", "is not a legacy configuration"),
+        ("nowhere.yaml", "--epochs 3", "is not a legacy configuration"),
     ],
 )
 def test_a_wrong_flag_is_one_line(preset: str, words: str, message: str) -> None:
