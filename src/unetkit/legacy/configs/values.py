@@ -134,8 +134,13 @@ def shown(value: Any) -> str:
         text = value if isinstance(value, str) and value.isidentifier() else repr(value)
     except (ValueError, RecursionError):
         text = "something very large"
-    printable = "".join(character if character.isprintable() else "?" for character in text)
-    return printable if len(printable) <= 80 else f"{printable[:76]} ..."
+    line = one_line(text)
+    return line if len(line) <= 80 else f"{line[:76]} ..."
+
+
+def one_line(text: str) -> str:
+    """Return a text with a question mark for every character that cannot be printed."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -143,7 +148,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the parser's complaint."""
-        raise ConfigError(f"{self.prog}: {shown(message)[1:-1]}")
+        raise ConfigError(f"{self.prog}: {one_line(message)}")
 
 
 def parse_flags(

@@ -8,7 +8,7 @@ images are repeated in the one epoch that it trains.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unetkit.distributed import launched_world
@@ -19,7 +19,6 @@ from unetkit.legacy.configs.zoo_keys import ALIASES, README_ALONE, ZooSettings, 
 from unetkit.legacy.configs.zoo_training import NETWORKS, translate_start, translate_training, translate_validation
 
 CROPS = {"augment.crop": 0.3, "augment.brightness": 0.2, "augment.clip": [-1.0, 1.0]}
-_SETS: Mapping[str, LegacyDataset] = {"ISBI": ISBI, "COCO": COCO}  # any other name: as large as the nuclei
 
 
 def translate(draft: Draft, documents: Sequence[Values], words: Sequence[str]) -> None:
@@ -118,11 +117,9 @@ def _translate_settings(settings: ZooSettings, draft: Draft) -> None:
                 draft.known_issue(
                     settings.said(key), "does not pass it to unet_simple", here="norm and deconvolution, as there"
                 )
-    if settings.dataset == "ISBI":  # all that its program asks: anything else is folders of images
-        _translate_isbi(settings, draft)
-    else:
-        _translate_folders(settings, draft)
-    steps = translate_training(settings, draft, draft.training_images(_SETS.get(settings.dataset, NUCLEI)))
+    dataset, translate_images = _DATASETS.get(settings.dataset, (NUCLEI, _translate_folders))
+    translate_images(settings, draft)
+    steps = translate_training(settings, draft, draft.training_images(dataset))
     translate_validation(settings, draft, steps)
     translate_start(settings, draft)
     draft.unused |= settings.unused(draft.unused)
@@ -208,6 +205,13 @@ def _translate_folders(settings: ZooSettings, draft: Draft) -> None:
     else:
         issue = "divides a mask by its largest value: 0 / 0 where no object is in it"
         draft.known_issue(said, issue, here="background")
+
+
+# Whatever is not called ISBI is folders of images for its program; those of another name count as the nuclei do.
+_DATASETS: Mapping[str, tuple[LegacyDataset, Callable[[ZooSettings, Draft], None]]] = {
+    "ISBI": (ISBI, _translate_isbi),
+    "COCO": (COCO, _translate_folders),
+}
 
 
 def _note_sixteens(settings: ZooSettings, draft: Draft, rows: int, columns: int) -> None:

@@ -134,9 +134,9 @@ def zoo_settings(documents: Sequence[Values], words: Sequence[str], draft: Draft
             )
         elif label in flags and kind is bool and value not in ("True", "False"):
             draft.notes.append(f"--{label} {shown(value)} stops its program, which takes True and False alone")
-    if "model_name" not in values and (name := str(values.get("name", "")).casefold()) in ("unet", *get_args(Model)):
-        del values["name"]  # the list in its README has this key alone
-        values["model_name"], labels["model_name"] = "unet_medical" if name == "unet" else name, "name"
+    if "model_name" not in values and (name := values.get("name")) in ("Unet", *get_args(Model)):
+        del values["name"]  # the list in its README names the network by this key alone
+        values["model_name"], labels["model_name"] = "unet_medical" if name == "Unet" else name, "name"
     settings = ZooSettings.read(values, place, labels)
     choices: Values = documents[2] if len(documents) > 2 else {}
     for label, allowed in choices.items():
