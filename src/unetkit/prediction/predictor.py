@@ -33,7 +33,7 @@ from unetkit.errors import ConfigError, DataError, UsageError
 from unetkit.models import fuse_batch_norm
 from unetkit.models.geometry import Geometry
 from unetkit.objects import ObjectMap, find_objects, with_closed_gaps
-from unetkit.prediction.crops import EIGHT, IDENTITY, Crop, ahead, crops_of, in_batches
+from unetkit.prediction.crops import EIGHT, IDENTITY, Crop, crops_of, in_batches, prefetch
 from unetkit.prediction.tiling import Allowance, Plan, Span, bytes_per_pixel, difference, make_plan
 
 _BYTES_OF_A_VALUE = 4
@@ -256,7 +256,7 @@ class Predictor:
         """Yield every tile, row by row, averaged over its flips and turns."""
         symmetries = EIGHT if self.config.tta else (IDENTITY,)
         batches = in_batches(crops_of(pixels_CHW, plan, symmetries), self.config.batch)
-        given = ahead((batch, self._given(batch)) for batch in batches)
+        given = prefetch((batch, self._given(batch)) for batch in batches)
         answers = (answer for batch, x_NCHW in given for answer in self._answers(batch, x_NCHW))
         for crop, total_KHW in answers:
             for _ in symmetries[1:]:
