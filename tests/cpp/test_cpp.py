@@ -259,14 +259,22 @@ def test_cards_that_are_none(program: Path, exported: Callable, tmp_path: Path) 
     card = json.loads(re.search(r'<unetkit value="([^"]*)"', text)[1].replace("&quot;", '"'))
     path = tmp_path / "net.xml"
     path.with_suffix(".bin").write_bytes(network.with_suffix(".bin").read_bytes())
+    nested = "[" * 200_000 + "]" * 200_000
     for change, complaint in [
         ({"version": 2}, "it has version 2"),
         ({"classes": ["one"]}, "its classes or its normalisation are none"),
-        ({"mean": "text"}, "a value in it is no list"),
+        ({"mean": "text"}, "type must be array, but is string"),
         ({"geometry": {**card["geometry"], "multiple": 0}}, "its geometry is none"),
         ({"classes": ["a", "b", "c"]}, "gives 2 classes, and its card names 3"),
+        ({"batch": 1e300}, "a value in it is no whole number"),
+        ({"border": 1}, "type must be boolean, but is number"),
+        ("{}", "key 'version' not found"),
+        ("[1]", "its card is damaged"),
+        ("[" * 200_000, "it is no JSON at byte 200001"),
+        (nested, "its card is damaged"),
+        (json.dumps(card).replace('"size": null', f'"size": {nested}', 1), "type must be number, but is array"),
     ]:
-        changed = json.dumps({**card, **change}).replace('"', "&quot;")
+        changed = (change if isinstance(change, str) else json.dumps({**card, **change})).replace('"', "&quot;")
         path.write_text(re.sub(r'<unetkit value="[^"]*"', f'<unetkit value="{changed}"', text))
         assert complaint in run(program, path, image, "--out", tmp_path / "out.tif", code=2)
     path.write_text(re.sub(r"<unetkit value=[^>]*>", "", text))
