@@ -113,6 +113,8 @@ def test_every_form_of_network(program: Path, exported: Callable, tmp_path: Path
     expected = through.probabilities(np.moveaxis(pixels, 2, 0))
     with tifffile.TiffFile(out) as tiff:
         assert tiff.is_imagej
+        # ImageJ reads the pixels of all pages as one piece
+        assert set(np.diff([page.dataoffsets[0] for page in tiff.pages])) == {tiff.pages[0].nbytes}
         np.testing.assert_allclose(tiff.asarray(), expected, rtol=0, atol=1e-5)
 
 
@@ -175,6 +177,10 @@ def test_forms_of_colour_float_and_png(program: Path, exported: Callable, tmp_pa
     files["planar.tif"] = colour, np.moveaxis(rgb, 2, 0)
     tifffile.imwrite(tmp_path / "float.tif", deep.astype(np.float64) / 7)
     files["float.tif"] = grey, (deep.astype(np.float64) / 7).astype(np.float32)[None]
+    tifffile.imwrite(tmp_path / "differences.tif", deep.astype(np.float32), compression="zlib", predictor=3)
+    files["differences.tif"] = grey, deep.astype(np.float32)[None]
+    Image.fromarray(rgb[..., 0] > 99).save(tmp_path / "bits.tif")
+    files["bits.tif"] = files["bits.png"]
     for name, (network, pixels) in files.items():
         run(program, network.path, tmp_path / name, "--out", tmp_path / "out.tif", "--probabilities")
         found = tifffile.imread(tmp_path / "out.tif")
