@@ -97,7 +97,7 @@ class Options:
     concat: Literal["skip-up", "up-skip"] = "skip-up"
     head_bias: bool = True
     dropout: float = 0.0
-    stem: Literal[1, 2, 4] = 1
+    downscale: Literal[1, 2, 4] = 1
     init: Rule = "he"
 
     @property
@@ -108,7 +108,7 @@ class Options:
     @property
     def channels(self) -> tuple[int, ...]:
         """Return the channels of what the first level sees, and then of every level."""
-        return (self.in_channels * self.stem**2, *self.levels)
+        return (self.in_channels * self.downscale**2, *self.levels)
 
     @property
     def encoder_block(self) -> BlockStyle:
@@ -131,7 +131,7 @@ class Options:
         """Return what decides which pixels are seen."""
         return Layout(
             depth=len(self.levels) - 1,
-            stem=self.stem,
+            downscale=self.downscale,
             valid=self.padding == "valid",
             up=self.up,
             up_kernel=self._up_kernel,

@@ -37,7 +37,7 @@ class UNet(nn.Module):
         """
         super().__init__()
         chosen = Options(**options)
-        self.stem, self.dropout = chosen.stem, chosen.dropout
+        self.downscale, self.dropout = chosen.downscale, chosen.dropout
         self.floors_odd_sizes = chosen.odd_sizes == "zeros"
         self.geometry = unet_geometry(chosen.layout, whole_image=chosen.whole_image)
         self.encoder = nn.ModuleList(
@@ -47,7 +47,7 @@ class UNet(nn.Module):
             UpBlock(below, channels, chosen.join, cut=chosen.layout.crop(level))
             for level, (channels, below) in enumerate(pairwise(chosen.levels))
         )
-        self.head = nn.Conv2d(chosen.levels[0], chosen.num_classes * chosen.stem**2, 1, bias=chosen.head_bias)
+        self.head = nn.Conv2d(chosen.levels[0], chosen.num_classes * chosen.downscale**2, 1, bias=chosen.head_bias)
         initialise(self, chosen.init)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class UNet(nn.Module):
         """
         height, width = (self.geometry.valid_output_size(size) for size in x_NCHW.shape[2:])
         x_NCHW = pad_end(x_NCHW, *(self._fitting(size) for size in x_NCHW.shape[2:]), mode="replicate")
-        x_NCHW = fold_pixels(x_NCHW, self.stem)
+        x_NCHW = fold_pixels(x_NCHW, self.downscale)
         skips: list[Tensor] = []
         for level, block in enumerate(self.encoder):
             x_NCHW = block(F.max_pool2d(x_NCHW, 2) if level else x_NCHW)
@@ -66,9 +66,9 @@ class UNet(nn.Module):
         x_NCHW = F.dropout(skips.pop(), self.dropout, self.training)
         for join in reversed(self.decoder):
             x_NCHW = join(x_NCHW, skips.pop())
-        return cut_end(unfold_pixels(self.head(x_NCHW), self.stem), height, width)
+        return cut_end(unfold_pixels(self.head(x_NCHW), self.downscale), height, width)
 
     def _fitting(self, size: int) -> int:
         if self.floors_odd_sizes:
-            return at_least(self.geometry.multiple, size + -size % self.stem)
+            return at_least(self.geometry.multiple, size + -size % self.downscale)
         return self.geometry.padded_size(size)

@@ -47,7 +47,7 @@ class UNetPlusPlus(nn.Module):
         assert (chosen.padding, chosen.odd_sizes) == ("same", "replicate"), "UNet++ joins maps of one size"
         levels, depth = chosen.levels, chosen.layout.depth
         self.depth, self.deep_supervision = depth, deep_supervision
-        self.stem, self.dropout = chosen.stem, chosen.dropout
+        self.downscale, self.dropout = chosen.downscale, chosen.dropout
         self._layout, self._whole_image = chosen.layout, chosen.whole_image
         self.encoder = nn.ModuleList(
             Block(channels_in, channels, chosen.encoder_block) for channels_in, channels in pairwise(chosen.channels)
@@ -60,7 +60,7 @@ class UNetPlusPlus(nn.Module):
         )
         self.heads = nn.ModuleDict(
             {
-                str(k): nn.Conv2d(levels[0], chosen.num_classes * chosen.stem**2, 1, bias=chosen.head_bias)
+                str(k): nn.Conv2d(levels[0], chosen.num_classes * chosen.downscale**2, 1, bias=chosen.head_bias)
                 for k in range(1 if deep_supervision else depth, depth + 1)
             }
         )
@@ -87,7 +87,7 @@ class UNetPlusPlus(nn.Module):
         """Return the logits of the chosen head [N, K, H, W]; in training with deep supervision all [J, N, K, H, W]."""
         height, width = x_NCHW.shape[2:]
         padded = (self.geometry.padded_size(size) for size in (height, width))
-        x_NCHW = fold_pixels(pad_end(x_NCHW, *padded, mode="replicate"), self.stem)
+        x_NCHW = fold_pixels(pad_end(x_NCHW, *padded, mode="replicate"), self.downscale)
         if not (self.training and self.deep_supervision):
             return cut_end(self._logits(self._top_nodes(x_NCHW, self.head)[-1], self.head), height, width)
         tops = self._top_nodes(x_NCHW, self.depth)
@@ -104,7 +104,7 @@ class UNetPlusPlus(nn.Module):
         return rows[0][1:]
 
     def _logits(self, top_NCHW: Tensor, head: int) -> Tensor:
-        return unfold_pixels(self.heads[str(head)](top_NCHW), self.stem)
+        return unfold_pixels(self.heads[str(head)](top_NCHW), self.downscale)
 
 
 def _node(level: int, column: int) -> str:

@@ -115,14 +115,14 @@ def by_components(scene: Scene) -> Ids:
 
 def by_distance(scene: Scene) -> Ids:
     """Return the connected regions, cut at their necks."""
-    return _cut(scene.mask, scene.config.neck)
+    return _cut(scene.mask, scene.config.min_width)
 
 
 def by_borders(scene: Scene) -> Ids:
     """Return seeds, cut at their necks and grown from inside towards border, until they meet or the region ends."""
     assert scene.core is not None
     seeds = scene.mask & (scene.core > scene.config.seed_threshold)
-    return grown(scene.mask, _cut(seeds, scene.config.neck), scene.core)
+    return grown(scene.mask, _cut(seeds, scene.config.min_width), scene.core)
 
 
 METHODS: dict[str, Callable[[Scene], Ids]] = {
@@ -142,16 +142,16 @@ def grown(mask: NDArray[np.bool_], seeds: Ids, height: Heights) -> Ids:
     return np.where(disputed, flooded + whole.max(), whole)
 
 
-def _cut(mask: NDArray[np.bool_], neck: float) -> Ids:
+def _cut(mask: NDArray[np.bool_], min_width: float) -> Ids:
     """Cut regions at their necks, found in the smoothed distance to the region's edge.
 
     Every peak of the distance is a part. Two parts stay apart if their pass, the highest point on the way from one to
-    the other, is below `neck` times the lower of their peaks. A peak is half a part's width, a pass half a neck's: the
-    rule is the same for small and large objects.
+    the other, is below `min_width` times the lower of their peaks. A peak is half a part's width, a pass half that of
+    the narrow place: the rule is the same for small and large objects.
     """
     height = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask).astype(np.float32), _SMOOTHING)
     peaks = mask & (height == ndimage.maximum_filter(height, footprint=_CORNERS))
-    return _joined(grown(mask, regions(peaks), height), height, neck)
+    return _joined(grown(mask, regions(peaks), height), height, min_width)
 
 
 def regions(mask: NDArray[np.bool_], *, corners: bool = False) -> Ids:
@@ -160,8 +160,8 @@ def regions(mask: NDArray[np.bool_], *, corners: bool = False) -> Ids:
     return found[0]
 
 
-def _joined(parts: Ids, height: Heights, neck: float) -> Ids:
-    """Join the parts that no neck parts, the highest pass first."""
+def _joined(parts: Ids, height: Heights, min_width: float) -> Ids:
+    """Join the parts that no narrow place separates, the highest pass first."""
     peak = np.zeros(int(parts.max()) + 1, np.float32)
     np.maximum.at(peak, parts.ravel(), height.ravel())
     owner = list(range(len(peak)))
@@ -174,7 +174,7 @@ def _joined(parts: Ids, height: Heights, neck: float) -> Ids:
 
     for first, second, height_of_pass in _passes(parts, height):
         low, high = sorted((owner_of(first), owner_of(second)), key=lambda part: peak[part])
-        if height_of_pass >= neck * peak[low]:
+        if height_of_pass >= min_width * peak[low]:
             owner[low] = high
     return np.array([owner_of(part) for part in range(len(peak))], np.int32)[parts]
 
@@ -194,8 +194,8 @@ def _passes(parts: Ids, height: Heights) -> list[tuple[int, int, float]]:
 
 _NUMBERS = {
     "components": ("threshold",),
-    "distance": ("threshold", "neck"),
-    "borders": ("threshold", "seed_threshold", "neck"),
+    "distance": ("threshold", "min_width"),
+    "borders": ("threshold", "seed_threshold", "min_width"),
 }
 """The keys that a method looks at, beside those that all do."""
 
@@ -240,7 +240,7 @@ def method_for(classes: Sequence[str], config: ObjectsConfig) -> str:
     if config.method == "borders" and not bordered:
         raise ConfigError(
             f"objects.method=borders needs a class named '{BORDER}', but the network has {', '.join(classes)}; "
-            "train it with data.border_class=1, or choose distance or components"
+            "train it with data.border_width=1, or choose distance or components"
         )
     return config.method
 

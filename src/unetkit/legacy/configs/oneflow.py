@@ -85,7 +85,9 @@ def _augmentation(draft: Draft) -> None:
         ours="rows, columns, both or neither, each as likely",
         bug_compatible="rows alone, at any width",
     )
-    draft.set(_PROGRAM, {"augment.turn": False, "augment.flip": True, "augment.flip_axes": "rows" if kept else "both"})
+    draft.set(
+        _PROGRAM, {"augment.rotate90": False, "augment.flip": True, "augment.flip_axes": "rows" if kept else "both"}
+    )
 
 
 def _learning(draft: Draft) -> None:

@@ -99,7 +99,7 @@ def _data(settings: Settings, draft: Draft) -> None:
             "data.normalization": "minus-one-to-one",
             "data.size": [388, 388],
             "data.resize": "asymmetric",
-            "data.outside": "zeros",
+            "data.padding_mode": "zeros",
             "train.patch": 572,
         },
     )
@@ -136,7 +136,7 @@ def _model(settings: Settings, draft: Draft) -> None:
 
 def _augmentation(settings: Settings, draft: Draft) -> None:
     on = settings.truth("augment")
-    draft.set(_PROGRAM, {"augment.turn": False})
+    draft.set(_PROGRAM, {"augment.rotate90": False})
     draft.set(settings.said("augment"), {"augment.flip": on, **(CROPS if on else {})})
 
 

@@ -139,7 +139,7 @@ def _isbi_images(settings: Settings, draft: Draft) -> None:
             )
         down, across = _size(settings, "crop", (388, 388))
         size = [rows * down // 572, columns * across // 572]
-        draft.set(settings.said("crop", "image_size"), {"data.size": size, "data.outside": "zeros"})
+        draft.set(settings.said("crop", "image_size"), {"data.size": size, "data.padding_mode": "zeros"})
     else:
         if crop is not None:
             draft.known_issue(
@@ -161,7 +161,7 @@ def _isbi_augmentation(settings: Settings, draft: Draft, size: tuple[int, int]) 
             bug_compatible="augmented all the same",
         )
     said = settings.said("train_augment") if "train_augment" in settings.values else _PROGRAM
-    draft.set(_PROGRAM, {"augment.turn": False})
+    draft.set(_PROGRAM, {"augment.rotate90": False})
     draft.set(said, {"augment.flip": on, **(CROPS if on else {})})
     if on and size != (572, 572):
         draft.known_issue(
@@ -205,7 +205,7 @@ def _folder_augmentation(settings: Settings, draft: Draft) -> None:
     if "train_augment" not in settings.values:
         draft.known_issue("train_augment (not given)", "stops: folders need it", ours="no augmentation")
     said = settings.said("train_augment")
-    draft.set(_PROGRAM, {"augment.turn": False})
+    draft.set(_PROGRAM, {"augment.rotate90": False})
     draft.set(said, {"augment.flip": on})
     if on:
         draft.set(said, {"augment.stretch": [1.0, 1.5]})

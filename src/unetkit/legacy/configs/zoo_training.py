@@ -51,7 +51,7 @@ def _learning(settings: Settings, draft: Draft) -> None:
             "optimizer.betas": [0.9, 0.999],
             "optimizer.eps": 1e-8,
             "optimizer.eps_form": "tensorflow",
-            "optimizer.decay": "all-but-norms",
+            "optimizer.decay_params": "all-but-norms",
             "optimizer.schedule": "constant",
             "optimizer.warmup": 0.0,
             "train.seed": 1,
