@@ -159,24 +159,18 @@ def _geometry(layout: Layout, seen_by: Callable[[Span], Span], whole_image: bool
     places = range(margin, margin + multiple)
     reach = max(max(place - low, high - place) for place, (low, high) in zip(places, spans, strict=True))
     offset = -2 * downscale * layout.block_loss % multiple
+    # The outputs of a large tile whose spans begin before it, and those whose spans end behind it.
+    size = 3 * multiple * (1 + max(high - low for low, high in spans) // multiple) + offset
+    lows, highs = zip(*spans, strict=True)
+    before = sum(lows[pixel % multiple] + pixel - pixel % multiple < 0 for pixel in range(size - 2 * margin))
+    behind = sum(highs[pixel % multiple] + pixel - pixel % multiple >= size for pixel in range(size - 2 * margin))
     return Geometry(
         multiple=multiple,
         offset=offset,
         halo=None if whole_image else reach,
         margin=margin,
-        disturbed=None if whole_image else _disturbed(spans, offset, margin),
+        disturbed=None if whole_image else max(before, behind),
     )
-
-
-def _disturbed(spans: list[Span], offset: int, margin: int) -> int:
-    """Count the outputs of a large tile whose spans begin before it, and those whose spans end behind it."""
-    multiple = len(spans)
-    periods = 1 + max(high - low for low, high in spans) // multiple
-    size = 3 * periods * multiple + offset
-    lows, highs = zip(*spans, strict=True)
-    before = sum(lows[pixel % multiple] + pixel - pixel % multiple < 0 for pixel in range(size - 2 * margin))
-    behind = sum(highs[pixel % multiple] + pixel - pixel % multiple >= size for pixel in range(size - 2 * margin))
-    return max(before, behind)
 
 
 def _encoder(layout: Layout, span: Span, level: int) -> Span:
