@@ -55,6 +55,9 @@ def test_every_key_is_explained() -> None:
         ("train.steps=!!binary aGk=", "not valid YAML"),
         ("train.steps=!!set {a}", "not valid YAML"),
         ("train.steps=0x" + 5000 * "f", "more than 64 bits"),
+        ('train.steps=!!int ""', "not valid YAML"),
+        ('augment.flip=!!bool "x"', "not valid YAML"),
+        ('optimizer.lr=!!float "x"', "not valid YAML"),
     ],
 )
 def test_a_wrong_override_is_named(override: str, complaint: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unetkit.errors import RemoteError, StorageError
+from unetkit.errors import RemoteError, StorageError, UsageError
 from unetkit.storage.remote import Place, Stored, is_remote, place_of
 
 
@@ -43,9 +43,12 @@ def local_copy(path: str | Path) -> Path:
     (`model.ckpt-3.index`, ...).
 
     Raises:
+        UsageError: the path is empty.
         RemoteError: nothing is there, or the storage cannot be reached.
         StorageError: the copy cannot be written here.
     """
+    if path == "":
+        raise UsageError("found an empty path; give a file or a folder ('.' is the current one)")
     if not is_remote(path):
         return Path(path)
     place = place_of(path)

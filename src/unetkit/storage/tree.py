@@ -24,7 +24,7 @@ _UNSAFE = re.compile(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)|[\\\x00-\x1f]")
 """An absolute name, a drive, a step upwards, a backslash or a control character."""
 
 _LINK = 0o120000
-_DAMAGE = (
+ZIP_DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
     *(OSError, ValueError, OverflowError, NotImplementedError, RuntimeError),
 )
@@ -92,7 +92,7 @@ def require_safe(name: str, source: str) -> PurePosixPath:
 def _open_archive(path: Path) -> Tree:
     try:
         archive = zipfile.ZipFile(path)
-    except _DAMAGE as error:
+    except ZIP_DAMAGE as error:
         raise DataError(f"{path}: not a whole .zip archive ({error}); fetch it again") from error
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
@@ -118,7 +118,7 @@ def _open_archive(path: Path) -> Tree:
         try:
             with one_at_a_time, archive.open(entry) as member:
                 return member.read(entry.file_size)  # without a size it inflates whatever is there
-        except _DAMAGE as error:
+        except ZIP_DAMAGE as error:
             raise DataError(f"{path}/{name}: damaged in the archive ({error}); fetch it again") from error
 
     return Tree(path, _visible(entries), read)
