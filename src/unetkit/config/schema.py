@@ -372,7 +372,7 @@ class ModelConfig(Section):
     )
     odd_sizes: Literal["replicate", "zeros"] = Field(
         default="replicate",
-        description="padded unet, at sides that are no multiple of 2**depth: replicate: the last row and column are "
+        description="padded unet, at sides that are not multiples of 2**depth: replicate: the last row and column are "
         "repeated up to one; zeros: odd sides are halved downwards and the enlarged map is filled with zeros (OneFlow)",
     )
     norm: Literal["batch", "group", "instance", "none"] = Field(
@@ -441,7 +441,7 @@ class ModelConfig(Section):
 
 
 BORDER = "border"
-"""The name of the class that is no object but the edge of one."""
+"""The name of the class that is not an object but the edge of one."""
 
 
 class ObjectsConfig(Section):
@@ -497,7 +497,7 @@ class PredictConfig(Section):
     close_gaps: bool = Field(
         default=False,
         description="raise the background's probability along every contour to its mean over the whole contour, so "
-        "that a membrane that is faint at one spot still parts two cells; holds the whole image in memory",
+        "that a membrane that is faint at one spot still separates two cells; holds the whole image in memory",
     )
     size: Size | None = Field(
         default=None,

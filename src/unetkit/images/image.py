@@ -61,7 +61,7 @@ def as_pixels(stored: NDArray[Any], source: str) -> NDArray[Any]:
     Two-valued pixels become 0 and 255; other integers and floats become float32.
 
     Raises:
-        DataError: NaN or infinite pixels, or a type that is no image.
+        DataError: NaN or infinite pixels, or a type that is not an image's.
     """
     if stored.dtype == np.bool_:
         return stored.astype(np.uint8) * np.uint8(255)

@@ -40,7 +40,7 @@ def build_model(config: ModelConfig) -> Network:
     """Make the network of a configuration, its weights drawn from PyTorch's global generator.
 
     The network takes float32 [N, C, H, W] with any H and W of at least 1 (valid convolutions: more than 2 * margin) and
-    gives logits [N, K, H, W]; its `geometry` tells what one output pixel depends on.
+    gives logits [N, K, H, W]; its `geometry` says what one output pixel depends on.
 
     Args:
         config: with `in_channels` and `num_classes` filled in.

@@ -168,7 +168,7 @@ def open_coco(trees: Sequence[Tree], config: DataConfig, *, only: str | None = N
     """Open every annotation file, or only one; the split method 'given' holds out what files named 'val' describe.
 
     Raises:
-        DataError: files that are missing, damaged or unsafe, or classes that are no categories.
+        DataError: files that are missing, damaged or unsafe, or classes that are not categories.
     """
     wanted = [(tree, name) for tree in trees for name in ([only] if only else _annotation_files(tree))]
     files = [read_annotations(tree.read(name), tree.source(name)) for tree, name in wanted]
@@ -215,7 +215,7 @@ def _classes(files: Sequence[AnnotationFile], chosen: Sequence[str] | None) -> t
         return (BACKGROUND, *(name for name in names if name != BACKGROUND))
     if chosen[0] in names and chosen[0] != BACKGROUND:
         raise DataError(
-            f"{files[0].source}: data.classes begins with the category '{chosen[0]}'; the first class is what is no "
+            f"{files[0].source}: data.classes begins with the category '{chosen[0]}'; the first class is what is not an "
             f"object: write {BACKGROUND} before it"
         )
     for name in chosen[1:]:
