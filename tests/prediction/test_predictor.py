@@ -32,7 +32,7 @@ def untiled(predictor: Predictor, image: NDArray[Any]) -> NDArray[np.float32]:
         more = [geometry.fitting_input_size(size) - size - geometry.margin for size in (height, width)]
         pad = [(0, 0), (geometry.margin, more[0]), (geometry.margin, more[1])]
         mirror = "reflect" if min(height, width) > 1 else "edge"
-        pixels = np.pad(pixels, pad, mode="constant" if predictor.config.outside == "zeros" else mirror)
+        pixels = np.pad(pixels, pad, mode="constant" if predictor.config.padding_mode == "zeros" else mirror)
     with torch.inference_mode():
         logits = predictor.network(torch.from_numpy(pixels)[None].to(memory_format=torch.channels_last))
     return logits.softmax(1)[0, :, :height, :width].numpy()

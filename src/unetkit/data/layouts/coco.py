@@ -215,8 +215,8 @@ def _classes(files: Sequence[AnnotationFile], chosen: Sequence[str] | None) -> t
         return (BACKGROUND, *(name for name in names if name != BACKGROUND))
     if chosen[0] in names and chosen[0] != BACKGROUND:
         raise DataError(
-            f"{files[0].source}: data.classes begins with the category '{chosen[0]}'; the first class is what is not an "
-            f"object: write {BACKGROUND} before it"
+            f"{files[0].source}: data.classes begins with the category '{chosen[0]}'; the first class is what is "
+            f"not an object: write {BACKGROUND} before it"
         )
     for name in chosen[1:]:
         if name not in names:
