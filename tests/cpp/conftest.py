@@ -72,7 +72,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
             torch.manual_seed(0)
             settings = {"in_channels": 1, "num_classes": 2, "width": 4, "depth": 2, "norm": "none", **model}
             network = build_model(ModelConfig(**settings)).eval()
-            channels, classes = network.encoder[0].conv1.in_channels // network.stem**2, max(settings["num_classes"], 2)
+            channels, classes = (
+                network.encoder[0].conv1.in_channels // network.downscale**2,
+                max(settings["num_classes"], 2),
+            )
             shift = Normalization((100.0, 90.0, 80.0)[:channels], (50.0, 60.0, 70.0)[:channels])
             names = tuple(f"class {index}" for index in range(classes))
             config = PredictConfig(**(predict or {}))

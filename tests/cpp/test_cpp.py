@@ -45,8 +45,8 @@ def probabilities(exported: Any, pages_NCHW: NDArray[Any], **options: Any) -> ND
     "predict",
     [
         {"size": (64, 48)},
-        {"size": (40, 130), "resize": "asymmetric", "outside": "zeros"},
-        {"outside": "zeros", "tile": 48, "overlap": 8},
+        {"size": (40, 130), "resize": "asymmetric", "padding_mode": "zeros"},
+        {"padding_mode": "zeros", "tile": 48, "overlap": 8},
     ],
 )
 def test_what_a_founding_system_does_before_the_network(
@@ -209,7 +209,7 @@ def test_a_folder_and_its_scores(program: Path, exported: Callable, tmp_path: Pa
 
 
 def test_the_real_stack(program: Path, exported: Callable, shared: Path, tmp_path: Path) -> None:
-    network, data = exported(stem=2, up_bias=True), shared / "data" / "isbi2012"
+    network, data = exported(downscale=2, up_bias=True), shared / "data" / "isbi2012"
     run(program, network.path, data / "test-volume.tif", "--out", tmp_path / "p.tif", "--probabilities")
     pages = tifffile.imread(data / "test-volume.tif")
     expected = probabilities(network, pages[:, None])

@@ -38,7 +38,9 @@ ISBI = load_config("isbi").model.model_dump(exclude_none=True)
 NETWORKS = {
     "isbi": config(**{**ISBI, "widths": (4, 8, 8)}),
     "group norms, residual, interpolated": config(norm="group", residual=True, up="bilinear", conv_bias=True),
-    "instance norms, 3x3 after interpolation": config(norm="instance", up="bilinear", up_kernel=3, stem=4, depth=1),
+    "instance norms, 3x3 after interpolation": config(
+        norm="instance", up="bilinear", up_kernel=3, downscale=4, depth=1
+    ),
     "zeros at odd sizes": config(norm="none", odd_sizes="zeros", up_kernel=3, num_classes=3),
     "one logit": config(num_classes=1, name="unetpp"),
     "unet_medical": legacy(MEDICAL),

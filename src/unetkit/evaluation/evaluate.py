@@ -98,7 +98,7 @@ def _to_score(
     section = load_config(config, [] if data is None else [f"data.path={json.dumps(str(data))}"]).data
     if section.path is None:
         raise UsageError("no data is named; give --data DIR with images and their masks")
-    resized = predictor.with_options({key: getattr(section, key) for key in ("size", "resize", "outside")})
+    resized = predictor.with_options({key: getattr(section, key) for key in ("size", "resize", "padding_mode")})
     dataset = open_dataset(section.path, config=section.model_copy(update={"classes": predictor.data_classes}))
     return resized, dataset, None if everything else split_dataset(dataset, section.split).validation or None
 

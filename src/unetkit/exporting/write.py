@@ -75,7 +75,7 @@ def _card(predictor: Predictor, options: ExportOptions, stored: StoredNetwork | 
     geometry, predict = predictor.geometry, predictor.config
     if options.preprocessing:
         # No stored pixel need mean 0 after normalisation, so that whoever runs the file could not give it one.
-        predict = predict.model_copy(update={"outside": "mirror"})
+        predict = predict.model_copy(update={"padding_mode": "reflect"})
     return ExportCard(
         unetkit=__version__,
         model=stored.model if stored else None,

@@ -20,9 +20,9 @@ of them, or has it in another shape, is refused. What is left over is named in t
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 from torch import Tensor
 
 from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig
@@ -102,6 +102,13 @@ class ExportCard(BaseModel):
         if self.preprocessing:
             return Normalization((0.0,) * self.channels, (1.0,) * self.channels)
         return Normalization(self.mean, self.std)
+
+    @field_serializer("predict")
+    def _predict_as_in_version_1(self, predict: PredictConfig) -> dict[str, Any]:
+        """Write `padding_mode` as `outside: mirror` or `zeros`, where C++ and earlier versions look for it."""
+        values = predict.model_dump(mode="json")
+        mode = values.pop("padding_mode")
+        return values | {"outside": "mirror" if mode == "reflect" else mode}
 
     @classmethod
     def from_json(cls, text: str, place: object) -> "ExportCard":

@@ -130,7 +130,9 @@ def _of_legacy(legacy: LegacyNetwork) -> StoredNetwork:
         normalization=Normalization((mean,) * channels, (std,) * channels),
         classes=names,
         # Beyond an image all of them saw zeros. Which size they resized it to is not in the file.
-        predict=PredictConfig(outside="zeros", resize="asymmetric" if legacy.system == "TensorFlow" else "half-pixel"),
+        predict=PredictConfig(
+            padding_mode="zeros", resize="asymmetric" if legacy.system == "TensorFlow" else "half-pixel"
+        ),
         moments=legacy.moments,
         notes=legacy.notes,
     )
@@ -249,10 +251,10 @@ def _ensemble(networks: Sequence[Network], members: Sequence[StoredNetwork]) -> 
     if all(member.normalization == first.normalization for member in members):
         same = [(as_stored.mean, as_stored.std)] * len(members)
         return Ensemble(networks, geometry, same), first.normalization
-    if first.predict.outside == "zeros":
+    if first.predict.padding_mode == "zeros":
         raise UsageError(
             "the members see zeros beyond an image, each in units of its own normalisation, so that they do not make "
-            "one network; train with data.outside=mirror, or with a fixed data.normalization"
+            "one network; train with data.padding_mode=reflect, or with a fixed data.normalization"
         )
     statistics = [(member.normalization.mean, member.normalization.std) for member in members]
     return Ensemble(networks, geometry, statistics), as_stored

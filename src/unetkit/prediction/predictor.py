@@ -269,7 +269,7 @@ class Predictor:
 
     def _shown(self, crop: Crop) -> NDArray[np.float32]:
         pixels_CHW = self.normalization.apply(crop.pixels_CHW)
-        if self.config.outside != "zeros":
+        if self.config.padding_mode != "zeros":
             return pixels_CHW
         shown_CHW = np.zeros_like(pixels_CHW)
         shown_CHW[:, *crop.inside] = pixels_CHW[:, *crop.inside]

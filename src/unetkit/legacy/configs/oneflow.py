@@ -26,7 +26,7 @@ _FIXED = {
     "model.depth": 4,
     "model.in_channels": 1,
     "model.num_classes": 1,
-    "augment.turn": False,
+    "augment.rotate90": False,
     "augment.flip": True,
     "loss.cross_entropy": 1.0,
     "loss.dice": 0.0,

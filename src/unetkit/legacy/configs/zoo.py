@@ -78,7 +78,7 @@ COURSE = System("the MindSpore course", translate_course)
 
 
 def _translate_settings(settings: ZooSettings, draft: Draft) -> None:
-    draft.set(PROGRAM, {"data.normalization": "minus-one-to-one", "data.resize": "half-pixel", "augment.turn": False})
+    draft.set(PROGRAM, {"data.normalization": "minus-one-to-one", "data.resize": "half-pixel", "augment.rotate90": False})
     path, annotations, out = settings.data_path, settings.anno_json, settings.output_path
     if path not in ("", "/cache/data"):
         draft.copy(settings, {"data_path": "data.path"})
@@ -140,7 +140,7 @@ def _translate_isbi(settings: ZooSettings, draft: Draft) -> None:
                 settings.said("crop"), "fails: the network gives 388 pixels for 572", here="crop [388, 388]"
             )
         down, across = _sides(settings, "crop", (388, 388))
-        draft.set(said, {"data.size": [rows * down // 572, columns * across // 572], "data.outside": "zeros"})
+        draft.set(said, {"data.size": [rows * down // 572, columns * across // 572], "data.padding_mode": "zeros"})
     else:
         if crop is not None:
             draft.known_issue(
