@@ -78,7 +78,9 @@ COURSE = System("the MindSpore course", translate_course)
 
 
 def _translate_settings(settings: ZooSettings, draft: Draft) -> None:
-    draft.set(PROGRAM, {"data.normalization": "minus-one-to-one", "data.resize": "half-pixel", "augment.rotate90": False})
+    draft.set(
+        PROGRAM, {"data.normalization": "minus-one-to-one", "data.resize": "half-pixel", "augment.rotate90": False}
+    )
     path, annotations, out = settings.data_path, settings.anno_json, settings.output_path
     if path not in ("", "/cache/data"):
         draft.copy(settings, {"data_path": "data.path"})

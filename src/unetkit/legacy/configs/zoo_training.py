@@ -19,7 +19,7 @@ _FIXED = {
     "optimizer.betas": [0.9, 0.999],
     "optimizer.eps": 1e-8,
     "optimizer.eps_form": "tensorflow",
-    "optimizer.decay": "all-but-norms",
+    "optimizer.decay_params": "all-but-norms",
     "optimizer.schedule": "constant",
     "optimizer.warmup": 0.0,
     "train.seed": 1,
