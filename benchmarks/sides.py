@@ -35,7 +35,7 @@ class Track:
         """The length of every training."""
         return self.prepared.config.train.steps
 
-    def session(self, seed: int) -> TrainStep:
+    def train_step(self, seed: int) -> TrainStep:
         """Return the preset's training with a seed: our side, and where the peer's batches and loss come from."""
         config = self.prepared.config
         seeded = config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
@@ -68,13 +68,13 @@ class Side:
 
 def ours(track: Track, seed: int) -> Side:
     """Start the preset."""
-    session = track.session(seed)
-    return Side("unetkit isbi", lambda number: session.step(number).loss, session.predicting, session.model.geometry)
+    step = track.train_step(seed)
+    return Side("unetkit isbi", lambda number: step(number).loss, step.predicting, step.model.geometry)
 
 
 def peer(track: Track, seed: int, *, rate: float, tuned: bool) -> Side:
     """Start MONAI's BasicUNet, on the batches that the preset would get with this seed."""
-    feed = track.session(seed)
+    feed = track.train_step(seed)
     recipe = feed.config.optimizer.model_copy(update={"name": "adamw", "lr": rate})
     layout = torch.channels_last if tuned else torch.contiguous_format
     torch.manual_seed(seed)

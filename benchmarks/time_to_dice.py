@@ -56,7 +56,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainState:
+class Result:
     """How a race went."""
 
     side: str
@@ -87,7 +87,7 @@ HEADER = (
 )
 
 
-def race(track: Track, side: Side, seed: int, *, until: float = math.inf) -> TrainState:
+def race(track: Track, side: Side, seed: int, *, until: float = math.inf) -> Result:
     """Train a side to its last step, or to the validation that reaches `until`, and print its row."""
     points: list[Point] = []
     step, trained, worked, validated = 0, 0.0, 0.0, 0.0
@@ -104,9 +104,9 @@ def race(track: Track, side: Side, seed: int, *, until: float = math.inf) -> Tra
         scores = evaluate(predictor, track.prepared.dataset, indices=track.prepared.split.validation).scores
         points.append(Point(step, trained, scores[METRIC]))
         validated += time.perf_counter() - started
-    course = TrainState(side.name, seed, count_parameters(side.network), tuple(points), worked, validated)
-    print(course.row(), flush=True)
-    return course
+    result = Result(side.name, seed, count_parameters(side.network), tuple(points), worked, validated)
+    print(result.row(), flush=True)
+    return result
 
 
 def _reached(points: Sequence[Point], goal: float) -> bool:
@@ -121,7 +121,7 @@ def choose_rate(track: Track, rates: Sequence[float], *, tuned: bool) -> float:
     return min(rates, key=lambda rate: (courses[rate].time_to(GOALS[0]), -courses[rate].points[-1].value))
 
 
-def summary(courses: Sequence[TrainState]) -> Iterator[str]:
+def summary(courses: Sequence[Result]) -> Iterator[str]:
     """Yield every side's final score, then its time to each goal, and how many times ours that is, seed by seed."""
     names = list(dict.fromkeys(course.side for course in courses))
     runs = {name: [course for course in courses if course.side == name] for name in names}
@@ -142,7 +142,7 @@ def summary(courses: Sequence[TrainState]) -> Iterator[str]:
                 yield f"{goal}: {name}: {spread(seconds)} s, {spread(ratios)} times {names[0]}"
 
 
-def measure(track: Track, *, seeds: int, rates: Sequence[float], forms: Sequence[bool]) -> list[TrainState]:
+def measure(track: Track, *, seeds: int, rates: Sequence[float], forms: Sequence[bool]) -> list[Result]:
     """Race all sides, in turn, with every seed.
 
     Args:
@@ -164,7 +164,10 @@ def main() -> None:
     options = _options()
     device = choose_device(options.device)
     around = circumstances(["monai"], device)
-    imports = {"unetkit": import_seconds("unetkit.training"), "peer": import_seconds("torch", "monai.networks.nets")}
+    imports = {
+        "unetkit": import_seconds("unetkit.training.train"),
+        "peer": import_seconds("torch", "monai.networks.nets"),
+    }
     started = time.perf_counter()
     steps = [f"train.steps={options.steps}"] if options.steps else []
     prepared = prepare(load_config("isbi", [f"data.path={json.dumps(str(options.data))}", *steps]))

@@ -1,4 +1,4 @@
-"""Where to compute and in which number format; the only place that asks the machine what it has."""
+"""Where to compute and in which dtype; the only file that asks the machine what it has."""
 
 import ctypes
 import os
@@ -26,11 +26,11 @@ def choose_device(name: str) -> torch.device:
 
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""The number formats that a network computes in, by the names that users write."""
+"""The dtypes that a network computes in, by the names that users write."""
 
 
 def dtype(name: str) -> torch.dtype:
-    """Return the number format of a name.
+    """Return the dtype of a name.
 
     Raises:
         UsageError: there is no such name.
@@ -41,7 +41,7 @@ def dtype(name: str) -> torch.dtype:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the number format of the network's arithmetic in training.
+    """Return the dtype of the network's arithmetic in training.
 
     "auto": bfloat16 where the device multiplies it in hardware, float16 on older CUDA devices, float32 elsewhere.
 
@@ -49,9 +49,10 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         DeviceError: the device has no such arithmetic.
     """
     if name == "auto":
-        if _multiplies_bfloat16(device):
-            return torch.bfloat16
-        return torch.float16 if device.type == "cuda" else torch.float32
+        if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+        flags = _words_of("/proc/cpuinfo", "flags") if device.type == "cpu" else []
+        return torch.bfloat16 if "avx512_bf16" in flags or "amx_bf16" in flags else torch.float32
     if name == "float16" and device.type == "cpu":
         raise DeviceError("precision float16 trains on CUDA only; use bfloat16 or float32 on a CPU")
     return dtype(name)
@@ -75,40 +76,28 @@ def keep_freed_memory() -> None:
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
-def _multiplies_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu" and _cpu_has("avx512_bf16", "amx_bf16")
-
-
-def _cpu_has(*flags: str) -> bool:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:
-            words = next((line.split() for line in cpuinfo if line.startswith("flags")), list[str]())
-    except OSError:
-        return False
-    return any(flag in words for flag in flags)
-
-
 def free_memory(device: torch.device) -> float:
     """Return the bytes that a process may still take on a device; on a CPU, what its control group leaves, too."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    known = [float(pages), *_numbers("/proc/meminfo", "MemAvailable:", 1024)]
-    limits = _numbers("/sys/fs/cgroup/memory.max", "", 1)
-    taken = _numbers("/sys/fs/cgroup/memory.current", "", 1)
+    known = [float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
+    known += [1024 * size for size in _sizes("/proc/meminfo", "MemAvailable:")]
+    limits, taken = _sizes("/sys/fs/cgroup/memory.max"), _sizes("/sys/fs/cgroup/memory.current")
     return min([*known, *(limit - used for limit, used in zip(limits, taken, strict=False))])
 
 
-def _numbers(path: str, name: str, unit: int) -> list[float]:
+def _sizes(path: str, name: str = "") -> list[float]:
     """Return the number in the first line of a file that begins with a name, if there is one."""
+    return [float(word) for word in _words_of(path, name)[:1] if word.isdigit()]
+
+
+def _words_of(path: str, name: str) -> list[str]:
+    """Return the words after a name in the first line of a file that begins with it; none where there is none."""
     try:
         with open(path, encoding="utf-8") as file:
-            words = next((line.removeprefix(name).split() for line in file if line.startswith(name)), list[str]())
+            return next((line.removeprefix(name).split() for line in file if line.startswith(name)), list[str]())
     except OSError:
         return []
-    return [float(words[0]) * unit] if words and words[0].isdigit() else []
 
 
 def available_cores() -> int:

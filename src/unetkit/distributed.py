@@ -1,7 +1,7 @@
-"""One training on many processes: who am I, how many are we, what must all of us know. One process is a world of one.
+"""One training on many processes: which one this is, how many there are, and what they exchange.
 
-Only this file reads the variables that torchrun sets. A world is data parallel: every process holds the whole network
-and the whole data, and takes its share of every batch.
+Only this file reads the variables that torchrun sets. One process is a world of one. A world is data parallel:
+every process holds the whole network and the whole data, and takes its share of every batch.
 """
 
 import os
@@ -17,7 +17,7 @@ from torch import nn
 
 from unetkit.errors import DeviceError, LostProcessError, UsageError
 
-_PATIENCE = timedelta(minutes=10)
+_TIMEOUT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,18 @@ class World:
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this process writes files and speaks."""
+        """Whether this process writes files and reports progress."""
         return self.rank == 0
 
+    def own_device(self, device: torch.device) -> torch.device:
+        """Return where this process computes: of several on a machine, each has a CUDA device of its own."""
+        if device.type != "cuda" or self.size == 1:
+            return device
+        torch.cuda.set_device(self.local_rank)
+        return torch.device("cuda", self.local_rank)
+
     def share(self, count: int) -> range:
-        """Return which of `count` things are this process's: every size-th, so that shares differ by one at most."""
+        """Return the indices of `count` items that are this process's: every size-th; shares differ by one at most."""
         return range(self.rank, count, self.size)
 
     def gather(self, value: Any) -> list[Any]:
@@ -68,7 +75,8 @@ def launched_world() -> World:
     Raises:
         UsageError: its variables contradict each other.
     """
-    values = {name: os.environ.get(name, default) for name, default in _DEFAULTS.items()}
+    defaults = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
+    values = {name: os.environ.get(name, default) for name, default in defaults.items()}
     if not all(value.isdigit() for value in values.values()):
         raise UsageError(
             f"RANK, WORLD_SIZE and LOCAL_RANK are {list(values.values())}; start with torchrun, or unset them"
@@ -79,15 +87,12 @@ def launched_world() -> World:
     return world
 
 
-_DEFAULTS = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
-
-
 @contextmanager
 def joined(world: World, device: torch.device) -> Generator[None]:
-    """Connect the processes for the block: NCCL between CUDA devices, gloo between CPUs. Inside such a block: no more.
+    """Connect the processes for the block, unless they are: NCCL between CUDA devices, gloo between CPUs.
 
-    Processes that part and meet again would find each other's old addresses in torchrun's store, so whoever trains
-    several times joins them once for all.
+    Processes that disconnect and connect again would find each other's old addresses in torchrun's store, so several
+    trainings in turn share one connection.
 
     Raises:
         DeviceError: the processes do not find each other within ten minutes.
@@ -97,7 +102,7 @@ def joined(world: World, device: torch.device) -> Generator[None]:
         yield
         return
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
     except (dist.DistError, RuntimeError, ValueError) as error:
         cause = " ".join(str(error).split())[:200]
         raise DeviceError(f"the {world.size} processes cannot connect ({cause}); start them with torchrun") from None

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from unetkit.config import Config, load_config, plain_yaml
 from unetkit.errors import DamagedFileError, RemoteError, RunFolderError, StorageError
@@ -106,14 +106,20 @@ class Run:
         return sorted((self.path / "checkpoints").glob("step-*.safetensors"))
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint and let go of the oldest beyond `train.keep_checkpoints`."""
+        """Write a checkpoint, and config.yaml where it is gone; delete the oldest beyond `train.keep_checkpoints`.
+
+        Raises:
+            StorageError: the disk did not take it, or the folder is gone.
+        """
+        if not (self.path / "config.yaml").exists():
+            self.with_config(self.config)
         (self.path / "checkpoints").mkdir(exist_ok=True)
         checkpoint.save(self.path / "checkpoints" / f"step-{checkpoint.card.step:08d}.safetensors")
         for old in self.checkpoint_paths()[: -self.config.train.keep_checkpoints]:
             old.unlink()
 
     def newest_checkpoint(self, warn: Callable[[str], None]) -> Checkpoint | None:
-        """Read the newest checkpoint that is whole; tell about each damaged one on the way.
+        """Read the newest checkpoint that is whole; `warn` takes a line about each damaged one on the way.
 
         Raises:
             RunFolderError: there are checkpoints, and all are damaged.
@@ -134,7 +140,7 @@ class Run:
         """Bring the image in object storage up to date, where the run has one.
 
         Args:
-            warn: hears of a failure, which the next sending makes good; None: it is raised.
+            warn: takes a line about a failure, which the next sending makes good; None: it is raised.
 
         Raises:
             RemoteError: the storage does not take it; all is in the folder here.
@@ -163,10 +169,21 @@ class Run:
             ) from error
 
     def read_log(self) -> list[Record]:
-        """Return the objects of log.jsonl; a last line that was cut off is passed over."""
+        """Return the objects of log.jsonl; a last line that was cut off is passed over.
+
+        Raises:
+            RunFolderError: another line is damaged.
+        """
         path = self.path / "log.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return [record for record in map(_parsed, lines) if record is not None]
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+        records: list[Record] = []
+        for number, line in enumerate(lines, 1):
+            record = _parsed(line)
+            if record is not None:
+                records.append(record)
+            elif number < len(lines):
+                raise RunFolderError(f"{path}: damaged: line {number} is not a JSON object; delete that line")
+        return records
 
     def cut_log(self, *, after_step: int) -> None:
         """Drop the lines of steps that will be done again."""
@@ -178,9 +195,21 @@ class Run:
         atomic_write(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> Any | None:
-        """Read a JSON file of the folder; None where it is not there."""
+        """Read a JSON file of the folder; None where it is not there.
+
+        Raises:
+            RunFolderError: it does not hold a JSON object.
+        """
         path = self.path / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if not path.is_file():
+            return None
+        record = _parsed(path.read_bytes())
+        if record is None:
+            raise RunFolderError(
+                f"{path}: damaged: not a JSON object; bring it back from a copy, or delete it: "
+                f"unetkit train --resume {self.place} writes it anew"
+            )
+        return record
 
     @contextmanager
     def held(self) -> Generator[None]:
@@ -210,7 +239,18 @@ def create_run(path: Path, config: Config) -> Run:
         RemoteError: object storage cannot be reached.
     """
     if is_remote(path):
-        return _create_mirrored(Mirror.of(path), config)
+        mirror = Mirror.of(path)
+        url = mirror.place.url
+        if not mirror.is_new():
+            raise RunFolderError(
+                f"{url}: something is there; continue a run with --resume {url}, or choose another --out"
+            )
+        if mirror.folder.exists() and any(mirror.folder.iterdir()):
+            raise RunFolderError(
+                f"{url}: is empty, but {mirror.folder} holds a run for it, which was not sent or was deleted there; go "
+                f"on with --resume {mirror.folder}, or delete that folder"
+            )
+        return replace(create_run(mirror.folder, config), mirror=mirror)
     if (path / "config.yaml").exists():
         raise RunFolderError(f"{path}: holds another run; continue it with --resume {path}, or choose another --out")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -224,18 +264,6 @@ def create_run(path: Path, config: Config) -> Run:
     run = Run(path, config).with_config(config)
     run.write_json("environment.json", environment())
     return run
-
-
-def _create_mirrored(mirror: Mirror, config: Config) -> Run:
-    url = mirror.place.url
-    if not mirror.is_new():
-        raise RunFolderError(f"{url}: something is there; continue a run with --resume {url}, or choose another --out")
-    if mirror.folder.exists() and any(mirror.folder.iterdir()):
-        raise RunFolderError(
-            f"{url}: is empty, but {mirror.folder} holds a run for it, which was not sent or was deleted there; go on "
-            f"with --resume {mirror.folder}, or delete that folder"
-        )
-    return replace(create_run(mirror.folder, config), mirror=mirror)
 
 
 def open_run(path: Path) -> Run:
@@ -257,34 +285,31 @@ def open_run(path: Path) -> Run:
 
 def environment() -> Record:
     """Describe the machine and the versions that compute here."""
-    packages = ("unetkit", "torch", "numpy", "scipy", "tifffile", "pillow", "safetensors", "pydantic")
+    packages: dict[str, str | None] = {}
+    for name in ("unetkit", "torch", "numpy", "scipy", "tifffile", "pillow", "safetensors", "pydantic"):
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            packages[name] = None
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        processor = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        processor = platform.processor()
     return {
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "packages": {name: _version(name) for name in packages},
+        "packages": packages,
     }
 
 
-def _version(package: str) -> str | None:
+def _parsed(content: bytes) -> Record | None:
+    """Return the JSON object that bytes hold; None where they hold something else."""
     try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
+        record: Any = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
         return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
-
-
-def _parsed(line: str) -> Record | None:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        return None
+    return cast(Record, record) if isinstance(record, dict) else None

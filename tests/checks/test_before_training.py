@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from unetkit.checks.check import before_training
-from unetkit.checks.exam import Diagnosis
+from unetkit.checks.findings import CheckReport
 from unetkit.config import load_config
 from unetkit.data import Dataset, InMemory, Sample
 from unetkit.data.layouts.synthetic import open_sample
@@ -17,7 +17,7 @@ def dataset(*samples: Sample) -> InMemory:
     return InMemory(samples, ("background", "cell"))
 
 
-def check(data: Dataset, *overrides: str) -> Diagnosis:
+def check(data: Dataset, *overrides: str) -> CheckReport:
     return before_training(data, load_config({}, overrides))
 
 
@@ -75,9 +75,9 @@ def test_of_several_errors_the_first_is_told_and_the_others_are_counted() -> Non
 
 def test_the_slow_checks_can_be_left_out() -> None:
     duplicates = open_sample(slices=5, size=64)
-    assert any(line.startswith("note: 1 of 1 held-out slices lie beside") for line in check(duplicates).lines())
+    assert any(line.startswith("note: 1 of 1 held-out slices lie next to") for line in check(duplicates).lines())
     essential = check(duplicates, "data.check=essential")
-    assert not any("lie beside" in line for line in essential.lines())
+    assert not any("lie next to" in line for line in essential.lines())
     assert set(essential.checks) < set(check(duplicates).checks)
 
 

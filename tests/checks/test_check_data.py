@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import unetkit
-from unetkit.checks.exam import Diagnosis
+from unetkit.checks.findings import CheckReport
 from unetkit.data import write_sample
 from unetkit.data.layouts.synthetic import generate
 from unetkit.errors import ConfigError, DataError
@@ -33,8 +33,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def found(diagnosis: Diagnosis, check: str) -> list[str]:
-    return [str(finding) for finding in diagnosis.findings if finding.check == check]
+def found(report: CheckReport, check: str) -> list[str]:
+    return [str(finding) for finding in report.findings if finding.check == check]
 
 
 def test_every_unusable_file_is_named_and_the_rest_examined(folder: Path) -> None:
@@ -46,15 +46,15 @@ def test_every_unusable_file_is_named_and_the_rest_examined(folder: Path) -> Non
     put(masks / "2.png", np.asarray(Image.fromarray(STACK.labels[2]).resize((48, 48)).resize((96, 96))))
     put(masks / "3.png", STACK.labels[3][:50])
     put(masks / "4.png", np.ascontiguousarray(STACK.labels[4][::-1]))
-    diagnosis = unetkit.check_data(folder, overrides=["train.patch=64"])
-    named = found(diagnosis, "files")
+    report = unetkit.check_data(folder, overrides=["train.patch=64"])
+    named = found(report, "files")
     for words in ("alone.png: has no mask", "lost.png: has no image", "0.png: truncated", "1.png: the file is empty"):
         assert any(words in sentence for sentence in named), words
     assert any("2.png: holds grey values between its classes" in sentence for sentence in named)
     assert any("3.png: 50 x 96 pixels" in sentence for sentence in named)
     assert len(named) == 6
-    assert list(diagnosis.places) == ["4", "5"]
-    assert "mirrored top to bottom" in found(diagnosis, "misaligned")[0]
+    assert list(report.indices) == ["4", "5"]
+    assert "mirrored top to bottom" in found(report, "misaligned")[0]
     with pytest.raises(DataError, match=r"has no mask; .* \(1 more files are wrong\)"):
         unetkit.open_dataset(folder)
 
@@ -137,13 +137,13 @@ def test_the_command_ends_with_2_where_training_would_be_spoilt(folder: Path) ->
     assert set(before) == set(told)
 
 
-def test_a_training_tells_what_the_doctor_found(tmp_path: Path) -> None:
+def test_a_training_tells_what_the_checks_found(tmp_path: Path) -> None:
     data = write_sample(tmp_path / "data", slices=5, size=64)
     command = [sys.executable, "-m", "unetkit", "train", "isbi", "--data", str(data), "--out", str(tmp_path / "run")]
     small = ["model.widths=[4,8]", "train.steps=2", "train.batch=2", "train.patch=80"]
     ended = subprocess.run([*command, *small], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert "note: 5 of 5 images are smaller than a patch of 80 x 80 px" in ended.stdout
-    assert "note: 1 of 1 held-out slices lie beside slices that are trained on" in ended.stdout
+    assert "note: 1 of 1 held-out slices lie next to slices that are trained on" in ended.stdout
     kept = json.loads((tmp_path / "run" / "data.json").read_text())["findings"]
     assert {"small", "neighbours"} <= {finding["check"] for finding in kept}

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from unetkit.checks.alignment import SYMMETRIES
-from unetkit.checks.check import diagnose
+from unetkit.checks.check import check_dataset
 from unetkit.checks.checks import CHECKS
-from unetkit.checks.exam import Diagnosis, Finding
+from unetkit.checks.findings import CheckReport, Finding
 from unetkit.config import load_config
 from unetkit.data import InMemory, Sample, in_memory
 from unetkit.data.layouts.synthetic import open_sample
@@ -21,8 +21,8 @@ MORE = SOUND.samples[1::2]
 PATCH = "train.patch=64"
 
 
-def diagnosis(samples: list[Sample], *overrides: str, classes: tuple[str, ...] = ("membrane", "cell")) -> Diagnosis:
-    return diagnose(InMemory(tuple(samples), classes), load_config({}, [PATCH, *overrides]))
+def checked(samples: list[Sample], *overrides: str, classes: tuple[str, ...] = ("membrane", "cell")) -> CheckReport:
+    return check_dataset(InMemory(tuple(samples), classes), load_config({}, [PATCH, *overrides]))
 
 
 def changed(place: int, **fields: object) -> list[Sample]:
@@ -60,62 +60,62 @@ RARE[:4, :4] = 1
 EMPTY = np.zeros_like(LABELS)
 DEEP = "data.normalization=zero-to-one"
 
-Case = tuple[Callable[[], Diagnosis], str, tuple[str, ...]]
+Case = tuple[Callable[[], CheckReport], str, tuple[str, ...]]
 CASES: dict[str, Case] = {
-    "files": (lambda: diagnosis([]), "holds no images", ()),
+    "files": (lambda: checked([]), "holds no images", ()),
     "kinds": (
-        lambda: diagnosis(changed(1, pixels=np.repeat(NAMED[1].pixels, 3, 0))),
+        lambda: checked(changed(1, pixels=np.repeat(NAMED[1].pixels, 3, 0))),
         "3 channels of uint8, but sample has 1",
         ("cell 01",),
     ),
-    "constant": (lambda: diagnosis(changed(2, pixels=NAMED[2].pixels * 0 + 7)), "every pixel is 7", ("cell 02",)),
-    "labels": (lambda: diagnosis(changed(3, labels=None)), "has no labels", ("cell 03",)),
+    "constant": (lambda: checked(changed(2, pixels=NAMED[2].pixels * 0 + 7)), "every pixel is 7", ("cell 02",)),
+    "labels": (lambda: checked(changed(3, labels=None)), "has no labels", ("cell 03",)),
     "one class": (
-        lambda: diagnosis([replace(one, labels=EMPTY) for one in NAMED]),
+        lambda: checked([replace(one, labels=EMPTY) for one in NAMED]),
         "all 6 images hold the single class 0 (membrane)",
         (),
     ),
-    "small": (lambda: diagnosis(NAMED, "train.patch=128"), "6 of 6 images are smaller than a patch of 128 x 128", ()),
+    "small": (lambda: checked(NAMED, "train.patch=128"), "6 of 6 images are smaller than a patch of 128 x 128", ()),
     "two-valued": (
-        lambda: diagnosis(changed(1, pixels=(NAMED[1].pixels > 128) * np.uint8(255))),
+        lambda: checked(changed(1, pixels=(NAMED[1].pixels > 128) * np.uint8(255))),
         "only two values occur",
         ("cell 01",),
     ),
-    "few levels": (lambda: diagnosis(changed(1, pixels=NAMED[1].pixels // 16 * 16)), "16 at the fewest", ("cell 01",)),
-    "narrow": (lambda: diagnosis(stored(lambda x: x.astype(np.uint16))), "16 bits, but no value above 255", ()),
+    "few levels": (lambda: checked(changed(1, pixels=NAMED[1].pixels // 16 * 16)), "16 at the fewest", ("cell 01",)),
+    "narrow": (lambda: checked(stored(lambda x: x.astype(np.uint16))), "16 bits, but no value above 255", ()),
     "squeezed": (
-        lambda: diagnosis(stored(lambda x: x * np.uint16(16)), DEEP),
+        lambda: checked(stored(lambda x: x * np.uint16(16)), DEEP),
         "divides by 65,535, but no value is above 4080",
         (),
     ),
     "units": (
-        lambda: diagnosis(stored(lambda x: x / np.float32(255), places=1) + stored(np.float32, places=6)[1:]),
+        lambda: checked(stored(lambda x: x / np.float32(255), places=1) + stored(np.float32, places=6)[1:]),
         "values from 0 to 1, where a span of 246 is usual",
         ("cell 00",),
     ),
-    "saturated": (lambda: diagnosis(changed(4, pixels=NAMED[4].pixels.clip(0, 150))), "has the highest", ("cell 04",)),
+    "saturated": (lambda: checked(changed(4, pixels=NAMED[4].pixels.clip(0, 150))), "has the highest", ("cell 04",)),
     "light": (
-        lambda: diagnosis([*NAMED, *MORE, replace(NAMED[0], name="x", pixels=NAMED[0].pixels // 3 + 170)]),
+        lambda: checked([*NAMED, *MORE, replace(NAMED[0], name="x", pixels=NAMED[0].pixels // 3 + 170)]),
         "1 of 13 images are far brighter than the others",
         ("x",),
     ),
     "flat": (
-        lambda: diagnosis([*NAMED, *MORE, replace(NAMED[0], name="x", pixels=NAMED[0].pixels // 30 + 99)]),
+        lambda: checked([*NAMED, *MORE, replace(NAMED[0], name="x", pixels=NAMED[0].pixels // 30 + 99)]),
         "1 of 13 images have hardly any contrast",
         ("x",),
     ),
     "absent classes": (
-        lambda: diagnosis(NAMED, classes=("membrane", "cell", "vesicle", "glia")),
+        lambda: checked(NAMED, classes=("membrane", "cell", "vesicle", "glia")),
         "2 of 4 classes occur nowhere: vesicle, glia",
         (),
     ),
     "rare classes": (
-        lambda: diagnosis([with_class("a", RARE)], classes=("a", "b", "c")),
+        lambda: checked([with_class("a", RARE)], classes=("a", "b", "c")),
         "1 of 3 classes are rare by their share of the labelled pixels: b (0.39 %)",
         (),
     ),
     "unseen classes": (
-        lambda: diagnosis(
+        lambda: checked(
             [with_class("a", BLOCK), with_class("b", RARE, 1)],
             "data.split.method=blocks",
             "data.split.folds=2",
@@ -124,47 +124,45 @@ CASES: dict[str, Case] = {
         "only held-out images have the classes b",
         (),
     ),
-    "empty": (lambda: diagnosis(changed(5, labels=EMPTY)), "all is labelled membrane", ("cell 05",)),
+    "empty": (lambda: checked(changed(5, labels=EMPTY)), "all is labelled membrane", ("cell 05",)),
     "blurred": (
-        lambda: diagnosis([with_class("a", RIMS), with_class("b", BLOCK, 1)], classes=("a", "b", "c")),
+        lambda: checked([with_class("a", RIMS), with_class("b", BLOCK, 1)], classes=("a", "b", "c")),
         "class 1 (b) is nothing but a line between lower and higher classes",
         ("a",),
     ),
     "inverted": (
-        lambda: diagnosis([*changed(1, labels=1 - np.asarray(NAMED[1].labels)), *MORE]),
+        lambda: checked([*changed(1, labels=1 - np.asarray(NAMED[1].labels)), *MORE]),
         "the two classes lie the other way round",
         ("cell 01",),
     ),
     "misaligned": (
-        lambda: diagnosis(changed(2, labels=np.ascontiguousarray(np.asarray(NAMED[2].labels)[::-1]))),
+        lambda: checked(changed(2, labels=np.ascontiguousarray(np.asarray(NAMED[2].labels)[::-1]))),
         "the labels follow the edges of the image when they are mirrored top to bottom",
         ("cell 02",),
     ),
     "stray": (
-        lambda: diagnosis([*changed(3, labels=open_sample(seed=5, slices=1, size=96)[0].labels), *MORE]),
+        lambda: checked([*changed(3, labels=open_sample(seed=5, slices=1, size=96)[0].labels), *MORE]),
         "the labels follow no edges of the image",
         ("cell 03",),
     ),
     "duplicates": (
-        lambda: diagnosis([*NAMED, replace(NAMED[1], name="copy")], "data.split.method=none"),
+        lambda: checked([*NAMED, replace(NAMED[1], name="copy")], "data.split.method=none"),
         "cell 01, copy hold the same pixels",
         ("cell 01", "copy"),
     ),
     "leakage": (
-        lambda: diagnosis(
-            [*NAMED, replace(NAMED[0], name="copy")], "data.split.method=interleaved", "data.split.fold=0"
-        ),
+        lambda: checked([*NAMED, replace(NAMED[0], name="copy")], "data.split.method=interleaved", "data.split.fold=0"),
         "cell 00, copy hold the same pixels, and lie on both sides of the split",
         ("cell 00", "copy"),
     ),
     "neighbours": (
-        lambda: diagnosis(list(SOUND.samples), "data.split.method=interleaved"),
-        "3 of 3 held-out slices lie beside slices that are trained on",
+        lambda: checked(list(SOUND.samples), "data.split.method=interleaved"),
+        "3 of 3 held-out slices lie next to slices that are trained on",
         ("sample[01]", "sample[06]", "sample[11]"),
     ),
-    "touching": (lambda: diagnosis([instances(9, 0, 9, 9)]), "2 of 3 objects touch another one (67 %)", ()),
-    "specks": (lambda: diagnosis([instances(20, 1, 1)]), "2 of 3 labelled regions have at most 3 px", ()),
-    "object sizes": (lambda: diagnosis([instances(3, 4, 4, 5)]), "tiny: 4.5 px across in the median", ()),
+    "touching": (lambda: checked([instances(9, 0, 9, 9)]), "2 of 3 objects touch another one (67 %)", ()),
+    "specks": (lambda: checked([instances(20, 1, 1)]), "2 of 3 labelled regions have at most 3 px", ()),
+    "object sizes": (lambda: checked([instances(3, 4, 4, 5)]), "tiny: 4.5 px across in the median", ()),
 }
 
 
@@ -181,7 +179,7 @@ def test_it_finds_what_it_is_for(check: str) -> None:
 @pytest.mark.parametrize("check", CASES)
 def test_it_keeps_silent_about_a_sound_set(check: str) -> None:
     for samples in (NAMED, list(SOUND.samples)):
-        findings = diagnosis(samples, "data.split.method=none").findings
+        findings = checked(samples, "data.split.method=none").findings
         assert check not in {finding.check for finding in findings}, findings
 
 
@@ -189,26 +187,26 @@ def test_every_check_has_its_case() -> None:
     assert {*CASES, "palettes"} == set(CHECKS)  # palettes lie in files: test_check_data.py
 
 
-def test_labels_that_are_all_askew_are_an_error() -> None:
+def test_labels_that_are_all_misaligned_are_an_error() -> None:
     turn = SYMMETRIES["turned by 90 degrees clockwise"]
     turned = [replace(one, labels=np.ascontiguousarray(turn(np.asarray(one.labels)))) for one in NAMED]
-    (found,) = diagnosis(turned).of("error")
+    (found,) = checked(turned).of("error")
     assert found.check == "misaligned"
     assert "turned by 90 degrees anticlockwise (6 of the 6 images that can be judged are misaligned)" in found.found
     assert "data.check=essential" in found.advice
-    assert not diagnosis(turned, "data.check=essential").findings
+    assert not checked(turned, "data.check=essential").findings
 
 
 def test_contradictory_duplicates_are_a_warning() -> None:
     copy = replace(NAMED[1], name="copy", labels=NAMED[2].labels)
-    findings = diagnosis([*NAMED, copy], "data.split.method=none").findings
+    findings = checked([*NAMED, copy], "data.split.method=none").findings
     (found,) = [finding for finding in findings if finding.check == "duplicates"]
     assert found.severity == "warning"
     assert "but are labelled differently" in found.found
 
 
 def test_findings_are_ordered_and_plain() -> None:
-    findings = diagnosis([*changed(2, pixels=NAMED[2].pixels * 0), replace(NAMED[1], name="copy")]).findings
+    findings = checked([*changed(2, pixels=NAMED[2].pixels * 0), replace(NAMED[1], name="copy")]).findings
     order = ["error", "warning", "note"]
     assert [one.severity for one in findings] == sorted((one.severity for one in findings), key=order.index)
     assert str(Finding("note", "a", "b")) == "a; b"

@@ -1,4 +1,4 @@
-"""Sampling at places: exact on the grid, bilinear between, mirrored or zero beyond the border."""
+"""Sampling at any coordinates: exact on the grid, bilinear between, mirrored or zero beyond the border."""
 
 import numpy as np
 import torch
@@ -32,34 +32,34 @@ shapes = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, m
 
 
 @given(shapes, st.integers(1, 3), st.integers(0, 2**32 - 1))
-def test_places_between_pixels_are_bilinear_with_mirrored_borders(
+def test_coordinates_between_pixels_are_bilinear_with_mirrored_borders(
     sizes: list[tuple[int, int]], channels: int, seed: int
 ) -> None:
     store, samples = _store(sizes, channels)
     rng = np.random.default_rng(seed)
     image = rng.integers(0, len(sizes), 3)
-    places = rng.uniform(-25, 25, (3, 2, 4, 4)).astype(np.float32)
-    found = store.sample(torch.from_numpy(image), torch.from_numpy(places))
+    grid = rng.uniform(-25, 25, (3, 2, 4, 4)).astype(np.float32)
+    found = store.sample(torch.from_numpy(image), torch.from_numpy(grid))
     for index, source in enumerate(image):
         for channel in range(channels):
             pixels = samples[source].pixels[channel].astype(np.float64)
-            expected = ndimage.map_coordinates(pixels, places[index].astype(np.float64), order=1, mode="mirror")
+            expected = ndimage.map_coordinates(pixels, grid[index].astype(np.float64), order=1, mode="mirror")
             np.testing.assert_allclose(found[index, channel].numpy(), expected, atol=2e-2)
 
 
 @given(shapes, st.integers(0, 2**32 - 1))
-def test_whole_places_give_stored_pixels_and_labels(sizes: list[tuple[int, int]], seed: int) -> None:
+def test_whole_coordinates_give_stored_pixels_and_labels(sizes: list[tuple[int, int]], seed: int) -> None:
     store, samples = _store(sizes)
     rng = np.random.default_rng(seed)
     image = torch.from_numpy(rng.integers(0, len(sizes), 5))
     rows, columns = rng.integers(0, 9, (2, 5, 3, 3))
     rows %= store.height[image].numpy()[:, None, None]
     columns %= store.width[image].numpy()[:, None, None]
-    places = torch.from_numpy(np.stack((rows, columns), 1).astype(np.float32))
+    grid = torch.from_numpy(np.stack((rows, columns), 1).astype(np.float32))
     pixels, between, labels = (
-        store.pixels_on_grid(image, places),
-        store.sample(image, places),
-        store.targets_at(image, places)[0],
+        store.sample_nearest(image, grid),
+        store.sample(image, grid),
+        store.targets_at(image, grid)[0],
     )
     for index, source in enumerate(image.tolist()):
         assert np.array_equal(pixels[index, 0].numpy(), samples[source].pixels[0, rows[index], columns[index]])
@@ -72,14 +72,14 @@ def test_zeros_lie_beyond_the_border_and_are_of_class_0(sizes: list[tuple[int, i
     store, samples = _store(sizes, channels, padding_mode="zeros")
     rng = np.random.default_rng(seed)
     image = rng.integers(0, len(sizes), 3)
-    places = rng.uniform(-25, 25, (3, 2, 4, 4)).astype(np.float32)
-    found = store.sample(torch.from_numpy(image), torch.from_numpy(places))
-    labels, _ = store.targets_at(torch.from_numpy(image), torch.from_numpy(places))
+    grid = rng.uniform(-25, 25, (3, 2, 4, 4)).astype(np.float32)
+    found = store.sample(torch.from_numpy(image), torch.from_numpy(grid))
+    labels, _ = store.targets_at(torch.from_numpy(image), torch.from_numpy(grid))
     for index, source in enumerate(image):
         padded = np.pad(samples[source].pixels.astype(np.float64), ((0, 0), (40, 40), (40, 40)))
-        there = places[index].astype(np.float64) + 40
+        there = grid[index].astype(np.float64) + 40
         for channel in range(channels):
             expected = ndimage.map_coordinates(padded[channel], there, order=1)
             np.testing.assert_allclose(found[index, channel].numpy(), expected, atol=2e-2)
-        rows, columns = np.round(places[index]).astype(int) + 40
+        rows, columns = np.round(grid[index]).astype(int) + 40
         assert np.array_equal(labels[index].numpy(), np.pad(samples[source].labels, 40)[rows, columns])

@@ -20,15 +20,15 @@ def _centres(batch: int) -> torch.Tensor:
 
 
 def _moved(config: AugmentConfig, batch: int, side: int) -> torch.Tensor:
-    moved, still = (augment.places(each, _centres(batch), (side, side), _rng()) for each in (config, STILL))
+    moved, still = (augment.sampling_grid(each, _centres(batch), (side, side), _rng()) for each in (config, STILL))
     return moved - still
 
 
 def test_nothing_configured_moves_nothing() -> None:
-    places = augment.places(STILL, _centres(1), (4, 4), _rng())
+    grid = augment.sampling_grid(STILL, _centres(1), (4, 4), _rng())
     rows = torch.tensor([19.0, 20.0, 21.0, 22.0])
-    assert torch.equal(places[0, 0], rows.view(4, 1).expand(4, 4))
-    assert torch.equal(places[0, 1], rows.expand(4, 4))
+    assert torch.equal(grid[0, 0], rows.view(4, 1).expand(4, 4))
+    assert torch.equal(grid[0, 1], rows.expand(4, 4))
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,9 @@ def test_nothing_configured_moves_nothing() -> None:
 )
 def test_flips_and_turns_are_the_whole_group_and_stay_on_the_grid(config: AugmentConfig, count: int) -> None:
     assert augment.keeps_grid(config)
-    places = augment.places(config, _centres(400), (6, 6), _rng())
-    assert torch.equal(places, places.round())
-    kinds, numbers = torch.unique(places.flatten(1), dim=0, return_counts=True)
+    grid = augment.sampling_grid(config, _centres(400), (6, 6), _rng())
+    assert torch.equal(grid, grid.round())
+    kinds, numbers = torch.unique(grid.flatten(1), dim=0, return_counts=True)
     assert len(kinds) == count
     assert numbers.min() > 0.6 * 400 / count
     for kind in kinds:
@@ -54,20 +54,20 @@ def test_flips_and_turns_are_the_whole_group_and_stay_on_the_grid(config: Augmen
 @pytest.mark.parametrize(("axis", "moved"), [("rows", 0), ("columns", 1)])
 def test_flips_of_one_axis_leave_the_other(axis: str, moved: int) -> None:
     config = AugmentConfig(flip=True, flip_axes=axis, rotate90=False)
-    places, still = (augment.places(each, _centres(200), (4, 6), _rng()) for each in (config, STILL))
-    flipped = (places != still).flatten(1).any(1)
+    grid, still = (augment.sampling_grid(each, _centres(200), (4, 6), _rng()) for each in (config, STILL))
+    flipped = (grid != still).flatten(1).any(1)
     assert 60 < int(flipped.sum()) < 140
-    assert torch.equal(places[:, 1 - moved], still[:, 1 - moved])
-    assert torch.equal(places[flipped, moved], still[flipped, moved].flip(1 + moved))
+    assert torch.equal(grid[:, 1 - moved], still[:, 1 - moved])
+    assert torch.equal(grid[flipped, moved], still[flipped, moved].flip(1 + moved))
 
 
 def test_a_crop_is_enlarged_to_the_whole_patch_each_axis_by_itself() -> None:
     config = AugmentConfig(flip=False, rotate90=False, crop=0.3)
     assert not augment.keeps_grid(config)
-    places = augment.places(config, _centres(2000), (20, 40), _rng())
+    grid = augment.sampling_grid(config, _centres(2000), (20, 40), _rng())
     for axis, side in enumerate((20, 40)):
-        line = places[:, axis].amax(2 - axis)  # one axis does not change along the other
-        assert torch.equal(line, places[:, axis].amin(2 - axis))
+        line = grid[:, axis].amax(2 - axis)  # one axis does not change along the other
+        assert torch.equal(line, grid[:, axis].amin(2 - axis))
         step = line.diff(dim=1)
         kept = step.mean(1)
         torch.testing.assert_close(step, kept[:, None].expand_as(step), atol=1e-4, rtol=0)
@@ -84,20 +84,20 @@ def test_a_crop_is_enlarged_to_the_whole_patch_each_axis_by_itself() -> None:
 
 def test_a_stretch_magnifies_a_part_that_lies_anywhere_in_the_patch() -> None:
     config = AugmentConfig(flip=False, rotate90=False, stretch=(1.0, 1.5))
-    places = augment.places(config, _centres(2000), (32, 32), _rng())
-    magnification = 1 / torch.stack([places[:, 0, 1, 0] - places[:, 0, 0, 0], places[:, 1, 0, 1] - places[:, 1, 0, 0]])
+    grid = augment.sampling_grid(config, _centres(2000), (32, 32), _rng())
+    magnification = 1 / torch.stack([grid[:, 0, 1, 0] - grid[:, 0, 0, 0], grid[:, 1, 0, 1] - grid[:, 1, 0, 0]])
     assert magnification.min() + 1e-4 >= 1
     assert 1.48 < magnification.max() <= 1.5 + 1e-4
     assert float(magnification.mean()) == pytest.approx(1.25, abs=0.01)
     assert abs(float(torch.corrcoef(magnification)[0, 1])) < 0.1
     edge = 4.5 + 1 / 3  # the patch begins at 4.5, and a pixel that is magnified 1.5 times has its middle 1/3 behind
-    assert edge <= places.min() + 1e-3 < 5.2
-    assert 35.8 < places.max() <= 41 - edge + 1e-3
+    assert edge <= grid.min() + 1e-3 < 5.2
+    assert 35.8 < grid.max() <= 41 - edge + 1e-3
 
 
 def test_a_stretch_below_one_shows_more_than_the_patch_about_its_middle() -> None:
-    places = augment.places(AugmentConfig(flip=False, rotate90=False, stretch=(0.5, 0.5)), _centres(3), (4, 4), _rng())
-    torch.testing.assert_close(places[:, 0, :, 0], torch.tensor([17.5, 19.5, 21.5, 23.5]).expand(3, 4))
+    grid = augment.sampling_grid(AugmentConfig(flip=False, rotate90=False, stretch=(0.5, 0.5)), _centres(3), (4, 4), _rng())
+    torch.testing.assert_close(grid[:, 0, :, 0], torch.tensor([17.5, 19.5, 21.5, 23.5]).expand(3, 4))
 
 
 def test_pixels_are_clipped_after_all_changes_of_intensity() -> None:
@@ -116,8 +116,8 @@ def test_ranges_the_wrong_way_round_are_refused(key: str) -> None:
 def test_rotation_and_scale_keep_within_their_limits() -> None:
     config = AugmentConfig(flip=False, rotate90=False, rotation=30, scale=(0.5, 2.0))
     assert not augment.keeps_grid(config)
-    places = augment.places(config, _centres(500), (3, 3), _rng())
-    step = places[:, :, 1, 2] - places[:, :, 1, 1]
+    grid = augment.sampling_grid(config, _centres(500), (3, 3), _rng())
+    step = grid[:, :, 1, 2] - grid[:, :, 1, 1]
     angle = torch.rad2deg(torch.atan2(step[:, 0], step[:, 1]))
     assert 25 < angle.abs().max() <= 30.001
     assert 1.8 < step.norm(dim=1).max() <= 2.001
@@ -125,8 +125,8 @@ def test_rotation_and_scale_keep_within_their_limits() -> None:
 
 
 def test_magnification_above_one_enlarges_what_is_seen() -> None:
-    places = augment.places(AugmentConfig(flip=False, rotate90=False, scale=(2.0, 2.0)), _centres(1), (8, 8), _rng())
-    assert float(places[0, 1, 0, 7] - places[0, 1, 0, 0]) == pytest.approx(3.5)
+    grid = augment.sampling_grid(AugmentConfig(flip=False, rotate90=False, scale=(2.0, 2.0)), _centres(1), (8, 8), _rng())
+    assert float(grid[0, 1, 0, 7] - grid[0, 1, 0, 0]) == pytest.approx(3.5)
 
 
 def test_elastic_displacements_have_the_stated_size_and_are_smooth() -> None:
@@ -148,7 +148,10 @@ def test_the_same_generator_draws_the_same() -> None:
     config = AugmentConfig(rotation=10, scale=(0.8, 1.2), elastic=4, brightness=0.2, contrast=0.2, gamma=0.2, noise=0.1)
     pixels = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(0))
     first, second = (
-        (augment.places(config, _centres(3), (8, 8), rng), augment.change_intensity(config, pixels, rng, batch=3))
+        (
+            augment.sampling_grid(config, _centres(3), (8, 8), rng),
+            augment.change_intensity(config, pixels, rng, batch=3),
+        )
         for rng in (_rng(5), _rng(5))
     )
     assert torch.equal(first[0], second[0])

@@ -14,7 +14,7 @@ from unetkit.data import write_sample
 from unetkit.errors import ConfigError
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.run import Run
-from unetkit.training.step import _gradient_scaler
+from unetkit.training.step import gradient_scaler
 from unetkit.training.train import resume, train
 
 SMALL = {"model": {"width": 4, "depth": 2}, "train": {"steps": 4, "batch": 2, "patch": 32, "precision": "float32"}}
@@ -138,7 +138,7 @@ def test_a_clipped_gradient_moves_the_weights_by_no_more_than_its_limit(data: Pa
 def test_a_fixed_loss_scale_outlives_an_overflow_and_one_that_is_found_is_halved(
     fixed: float | None, after: float
 ) -> None:
-    scaler = _gradient_scaler(fixed, torch.device("cpu"), torch.float16)
+    scaler = gradient_scaler(fixed, torch.device("cpu"), torch.float16)
     weight = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([weight], lr=1.0)
     (scaler.scale(weight * torch.inf)).backward()

@@ -41,7 +41,7 @@ def _read(path: Path) -> LegacyNetwork:
     return network
 
 
-def _session(network: LegacyNetwork, **init: object) -> TrainStep:
+def _train_step(network: LegacyNetwork, **init: object) -> TrainStep:
     config = load_config(
         {
             "model": network.network.model_dump(mode="json"),
@@ -73,23 +73,23 @@ def test_three_steps_of_mindspore(
     before, after = _read(seeds / "ms_small_simple_fs16.ckpt"), _read(seeds / "ms_trainstep_after.ckpt")
     batches = np.load(seeds / "ms_trainstep_io.npz")
     pixels, labels = torch.from_numpy(batches["x"]).to(dtype), torch.from_numpy(batches["y"]).argmax(2)
-    session = _session(before)
-    session.model.to(dtype)
-    session.set_weights(before.state)
-    monkeypatch.setattr(session, "batch", lambda step: Batch(pixels[step], labels[step], None))
+    train_step = _train_step(before)
+    train_step.model.to(dtype)
+    train_step.set_weights(before.state)
+    monkeypatch.setattr(train_step, "batch", lambda step: Batch(pixels[step], labels[step], None))
     for step in range(3):
-        session.step(step)
+        train_step(step)
 
-    trained = {name: weight.detach() for name, weight in session.model.named_parameters()}
+    trained = {name: weight.detach() for name, weight in train_step.model.named_parameters()}
     errors = _errors(trained, {name: after.state[name] for name in trained})
     assert len(errors) == 121_724
     assert int((errors > 1e-5).sum()) <= above
     assert float(errors.max()) < highest
-    statistics = {name: value for name, value in session.model.state_dict().items() if "running" in name}
+    statistics = {name: value for name, value in train_step.model.state_dict().items() if "running" in name}
     assert float(_errors(statistics, {name: after.state[name] for name in statistics}).max()) < 1e-5
     assert after.moments is not None
-    for name, weight in session.model.named_parameters():
-        state = session.optimizers[0].state[weight]
+    for name, weight in train_step.model.named_parameters():
+        state = train_step.optimizers[0].state[weight]
         assert int(state["step"]) == after.moments.step == 3
         for found, expected in (
             (state["exp_avg"], after.moments.first[name]),
@@ -118,11 +118,11 @@ def test_losses_of_tensorflow(shared: Path) -> None:
 def test_adam_goes_on_from_founding_moments_unless_it_should_not(shared: Path, wanted: bool) -> None:
     path = shared / "fixtures" / "seeds" / "ms_trainstep_after.ckpt"
     network = _read(path)
-    session = _session(network, path=str(path), moments=wanted)
-    notes = start_from(session, session.config.init)
+    train_step = _train_step(network, path=str(path), moments=wanted)
+    notes = start_from(train_step, train_step.config.init)
     assert ("Adam goes on from its moments at step 3" in notes) == wanted
-    session.step(0)
-    optimizer = session.optimizers[0]
+    train_step(0)
+    optimizer = train_step.optimizers[0]
     step = 4 if wanted else 1
     assert {int(state["step"]) for state in optimizer.state.values()} == {step}
     assert optimizer.param_groups[0]["eps"] == pytest.approx(1e-8 / (1 - 0.999**step) ** 0.5)

@@ -3,7 +3,7 @@
 The borders of the labels are moved over the edges of the image in every direction, in each of the eight flips and
 turns, and the agreement is measured everywhere at once. By chance it has a spread of 1; labels that fit reach 20 to 60
 at their place and nothing elsewhere. So labels are misaligned where the agreement is high elsewhere and low at home.
-Outlines that are drawn too wide agree best beside their place, with one side of every object; the regions that they
+Outlines that are drawn too wide agree best next to their place, with one side of every object; the regions that they
 enclose agree at home all the same, and clear them.
 
 Does not know classes: a border is where the label changes. Says nothing about images without borders or edges, nor
@@ -110,67 +110,45 @@ def agreement(pixels: NDArray[Any], regions: NDArray[Any]) -> Agreement | None:
     edges, borders = _edges(reduced), _borders(regions, factor)
     if not borders.any() or not edges.any():
         return None
-    maps = _maps(edges, borders, square=square)
-    spread = float(np.sqrt(np.mean([np.mean(np.square(one)) for one in maps.values()])))
-    best, correction = max((_peak(one, name, factor) for name, one in maps.items()), key=lambda peak: peak[0])
-    certain = best >= CERTAIN * spread
-    misaligned = certain and _is_askew(best, correction, home=float(maps[AS_IT_IS][0, 0]))
-    brightness, inside = _contrast(reduced.mean(0)), _contrast(_reduced(regions[None] > 0, factor)[0])
-    if misaligned and correction.symmetry == AS_IT_IS or not certain:
-        fits = _regions_fit(brightness, inside, factor)
-        misaligned = misaligned and not fits
-    else:
-        fits = not misaligned
-    return Agreement(best / spread, correction if misaligned else None, fits, float(np.mean(brightness * inside)))
-
-
-_Peak = tuple[float, Correction]
-"""An agreement, and what brings labels there."""
-
-
-def _is_askew(best: float, correction: Correction, *, home: float) -> bool:
-    moved = correction.symmetry != AS_IT_IS or np.hypot(correction.down, correction.right) >= _SHIFT
-    return bool(moved) and home < _HOME_SHARE * best
-
-
-def _regions_fit(brightness: Floats, inside: Floats, factor: int) -> bool:
-    """Tell whether the brightness of the regions, dark or bright, fits best within 2.5 px of where they lie."""
-    fit = np.abs(fft.irfft2(fft.rfft2(brightness) * np.conj(fft.rfft2(inside)), s=brightness.shape))
-    value, correction = _peak(fit, AS_IT_IS, factor)
-    certain = value >= CERTAIN * float(np.sqrt(np.mean(np.square(fit))))
-    return certain and bool(np.hypot(correction.down, correction.right) < _SHIFT - 0.5)
-
-
-def _maps(edges: Floats, borders: Floats, *, square: bool) -> dict[str, Floats]:
-    """Return the agreement of every flip and turn at every shift; [0, 0] is at home, shifts go round the end."""
+    # The agreement of every flip and turn at every shift; [0, 0] is at home, shifts go round the end.
     spectrum = fft.rfft2(edges)
-    return {
+    maps = {
         name: fft.irfft2(spectrum * np.conj(fft.rfft2(turn(borders))), s=edges.shape).astype(np.float32)
         for name, turn in SYMMETRIES.items()
         if square or name not in _SWAPPING
     }
+    spread = float(np.sqrt(np.mean([np.mean(np.square(one)) for one in maps.values()])))
+    best, correction = max((_peak(one, name, factor) for name, one in maps.items()), key=lambda peak: peak[0])
+    certain = best >= CERTAIN * spread
+    moved = correction.symmetry != AS_IT_IS or bool(np.hypot(correction.down, correction.right) >= _SHIFT)
+    misaligned = certain and moved and float(maps[AS_IT_IS][0, 0]) < _HOME_SHARE * best
+    brightness, inside = _contrast(reduced.mean(0)), _contrast(_reduced(regions[None] > 0, factor)[0])
+    fits = not misaligned
+    if misaligned and correction.symmetry == AS_IT_IS or not certain:
+        # Does the brightness of the regions, dark or bright, fit best within 2.5 px of where they lie?
+        fit = np.abs(fft.irfft2(fft.rfft2(brightness) * np.conj(fft.rfft2(inside)), s=brightness.shape))
+        value, nearest = _peak(fit, AS_IT_IS, factor)
+        fits = value >= CERTAIN * float(np.sqrt(np.mean(np.square(fit))))
+        fits = fits and bool(np.hypot(nearest.down, nearest.right) < _SHIFT - 0.5)
+        misaligned = misaligned and not fits
+    return Agreement(best / spread, correction if misaligned else None, fits, float(np.mean(brightness * inside)))
 
 
-def _around(values: Floats, reach: int) -> Floats:
-    """Return the values up to `reach` shifts from home, which is in the middle of what is returned."""
+def _peak(values: Floats, name: str, factor: int) -> tuple[float, Correction]:
+    """Return the best agreement near home, and what brings labels there, to a fraction of a reduced pixel."""
+    reach = _REACH if name == AS_IT_IS else _REACH_TURNED
     rows, columns = (min(reach, (side - 1) // 2) for side in values.shape)
-    return np.roll(values, (rows, columns), (0, 1))[: 2 * rows + 1, : 2 * columns + 1]
-
-
-def _peak(values: Floats, name: str, factor: int) -> _Peak:
-    near = _around(values, _REACH if name == AS_IT_IS else _REACH_TURNED)
+    near = np.roll(values, (rows, columns), (0, 1))[: 2 * rows + 1, : 2 * columns + 1]
     place = np.unravel_index(int(near.argmax()), near.shape)
-    shift = [(place[axis] - near.shape[axis] // 2 + _fraction(near, place, axis)) * factor for axis in (0, 1)]
-    return float(near[place]), Correction(name, round(shift[0]), round(shift[1]))
-
-
-def _fraction(values: Floats, place: tuple[Any, ...], axis: int) -> float:
-    """Return how far beside a peak the top of the parabola through it and its neighbours lies, -0.5 to 0.5."""
-    if not 0 < place[axis] < values.shape[axis] - 1:
-        return 0.0
-    line = np.moveaxis(values, axis, 0)[place[axis] - 1 : place[axis] + 2, place[1 - axis]].astype(float)
-    bend = line[0] - 2 * line[1] + line[2]
-    return float(0.5 * (line[0] - line[2]) / bend) if bend < 0 else 0.0
+    shift: list[int] = []
+    for axis in (0, 1):
+        fraction = 0.0
+        if 0 < place[axis] < near.shape[axis] - 1:  # the top of the parabola through the peak and its neighbours
+            line = np.moveaxis(near, axis, 0)[place[axis] - 1 : place[axis] + 2, place[1 - axis]].astype(float)
+            bend = line[0] - 2 * line[1] + line[2]
+            fraction = float(0.5 * (line[0] - line[2]) / bend) if bend < 0 else 0.0
+        shift.append(round((place[axis] - near.shape[axis] // 2 + fraction) * factor))
+    return float(near[place]), Correction(name, *shift)
 
 
 def _middle(values: NDArray[Any]) -> NDArray[Any]:

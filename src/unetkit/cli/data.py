@@ -9,7 +9,7 @@ import typer
 from unetkit.cli.app import Overrides, data_app
 
 if TYPE_CHECKING:
-    from unetkit.checks.exam import Diagnosis
+    from unetkit.checks.findings import CheckReport
 
 
 @data_app.command("sample")
@@ -71,25 +71,25 @@ def data_check(
 
     alone = str(json_file) == "-"
     with show_progress("checking") as progress:
-        diagnosis = unetkit.check_data(data, overrides=overrides or [], html=html, progress=None if alone else progress)
-    text = json.dumps(diagnosis.as_json(), indent=2, ensure_ascii=False)
+        report = unetkit.check_data(data, overrides=overrides or [], html=html, progress=None if alone else progress)
+    text = json.dumps(report.as_json(), indent=2, ensure_ascii=False)
     if alone:
         print(text)
     else:
-        _print_diagnosis(diagnosis)
+        _print_report(report)
     if json_file is not None and not alone:
         atomic_write(json_file, text + "\n")
         print(f"written: {json_file}")
     if html is not None and not alone:
         print(f"written: {html}")
-    if diagnosis.of("error"):
+    if report.of("error"):
         raise typer.Exit(2)
 
 
-def _print_diagnosis(diagnosis: "Diagnosis") -> None:
-    for name, words in {"images": str(len(diagnosis.places)), **diagnosis.facts}.items():
+def _print_report(report: "CheckReport") -> None:
+    for name, words in {"images": str(len(report.indices)), **report.summary}.items():
         print(f"{name:<8}{words}")
     print()
-    for finding in diagnosis.findings:
+    for finding in report.findings:
         print(f"{finding.severity:<8} {finding.check}: {finding}")
-    print(f"{diagnosis.count()}, in {len(diagnosis.checks)} checks")
+    print(f"{report.count()}, in {len(report.checks)} checks")

@@ -52,9 +52,17 @@ def train(
 
     chosen = [f"train.device={device}"] if device else []
     words = [*([config] if config else []), *(overrides or []), *chosen]
+    if resume is not None or extend is not None:
+        given = {"--out": out, "--data": data, "--bug-compatible": bug_compatible or None}
+        given |= {"--extend": extend} if resume is not None else {}
+        mode = "--resume" if resume is not None else "--extend"
+        if unused := [option for option, value in given.items() if value is not None]:
+            raise UsageError(f"{', '.join(unused)}: {mode} goes on in its own folder with its own data")
     with show_progress("training") as progress:
         if resume is not None:
-            _refuse(words, "--resume goes on exactly as the run began; to change keys use --extend")
+            if words:
+                reason = "--resume goes on exactly as the run began; to change keys use --extend"
+                raise UsageError(f"{' '.join(words)}: {reason}")
             run = unetkit.resume(resume, progress=progress)
         elif extend is not None:
             run = unetkit.extend(extend, overrides=words, progress=progress)
@@ -83,11 +91,6 @@ def report(
     import unetkit
 
     print(f"written: {unetkit.report(run)}")
-
-
-def _refuse(words: list[str], reason: str) -> None:
-    if words:
-        raise UsageError(f"{' '.join(words)}: {reason}")
 
 
 def _print_result(run: "Run") -> None:

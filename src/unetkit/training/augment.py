@@ -1,10 +1,10 @@
-"""Augmentation: every geometric change composed into one set of places to sample, then changes of intensity.
+"""Augmentation: every geometric change composed into one sampling grid, then changes of intensity.
 
-The eight flips and turns alone keep places on the pixel grid, so nothing is interpolated. Everything drawn comes from
-one numpy generator, given for the step; only pixel noise comes from a torch generator on the device.
+Flips and quarter turns alone keep the grid on whole pixels, so nothing is interpolated. Everything drawn comes from one
+numpy generator, given for the step; only pixel noise comes from a torch generator on the device.
 
-Legend of shapes: B batch, C channels, H height and W width of a patch, G side of a coarse grid.
-Places are (row, column).
+Legend of shapes: B batch, C channels, H height and W width of a patch, G side of a coarse grid. Coordinates are (row,
+column).
 """
 
 import math
@@ -18,13 +18,13 @@ from unetkit.config import AugmentConfig
 
 
 def keeps_grid(config: AugmentConfig) -> bool:
-    """Tell whether every place falls on a pixel, so that nothing has to be interpolated."""
+    """Tell whether every point of the grid falls on a pixel, so that nothing has to be interpolated."""
     sizes_kept = config.scale == config.stretch == (1.0, 1.0) and config.crop == 0
     return sizes_kept and config.rotation == 0 and config.elastic == 0
 
 
-def places(config: AugmentConfig, centre_B2: Tensor, sides: tuple[int, int], rng: np.random.Generator) -> Tensor:
-    """Draw the places [B, 2, H, W] float32 in the image that the pixels of the augmented patches come from.
+def sampling_grid(config: AugmentConfig, centre_B2: Tensor, sides: tuple[int, int], rng: np.random.Generator) -> Tensor:
+    """Draw where in the image the pixels of the augmented patches come from: [B, 2, H, W] float32.
 
     What is drawn is small; what is made of it is made on the device of the centres.
 
@@ -35,18 +35,48 @@ def places(config: AugmentConfig, centre_B2: Tensor, sides: tuple[int, int], rng
         rng: the step's generator.
     """
     batch, device = len(centre_B2), centre_B2.device
-    bent_B = torch.from_numpy(rng.random(batch) < config.probability)
-    smooth_B22 = torch.where(bent_B.view(-1, 1, 1), _rotations_and_scales(config, batch, rng), torch.eye(2))
-    matrix_B22 = smooth_B22 @ _flips_and_turns(config, batch, rng)
-    share_B2, shift_B2 = _parts_seen(config, bent_B, rng)
-    shift_B2 = torch.einsum("bij,bj->bi", matrix_B22, shift_B2 * torch.tensor(sides))
-    matrix_B22 = (matrix_B22 * share_B2[:, None]).to(device, non_blocking=True)
+    changed_B = torch.from_numpy(rng.random(batch) < config.probability)  # the others are flipped and turned alone
+    angle = torch.from_numpy(np.deg2rad(rng.uniform(-config.rotation, config.rotation, batch)))
+    low, high = config.scale
+    pixel = torch.from_numpy(np.exp(-rng.uniform(math.log(low), math.log(high), batch)))
+    cos, sin = torch.cos(angle) * pixel, torch.sin(angle) * pixel
+    rotation_B22 = torch.stack((cos, -sin, sin, cos), -1).view(-1, 2, 2).float()
+    matrix_B22 = torch.where(changed_B.view(-1, 1, 1), rotation_B22, torch.eye(2))
+    matrix_B22 = matrix_B22 @ _flips_and_turns(config, batch, rng)
+
+    # The share of its patch that each image is seen of along both axes, and how far off the middle, in sides.
+    share_B2, shift_B2 = np.ones((batch, 2)), np.zeros((batch, 2))
+    if config.stretch != (1.0, 1.0):
+        share_B2 = 1 / rng.uniform(*config.stretch, (batch, 2))
+        shift_B2 = rng.uniform(-0.5, 0.5, (batch, 2)) * np.maximum(0, 1 - share_B2)
+    if config.crop > 0:
+        before_B2, behind_B2 = rng.uniform(0, config.crop, (2, batch, 2))
+        shift_B2 = shift_B2 + share_B2 * (before_B2 - behind_B2) / 2
+        share_B2 = share_B2 * (1 - before_B2 - behind_B2)
+    seen_B2 = torch.where(changed_B[:, None], torch.from_numpy(share_B2).float(), 1.0)
+    off_B2 = torch.where(changed_B[:, None], torch.from_numpy(shift_B2).float(), 0.0)
+    off_B2 = torch.einsum("bij,bj->bi", matrix_B22, off_B2 * torch.tensor(sides))
+
+    matrix_B22 = (matrix_B22 * seen_B2[:, None]).to(device, non_blocking=True)
     offsets = [torch.arange(side, dtype=torch.float32, device=device) - (side - 1) / 2 for side in sides]
-    places_B2HW = torch.einsum("bij,jyx->biyx", matrix_B22, torch.stack(torch.meshgrid(offsets, indexing="ij")))
-    if config.elastic > 0:
-        coarse_B2GG = _displacements(config, batch, sides, rng) * bent_B.view(-1, 1, 1, 1)
-        places_B2HW += _smoothly_enlarged(coarse_B2GG.to(device, non_blocking=True), sides)
-    return places_B2HW + (centre_B2 + shift_B2.to(device, non_blocking=True)).view(-1, 2, 1, 1)
+    grid_B2HW = torch.einsum("bij,jyx->biyx", matrix_B22, torch.stack(torch.meshgrid(offsets, indexing="ij")))
+    if config.elastic > 0:  # displacements on a coarse grid, smooth in between (Ronneberger et al. 2015)
+        coarse = [max(2, math.ceil(side / config.elastic_spacing) + 1) for side in sides]
+        moved_B2GG = torch.from_numpy(rng.normal(0.0, config.elastic, (batch, 2, *coarse))).float()
+        moved_B2GG = (moved_B2GG * changed_B.view(-1, 1, 1, 1)).to(device, non_blocking=True)
+        grid_B2HW += F.interpolate(moved_B2GG, size=sides, mode="bicubic", align_corners=True)
+    return grid_B2HW + (centre_B2 + off_B2.to(device, non_blocking=True)).view(-1, 2, 1, 1)
+
+
+def _flips_and_turns(config: AugmentConfig, batch: int, rng: np.random.Generator) -> Tensor:
+    """Draw one of the eight symmetries of a square, or of those that are allowed, for each patch: [B, 2, 2]."""
+    quarter = rng.integers(4, size=batch) if config.rotate90 else 2 * rng.integers(2, size=batch) * config.flip
+    mirror = rng.integers(2, size=batch) * config.flip
+    if not config.rotate90 and config.flip_axes != "both":
+        quarter = 2 * mirror if config.flip_axes == "rows" else 0 * mirror  # mirrored columns and half a turn: rows
+    cos, sin = np.array([1, 0, -1, 0])[quarter], np.array([0, 1, 0, -1])[quarter]
+    sign = 1 - 2 * mirror
+    return torch.from_numpy(np.stack((cos, -sin * sign, sin, cos * sign), -1)).view(batch, 2, 2).float()
 
 
 def change_intensity(
@@ -58,7 +88,7 @@ def change_intensity(
         config: which changes, and how large.
         pixels_BCHW: normalised patches: the `share` of a batch.
         rng: the step's generator.
-        batch: patches in the whole batch; as many are drawn for, whatever the share.
+        batch: patches in the whole batch; numbers are drawn for all of it, whatever the share.
         share: which patches of the batch these are.
     """
 
@@ -67,7 +97,10 @@ def change_intensity(
         return values.to(pixels_BCHW.device).view(-1, 1, 1, 1)
 
     if config.gamma > 0:
-        pixels_BCHW = _gamma(pixels_BCHW, draw(math.log(1 - config.gamma), math.log(1 + config.gamma)).exp())
+        exponent = draw(math.log(1 - config.gamma), math.log(1 + config.gamma)).exp()
+        low = pixels_BCHW.amin((1, 2, 3), keepdim=True)
+        reach = (pixels_BCHW.amax((1, 2, 3), keepdim=True) - low).clamp_min(1e-6)
+        pixels_BCHW = ((pixels_BCHW - low) / reach).pow(exponent) * reach + low
     if config.contrast > 0:
         mean = pixels_BCHW.mean((2, 3), keepdim=True)
         pixels_BCHW = torch.lerp(mean, pixels_BCHW, draw(1 - config.contrast, 1 + config.contrast))
@@ -78,53 +111,3 @@ def change_intensity(
         noise = torch.randn((batch, *pixels_BCHW.shape[1:]), generator=generator, device=pixels_BCHW.device)
         pixels_BCHW = pixels_BCHW + draw(0, config.noise) * noise[share]
     return pixels_BCHW if config.clip is None else pixels_BCHW.clamp(*config.clip)
-
-
-def _flips_and_turns(config: AugmentConfig, batch: int, rng: np.random.Generator) -> Tensor:
-    quarter = rng.integers(4, size=batch) if config.rotate90 else 2 * rng.integers(2, size=batch) * config.flip
-    mirror = rng.integers(2, size=batch) * config.flip
-    if not config.rotate90 and config.flip_axes != "both":
-        quarter = 2 * mirror if config.flip_axes == "rows" else 0 * mirror  # mirrored columns and half a turn: rows
-    cos, sin = np.array([1, 0, -1, 0])[quarter], np.array([0, 1, 0, -1])[quarter]
-    sign = 1 - 2 * mirror
-    return torch.from_numpy(np.stack((cos, -sin * sign, sin, cos * sign), -1)).view(batch, 2, 2).float()
-
-
-def _rotations_and_scales(config: AugmentConfig, batch: int, rng: np.random.Generator) -> Tensor:
-    angle = torch.from_numpy(np.deg2rad(rng.uniform(-config.rotation, config.rotation, batch)))
-    low, high = config.scale
-    step = torch.from_numpy(np.exp(-rng.uniform(math.log(low), math.log(high), batch)))
-    cos, sin = torch.cos(angle) * step, torch.sin(angle) * step
-    return torch.stack((cos, -sin, sin, cos), -1).view(-1, 2, 2).float()
-
-
-def _parts_seen(config: AugmentConfig, bent_B: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Draw the share of its patch that each image is seen of along both axes, and how far off the middle, in sides."""
-    both = (len(bent_B), 2)
-    share_B2, shift_B2 = np.ones(both), np.zeros(both)
-    if config.stretch != (1.0, 1.0):
-        share_B2 = 1 / rng.uniform(*config.stretch, both)
-        shift_B2 = rng.uniform(-0.5, 0.5, both) * np.maximum(0, 1 - share_B2)
-    if config.crop > 0:
-        before_B2, behind_B2 = rng.uniform(0, config.crop, (2, *both))
-        shift_B2 = shift_B2 + share_B2 * (before_B2 - behind_B2) / 2
-        share_B2 = share_B2 * (1 - before_B2 - behind_B2)
-    bent_B1 = bent_B[:, None]
-    share_B2 = torch.where(bent_B1, torch.from_numpy(share_B2).float(), 1.0)
-    return share_B2, torch.where(bent_B1, torch.from_numpy(shift_B2).float(), 0.0)
-
-
-def _displacements(config: AugmentConfig, batch: int, sides: tuple[int, int], rng: np.random.Generator) -> Tensor:
-    coarse = [max(2, math.ceil(side / config.elastic_spacing) + 1) for side in sides]
-    return torch.from_numpy(rng.normal(0.0, config.elastic, (batch, 2, *coarse))).float()
-
-
-def _smoothly_enlarged(displacement_B2GG: Tensor, sides: tuple[int, int]) -> Tensor:
-    """Interpolate displacements on a coarse grid bicubically to every pixel (Ronneberger et al. 2015)."""
-    return F.interpolate(displacement_B2GG, size=sides, mode="bicubic", align_corners=True)
-
-
-def _gamma(pixels_BCHW: Tensor, exponent: Tensor) -> Tensor:
-    low = pixels_BCHW.amin((1, 2, 3), keepdim=True)
-    reach = (pixels_BCHW.amax((1, 2, 3), keepdim=True) - low).clamp_min(1e-6)
-    return ((pixels_BCHW - low) / reach).pow(exponent) * reach + low

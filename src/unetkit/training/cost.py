@@ -1,14 +1,7 @@
-"""A plan fitted to a machine: the batch that its memory holds, and the steps that there is time for.
+"""What a training costs on this machine, found by a few of its steps, and a plan fitted to it: batch, patch and steps.
 
-What a training costs on this machine, found by a few of its steps: bytes for every patch, and seconds a step.
-
-The bytes are those that a step keeps for its gradients, counted while it runs; what single operations take on the side
-is allowed for by a factor. Assumes that patches of noise cost what real ones cost.
-
-From what a data set is to how a network should be trained on it: every choice with its reason.
-
-The rules are few and readable; what they start from are the presets that were measured on membranes and on nuclei. What
-depends on the machine, the batch that fits and the steps that there is time for, is not decided here.
+The bytes are those that a step keeps for its gradients, counted while it runs; what single operations take besides is
+allowed for by a factor. Assumes that patches of noise cost what real ones cost. Does not know what the data is.
 """
 
 import statistics
@@ -30,6 +23,15 @@ from unetkit.errors import UsageError
 from unetkit.training.patches import PixelStore
 from unetkit.training.step import TrainStep
 
+_SCRATCH = 1.5  # intermediate gradients and scratch space, in units of what is kept
+_COPIES = 5  # of the weights: themselves, their gradients, two moments, the running average
+_TIMED = 3
+_SHARE = 0.5  # of the free memory: validation, other programs and fragments need some, too
+_SMALLEST_PART, _SMALLEST_PATCH = 2, 16  # batch norm needs several values of every channel
+_IN_STEPS = 0.85  # of the time: the rest is for reading, validations and the report
+_FEWEST, _MOST = 20, 50_000
+_VALIDATIONS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -38,11 +40,6 @@ class Choice:
     key: str
     value: Any
     reason: str
-
-
-_ON_THE_SIDE = 1.5  # gradients in passing and scratch space, in units of what is kept
-_COPIES = 5  # of the weights: themselves, their gradients, two moments, the running average
-_TIMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +67,8 @@ def memory_of(config: Config, device: torch.device) -> Memory:
         device: where to compute.
     """
     train = config.train.model_copy(update={"batch": 2, "accumulate": 1})
-    session = _session(config.model_copy(update={"train": train}), device)
-    weights = {weight.untyped_storage().data_ptr(): weight.nbytes for weight in session.model.parameters()}
+    step = _noise_step(config.model_copy(update={"train": train}), device)
+    weights = {weight.untyped_storage().data_ptr(): weight.nbytes for weight in step.model.parameters()}
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -81,22 +78,23 @@ def memory_of(config: Config, device: torch.device) -> Memory:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        session.step(0)
-    return Memory(_COPIES * sum(weights.values()), _ON_THE_SIDE * sum(kept.values()) / 2)
+        step(0)
+    return Memory(_COPIES * sum(weights.values()), _SCRATCH * sum(kept.values()) / 2)
 
 
 def seconds_per_step(config: Config, device: torch.device) -> float:
     """Time some steps, after one that warms up."""
     keep_freed_memory()
-    session, seconds = _session(config, device), list[float]()
-    for step in range(1 + _TIMED):
+    step, seconds = _noise_step(config, device), list[float]()
+    for number in range(1 + _TIMED):
         begun = time.perf_counter()
-        float(session.step(step).loss)  # waits for the device
+        float(step(number).loss)  # waits for the device
         seconds.append(time.perf_counter() - begun)
     return statistics.median(seconds[1:])
 
 
-def _session(config: Config, device: torch.device) -> TrainStep:
+def _noise_step(config: Config, device: torch.device) -> TrainStep:
+    """Return the step of a configuration on one image of noise."""
     channels, classes = config.model.in_channels, config.model.num_classes
     assert channels is not None
     assert classes is not None
@@ -112,13 +110,6 @@ def _session(config: Config, device: torch.device) -> TrainStep:
         )
 
 
-_SHARE = 0.5  # of the free memory: validation, other programs and fragments need some, too
-_SMALLEST_PART, _SMALLEST_PATCH = 2, 16  # batch norm needs several values of every channel
-_IN_STEPS = 0.85  # of the time: the rest is for reading, validations and the report
-_FEWEST, _MOST = 20, 50_000
-_VALIDATIONS = 10
-
-
 def fit_memory(config: Config, device: torch.device, *, gigabytes: float | None, resident: float) -> list[Choice]:
     """Return the patch, the batch and the parts it is taken in so that a training fits the memory.
 
@@ -132,52 +123,27 @@ def fit_memory(config: Config, device: torch.device, *, gigabytes: float | None,
         UsageError: not even two of the smallest patches fit.
     """
     budget = gigabytes * 1e9 if gigabytes is not None else _SHARE * free_memory(device)
-    told = f"{budget / 1e9:.2g} GB on {device.type}" + (
-        ", as asked" if gigabytes is not None else ", half of what is free"
-    )
-    side = min(config.train.sides)
+    allowed = "as asked" if gigabytes is not None else "half of what is free"
+    allowed = f"{budget / 1e9:.2g} GB on {device.type}, {allowed}"
+    batch, planned = config.train.batch, min(config.train.sides)
+    side = planned
     while True:
         train = config.train.model_copy(update={"patch": side})
         cost = memory_of(config.model_copy(update={"train": train}), device)
-        parts = _parts(cost, config.train.batch, budget - resident)
+        most = cost.patches(budget - resident)
+        # The fewest equal parts of a batch that fit.
+        parts = next((n for n in range(1, batch + 1) if batch % n == 0 and _SMALLEST_PART <= batch // n <= most), 0)
         if parts:
-            return _fitted(side, parts, cost, config=config, told=told)
+            break
         if side <= _SMALLEST_PATCH:
             needed = (cost.fixed + 2 * cost.patch + resident) / 1e9
             raise UsageError(
-                f"a training needs {needed:.2g} GB with two patches of {side} px at once, but may take {told}; give "
+                f"a training needs {needed:.2g} GB with two patches of {side} px at once, but may take {allowed}; give "
                 "more with --memory, or a smaller network: model.widths=[16,32,64]"
             )
         side = max(_SMALLEST_PATCH, side // 2 // _SMALLEST_PATCH * _SMALLEST_PATCH)
-
-
-def fit_time(config: Config, device: torch.device, *, minutes: float | None) -> list[Choice]:
-    """Return the steps that fill the minutes, or what the planned ones take, and how often to look."""
-    seconds = seconds_per_step(config, device)
-    steps, why = config.train.steps, ""
-    if minutes is not None:
-        fitting = minutes * 60 * _IN_STEPS / seconds
-        steps = int(min(max(float(f"{fitting:.2g}"), _FEWEST), _MOST))
-        why = f"fill {minutes:g} minutes, reading and validations included: "
-    reason = f"{why}a step takes {1000 * seconds:.0f} ms here, all of them {_shown(steps * seconds)}"
-    every = max(1, steps // _VALIDATIONS)
-    return [
-        Choice("train.steps", steps, reason),
-        Choice("train.validate_every", every, f"{_VALIDATIONS} times"),
-        Choice("train.checkpoint_every", every, "as often: no more than that is lost"),
-    ]
-
-
-def _parts(cost: Memory, batch: int, budget: float) -> int:
-    """Return the fewest equal parts of a batch that fit, of at least two patches each; 0: none do."""
-    most = cost.patches(budget)
-    return next((n for n in range(1, batch + 1) if batch % n == 0 and _SMALLEST_PART <= batch // n <= most), 0)
-
-
-def _fitted(side: int, parts: int, cost: Memory, *, config: Config, told: str) -> list[Choice]:
-    batch, planned = config.train.batch, min(config.train.sides)
     taken = (cost.fixed + cost.patch * batch / parts) / 1e9
-    reason = f"{cost.patch / 1e6:.3g} MB a patch, {taken:.2g} GB in all were measured; there are {told}"
+    reason = f"{cost.patch / 1e6:.3g} MB a patch, {taken:.2g} GB in all were measured; there are {allowed}"
     found = [Choice("train.batch", batch, reason)]
     if parts > 1:
         found.append(Choice("train.accumulate", parts, f"{batch // parts} patches at once fit the memory"))
@@ -186,8 +152,23 @@ def _fitted(side: int, parts: int, cost: Memory, *, config: Config, told: str) -
     return found
 
 
-def _shown(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+def fit_time(config: Config, device: torch.device, *, minutes: float | None) -> list[Choice]:
+    """Return the steps that fill the minutes, or what the planned ones take, and how often to validate."""
+    seconds = seconds_per_step(config, device)
+    steps, why = config.train.steps, ""
+    if minutes is not None:
+        fitting = minutes * 60 * _IN_STEPS / seconds
+        steps = int(min(max(float(f"{fitting:.2g}"), _FEWEST), _MOST))
+        why = f"fill {minutes:g} minutes, reading and validations included: "
+    total = steps * seconds
+    shown = f"{total:.0f} s" if total < 120 else f"{total / 60:.0f} min"
+    reason = f"{why}a step takes {1000 * seconds:.0f} ms here, all of them {shown}"
+    every = max(1, steps // _VALIDATIONS)
+    return [
+        Choice("train.steps", steps, reason),
+        Choice("train.validate_every", every, f"{_VALIDATIONS} times"),
+        Choice("train.checkpoint_every", every, "as often: no more than that is lost"),
+    ]
 
 
 def replaced(chosen: list[Choice], new: list[Choice]) -> list[Choice]:

@@ -14,7 +14,7 @@ from typing import Any
 from unetkit.config import Config, ConfigSource
 from unetkit.configuring import load_config
 from unetkit.data import SAMPLE, Dataset, in_memory, open_dataset
-from unetkit.devices import cpu_threads
+from unetkit.devices import choose_device, cpu_threads
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, InterruptedRun, UsageError
 from unetkit.evaluation import Folder, Folds, Member, OutOfFold
@@ -25,7 +25,6 @@ from unetkit.prediction.load import load
 from unetkit.progress import NoProgress, Progress
 from unetkit.reporting.crossval import write_page
 from unetkit.storage import is_remote, url_of
-from unetkit.training.prepare import place_of
 from unetkit.training.train import resume, train
 
 
@@ -120,8 +119,8 @@ def _opened(path: Path, folds: Folds, *, seeds: int) -> Folder:
 
 def _train_here(folder: Folder, progress: Progress) -> None:
     world = launched_world()
-    place = place_of(folder.folds.config, world)
-    with joined(world, place.device):
+    device = world.own_device(choose_device(folder.folds.config.train.device))
+    with joined(world, device):
         # What is to be done is asked of the first process alone: another might see files that are being written.
         for member in world.gather(folder.unfinished() if world.is_main_process else [])[0]:
             if world.is_main_process:

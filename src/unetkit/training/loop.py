@@ -1,9 +1,8 @@
-"""The course of a training: steps, log lines, validations, checkpoints, and every way it can end.
+"""The loop of a training: steps, log lines, validations, checkpoints, and every way it can end.
 
-A line of the log is a step's loss, or a validation's scores. `train_seconds` counts the steps alone: not imports,
-reading, validations or writing, which the last line reports beside it.
-
-Signals that ask a training to stop are kept until the step is done; a second one ends it at once.
+A line of the log holds the losses of some steps, or the scores of a validation. `train_seconds` counts the steps alone:
+not imports, reading, validations or writing, which summary.json lists next to it. A signal that asks a training to stop
+is kept until the step is done; a second one ends it at once. Does not know how a step or a score is computed.
 """
 
 import math
@@ -29,27 +28,27 @@ from unetkit.run import Record, Run
 from unetkit.training.step import StepResult, TrainStep
 
 
+@dataclass
 class StopRequest:
     """Whether a signal has asked to stop, and which."""
 
-    def __init__(self) -> None:
-        """Start without a request."""
-        self.signal_number: int | None = None
-
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        if self.signal_number is not None:
-            raise KeyboardInterrupt
-        self.signal_number = number
+    signal_number: int = 0
 
 
 @contextmanager
 def stop_requests() -> Generator[StopRequest]:
-    """Listen to SIGINT and SIGTERM inside the block; outside the main thread nothing can be listened to."""
+    """Keep SIGINT and SIGTERM as a request inside the block; only in the main thread, where Python handles signals."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.signal(number, request._take) for number in (signal.SIGINT, signal.SIGTERM)}  # pyright: ignore[reportPrivateUsage] same module
+
+    def take(number: int, frame: FrameType | None) -> None:
+        if request.signal_number:
+            raise KeyboardInterrupt
+        request.signal_number = number
+
+    before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield request
     finally:
@@ -57,12 +56,9 @@ def stop_requests() -> Generator[StopRequest]:
             signal.signal(number, handler)
 
 
-Validate = Callable[[], Evaluation]
-
-
 @dataclass
 class TrainState:
-    """Where a training stands.
+    """Where a training stands; checkpoints keep it under the key `course`.
 
     Attributes:
         step: updates done.
@@ -87,28 +83,35 @@ class Trainer:
     """One training, from where it stands to its end."""
 
     def __init__(
-        self, run: Run, session: TrainStep, *, card: Card, validate: Validate | None, progress: Progress
+        self,
+        run: Run,
+        step: TrainStep,
+        *,
+        card: Card,
+        validate: Callable[[], Evaluation] | None,
+        progress: Progress,
     ) -> None:
-        """Bind the run folder, the session, and what a checkpoint says of itself.
+        """Put together what a training consists of.
 
         Args:
             run: where everything is written.
-            session: what is trained.
+            step: the network and what updates it.
             card: of the checkpoints; step, time and scores are filled in.
             validate: scores the network as it is; None where nothing is held out.
             progress: follows the work.
         """
-        self.run, self.session, self.card, self.validate, self.progress = run, session, card, validate, progress
-        self.world = session.world
-        self.course = TrainState()
+        self.run, self.step, self.card, self.validate, self.progress = run, step, card, validate, progress
+        self.world, self.state = step.world, TrainState()
         self.follow: Follow = lambda record: None
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint of this run."""
+        """Go on from a checkpoint of this run, which is written again where the configuration was extended."""
         state = checkpoint.state
         weights, moments = checkpoint.training("weights"), checkpoint.training("optimizer")
-        self.session.restore(checkpoint.weights(), weights, moments, state["scaler"])
-        self.course = TrainState(**state["course"])
+        self.step.restore(checkpoint.weights(), weights, moments, state["scaler"])
+        self.state = TrainState(**state["course"])
+        if self.world.is_main_process and state.get("config") != self.run.config.model_dump(mode="json"):
+            self.run.save_checkpoint(self.checkpoint())
 
     def go(self, stop: StopRequest) -> None:
         """Train to the last step.
@@ -118,123 +121,98 @@ class Trainer:
             InterruptedRun: a signal asked to stop; the state is saved.
             StorageError: the disk did not take a checkpoint.
         """
-        train, course = self.run.config.train, self.course
+        train, state = self.run.config.train, self.state
+        every = {"log": train.log_every, "validation": train.validate_every, "checkpoint": train.checkpoint_every}
         pending: list[StepResult] = []
         started = time.perf_counter()
-        while course.step < train.steps and not self._impatient():
-            pending.append(self.session.step(course.step))
-            course.step += 1
-            due = {name: self._due(every) for name, every in self._cadence().items()}
-            stopped = self._stopped(stop, due["log"])
-            if not any(due.values()) and not stopped:
+        while state.step < train.steps and not self.out_of_patience:
+            pending.append(self.step(state.step))
+            state.step += 1
+            at_the_end = state.step == train.steps
+            due = {what for what, steps in every.items() if at_the_end or (steps and state.step % steps == 0)}
+            stopped = stop.signal_number
+            if self.world.size > 1:  # several processes agree on it where they meet anyway
+                stopped = self.world.any(stopped) if "log" in due else 0
+            if not due and not stopped:
                 continue
-            self._read(pending, started, write=due["log"])
-            if due["validation"] and course.step >= train.validate_from:
-                self._validation()
-            if due["checkpoint"] or stopped or self._impatient():
-                self._checkpoint()
+            self._measure(pending, started, write="log" in due)
+            if "validation" in due and state.step >= train.validate_from:
+                self._validate()
+            if ("checkpoint" in due or stopped or self.out_of_patience) and self.world.is_main_process:
+                begun = time.perf_counter()
+                self.run.save_checkpoint(self.checkpoint())
+                self.run.send(warn=lambda text: self.progress.log(f"warning: {text}"))
+                state.spent["checkpoints"] += time.perf_counter() - begun
             if stopped:
                 raise InterruptedRun(
-                    f"stopped at step {course.step} of {train.steps}, nothing is lost; "
+                    f"stopped at step {state.step} of {train.steps}, nothing is lost; "
                     f"go on with: unetkit train --resume {self.run.place}",
                     stopped,
                 )
             started = time.perf_counter()
 
-    def _stopped(self, stop: StopRequest, together: bool) -> int:
-        """Return the signal that ends the run now, or 0. Several processes agree on it where they meet anyway."""
-        if self.world.size == 1:
-            return stop.signal_number or 0
-        return self.world.any(stop.signal_number or 0) if together else 0
-
-    def _impatient(self) -> bool:
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether `train.patience` validations have brought nothing better."""
         patience = self.run.config.train.patience
-        return patience is not None and self.course.waited >= patience
+        return patience is not None and self.state.waited >= patience
 
-    def _cadence(self) -> dict[str, int | None]:
-        train = self.run.config.train
-        return {"log": train.log_every, "validation": train.validate_every, "checkpoint": train.checkpoint_every}
+    def checkpoint(self) -> Checkpoint:
+        """Return everything that is needed to go on from here."""
+        state = self.state
+        scores = state.scores if state.scored_step == state.step else {}
+        card = self.card.model_copy(update={"step": state.step, "train_seconds": state.train_seconds, "scores": scores})
+        config = self.run.config.model_dump(mode="json")
+        kept = {"course": asdict(state), "scaler": self.step.scalars(), "config": config}
+        return Checkpoint(card=card, tensors=self.step.tensors(), state=kept)
 
-    def _due(self, every: int | None) -> bool:
-        at_the_end = self.course.step == self.run.config.train.steps
-        return at_the_end or (every is not None and self.course.step % every == 0)
-
-    def _read(self, pending: list[StepResult], started: float, *, write: bool) -> None:
-        """Wait for the steps since the last reading, take their time, and look whether their losses are numbers."""
+    def _measure(self, pending: list[StepResult], started: float, *, write: bool) -> None:
+        """Wait for the steps since the last time, add up how long they took, and require finite losses."""
+        state, config = self.state, self.run.config
         names = ["loss", *pending[-1].terms]
         measured = torch.stack([torch.stack([result.loss, *result.terms.values()]) for result in pending])
         mean = np.mean(self.world.gather(measured.cpu().numpy()), 0)
         seconds = time.perf_counter() - started
-        self.course.train_seconds += seconds
-        self._require_numbers(mean[:, 0].tolist())
-        train, course = self.run.config.train, self.course
-        record: Record = {"step": course.step, "train_seconds": round(course.train_seconds, 4)}
-        record |= dict(zip(names, mean.mean(0).tolist(), strict=True))
-        record |= {"lr": pending[-1].lr, "images_per_second": round(len(pending) * train.batch / seconds, 2)}
-        if write:
-            self._log(record)
-        self.progress.update(course.step, train.steps, self._figures(record))
-        pending.clear()
-
-    def _log(self, record: Record) -> None:
-        if self.world.is_main_process:
-            self.run.append_log(record)
-            self.follow(record)
-
-    def _require_numbers(self, losses: list[float]) -> None:
-        for step, loss in enumerate(losses, self.course.step - len(losses) + 1):
+        state.train_seconds += seconds
+        for step, loss in enumerate(mean[:, 0].tolist(), state.step - len(pending) + 1):
             if not math.isfinite(loss):
                 raise DivergedError(
                     f"the loss is {loss} at step {step}: the training diverged; try a lower optimizer.lr "
-                    f"(now {self.run.config.optimizer.lr}) or train.precision=float32; "
+                    f"(now {config.optimizer.lr}) or train.precision=float32; "
                     f"the last good checkpoint stands in {self.run.place}"
                 )
-
-    def _figures(self, record: Record) -> dict[str, str]:
+        record: Record = {"step": state.step, "train_seconds": round(state.train_seconds, 4)}
+        record |= dict(zip(names, mean.mean(0).tolist(), strict=True))
+        record |= {"lr": pending[-1].lr, "images_per_second": round(len(pending) * config.train.batch / seconds, 2)}
+        if write:
+            self._log(record)
         figures = {"loss": f"{record['loss']:.4f}", "images/s": f"{record['images_per_second']:.3g}"}
-        metric = self.run.config.train.best_metric
-        return figures | ({metric: f"{self.course.scores[metric]:.4f}"} if metric in self.course.scores else {})
+        metric = config.train.best_metric
+        figures |= {metric: f"{state.scores[metric]:.4f}"} if metric in state.scores else {}
+        self.progress.update(state.step, config.train.steps, figures)
+        pending.clear()
 
-    def _validation(self) -> None:
+    def _validate(self) -> None:
+        """Score the network as it is, and keep its weights where they are the best so far."""
         if self.validate is None:
             return
         begun = time.perf_counter()
         evaluation = self.validate()
         seconds = time.perf_counter() - begun
-        course, metric = self.course, self.run.config.train.best_metric
-        course.spent["validation"] += seconds
-        course.scores, course.scored_step = dict(evaluation.scores), course.step
-        timing = {"train_seconds": round(course.train_seconds, 4), "validation_seconds": round(seconds, 4)}
-        self._log({"step": course.step} | timing | course.scores)
-        value = course.scores[metric]
-        self.progress.log(f"step {course.step}  train {course.train_seconds:.1f} s  {metric} {value:.4f}")
-        course.waited += 1
-        if course.best is None or better(metric, value, course.best[0]):
-            course.best, course.waited = (value, course.step), 0
+        state, metric = self.state, self.run.config.train.best_metric
+        state.spent["validation"] += seconds
+        state.scores, state.scored_step = dict(evaluation.scores), state.step
+        timing = {"train_seconds": round(state.train_seconds, 4), "validation_seconds": round(seconds, 4)}
+        self._log({"step": state.step} | timing | state.scores)
+        value = state.scores[metric]
+        self.progress.log(f"step {state.step}  train {state.train_seconds:.1f} s  {metric} {value:.4f}")
+        state.waited += 1
+        if state.best is None or better(metric, value, state.best[0]):
+            state.best, state.waited = (value, state.step), 0
             if self.world.is_main_process:
-                self._snapshot().for_prediction().save(self.run.best)
+                self.checkpoint().for_prediction().save(self.run.best)
 
-    def _checkpoint(self) -> None:
-        if not self.world.is_main_process:
-            return
-        begun = time.perf_counter()
-        self.run.save_checkpoint(self._snapshot())
-        self.run.send(warn=self._warn)
-        self.course.spent["checkpoints"] += time.perf_counter() - begun
-
-    def _warn(self, text: str) -> None:
-        self.progress.log(f"warning: {text}")
-
-    def _snapshot(self) -> Checkpoint:
-        course = self.course
-        scores = course.scores if course.scored_step == course.step else {}
-        card = self.card.model_copy(
-            update={"step": course.step, "train_seconds": course.train_seconds, "scores": scores}
-        )
-        state = {"course": asdict(course), "scaler": self.session.scalars()}
-        return Checkpoint(card=card, tensors=self.session.tensors(), state=state)
-
-    def save_last(self) -> None:
-        """Write the weights of the last step for prediction."""
+    def _log(self, record: Record) -> None:
         if self.world.is_main_process:
-            self._snapshot().for_prediction().save(self.run.last)
+            self.run.append_log(record)
+            self.follow(record)

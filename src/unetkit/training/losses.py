@@ -1,4 +1,4 @@
-"""What training minimises. Every loss takes logits [N, K, H, W] and class indices [N, H, W] and gives a scalar.
+"""The losses. Each takes logits [N, K, H, W] and class indices [N, H, W] and gives a scalar.
 
 Weights of pixels are not divided by their sum: a mean over pixels is the same in one process and in many.
 """

@@ -1,10 +1,9 @@
-"""How the weights move: the optimizer, the course of its learning rate, and the running average of the weights.
+"""How the weights move: the optimizers, the schedule of the learning rate, and the running average of the weights.
 
-Muon: momentum whose matrix is made orthogonal before it moves the weights (Jordan et al. 2024), for convolutions.
-
-A convolution's kernel counts as the matrix [outputs, inputs * height * width]. The nearest orthogonal matrix is found
-by a few steps of Newton and Schulz's iteration with a quintic polynomial, as published, in bfloat16. It is for kernels
-inside the network; biases, norms and the last layer belong to AdamW. PyTorch's own takes matrices alone.
+Muon is momentum whose matrix is made orthogonal before it moves the weights (Jordan et al. 2024), for convolutions. A
+kernel counts as the matrix [outputs, inputs * height * width]; the nearest orthogonal matrix is found by a few steps of
+Newton and Schulz's iteration with a quintic polynomial, as published, in bfloat16. It is for kernels inside the
+network; biases, norms and the last layer belong to AdamW. PyTorch's own Muon takes matrices alone.
 """
 
 import math
@@ -43,9 +42,9 @@ class Muon(torch.optim.Optimizer):
                 if not state:
                     state["momentum"] = torch.zeros_like(kernel)
                 state["momentum"].lerp_(kernel.grad, 1 - group["momentum"])
-                ahead = torch.lerp(kernel.grad, state["momentum"], group["momentum"])
+                direction = torch.lerp(kernel.grad, state["momentum"], group["momentum"])
                 kernel.mul_(1 - group["lr"] * group["weight_decay"])
-                kernel.add_(_orthogonal(ahead), alpha=-group["lr"])
+                kernel.add_(_orthogonal(direction), alpha=-group["lr"])
 
 
 def _orthogonal(kernel: Tensor) -> Tensor:
@@ -65,35 +64,67 @@ def _orthogonal(kernel: Tensor) -> Tensor:
 def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
     """Make the optimizers: one, or two for muon.
 
-    Weight decay spares norms, and biases too unless `optimizer.decay_params` says otherwise. A weight with factor 0 is
-    frozen.
+    Weight decay spares norms, and biases too unless `optimizer.decay` says otherwise. A weight with factor 0 is frozen.
 
     Raises:
         ConfigError: a pattern of `optimizer.lr_factors` matches no weight, or all weights are frozen.
     """
-    factors = _factors(config.lr_factors, [name for name, _ in model.named_parameters()])
-    spared = _spared(config, model)
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in config.lr_factors:
+        require_match(pattern, names, "optimizer.lr_factors")
+    norms = [module for module in model.modules() if getattr(getattr(module, "weight", None), "ndim", 0) == 1]
+    undecayed = {id(weight) for norm in norms for weight in norm.parameters(recurse=False)}
+    if config.decay_params == "kernels":
+        undecayed |= {id(weight) for weight in model.parameters() if weight.ndim == 1}
     groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
     for name, weight in model.named_parameters():
-        weight.requires_grad_(factors[name] > 0)
+        factor = next((factor for pattern, factor in config.lr_factors.items() if fnmatchcase(name, pattern)), 1.0)
+        weight.requires_grad_(factor > 0)
         if weight.requires_grad:
             inner = config.name == "muon" and weight.ndim > 1 and not name.startswith("head")
-            decay = 0.0 if id(weight) in spared else config.weight_decay
-            groups.setdefault((inner, factors[name], decay), []).append(weight)
+            decay = 0.0 if id(weight) in undecayed else config.weight_decay
+            groups.setdefault((inner, factor, decay), []).append(weight)
     if not groups:
         raise ConfigError("optimizer.lr_factors: freezes every weight; leave some to train")
-    return [
-        build(
-            config,
-            [
-                {"params": weights, "rate": factor * rate, "weight_decay": decay}
-                for (inner, factor, decay), weights in groups.items()
-                if inner == wanted
-            ],
-        )
-        for wanted, rate, build in _parts(config)
-        if any(inner == wanted for inner, _, _ in groups)
-    ]
+    parts = [(False, config.name, config.lr)]
+    if config.name == "muon":
+        parts = [(True, "muon", config.lr), (False, "adamw", config.adamw_lr)]
+    optimizers: list[torch.optim.Optimizer] = []
+    for part, name, rate in parts:
+        chosen = [
+            {"params": weights, "rate": factor * rate, "weight_decay": decay}
+            for (inner, factor, decay), weights in groups.items()
+            if inner == part
+        ]
+        if chosen:
+            optimizers.append(_build(name, config, chosen))
+    return optimizers
+
+
+def _build(name: str, config: OptimizerConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    if name == "muon":
+        return Muon(groups, lr=config.lr, momentum=config.momentum)
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
+    fused = config.eps_form == "torch"
+    form = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    optimizer = form(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused)
+
+    def enlarge(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        """Add epsilon where TensorFlow does: to the root of the second moment before its start is corrected.
+
+        PyTorch adds it after the correction by sqrt(1 - beta2^t), so that it has to be larger by as much at step t.
+        The fused form counts steps on the device, where reading them would make each step wait; the other counts on
+        the CPU.
+        """
+        for group in optimizer.param_groups:
+            states = [optimizer.state[weight] for weight in group["params"] if weight in optimizer.state]
+            step = 1 + max((int(state["step"]) for state in states), default=0)
+            group["eps"] = config.eps / math.sqrt(1 - config.betas[1] ** step)
+
+    if not fused:
+        optimizer.register_step_pre_hook(enlarge)
+    return optimizer
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
@@ -109,26 +140,8 @@ def set_learning_rates(optimizers: list[torch.optim.Optimizer], share: float) ->
             group["lr"] = group["rate"] * share
 
 
-def _spared(config: OptimizerConfig, model: nn.Module) -> set[int]:
-    """Return the ids of the weights that do not decay: of norms, and of biases where only kernels decay."""
-    of_norms = [module for module in model.modules() if getattr(getattr(module, "weight", None), "ndim", 0) == 1]
-    spared = [weight for norm in of_norms for weight in norm.parameters(recurse=False)]
-    if config.decay_params == "kernels":
-        spared += [weight for weight in model.parameters() if weight.ndim == 1]
-    return {id(weight) for weight in spared}
-
-
-def _factors(patterns: dict[str, float], names: list[str]) -> dict[str, float]:
-    for pattern in patterns:
-        require_match(pattern, names, "optimizer.lr_factors")
-    return {
-        name: next((factor for pattern, factor in patterns.items() if fnmatchcase(name, pattern)), 1.0)
-        for name in names
-    }
-
-
 def require_match(pattern: str, names: list[str], key: str) -> None:
-    """Make sure that a pattern matches a name.
+    """Require that a pattern matches a name.
 
     Raises:
         ConfigError: it matches none; near names are listed.
@@ -143,8 +156,16 @@ def rate_share(config: OptimizerConfig, step: int, steps: int) -> float:
     warmup = config.warmup * steps
     if step < warmup:
         return (step + 1) / (warmup + 1)
-    course = (step - warmup) / max(1.0, steps - warmup)
-    return config.final_lr_factor + (1 - config.final_lr_factor) * _SCHEDULES[config.schedule](course)
+    progress = (step - warmup) / max(1.0, steps - warmup)
+    return config.final_lr_factor + (1 - config.final_lr_factor) * SCHEDULES[config.schedule](progress)
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "one-cycle": lambda progress: (1 + math.cos(math.pi * progress)) / 2,
+    "linear": lambda progress: 1 - progress,
+    "constant": lambda progress: 1.0,
+}
+"""The share of the highest rate that is left, by the share of the steps after the warmup that is done."""
 
 
 class WeightAverage:
@@ -169,60 +190,3 @@ class WeightAverage:
         get_ema_multi_avg_fn(decay)(self._means, self._values, 0)
         for mean, value in self._counters:
             mean.copy_(value)
-
-
-Groups = list[dict[str, Any]]
-Build = Callable[[OptimizerConfig, Groups], torch.optim.Optimizer]
-
-
-def _adamw(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
-    fused = config.eps_form == "torch"
-    return _in_form(config, torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused))
-
-
-def _adam(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
-    fused = config.eps_form == "torch"
-    return _in_form(config, torch.optim.Adam(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused))
-
-
-def _in_form(config: OptimizerConfig, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """Add epsilon where TensorFlow does: to the root of the second moment before its start is corrected.
-
-    PyTorch adds it after the correction by sqrt(1 - beta2^t), so that it has to be larger by as much at step t. The
-    fused form counts steps on the device, where reading them would make each step wait; the other counts on the CPU.
-    """
-
-    def enlarge(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        for group in optimizer.param_groups:
-            states = [optimizer.state[weight] for weight in group["params"] if weight in optimizer.state]
-            step = 1 + max((int(state["step"]) for state in states), default=0)
-            group["eps"] = config.eps / math.sqrt(1 - config.betas[1] ** step)
-
-    if config.eps_form == "tensorflow":
-        optimizer.register_step_pre_hook(enlarge)
-    return optimizer
-
-
-def _sgd(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
-    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, fused=True)
-
-
-def _muon(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
-    return Muon(groups, lr=config.lr, momentum=config.momentum)
-
-
-_OPTIMIZERS: dict[str, Build] = {"adamw": _adamw, "adam": _adam, "sgd": _sgd}
-
-
-def _parts(config: OptimizerConfig) -> list[tuple[bool, float, Build]]:
-    """Return for inner kernels, where they are apart, and for all else: the highest rate and the optimizer."""
-    if config.name == "muon":
-        return [(True, config.lr, _muon), (False, config.adamw_lr, _adamw)]
-    return [(False, config.lr, _OPTIMIZERS[config.name])]
-
-
-_SCHEDULES: dict[str, Callable[[float], float]] = {
-    "one-cycle": lambda course: (1 + math.cos(math.pi * course)) / 2,
-    "linear": lambda course: 1 - course,
-    "constant": lambda course: 1.0,
-}

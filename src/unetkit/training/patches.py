@@ -1,13 +1,10 @@
-"""Training images of any sizes, resident on the device as one flat row of pixels, and sampled at any places in one go.
+"""Training images of any sizes, resident on the device as one flat row of pixels, and the patches cut from them.
+
+Pixels are sampled at any coordinates (row, column) of an image, the first pixel's centre at 0; beyond the border the
+image is mirrored, or all is 0 and of class 0. Which patch a step gets is a function of the seed and the step alone:
+nothing is kept between steps, so a resumed run, or one on another number of processes, draws the same patches.
 
 Legend of shapes: B batch, C channels, P pixels of all images together and one more, S side of a patch.
-Places are pixels of an image: (row, column), the first pixel's centre at 0. Beyond the border the image is mirrored, or
-all is 0 and of class 0.
-
-Which image and which place each patch of a training is cut from, as a function of the seed and the step alone.
-
-Nothing is kept between steps: any step can be drawn at any time, so a resumed run, or one on another number of
-processes, draws the same patches. Images come in shuffled epochs: each is used as often as any other before the next.
 """
 
 from collections.abc import Sequence
@@ -27,7 +24,7 @@ from unetkit.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class PixelStore:
-    """All pixels that training draws from.
+    """All pixels that a training draws from.
 
     Attributes:
         pixels_CP: normalised pixels, float32; the last one belongs to no image: it is what lies beyond them as zeros.
@@ -89,24 +86,24 @@ class PixelStore:
             padding_mode,
         )
 
-    def targets_at(self, image_B: Tensor, places_B2SS: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the labels [B, S, S] int64 nearest to the places, and their weights [B, S, S] float32 if there are."""
-        rows, columns = places_B2SS.round().long().unbind(1)
+    def targets_at(self, image_B: Tensor, grid_B2SS: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the labels [B, S, S] int64 nearest to the grid, and their weights [B, S, S] float32 or None."""
+        rows, columns = grid_B2SS.round().long().unbind(1)
         index = self._index(image_B, rows, columns)
         return self.labels_P[index].long(), None if self.weights_P is None else self.weights_P[index]
 
-    def sample(self, image_B: Tensor, places_B2SS: Tensor) -> Tensor:
-        """Return the pixels [B, C, S, S] float32, bilinear between the four pixels round each place."""
-        corner = places_B2SS.floor()
-        weight_y, weight_x = (places_B2SS - corner).unsqueeze(2).unbind(1)
+    def sample(self, image_B: Tensor, grid_B2SS: Tensor) -> Tensor:
+        """Return the pixels [B, C, S, S] float32, bilinear between the four pixels around each point."""
+        corner = grid_B2SS.floor()
+        weight_y, weight_x = (grid_B2SS - corner).unsqueeze(2).unbind(1)
         top, left = corner.long().unbind(1)
         upper = torch.lerp(self._pick(image_B, top, left), self._pick(image_B, top, left + 1), weight_x)
         lower = torch.lerp(self._pick(image_B, top + 1, left), self._pick(image_B, top + 1, left + 1), weight_x)
         return torch.lerp(upper, lower, weight_y)
 
-    def pixels_on_grid(self, image_B: Tensor, places_B2SS: Tensor) -> Tensor:
-        """Return the pixels [B, C, S, S] float32 at places that are whole numbers."""
-        rows, columns = places_B2SS.round().long().unbind(1)
+    def sample_nearest(self, image_B: Tensor, grid_B2SS: Tensor) -> Tensor:
+        """Return the pixels [B, C, S, S] float32 nearest to the grid, exact where it holds whole numbers."""
+        rows, columns = grid_B2SS.round().long().unbind(1)
         return self._pick(image_B, rows, columns)
 
     def _pick(self, image_B: Tensor, rows_BSS: Tensor, columns_BSS: Tensor) -> Tensor:
@@ -137,7 +134,7 @@ def _mirrored(position: Tensor, length: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class PatchSampler:
-    """Draws the places of the patches of a step.
+    """Draws where the patches of a step are cut; images come in shuffled epochs, each as often as any other.
 
     Attributes:
         sizes: [N, 2] rows and columns of the images.
@@ -160,22 +157,19 @@ class PatchSampler:
 
         A patch lies inside its image; an image smaller than the patch has it centred.
         """
-        image_B = torch.from_numpy(self._images(step))
-        sizes_B2 = self.sizes[image_B]
-        share_B2 = torch.from_numpy(generator(self.seed, "place", step).random((self.batch, 2)))
-        patch_2 = torch.tensor(self.patch)
-        room_B2 = sizes_B2 - patch_2
-        corner_B2 = torch.where(room_B2 >= 0, (share_B2 * (room_B2 + 1)).floor(), room_B2.div(2, rounding_mode="floor"))
-        return image_B, (corner_B2 + (patch_2 - 1) / 2).float()
-
-    def _images(self, step: int) -> NDArray[np.int64]:
         count = len(self.sizes) * self.repeat
         used = count // self.batch * self.batch if self.drop_last else count
         positions = np.arange(step * self.batch, (step + 1) * self.batch)
         first, last = positions[[0, -1]] // used
         epochs = [generator(self.seed, "epoch", int(epoch)).permutation(count) for epoch in range(first, last + 1)]
         drawn = np.concatenate([epoch[:used] for epoch in epochs])
-        return drawn[positions - first * used] % len(self.sizes)
+        image_B = torch.from_numpy(drawn[positions - first * used] % len(self.sizes))
+        sizes_B2 = self.sizes[image_B]
+        share_B2 = torch.from_numpy(generator(self.seed, "place", step).random((self.batch, 2)))
+        patch_2 = torch.tensor(self.patch)
+        room_B2 = sizes_B2 - patch_2
+        corner_B2 = torch.where(room_B2 >= 0, (share_B2 * (room_B2 + 1)).floor(), room_B2.div(2, rounding_mode="floor"))
+        return image_B, (corner_B2 + (patch_2 - 1) / 2).float()
 
 
 def generator(seed: int, purpose: str, number: int) -> np.random.Generator:

@@ -1,12 +1,10 @@
-"""From what a data set is to how a network should be trained on it: every choice with its reason.
+"""plan: from what a data set is to how a network should be trained on it, every choice with its reason.
 
 The rules are few and readable; what they start from are the presets that were measured on membranes and on nuclei. What
-depends on the machine, the batch that fits and the steps that there is time for, is not decided here.
-
-plan: how to train on a data set, and why.
+depends on the machine, the batch that fits and the steps that there is time for, is decided in `cost`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from unetkit.checks.check import by_its_own_split, judge
+from unetkit.checks.check import make_checks, with_own_split
 from unetkit.checks.checks import neighbours
-from unetkit.checks.exam import Exam, examine
+from unetkit.checks.findings import DatasetFacts, examine
 from unetkit.config import Config, load_config
 from unetkit.data.layouts import open_usable
 from unetkit.data.split import stack_of
@@ -24,6 +22,7 @@ from unetkit.devices import choose_device, cpu_threads
 from unetkit.errors import UsageError
 from unetkit.progress import Progress
 from unetkit.training.cost import Choice, fit_memory, fit_time, replaced
+from unetkit.training.prepare import absolute_data_path
 from unetkit.version import __version__
 
 _PATCH, _LARGEST_PATCH, _SMALLEST_PATCH, _STEP = 128, 256, 16, 16
@@ -34,171 +33,7 @@ _TOUCHING = 0.01
 _RARE, _VERY_RARE = 0.1, 0.005
 _FOLDS = 5
 _FEW = 30  # images of the set that the default number of steps was measured on
-
-
-def choices(exam: Exam) -> list[Choice]:
-    """Return the choices that follow from the data alone, in the order of the configuration."""
-    network = _network(exam)
-    return [*_data(exam), *network, *_augment(exam), *_loss(exam), *_optimizer(), *_course(exam)]
-
-
-def as_tree(chosen: Sequence[Choice]) -> dict[str, Any]:
-    """Return the choices as nested sections."""
-    tree: dict[str, Any] = {}
-    for choice in chosen:
-        *parents, last = choice.key.split(".")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = choice.value
-    return tree
-
-
-def as_yaml(chosen: Sequence[Choice], heading: Sequence[str]) -> str:
-    """Return the choices as YAML, each line with its reason, below a heading of comments."""
-    lines, above = [f"# {line}".rstrip() for line in heading], list[str]()
-    for choice in chosen:
-        *parents, last = choice.key.split(".")
-        for depth, parent in enumerate(parents):
-            if parents[: depth + 1] != above[: depth + 1]:
-                lines += [*([""] if depth == 0 else []), f"{'  ' * depth}{parent}:"]
-        above = parents
-        value = yaml.safe_dump(choice.value, default_flow_style=True, width=10_000, allow_unicode=True).strip()
-        lines.append(f"{'  ' * len(parents)}{last}: {value.removesuffix('...').strip()}  # {choice.reason}")
-    return "\n".join(lines) + "\n"
-
-
-def patch_side(exam: Exam) -> int:
-    """Return the side of the patches: large enough for two objects side by side, and not larger than most images."""
-    wanted = min(max(_PATCH, _up(2 * _across(exam))), _LARGEST_PATCH)
-    usual = int(np.median([min(one.shape[1:]) for one in exam.facts]))
-    return max(min(wanted, usual // _STEP * _STEP), _SMALLEST_PATCH)
-
-
-def _data(exam: Exam) -> Iterator[Choice]:
-    data, first = exam.config.data, exam.facts[0]
-    yield Choice("data.path", data.path, f"{len(exam.facts)} images: {exam.words()['sizes']}")
-    yield Choice("data.classes", list(exam.classes), exam.words()["classes"])
-    low, high = min(one.grey.low for one in exam.facts), max(one.grey.high for one in exam.facts)
-    reason = f"{first.dtype} from {low:g} to {high:g}: mean 0 and deviation 1 fit any type and any light"
-    yield Choice("data.normalization", "standardize", reason)
-    if _touching(exam) >= _TOUCHING:
-        reason = f"{100 * _touching(exam):.0f} % of the objects touch another one: a border class parts them"
-        yield Choice("data.border_width", 1, reason)
-    yield from _split(exam)
-
-
-def _split(exam: Exam) -> Iterator[Choice]:
-    count = len(exam.facts)
-    stacks = {stack_of(one.name) for one in exam.facts}
-    if exam.config.data.split.method == "given":
-        yield Choice("data.split.method", "given", "the data is divided by its makers")
-    elif count < 2:
-        yield Choice("data.split.method", "none", "a single image cannot be divided: no scores are to be had")
-    elif 1 < len(stacks) < count:
-        yield Choice("data.split.method", "stacks", f"slices of one of the {len(stacks)} stacks stay together")
-        yield Choice("data.split.folds", min(_FOLDS, len(stacks)), "one part is held out")
-    elif any(True for _ in neighbours(exam)):
-        yield Choice("data.split.method", "blocks", "slices of one stack: neighbours look alike and stay together")
-        yield Choice("data.split.folds", min(_FOLDS, count), "one part is held out")
-        yield Choice("data.split.fold", 0, "the first part: it has trained neighbours on one side only")
-        return
-    else:
-        yield Choice("data.split.method", "shuffled", "images on their own: any of them may be held out")
-        yield Choice("data.split.folds", min(_FOLDS, count), "one part is held out")
-    if 2 <= count < _FOLDS:
-        yield Choice("data.split.fold", 0, "the first of few")
-
-
-def _network(exam: Exam) -> Iterator[Choice]:
-    across, patch = _across(exam), patch_side(exam)
-    downscale = 2 if across >= _SMALL_OBJECT and patch >= 64 else 1
-    halvings = int(np.clip(np.ceil(np.log2(max(across, 1.0) / (_FEW_PX * downscale))) + 1, 2, 4))
-    while halvings > 1 and patch < 4 * downscale * 2**halvings:
-        halvings -= 1
-    border = _touching(exam) >= _TOUCHING
-    yield Choice("model.in_channels", exam.facts[0].shape[0], "grey" if exam.facts[0].shape[0] == 1 else "colour")
-    yield Choice("model.num_classes", len(exam.classes) + border, "the classes" + (" and the border" if border else ""))
-    fine = "small objects or patches: every pixel counts"
-    yield Choice(
-        "model.downscale",
-        downscale,
-        fine if downscale == 1 else "2 x 2 pixels at once: three times as fast, hardly coarser",
-    )
-    widths = [min(_WIDTH * 2**level, _WIDEST) for level in range(halvings + 1)]
-    told = f"{across:.0f} px across in the median" if across else "of unknown size"
-    reason = f"{halvings} halvings: labelled regions are {told}, patches {patch} px"
-    yield Choice("model.widths", widths, reason)
-    yield Choice("model.decoder_convs", 1, "a light decoder: faster, and as good on membranes and nuclei")
-    yield Choice("model.norm", "batch", "patches of one size and batches of several")
-
-
-def _augment(exam: Exam) -> Iterator[Choice]:
-    photographs = len(exam.classes) > 3 and exam.facts[0].shape[0] == 3
-    yield Choice("augment.flip", True, "mirrored images are as likely")
-    if photographs:
-        yield Choice("augment.flip_axes", "columns", "many classes in colour: photographs have an up and a down")
-    yield Choice(
-        "augment.rotate90", not photographs, "photographs have an up" if photographs else "no direction is special"
-    )
-    sizes = [one.objects.areas for one in exam.facts if one.objects is not None and len(one.objects.areas)]
-    spread = np.percentile([np.median(areas) for areas in sizes], [10, 90]) if len(sizes) > 4 else np.ones(2)
-    if spread[1] > 4 * spread[0]:
-        reason = f"median areas differ from image to image: {spread[0]:.0f} to {spread[1]:.0f} px"
-        yield Choice("augment.scale", [0.5, 1.5], reason)
-    means = np.array([one.grey.mean for one in exam.facts])
-    if len(means) > 4 and means.std() > 0.5 * np.mean([one.grey.deviation for one in exam.facts]):
-        yield Choice("augment.brightness", 0.2, "the light differs from image to image")
-        yield Choice("augment.contrast", 0.2, "the light differs from image to image")
-
-
-def _loss(exam: Exam) -> Iterator[Choice]:
-    share, name = min((share, name) for share, name in zip(exam.class_shares, exam.classes, strict=True) if share > 0)
-    yield Choice("loss.cross_entropy", 1, "gives probabilities that can be trusted")
-    told = f"the rarest class, {name}, has {100 * share:.2g} % of the pixels"
-    if share >= _RARE:
-        yield Choice("loss.dice", 0, f"{told}: not rare")
-    else:
-        yield Choice("loss.dice", 1, f"{told}: Dice does not let it be forgotten")
-    if _VERY_RARE <= share < _RARE and len(exam.classes) <= 4:
-        yield Choice("loss.class_weights", "balanced", f"{told}: every class counts alike")
-
-
-def _optimizer() -> Iterator[Choice]:
-    measured = "as in the presets, where it was measured"
-    values: dict[str, Any] = {"name": "muon", "lr": 0.04, "adamw_lr": 0.003, "momentum": 0.95, "betas": [0.9, 0.99]}
-    reasons = {"name": "gets furthest in a given time on membranes and nuclei", "lr": "of the kernels, " + measured}
-    for key, value in (values | {"weight_decay": 0.01, "warmup": 0.05}).items():
-        yield Choice(f"optimizer.{key}", value, reasons.get(key, measured))
-
-
-def _course(exam: Exam) -> Iterator[Choice]:
-    side, count = patch_side(exam), len(exam.facts)
-    usual = "x".join(map(str, np.median([one.shape[1:] for one in exam.facts], axis=0).astype(int)))
-    steps = int(np.clip(round(800 * np.sqrt(count / _FEW), -2), 400, 5000))
-    yield Choice("train.patch", side, f"images are {usual} px in the median")
-    yield Choice("train.batch", 8, "enough for batch norm and for a smooth course")
-    yield Choice("train.steps", steps, f"for {count} images")
-    yield Choice("train.ema", 0.99, "the running average of the weights scores better than the last")
-    two = len(exam.classes) == 2
-    metric = "soft_dice_two_class" if two else "mean_iou"
-    yield Choice("train.best_metric", metric, "two classes" if two else "several classes, each counts alike")
-
-
-def _across(exam: Exam) -> float:
-    return float(2 * np.sqrt(np.median(exam.areas) / np.pi)) if len(exam.areas) else 0.0
-
-
-def _touching(exam: Exam) -> float:
-    found = [one.objects for one in exam.facts if one.objects is not None and one.objects.touching is not None]
-    return sum(one.touching or 0 for one in found) / max(sum(len(one.areas) for one in found), 1)
-
-
-def _up(length: float) -> int:
-    return int(-(-length // _STEP)) * _STEP
-
-
-_ALIGNED = 12
+_ALIGNED = 12  # images whose labels are compared with their edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +51,21 @@ class TrainingPlan:
     @property
     def config(self) -> Config:
         """The configuration, as `train` takes it."""
-        return load_config(as_tree(self.choices))
+        return _config(self.choices)
 
     @property
     def yaml(self) -> str:
-        """The configuration as text, each line with its reason."""
-        return as_yaml(self.choices, self.heading)
+        """The configuration as text, each line with its reason, below the heading as comments."""
+        lines, above = [f"# {line}".rstrip() for line in self.heading], list[str]()
+        for choice in self.choices:
+            *parents, last = choice.key.split(".")
+            for depth, parent in enumerate(parents):
+                if parents[: depth + 1] != above[: depth + 1]:
+                    lines += [*([""] if depth == 0 else []), f"{'  ' * depth}{parent}:"]
+            above = parents
+            value = yaml.safe_dump(choice.value, default_flow_style=True, width=10_000, allow_unicode=True).strip()
+            lines.append(f"{'  ' * len(parents)}{last}: {value.removesuffix('...').strip()}  # {choice.reason}")
+        return "\n".join(lines) + "\n"
 
 
 def plan(
@@ -245,36 +89,175 @@ def plan(
 
     Raises:
         DataError: data that cannot be trained on.
-        ConfigError, UsageError, DeviceError: an impossible wish.
+        ConfigError, UsageError, DeviceError: an impossible request.
 
     Example:
         >>> print(unetkit.plan("path/to/data", minutes=10).yaml)
     """
-    _require_positive(minutes=minutes, memory=memory)
-    asked = load_config({"data": {"path": _lasting(data)}}, overrides)
+    for name, value in {"minutes": minutes, "memory": memory}.items():
+        if value is not None and value <= 0:
+            raise UsageError(f"{name}={value:g}: a number above 0 was expected")
+    asked = load_config({"data": {"path": absolute_data_path(data)}}, overrides)
     dataset = open_usable(data, config=asked.data)
-    asked = by_its_own_split(asked, dataset, overrides)
-    exam = examine(dataset, asked, aligned=_ALIGNED, progress=progress)
-    judge(exam).require_sound()
-    place, chosen = choose_device(device), _with_wishes(choices(exam), asked, overrides)
+    asked = with_own_split(asked, dataset, overrides)
+    facts = examine(dataset, asked, aligned=_ALIGNED, progress=progress)
+    make_checks(facts).require_sound()
+    kept = [Choice(key, _value(asked, key), "as asked") for key in (word.partition("=")[0] for word in overrides)]
+    chosen = replaced([choice for section in SECTIONS for choice in section(facts)], kept)
+    # As a training holds them: float32 channels and int32 labels.
+    resident = float(sum(4 * (one.shape[0] + 1) * one.shape[1] * one.shape[2] for one in facts.images))
+    place = choose_device(device)
     with cpu_threads(None):
-        chosen = replaced(chosen, fit_memory(_config(chosen), place, gigabytes=memory, resident=_resident(exam)))
+        chosen = replaced(chosen, fit_memory(_config(chosen), place, gigabytes=memory, resident=resident))
         chosen = replaced(chosen, fit_time(_config(chosen), place, minutes=minutes))
-    chosen = _with_wishes(chosen, asked, overrides)
-    findings = judge(exam.under(_config(chosen), dataset)).lines()
+    chosen = replaced(chosen, kept)
+    findings = make_checks(facts.under(_config(chosen), dataset)).lines()
     heading = (f"Written by unetkit {__version__}: unetkit train THIS_FILE --out RUN", *findings)
     return TrainingPlan(tuple(chosen), heading)
 
 
-def _require_positive(**wishes: float | None) -> None:
-    for name, value in wishes.items():
-        if value is not None and value <= 0:
-            raise UsageError(f"{name}={value:g}: a number above 0 was expected")
+def data_choices(facts: DatasetFacts) -> Iterator[Choice]:
+    """Choose what is read of the data, and how its values are normalised."""
+    data, first = facts.config.data, facts.images[0]
+    yield Choice("data.path", data.path, f"{len(facts.images)} images: {facts.words()['sizes']}")
+    yield Choice("data.classes", list(facts.classes), facts.words()["classes"])
+    low, high = min(one.grey.low for one in facts.images), max(one.grey.high for one in facts.images)
+    reason = f"{first.dtype} from {low:g} to {high:g}: mean 0 and deviation 1 fit any type and any light"
+    yield Choice("data.normalization", "standardize", reason)
+    if _touching(facts) >= _TOUCHING:
+        reason = f"{100 * _touching(facts):.0f} % of the objects touch another one: a border class parts them"
+        yield Choice("data.border_width", 1, reason)
 
 
-def _with_wishes(chosen: list[Choice], asked: Config, overrides: Sequence[str]) -> list[Choice]:
-    wishes = [Choice(key, _value(asked, key), "as asked") for key in (word.partition("=")[0] for word in overrides)]
-    return replaced(chosen, wishes)
+def split_choices(facts: DatasetFacts) -> Iterator[Choice]:
+    """Choose what is held out: nothing that looks like what is trained on."""
+    count = len(facts.images)
+    stacks = {stack_of(one.name) for one in facts.images}
+    if facts.config.data.split.method == "given":
+        yield Choice("data.split.method", "given", "the data is divided by its makers")
+    elif count < 2:
+        yield Choice("data.split.method", "none", "a single image cannot be divided: no scores are to be had")
+    elif 1 < len(stacks) < count:
+        yield Choice("data.split.method", "stacks", f"slices of one of the {len(stacks)} stacks stay together")
+        yield Choice("data.split.folds", min(_FOLDS, len(stacks)), "one part is held out")
+    elif any(True for _ in neighbours(facts)):
+        yield Choice("data.split.method", "blocks", "slices of one stack: neighbours look alike and stay together")
+        yield Choice("data.split.folds", min(_FOLDS, count), "one part is held out")
+        yield Choice("data.split.fold", 0, "the first part: it has trained neighbours on one side only")
+        return
+    else:
+        yield Choice("data.split.method", "shuffled", "images on their own: any of them may be held out")
+        yield Choice("data.split.folds", min(_FOLDS, count), "one part is held out")
+    if 2 <= count < _FOLDS:
+        yield Choice("data.split.fold", 0, "the first of few")
+
+
+def network_choices(facts: DatasetFacts) -> Iterator[Choice]:
+    """Choose how deep and how wide the network is, by the size of the objects."""
+    across, patch, channels = _across(facts), _patch_side(facts), facts.images[0].shape[0]
+    downscale = 2 if across >= _SMALL_OBJECT and patch >= 64 else 1
+    halvings = int(np.clip(np.ceil(np.log2(max(across, 1.0) / (_FEW_PX * downscale))) + 1, 2, 4))
+    while halvings > 1 and patch < 4 * downscale * 2**halvings:
+        halvings -= 1
+    border = _touching(facts) >= _TOUCHING
+    yield Choice("model.in_channels", channels, "grey" if channels == 1 else "colour")
+    reason = "the classes" + (" and the border" if border else "")
+    yield Choice("model.num_classes", len(facts.classes) + border, reason)
+    fine = "small objects or patches: every pixel counts"
+    coarse = "2 x 2 pixels at once: three times as fast, hardly coarser"
+    yield Choice("model.downscale", downscale, fine if downscale == 1 else coarse)
+    widths = [min(_WIDTH * 2**level, _WIDEST) for level in range(halvings + 1)]
+    size = f"{across:.0f} px across in the median" if across else "of unknown size"
+    yield Choice("model.widths", widths, f"{halvings} halvings: labelled regions are {size}, patches {patch} px")
+    yield Choice("model.decoder_convs", 1, "a light decoder: faster, and as good on membranes and nuclei")
+    yield Choice("model.norm", "batch", "patches of one size and batches of several")
+
+
+def augment_choices(facts: DatasetFacts) -> Iterator[Choice]:
+    """Choose what images of this kind may go through and stay images of this kind."""
+    photographs = len(facts.classes) > 3 and facts.images[0].shape[0] == 3
+    yield Choice("augment.flip", True, "mirrored images are as likely")
+    if photographs:
+        yield Choice("augment.flip_axes", "columns", "many classes in colour: photographs have an up and a down")
+    yield Choice(
+        "augment.rotate90", not photographs, "photographs have an up" if photographs else "no direction is special"
+    )
+    sizes = [one.objects.areas for one in facts.images if one.objects is not None and len(one.objects.areas)]
+    spread = np.percentile([np.median(areas) for areas in sizes], [10, 90]) if len(sizes) > 4 else np.ones(2)
+    if spread[1] > 4 * spread[0]:
+        reason = f"median areas differ from image to image: {spread[0]:.0f} to {spread[1]:.0f} px"
+        yield Choice("augment.scale", [0.5, 1.5], reason)
+    means = np.array([one.grey.mean for one in facts.images])
+    if len(means) > 4 and means.std() > 0.5 * np.mean([one.grey.deviation for one in facts.images]):
+        yield Choice("augment.brightness", 0.2, "the light differs from image to image")
+        yield Choice("augment.contrast", 0.2, "the light differs from image to image")
+
+
+def loss_choices(facts: DatasetFacts) -> Iterator[Choice]:
+    """Choose the losses, by how rare the rarest class is."""
+    shares = zip(facts.class_shares, facts.classes, strict=True)
+    share, name = min((share, name) for share, name in shares if share > 0)
+    yield Choice("loss.cross_entropy", 1, "gives probabilities that can be trusted")
+    rarest = f"the rarest class, {name}, has {100 * share:.2g} % of the pixels"
+    if share >= _RARE:
+        yield Choice("loss.dice", 0, f"{rarest}: not rare")
+    else:
+        yield Choice("loss.dice", 1, f"{rarest}: Dice does not let it be forgotten")
+    if _VERY_RARE <= share < _RARE and len(facts.classes) <= 4:
+        yield Choice("loss.class_weights", "balanced", f"{rarest}: every class counts alike")
+
+
+def optimizer_choices(facts: DatasetFacts) -> Iterator[Choice]:
+    """Choose the optimizer of the presets, whatever the data."""
+    measured = "as in the presets, where it was measured"
+    values: dict[str, Any] = {"name": "muon", "lr": 0.04, "rest_lr": 0.003, "momentum": 0.95, "betas": [0.9, 0.99]}
+    reasons = {"name": "gets furthest in a given time on membranes and nuclei", "lr": "of the kernels, " + measured}
+    for key, value in (values | {"weight_decay": 0.01, "warmup": 0.05}).items():
+        yield Choice(f"optimizer.{key}", value, reasons.get(key, measured))
+
+
+def train_choices(facts: DatasetFacts) -> Iterator[Choice]:
+    """Choose patches, batch and steps, and the score that chooses the weights."""
+    count = len(facts.images)
+    usual = "x".join(map(str, np.median([one.shape[1:] for one in facts.images], axis=0).astype(int)))
+    steps = int(np.clip(round(800 * np.sqrt(count / _FEW), -2), 400, 5000))
+    yield Choice("train.patch", _patch_side(facts), f"images are {usual} px in the median")
+    yield Choice("train.batch", 8, "enough for batch norm and for a smooth course")
+    yield Choice("train.steps", steps, f"for {count} images")
+    yield Choice("train.ema", 0.99, "the running average of the weights scores better than the last")
+    two = len(facts.classes) == 2
+    metric = "soft_dice_two_class" if two else "mean_iou"
+    yield Choice("train.best_metric", metric, "two classes" if two else "several classes, each counts alike")
+
+
+SECTIONS: tuple[Callable[[DatasetFacts], Iterator[Choice]], ...] = (
+    data_choices,
+    split_choices,
+    network_choices,
+    augment_choices,
+    loss_choices,
+    optimizer_choices,
+    train_choices,
+)
+"""What follows from the data alone, in the order of the configuration."""
+
+
+def _patch_side(facts: DatasetFacts) -> int:
+    """Return the side of the patches: large enough for two objects side by side, and not larger than most images."""
+    two_objects = int(-(-2 * _across(facts) // _STEP)) * _STEP
+    usual = int(np.median([min(one.shape[1:]) for one in facts.images]))
+    return max(min(min(max(_PATCH, two_objects), _LARGEST_PATCH), usual // _STEP * _STEP), _SMALLEST_PATCH)
+
+
+def _across(facts: DatasetFacts) -> float:
+    """Return the diameter in pixels of a disk with the median area of the objects; 0 without objects."""
+    return float(2 * np.sqrt(np.median(facts.areas) / np.pi)) if len(facts.areas) else 0.0
+
+
+def _touching(facts: DatasetFacts) -> float:
+    """Return the share of the objects that touch another one."""
+    found = [one.objects for one in facts.images if one.objects is not None and one.objects.touching is not None]
+    return sum(one.touching or 0 for one in found) / max(sum(len(one.areas) for one in found), 1)
 
 
 def _value(config: Config, key: str) -> Any:
@@ -285,14 +268,12 @@ def _value(config: Config, key: str) -> Any:
 
 
 def _config(chosen: Sequence[Choice]) -> Config:
-    return load_config(as_tree(chosen))
-
-
-def _resident(exam: Exam) -> float:
-    """Return the bytes of all images as a training holds them: float32 channels and int32 labels."""
-    return float(sum(4 * (one.shape[0] + 1) * one.shape[1] * one.shape[2] for one in exam.facts))
-
-
-def _lasting(data: str | Path) -> str:
-    """Return a path that means the same from any folder."""
-    return str(Path(data).resolve()) if Path(data).exists() else str(data)
+    """Return the configuration of choices."""
+    tree: dict[str, Any] = {}
+    for choice in chosen:
+        *parents, last = choice.key.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = choice.value
+    return load_config(tree)

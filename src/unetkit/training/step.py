@@ -8,14 +8,14 @@ Legend of shapes: N batch, C channels, K classes, H height, W width.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from unetkit.config import Config, TrainConfig
+from unetkit.config import Config
 from unetkit.distributed import World
 from unetkit.errors import ConfigError
 from unetkit.models import build_model
@@ -57,15 +57,15 @@ class StepResult:
 
 
 class TrainStep:
-    """The network in training with all that moves it."""
+    """The network in training with all that updates it; calling it with a step's number takes that step."""
 
     def __init__(self, config: Config, store: PixelStore, precision: torch.dtype, world: World) -> None:
-        """Build the network and its optimizer from the configuration's seed, where the training images lie.
+        """Build the network and its optimizer from the configuration's seed, on the device of the training images.
 
         Args:
             config: resolved: channels and classes are numbers.
             store: the training images.
-            precision: the number format of the network's arithmetic.
+            precision: the dtype of the network's arithmetic.
             world: the processes that share every batch.
 
         Raises:
@@ -74,24 +74,42 @@ class TrainStep:
         """
         self.config, self.store, self.precision, self.world = config, store, precision, world
         self.device = device = store.pixels_CP.device
-        if config.train.batch % (world.size * config.train.accumulate):
+        train = config.train
+        if train.batch % (world.size * train.accumulate):
             raise ConfigError(
-                f"train.batch={config.train.batch} cannot be shared evenly by {world.size} processes in "
-                f"{config.train.accumulate} parts each; choose a multiple of {world.size * config.train.accumulate}"
+                f"train.batch={train.batch} cannot be shared evenly by {world.size} processes in "
+                f"{train.accumulate} parts each; choose a multiple of {world.size * train.accumulate}"
             )
-        torch.manual_seed(config.train.seed)
+        torch.manual_seed(train.seed)
         self.model = build_model(config.model)
         self.model.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] torch's stubs lack it
         self.margin: int = self.model.geometry.margin
         self.optimizers = build_optimizers(config.optimizer, self.model)
         self.frozen = frozen_modules(self.model)
         self.loss = WeightedLoss(config.loss)
-        self.scaler = _gradient_scaler(config.train.loss_scale, device, precision)
-        self.sampler = _sampler(config.train, store, self.margin)
-        self.predicting = copy.deepcopy(self.model) if config.train.ema > 0 else self.model
-        self.average = WeightAverage(self.model, self.predicting, config.train.ema) if config.train.ema > 0 else None
-        self._forward = _parallel(self.model, world, device)
-        if config.train.compile:
+        self.scaler = gradient_scaler(train.loss_scale, device, precision)
+        sizes = torch.stack((store.height, store.width), 1).cpu()
+        rows, columns = (side - 2 * self.margin for side in train.sides)
+        if min(rows, columns) < 1:
+            raise ConfigError(
+                f"train.patch={train.patch}: the network's unpadded convolutions use up {2 * self.margin} pixels; "
+                "give more"
+            )
+        if train.drop_last and train.batch > len(sizes) * train.repeat:
+            raise ConfigError(
+                f"train.drop_last: an epoch of {len(sizes)} images x train.repeat={train.repeat} does not fill one "
+                f"batch of {train.batch}, so that nothing would be trained on; repeat more, or take smaller batches"
+            )
+        self.sampler = PatchSampler(
+            sizes, train.batch, (rows, columns), train.seed, repeat=train.repeat, drop_last=train.drop_last
+        )
+        self.predicting = copy.deepcopy(self.model) if train.ema > 0 else self.model
+        self.average = WeightAverage(self.model, self.predicting, train.ema) if train.ema > 0 else None
+        self._forward: Callable[[Tensor], Tensor] = self.model
+        if world.size > 1:
+            devices = [device.index] if device.type == "cuda" else None
+            self._forward = nn.parallel.DistributedDataParallel(self.model, device_ids=devices)
+        if train.compile:
             self._forward = torch.compile(self._forward)
 
     def batch(self, step: int) -> Batch:
@@ -100,15 +118,15 @@ class TrainStep:
         share = slice(self.world.rank, None, self.world.size)
         image, centre = (drawn.to(self.device, non_blocking=True) for drawn in self.sampler.draw(step))
         rng = generator(seed, "augment", step)
-        image, places = image[share], augment.places(config, centre, self.config.train.sides, rng)[share]
-        sample = self.store.pixels_on_grid if augment.keeps_grid(config) else self.store.sample
-        pixels = augment.change_intensity(config, sample(image, places), rng, batch=batch, share=share)
+        image, grid = image[share], augment.sampling_grid(config, centre, self.config.train.sides, rng)[share]
+        sample = self.store.sample_nearest if augment.keeps_grid(config) else self.store.sample
+        pixels = augment.change_intensity(config, sample(image, grid), rng, batch=batch, share=share)
         rows, columns = (slice(self.margin, side - self.margin) for side in self.config.train.sides)
-        labels, weights = self.store.targets_at(image, places[:, :, rows, columns])
+        labels, weights = self.store.targets_at(image, grid[:, :, rows, columns])
         return Batch(pixels.contiguous(memory_format=torch.channels_last), labels, weights)
 
-    def step(self, step: int) -> StepResult:
-        """Update the weights once."""
+    def __call__(self, step: int) -> StepResult:
+        """Update the weights once; `step` counts from 0."""
         train, world = self.config.train, self.world
         torch.manual_seed(int(generator(train.seed, f"dropout {world.rank}", step).integers(2**62)))
         share = rate_share(self.config.optimizer, step, train.steps)
@@ -117,7 +135,15 @@ class TrainStep:
         for module in self.frozen:
             module.eval()  # a frozen norm keeps its statistics, too
         self.model.zero_grad(set_to_none=True)
-        parts = [self._part(part) for part in self.batch(step).parts(train.accumulate)]
+        losses: list[Tensor] = []
+        terms: list[Tensors] = []
+        for part in self.batch(step).parts(train.accumulate):
+            with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+                logits = self._forward(part.pixels)
+            loss, named = self.loss(logits, part.labels, part.weights)
+            self.scaler.scale(loss / train.accumulate).backward()
+            losses.append(loss.detach())
+            terms.append(named)
         if train.grad_clip > 0:
             for optimizer in self.optimizers:
                 self.scaler.unscale_(optimizer)
@@ -127,15 +153,8 @@ class TrainStep:
         self.scaler.update()
         if self.average is not None:
             self.average.update(step)
-        terms = {name: torch.stack([terms[name] for _, terms in parts]).mean() for name in parts[0][1]}
-        return StepResult(torch.stack([loss for loss, _ in parts]).mean(), terms, share * self.config.optimizer.lr)
-
-    def _part(self, part: Batch) -> tuple[Tensor, Tensors]:
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            logits = self._forward(part.pixels)
-        loss, terms = self.loss(logits, part.labels, part.weights)
-        self.scaler.scale(loss / self.config.train.accumulate).backward()
-        return loss.detach(), terms
+        means = {name: torch.stack([named[name] for named in terms]).mean() for name in terms[0]}
+        return StepResult(torch.stack(losses).mean(), means, share * self.config.optimizer.lr)
 
     def tensors(self) -> Tensors:
         """Return the state as named tensors: the weights to predict with, and the rest under `training/`."""
@@ -176,51 +195,28 @@ class TrainStep:
     def set_moments(self, moments: Tensors) -> None:
         """Give the optimizers their moments, by "<optimizer>.<weight>.<name>"."""
         for place, optimizer in enumerate(self.optimizers):
+            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
             state: dict[int, Tensors] = {}
             for key, value in moments.items():
                 owner, index, name = key.split(".")
                 if int(owner) == place:
-                    state.setdefault(int(index), {})[name] = value
-            optimizer.load_state_dict(optimizer.state_dict() | {"state": _laid_out(state, optimizer)})
+                    # Laid out in memory as its weight, which the fused optimizers expect.
+                    laid_out = value if value.ndim == 0 else torch.empty_like(weights[int(index)]).copy_(value)
+                    state.setdefault(int(index), {})[name] = laid_out
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
-def _sampler(train: TrainConfig, store: PixelStore, margin: int) -> PatchSampler:
-    sizes = torch.stack((store.height, store.width), 1).cpu()
-    rows, columns = (side - 2 * margin for side in train.sides)
-    if min(rows, columns) < 1:
-        raise ConfigError(
-            f"train.patch={train.patch}: the network's unpadded convolutions use up {2 * margin} pixels; give more"
-        )
-    if train.drop_last and train.batch > len(sizes) * train.repeat:
-        raise ConfigError(
-            f"train.drop_last: an epoch of {len(sizes)} images x train.repeat={train.repeat} does not fill one batch "
-            f"of {train.batch}, so that nothing would be trained on; repeat more, or take smaller batches"
-        )
-    return PatchSampler(sizes, train.batch, (rows, columns), train.seed, repeat=train.repeat, drop_last=train.drop_last)
+def gradient_scaler(fixed: float | None, device: torch.device, precision: torch.dtype) -> torch.amp.GradScaler:
+    """Return what scales the loss in float16, where small gradients vanish; elsewhere it does nothing.
 
-
-def _laid_out(state: dict[int, Tensors], optimizer: torch.optim.Optimizer) -> dict[int, Tensors]:
-    """Give every moment the memory layout of its weight, as the fused optimizers expect."""
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    return {
-        index: {
-            name: value if value.ndim == 0 else torch.empty_like(weights[index]).copy_(value)
-            for name, value in moments.items()
-        }
-        for index, moments in state.items()
-    }
-
-
-def _gradient_scaler(fixed: float | None, device: torch.device, precision: torch.dtype) -> torch.amp.GradScaler:
+    Args:
+        fixed: the scale for the whole training; None: it is found, and halved where a step overflows.
+        device: of the network.
+        precision: of its arithmetic.
+    """
     enabled = precision == torch.float16
     if fixed is None:
         return torch.amp.GradScaler(device.type, enabled=enabled)
     return torch.amp.GradScaler(
         device.type, init_scale=fixed, growth_interval=2**31 - 1, backoff_factor=1 - 1e-9, enabled=enabled
     )
-
-
-def _parallel(model: nn.Module, world: World, device: torch.device) -> nn.Module:
-    if world.size == 1:
-        return model
-    return nn.parallel.DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)

@@ -1,6 +1,6 @@
 """train, resume and extend: from a configuration and data to a finished run with its scores and report.
 
-Read from top to bottom it is the course of a training: the configuration, the data and the checks of `prepare`, the run
+Read from top to bottom it is the course of a training: the configuration, the data and its checks (`prepare`), the run
 folder, the steps with their validations (`Trainer`), then the scores of what was held out and the report. Of several
 processes (torchrun) the main one alone writes. Does not know how a step is computed.
 """
@@ -8,24 +8,39 @@ processes (torchrun) the main one alone writes. Does not know how a step is comp
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
-from unetkit.config import ConfigSource
-from unetkit.configuring import configure, load_config
+from unetkit.config import Config, ConfigSource, load_config
+from unetkit.configuring import configure
 from unetkit.devices import choose_device, choose_precision, cpu_threads, keep_freed_memory
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
+from unetkit.evaluation.score import Evaluation, evaluate
+from unetkit.metrics import objects
+from unetkit.modelfile.card import Card
+from unetkit.modelfile.checkpoint import Checkpoint
+from unetkit.prediction import Predictor
 from unetkit.progress import NoProgress, Progress
 from unetkit.reporting.report import report
 from unetkit.reporting.tensorboard import followed, require_tensorboard
 from unetkit.run import Run, create_run, open_run
 from unetkit.training.loop import Trainer, stop_requests
-from unetkit.training.prepare import Prepared, assemble, place_of, prepare, start_from
+from unetkit.training.patches import PixelStore
+from unetkit.training.prepare import Prepared, prepare, start_from
+from unetkit.training.step import TrainStep
+from unetkit.version import __version__
+
+FREE_KEYS = frozenset({"data.path", "train.device", "train.threads"})
+"""Keys that a run may change on its way without `extend`: where its data lies (checksums guard it) and what computes.
+
+The section `objects`, too, which `tune_objects` sets in a finished run.
+"""
 
 
 def train(
@@ -41,11 +56,11 @@ def train(
     """Train a network, score it on what was held out, and write its report.
 
     Args:
-        source: a preset's name, a YAML file, a dict, or a Config; also a older system's file or dict.
-        data: the data set; goes before `data.path` of the configuration.
+        source: a preset's name, a YAML file, a dict, or a Config; also an older system's file or dict.
+        data: the data set; takes precedence over `data.path` of the configuration.
         out: the run folder to make; it must be new or empty. None: the one that an older configuration names.
-        overrides: `key=value` texts that go before the configuration.
-        flags: words of a older system's command line, such as ["--epochs", "200"].
+        overrides: `key=value` texts that take precedence over the configuration.
+        flags: words of an older system's command line, such as ["--epochs", "200"].
         bug_compatible: keep the older system's known issues.
         progress: follows the work; None: nobody.
 
@@ -71,14 +86,16 @@ def train(
     if config.train.tensorboard:
         require_tensorboard()
     prepared = prepare(config)
-    choose_precision(prepared.config.train.precision, choose_device(prepared.config.train.device))
+    choose_precision(config.train.precision, choose_device(config.train.device))  # refuses before anything is written
     if not world.is_main_process:
-        return _carry_out(Run(Path(out), prepared.config), prepared, world, NoProgress(), begun=begun)
+        run = Run(Path(out), prepared.config)
+        _train(run, prepared, None, world, NoProgress(), begun=begun)
+        return run
     run = create_run(Path(out), prepared.config)
     try:
         with run.held():
             run.write_json("data.json", prepared.description)
-            _carry_out(run, prepared, world, progress or NoProgress(), begun=begun)
+            _train(run, prepared, None, world, progress or NoProgress(), begun=begun)
     except (UsageError, DataError, ModelFileError):
         if not run.read_log():
             shutil.rmtree(run.path)
@@ -91,26 +108,15 @@ def resume(path: str | Path, *, progress: Progress | None = None) -> Run:
     """Go on with a run exactly where its newest whole checkpoint stands; a finished run keeps its weights.
 
     Raises:
-        RunFolderError: not a run folder, or all its checkpoints are damaged.
+        RunFolderError: not a run folder, a damaged file in it, or all its checkpoints are damaged.
+        ConfigError: config.yaml is no longer what the checkpoint was trained with.
         DataError: the data is not what the run was trained on.
         DivergedError, StorageError, InterruptedRun: as `train`.
 
     Example:
         >>> unetkit.resume("runs/first")
     """
-    begun, world = time.perf_counter(), launched_world()
-    run = open_run(Path(path))
-    if run.config.train.tensorboard:
-        require_tensorboard()
-    with run.held() if world.is_main_process else nullcontext():
-        prepared = prepare(run.config, diagnosed=True)
-        if world.is_main_process:
-            _same_data(run, prepared)
-        progress = (progress or NoProgress()) if world.is_main_process else NoProgress()
-        _carry_out(run, prepared, world, progress, begun=begun)
-    if world.is_main_process:
-        report(run)
-    return run
+    return _go_on(path, (), progress)
 
 
 def extend(path: str | Path, *, overrides: Sequence[str], progress: Progress | None = None) -> Run:
@@ -123,6 +129,12 @@ def extend(path: str | Path, *, overrides: Sequence[str], progress: Progress | N
     Example:
         >>> unetkit.extend("runs/first", overrides=["train.steps=800"])
     """
+    return _go_on(path, overrides, progress)
+
+
+def _go_on(path: str | Path, overrides: Sequence[str], progress: Progress | None) -> Run:
+    begun, world = time.perf_counter(), launched_world()
+    progress = progress if progress is not None and world.is_main_process else NoProgress()
     run = open_run(Path(path))
     config = load_config(run.config, overrides)
     for section in ("data", "model"):
@@ -132,53 +144,122 @@ def extend(path: str | Path, *, overrides: Sequence[str], progress: Progress | N
         raise ConfigError(
             f"train.steps: found {config.train.steps}; expected more than the run's {run.config.train.steps}"
         )
-    run.with_config(config)
-    return resume(path, progress=progress)
+    if config.train.tensorboard:
+        require_tensorboard()
+    with run.held() if world.is_main_process else nullcontext():
+        newest = run.newest_checkpoint(warn=lambda text: progress.log(f"warning: {text}"))
+        if newest is not None:
+            _require_unchanged(run, config, newest, overrides)
+        prepared = prepare(config, checked=True)
+        if world.is_main_process:
+            known = run.read_json("data.json")
+            if known is None:
+                run.write_json("data.json", prepared.description)
+            elif any(known.get(key) != prepared.description[key] for key in ("sha256_pixels", "sha256_labels")):
+                raise DataError(
+                    f"{config.data.path}: is not the data that {run.place} was trained on (its checksum differs); "
+                    "bring that data back, or train a new run"
+                )
+            run = run if config == run.config else run.with_config(config)
+        _train(replace(run, config=config), prepared, newest, world, progress, begun=begun)
+    if world.is_main_process:
+        report(run)
+    return run
 
 
-def _carry_out(run: Run, prepared: Prepared, world: World, progress: Progress, *, begun: float) -> Run:
-    config = run.config
+def _require_unchanged(run: Run, config: Config, newest: Checkpoint, overrides: Sequence[str]) -> None:
+    """Refuse a configuration that is not the checkpoint's in a key that is neither free nor among the overrides.
+
+    Checkpoints that were written before they kept their configuration are compared by their network alone.
+    """
+    kept: dict[str, Any] = newest.state.get("config") or {"model": newest.card.model.model_dump(mode="json")}
+    trained, asked = dict(_leaves(kept)), {word.partition("=")[0].strip() for word in overrides}
+    for key, value in _leaves(config.model_dump(mode="json")):
+        free = key in FREE_KEYS or key.startswith("objects.")
+        if free or trained.get(key, value) == value or any(f"{key}.".startswith(f"{word}.") for word in asked):
+            continue
+        fixed, found = key.startswith(("data.", "model.")), json.dumps(value)
+        mend = "train a new run" if fixed else f"change it: unetkit train --extend {run.place} {key}={found}"
+        raise ConfigError(
+            f"{run.path / 'config.yaml'}: {key} is {found}, but the run was trained with {json.dumps(trained[key])}; "
+            f"write that again, or {mend}"
+        )
+
+
+def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value of nested sections with its dotted key."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(cast(dict[str, Any], value), f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _train(
+    run: Run, prepared: Prepared, newest: Checkpoint | None, world: World, progress: Progress, *, begun: float
+) -> None:
+    """Take every step that is left, with its validations, and write the weights and summary.json."""
+    config, border = run.config, run.config.data.border_width > 0
     for note in prepared.notes:
         progress.log(note)
-    place = place_of(config, world)
+    device = world.own_device(choose_device(config.train.device))
     keep_freed_memory()
     with (
         cpu_threads(config.train.threads),
         stop_requests() as stop,
         torch.random.fork_rng(),
-        joined(world, place.device),
+        joined(world, device),
     ):
-        loop = assemble(run, prepared, place, progress)
-        newest = run.newest_checkpoint(warn=lambda text: progress.log(f"warning: {text}"))
+        weights, normalization = prepared.pixel_weights(world), prepared.normalization
+        mode = config.data.padding_mode
+        store = PixelStore.of(prepared.training, normalization, device, weights=weights, padding_mode=mode)
+        step = TrainStep(config, store, choose_precision(config.train.precision, device), world)
+        predictor = Predictor(
+            network=step.predicting,
+            geometry=step.model.geometry,
+            normalization=normalization,
+            classes=prepared.classes,
+            config=config.predict.model_copy(update={"tta": False, "calibrate": False}),
+            device=device,
+            border=border,
+            object_config=config.objects,
+        )
+        families = ("objects",) if config.train.best_metric in objects.DEFINITIONS else ()
+        held_out = prepared.split.validation
+
+        def validate() -> Evaluation:
+            step.predicting.eval()
+            world.same_buffers(step.predicting)
+            return evaluate(predictor, prepared.dataset, indices=held_out, families=families, world=world)
+
+        card = Card(
+            model=config.model,
+            classes=prepared.classes,
+            border=border,
+            mean=normalization.mean,
+            std=normalization.std,
+            predict=config.predict,
+            objects=config.objects,
+            step=0,
+            train_seconds=0.0,
+            data_sha256=prepared.description["sha256_pixels"],
+            unetkit=__version__,
+        )
+        trainer = Trainer(run, step, card=card, validate=validate if held_out else None, progress=progress)
         if newest is not None:
-            loop.resume(newest)
+            trainer.resume(newest)
         else:
-            for note in start_from(loop.session, config.init):
+            for note in start_from(step, config.init):
                 progress.log(f"note: {note}")
         if world.is_main_process:
-            run.cut_log(after_step=loop.course.step)
-        loop.course.spent |= {"reading": time.perf_counter() - begun}
-        with followed(run, wanted=world.is_main_process and config.train.tensorboard) as loop.follow:
-            loop.go(stop)
-        loop.save_last()
-    if world.is_main_process:
-        run.write_json("summary.json", _summary(loop))
-    return run
-
-
-def _summary(loop: Trainer) -> dict[str, Any]:
-    course = loop.course
-    best = None if course.best is None else {"value": course.best[0], "step": course.best[1]}
-    seconds = {"training": course.train_seconds} | course.spent
-    return {"step": course.step, "best": best, "scores": course.scores, "seconds": seconds}
-
-
-def _same_data(run: Run, prepared: Prepared) -> None:
-    known = run.read_json("data.json")
-    if known is None:
-        run.write_json("data.json", prepared.description)
-    elif any(known[key] != prepared.description[key] for key in ("sha256_pixels", "sha256_labels")):
-        raise DataError(
-            f"{run.config.data.path}: is not the data that {run.place} was trained on (its checksum differs); "
-            "bring that data back, or train a new run"
-        )
+            run.cut_log(after_step=trainer.state.step)
+        trainer.state.spent |= {"reading": time.perf_counter() - begun}
+        with followed(run, wanted=world.is_main_process and config.train.tensorboard) as trainer.follow:
+            trainer.go(stop)
+        state = trainer.state
+        if world.is_main_process:
+            trainer.checkpoint().for_prediction().save(run.last)
+            best = None if state.best is None else {"value": state.best[0], "step": state.best[1]}
+            seconds = {"training": state.train_seconds} | state.spent
+            summary = {"step": state.step, "best": best, "scores": state.scores, "seconds": seconds}
+            run.write_json("summary.json", summary)

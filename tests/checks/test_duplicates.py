@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from unetkit.checks.facts import Twins, look, twins_among
+from unetkit.checks.facts import Duplicates, find_duplicates, image_facts
 from unetkit.data import Sample
 from unetkit.data.layouts.synthetic import generate
 
@@ -25,9 +25,11 @@ WAYS: dict[str, Callable[[Pixels], Pixels]] = {
 }
 
 
-def duplicates(**images: Pixels) -> list[Twins]:
+def duplicates(**images: Pixels) -> list[Duplicates]:
     samples = [Sample(name, pixels[None]) for name, pixels in images.items()]
-    return list(twins_among([look(i, one, classes=0, closely=True, align=False) for i, one in enumerate(samples)]))
+    return list(
+        find_duplicates([image_facts(i, one, classes=0, closely=True, align=False) for i, one in enumerate(samples)])
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -36,7 +38,7 @@ def test_a_copy_is_found(way: str) -> None:
     (found,) = duplicates(**images, copy=np.ascontiguousarray(WAYS[way](IMAGES[2])))
     assert [one.name for one in found.images] == ["i2", "copy"]
     assert found.same == (way == "the same")
-    assert found.likeness >= 0.7
+    assert found.similarity >= 0.7
 
 
 def test_different_images_are_not_alike() -> None:
@@ -51,7 +53,7 @@ def test_copies_of_one_image_are_one_group() -> None:
     assert not found.same
 
 
-def test_neighbouring_sections_are_twins_only_where_they_are_equal() -> None:
+def test_neighbouring_sections_are_duplicates_only_where_they_are_equal() -> None:
     drifting = np.roll(IMAGES[0], 1, 0)
     assert not duplicates(**{"s[00]": IMAGES[0], "s[01]": drifting})
     assert len(duplicates(**{"s[00]": IMAGES[0], "s[01]": IMAGES[0]})) == 1

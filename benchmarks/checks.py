@@ -1,6 +1,6 @@
 """How often the checks find labels that were misaligned and copies that were slipped in, and how often they are wrong.
 
-    python benchmarks/doctor.py DATA [--every 1]
+    python benchmarks/checks.py DATA [--every 1]
 
 Every n-th image of a data set is judged as it is, then with its labels shifted by 4, 6, 8 and 16 px in a random
 direction, flipped and turned in every way its shape allows, and exchanged with another image's of the same size. Every
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.checks.alignment import AS_IT_IS, SYMMETRIES, Correction, agreement
-from unetkit.checks.facts import Facts, look, twins_among
+from unetkit.checks.facts import ImageFacts, find_duplicates, image_facts
 from unetkit.data import InMemory, Sample, in_memory, open_dataset
 from unetkit.data.targets import instances_of
 
@@ -48,7 +48,7 @@ def main() -> None:
         print(f"{name:<26}{len(found):>8}{100 * np.mean(found):>8.1f}%")
     print("\ncopies                        made    found")
     known = [facts(place, sample) for place, sample in enumerate(dataset.samples)]
-    print(f"{'none (pairs among all)':<26}{'':>8}{sum(1 for _ in twins_among(known)):>8}")
+    print(f"{'none (pairs among all)':<26}{'':>8}{sum(1 for _ in find_duplicates(known)):>8}")
     for name, change in COPIES.items():
         found = [copy_found(known, place, change, dataset) for place in range(0, len(known), words.every)]
         print(f"{name:<26}{len(found):>8}{100 * np.mean(found):>8.1f}%")
@@ -77,19 +77,19 @@ def is_flagged(sample: Sample, ids: NDArray[np.int32], *, misfit: bool = False) 
     return found is not None and (not found.fits if misfit else found.correction is not None)
 
 
-def facts(place: int, sample: Sample) -> Facts:
+def facts(place: int, sample: Sample) -> ImageFacts:
     """Look at an image without its labels."""
-    return look(place, Sample(sample.name, sample.pixels), classes=0, closely=True, align=False)
+    return image_facts(place, Sample(sample.name, sample.pixels), classes=0, closely=True, align=False)
 
 
 def copy_found(
-    known: list[Facts], place: int, change: Callable[[NDArray[np.float32]], NDArray[np.float32]], dataset: InMemory
+    known: list[ImageFacts], place: int, change: Callable[[NDArray[np.float32]], NDArray[np.float32]], dataset: InMemory
 ) -> bool:
     """Tell whether a changed copy of an image is found to be its duplicate."""
     stored = dataset[place].pixels
     pixels = change(stored.astype(np.float32)).clip(0, np.iinfo(stored.dtype).max).round().astype(stored.dtype)
     copy = facts(len(known), Sample("copy", pixels))
-    return any(True for _ in twins_among([known[place], copy]))
+    return any(True for _ in find_duplicates([known[place], copy]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,260 @@
+"""What is known of a data set, and what was found in it: the facts of all images, a finding, a report of all findings.
+
+`examine` looks at every image once. Judges nothing: that is done by the functions in `checks`.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from unetkit.checks.alignment import Correction
+from unetkit.checks.facts import Duplicates, ImageFacts, find_duplicates, image_facts
+from unetkit.config import Config
+from unetkit.data.dataset import Dataset, ItemDataset, complaints_of
+from unetkit.data.split import split_dataset
+from unetkit.errors import ConfigError, DataError
+from unetkit.images.image import decoding
+from unetkit.progress import NoProgress, Progress
+
+_NAMED, _NAMED_CLASSES = 3, 6
+
+Palette = tuple[bytes, ...]
+"""The colours of a palette, three bytes each."""
+
+
+Severity = Literal["error", "warning", "note"]
+Show = Literal["nothing", "image", "outlines", "labels"]
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""An error spoils a training, a warning may spoil what it is worth, a note is worth knowing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes:
+        severity: error, warning or note.
+        found: what was found, and where.
+        advice: what to do.
+        images: names of the samples that it is about; of pairs, one after the other. Empty: the set as a whole.
+        show: what a picture of those images would have to show.
+        correction: what would put the labels right.
+        check: the name in `CHECKS` of the check that found it.
+    """
+
+    severity: Severity
+    found: str
+    advice: str
+    images: tuple[str, ...] = ()
+    show: Show = "nothing"
+    correction: Correction | None = None
+    check: str = ""
+
+    def __str__(self) -> str:
+        """The finding as one line."""
+        return f"{self.found}; {self.advice}" if self.advice else self.found
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """All that the checks found.
+
+    Attributes:
+        path: the data set.
+        indices: the index of every image that could be read, by its name.
+        summary: the set in a few words, by what they are about.
+        findings: the worst first.
+        checks: the names of the checks that were made.
+    """
+
+    path: str
+    indices: Mapping[str, int]
+    summary: dict[str, str]
+    findings: tuple[Finding, ...]
+    checks: tuple[str, ...]
+
+    def of(self, severity: Severity) -> tuple[Finding, ...]:
+        """Return the findings of one severity."""
+        return tuple(finding for finding in self.findings if finding.severity == severity)
+
+    def count(self) -> str:
+        """Return how many findings there are of each severity."""
+        counted = Counter(finding.severity for finding in self.findings)
+        return ", ".join(f"{counted[name]} {name}{'' if counted[name] == 1 else 's'}" for name in SEVERITIES)
+
+    def require_sound(self) -> None:
+        """Refuse a set that cannot be trained on.
+
+        Raises:
+            DataError: there are errors; the message is the first of them.
+        """
+        errors = self.of("error")
+        if errors:
+            rest = f" ({len(errors) - 1} more errors: unetkit data check {self.path})" if len(errors) > 1 else ""
+            raise DataError(f"{next(iter(errors))}{rest}")
+
+    def lines(self, most: int = 6) -> tuple[str, ...]:
+        """Return warnings and notes as lines that begin with what they are; of many the first, and how many more."""
+        lines = [f"{one.severity}: {one}" for one in self.findings]
+        rest = len(lines) - most
+        more = (f"note: {rest} more findings: unetkit data check {self.path}",) if rest > 0 else ()
+        return (*lines[:most], *more)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return {
+            "path": self.path,
+            "samples": len(self.indices),
+            "facts": self.summary,
+            "errors": len(self.of("error")),
+            "warnings": len(self.of("warning")),
+            "notes": len(self.of("note")),
+            "findings": [asdict(finding) for finding in self.findings],
+            "checks": list(self.checks),
+        }
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What is known of a data set.
+
+    Attributes:
+        classes: their names, index 0 first.
+        images: the facts of every image that could be read, in order.
+        complaints: about every file that could not.
+        config: what it is to be trained with.
+        train: indices of the images to train on; all where there is no split.
+        held_out: indices of those held out.
+        palettes: of the mask files that have one, by the sample's name.
+    """
+
+    classes: tuple[str, ...]
+    images: tuple[ImageFacts, ...]
+    complaints: tuple[str, ...]
+    config: Config
+    train: frozenset[int]
+    held_out: frozenset[int]
+    palettes: dict[str, Palette]
+
+    @cached_property
+    def class_shares(self) -> tuple[float, ...]:
+        """The share of each class in all labelled pixels; empty without labels."""
+        counts = [one.class_counts for one in self.images if one.class_counts is not None]
+        total = np.sum(counts, axis=0, dtype=np.float64) if counts else np.zeros(0)
+        return tuple((total / max(total.sum(), 1.0)).tolist())
+
+    def under(self, config: Config, dataset: Dataset) -> "DatasetFacts":
+        """Return what was seen of the data set for another configuration: with its split."""
+        train, held_out = _split(dataset, config)
+        return replace(self, config=config, train=train, held_out=held_out)
+
+    def classes_in(self, indices: Set[int]) -> frozenset[int]:
+        """Return the classes that occur in the images of these indices."""
+        return frozenset[int]().union(*(one.classes for one in self.images if one.index in indices))
+
+    @cached_property
+    def duplicates(self) -> tuple[Duplicates, ...]:
+        """The groups of images that are alike."""
+        return tuple(find_duplicates(self.images))
+
+    @cached_property
+    def areas(self) -> np.ndarray:
+        """The pixels of every object."""
+        found = [one.objects.areas for one in self.images if one.objects is not None]
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+    def words(self) -> dict[str, str]:
+        """Describe the set in a few words, by what they are about."""
+        if not self.images:
+            return {}
+        sizes = Counter("x".join(map(str, one.shape)) for one in self.images).most_common()
+        shown = "; ".join(f"{count} of {size}" for size, count in sizes[:4])
+        low, high = min(one.grey.low for one in self.images), max(one.grey.high for one in self.images)
+        mean = float(np.mean([one.grey.mean for one in self.images]))
+        dtypes = ", ".join(sorted({one.dtype for one in self.images}))
+        shares = sorted(zip(self.class_shares, self.classes, strict=False), reverse=True)
+        present = [f"{name} {100 * share:.3g} %" for share, name in shares if share]
+        rest = f" and {len(present) - _NAMED_CLASSES} more" if len(present) > _NAMED_CLASSES else ""
+        split = self.config.data.split
+        return {
+            "sizes": f"{shown}{' and others' if len(sizes) > 4 else ''} (channels x rows x columns)",
+            "values": f"{dtypes}, {low:.5g} to {high:.5g}, mean {mean:.4g}",
+            "classes": f"{', '.join(present[:_NAMED_CLASSES])}{rest}" or "no labels",
+            "split": f"{len(self.train)} to train on, {len(self.held_out)} held out ({split.method})",
+        }
+
+
+def examine(
+    dataset: Dataset,
+    config: Config,
+    *,
+    closely: bool = True,
+    aligned: int | None = None,
+    progress: Progress | None = None,
+) -> DatasetFacts:
+    """Look at every image once.
+
+    Args:
+        dataset: what a reader gave.
+        config: what it is to be trained with.
+        closely: look for what needs more than the pixels' values.
+        aligned: how many images, evenly spread, to compare labels and edges of; None: all.
+        progress: follows the work.
+    """
+    from unetkit.devices import available_cores  # it loads torch, which readers do without
+
+    count, complaints, images = len(dataset), list(complaints_of(dataset)), list[ImageFacts]()
+    compared = set(np.linspace(0, count - 1, count if aligned is None else min(aligned, count)).round().astype(int))
+
+    def seen(index: int) -> ImageFacts | DataError:
+        try:
+            align = closely and index in compared
+            return image_facts(index, dataset[index], classes=len(dataset.classes), closely=closely, align=align)
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for done, one in enumerate(pool.map(seen, range(count)), 1):
+            (progress or NoProgress()).update(done, count, {})
+            complaints += [str(one)] if isinstance(one, DataError) else []
+            images += [one] if isinstance(one, ImageFacts) else []
+    train, held_out = _split(dataset, config)
+    palettes: dict[str, Palette] = {}
+    if closely and isinstance(dataset, ItemDataset) and dataset.mask_map is not None and dataset.mask_map.table is None:
+        found = {item.name: _palette(Path(item.mask_source)) for item in dataset.items if item.mask_source}
+        palettes = {name: palette for name, palette in found.items() if palette}
+    return DatasetFacts(dataset.classes, tuple(images), tuple(complaints), config, train, held_out, palettes)
+
+
+def _split(dataset: Dataset, config: Config) -> tuple[frozenset[int], frozenset[int]]:
+    try:
+        split = split_dataset(dataset, config.data.split)
+    except (ConfigError, DataError):  # too few images, or one that is complained about already
+        return frozenset(range(len(dataset))), frozenset()
+    return frozenset(split.train), frozenset(split.validation)
+
+
+def _palette(path: Path) -> Palette:
+    """Read the palette of a mask file; empty where there is none, or where readers complain about the file already."""
+    if path.suffix.lower() not in (".png", ".bmp"):
+        return ()
+    values: Sequence[int] = []
+    with suppress(DataError), decoding(str(path)), Image.open(path) as image:
+        values = (image.getpalette("RGB") or []) if image.mode == "P" else []
+    colours = np.array(values, np.uint8).reshape(-1, 3)
+    return () if (colours == colours[:, :1]).all() else tuple(colour.tobytes() for colour in colours)
+
+
+def named(names: Sequence[str]) -> str:
+    """Name the first few of many."""
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
