@@ -204,12 +204,7 @@ def _train(
         progress.log(note)
     device = world.own_device(choose_device(config.train.device))
     keep_freed_memory()
-    with (
-        cpu_threads(config.train.threads),
-        stop_requests() as stop,
-        torch.random.fork_rng(),
-        joined(world, device),
-    ):
+    with cpu_threads(config.train.threads), stop_requests() as stop, torch.random.fork_rng(), joined(world, device):
         weights, normalization = prepared.pixel_weights(world), prepared.normalization
         mode = config.data.padding_mode
         store = PixelStore.of(prepared.training, normalization, device, weights=weights, padding_mode=mode)
