@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -21,6 +21,7 @@ def _image(height: int, width: int, channels: int = 2) -> torch.Tensor:
     return torch.rand(channels, height, width, generator=generator) * 2 - 1
 
 
+@settings(deadline=None)
 @given(sides, sides, sides, sides)
 def test_half_pixel_is_pytorchs(height: int, width: int, rows: int, columns: int) -> None:
     image = _image(height, width)
