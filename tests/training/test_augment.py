@@ -96,7 +96,9 @@ def test_a_stretch_magnifies_a_part_that_lies_anywhere_in_the_patch() -> None:
 
 
 def test_a_stretch_below_one_shows_more_than_the_patch_about_its_middle() -> None:
-    grid = augment.sampling_grid(AugmentConfig(flip=False, rotate90=False, stretch=(0.5, 0.5)), _centres(3), (4, 4), _rng())
+    grid = augment.sampling_grid(
+        AugmentConfig(flip=False, rotate90=False, stretch=(0.5, 0.5)), _centres(3), (4, 4), _rng()
+    )
     torch.testing.assert_close(grid[:, 0, :, 0], torch.tensor([17.5, 19.5, 21.5, 23.5]).expand(3, 4))
 
 
@@ -125,7 +127,9 @@ def test_rotation_and_scale_keep_within_their_limits() -> None:
 
 
 def test_magnification_above_one_enlarges_what_is_seen() -> None:
-    grid = augment.sampling_grid(AugmentConfig(flip=False, rotate90=False, scale=(2.0, 2.0)), _centres(1), (8, 8), _rng())
+    grid = augment.sampling_grid(
+        AugmentConfig(flip=False, rotate90=False, scale=(2.0, 2.0)), _centres(1), (8, 8), _rng()
+    )
     assert float(grid[0, 1, 0, 7] - grid[0, 1, 0, 0]) == pytest.approx(3.5)
 
 

@@ -210,7 +210,7 @@ def loss_choices(facts: DatasetFacts) -> Iterator[Choice]:
 def optimizer_choices(facts: DatasetFacts) -> Iterator[Choice]:
     """Choose the optimizer of the presets, whatever the data."""
     measured = "as in the presets, where it was measured"
-    values: dict[str, Any] = {"name": "muon", "lr": 0.04, "rest_lr": 0.003, "momentum": 0.95, "betas": [0.9, 0.99]}
+    values: dict[str, Any] = {"name": "muon", "lr": 0.04, "adamw_lr": 0.003, "momentum": 0.95, "betas": [0.9, 0.99]}
     reasons = {"name": "gets furthest in a given time on membranes and nuclei", "lr": "of the kernels, " + measured}
     for key, value in (values | {"weight_decay": 0.01, "warmup": 0.05}).items():
         yield Choice(f"optimizer.{key}", value, reasons.get(key, measured))

@@ -146,7 +146,7 @@ def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) 
     model = config.model.model_copy(update=found)
     path = absolute_data_path(str(config.data.path))
     data = config.data.model_copy(update={"classes": dataset.classes, "path": path})
-    as_trained = {"size": data.size, "resize": data.resize, "outside": data.padding_mode}
+    as_trained = {"size": data.size, "resize": data.resize, "padding_mode": data.padding_mode}
     wanted = {key: value for key, value in as_trained.items() if getattr(config.predict, key) is None}
     predict = config.predict.model_copy(update=wanted)
     return config.model_copy(update={"model": model, "data": data, "predict": predict})
