@@ -269,10 +269,10 @@ def _open(model: str, *, size: int, threads: int | None) -> Opened:
     path, how = _how(model)
     predictor = load(path, options={**how, "threads": threads}, device="cpu").folded()
     network = predictor.network
-    numbers = network.numbers if isinstance(network, ExportedNetwork) else (how.get("precision", "float32"),)
+    numbers = network.dtypes if isinstance(network, ExportedNetwork) else (how.get("precision", "float32"),)
     side = predictor.geometry.fitting_input_size(size)
     height, width = predictor.geometry.fixed or (side, side)
-    return network, (len(predictor.normalization.mean), height, width), ", ".join(numbers)
+    return network, (predictor.card.channels, height, width), ", ".join(numbers)
 
 
 def _how(model: str) -> tuple[str, dict[str, str]]:

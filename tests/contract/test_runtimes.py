@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from unetkit import load
-from unetkit.config import ModelConfig, PredictConfig
-from unetkit.data.normalize import Normalization
+from unetkit.config import ModelConfig
 from unetkit.errors import DeviceError, ModelFileError, UsageError
 from unetkit.exporting import BOUNDS, FORMATS, ExportOptions, export_network, make_job
 from unetkit.formats import FILES, RUNTIMES, ExportedNetwork, RuntimeOptions, open_exported
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import Network, build_model
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import read_network
@@ -57,8 +57,8 @@ def make_predictor() -> Predictor:
     for name, value in network.state_dict().items():
         if value.is_floating_point() and value.ndim == 1:
             value.copy_(torch.rand_like(value) + 0.5 if "var" in name else value + 0.3 * torch.randn_like(value))
-    shift = Normalization((120.0, 90.0), (50.0, 40.0))
-    return Predictor(network, network.geometry, shift, ("a", "b", "c"), PredictConfig(), torch.device("cpu"))
+    card = ModelCard(classes=("a", "b", "c"), mean=(120.0, 90.0), std=(50.0, 40.0))
+    return Predictor(network, network.geometry, card, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,12 @@ import tifffile
 import torch
 from scipy import ndimage
 
-from unetkit.config import BORDER, ObjectsConfig, PredictConfig, load_config
-from unetkit.data import Normalization, Sample
+from unetkit.config import BORDER, ObjectsConfig, load_config
+from unetkit.data import Sample
 from unetkit.evaluation import Folder, Folds, score_folder, written
 from unetkit.evaluation.crossval import read_objects, read_predictions
 from unetkit.evaluation.score import evaluate
+from unetkit.modelfile.card import ModelCard
 from unetkit.models.geometry import Geometry
 from unetkit.prediction import Predictor
 
@@ -52,11 +53,9 @@ def shower(gain: float, *, border: bool = False) -> Predictor:
 
     geometry = Geometry(multiple=1, offset=0, halo=0, margin=0)
     classes = (*CLASSES, BORDER) if border else CLASSES
-    normalization = Normalization((0.0,), (255.0,))
-    config = ObjectsConfig(threshold=0.5)
-    return Predictor(
-        network, geometry, normalization, classes, PredictConfig(), torch.device("cpu"), border, object_config=config
-    )
+    objects = ObjectsConfig(threshold=0.5)
+    card = ModelCard(classes=classes, mean=(0.0,), std=(255.0,), border=border, objects=objects)
+    return Predictor(network, geometry, card, torch.device("cpu"))
 
 
 def folder(path: Path, images: int, *, seeds: int = 1) -> Folder:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from unetkit import load
-from unetkit.config import ModelConfig, PredictConfig
-from unetkit.data.normalize import Normalization
+from unetkit.config import ModelConfig
 from unetkit.errors import DataError, ParityError, UsageError
 from unetkit.exporting import FORMATS, ExportOptions, export_network, make_job
 from unetkit.formats import format_for, open_exported
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
 from unetkit.prediction import Predictor
 
@@ -29,8 +29,8 @@ def make() -> Make:
             ModelConfig(in_channels=channels, **{"num_classes": classes, "width": 4, "depth": 2, **model})
         ).eval()
         names = tuple(f"class {index}" for index in range(max(classes, 2)))
-        shift = Normalization((120.0,) * channels, (40.0,) * channels)
-        return Predictor(network, network.geometry, shift, names, PredictConfig(), torch.device("cpu"))
+        card = ModelCard(classes=names, mean=(120.0,) * channels, std=(40.0,) * channels)
+        return Predictor(network, network.geometry, card, torch.device("cpu"))
 
     return predictor
 
@@ -55,7 +55,7 @@ def test_probabilities_are_those_of_the_network(
     for output in ("logits", "softmax", "argmax"):
         out = written(predictor, tmp_path / f"{output}.pt", output=output, layout=layout, preprocessing=preprocessing)
         loaded = load(out)
-        assert loaded.hard == (output == "argmax")
+        assert loaded.card.outputs_labels == (output == "argmax")
         assert np.array_equal(loaded.labels(image), predictor.labels(image))
         if output != "argmax":
             np.testing.assert_allclose(loaded.probabilities(image), expected, rtol=0, atol=1e-5)

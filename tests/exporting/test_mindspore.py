@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from unetkit import export
-from unetkit.config import ModelConfig, PredictConfig, load_config
+from unetkit.config import ModelConfig, load_config
 from unetkit.data.normalize import Normalization
 from unetkit.errors import ModelFileError, UsageError
 from unetkit.exporting import ExportOptions, export_network, make_job
@@ -18,7 +18,7 @@ from unetkit.formats.job import ExportJob
 from unetkit.legacy.checkpoints import read_legacy, to_mindspore
 from unetkit.legacy.graphs import read_graph
 from unetkit.legacy.networks import MEDICAL, MILESIAL, NESTED, NVIDIA, SIMPLE, Architecture
-from unetkit.modelfile.card import StoredNetwork
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import read_network
@@ -62,9 +62,8 @@ def job_of(model: ModelConfig, options: ExportOptions, normalization: Normalizat
     channels, classes = model.in_channels or 1, max(model.num_classes or 1, 2)
     shift = normalization or Normalization((100.0,) * channels, (40.0,) * channels)
     names = tuple(f"class {index}" for index in range(classes))
-    predictor = Predictor(network, network.geometry, shift, names, PredictConfig(), torch.device("cpu"))
-    stored = StoredNetwork(model, network.state_dict(), shift, names, PredictConfig())
-    return make_job(predictor, options, stored=stored)
+    card = ModelCard(model=model, classes=names, mean=shift.mean, std=shift.std)
+    return make_job(Predictor(network, network.geometry, card, torch.device("cpu")), options)
 
 
 def options_for(name: str, **options: Any) -> ExportOptions:
@@ -99,8 +98,7 @@ def test_weights_have_the_names_of_the_model_zoo(tmp_path: Path, name: str) -> N
     job = job_of(NETWORKS[name], ExportOptions(size=(60, 60), output="softmax", layout="nchw-nhwc"), ZOO)
     graph = read_graph(export_network(job, "mindir", tmp_path / "net.mindir").path)
     assert graph is not None
-    assert job.stored is not None
-    expected = to_mindspore(job.stored.model, job.stored.state)
+    expected = to_mindspore(job.stored().model, job.stored().state)
     unused = {f"net.final{head}.weight" for head in (1,) if name == "unet_nested"}
     assert set(graph.weights) == {f"net.{theirs}" for theirs in expected} - unused
     assert all(torch.equal(weight, expected[key.removeprefix("net.")]) for key, weight in graph.weights.items())
@@ -118,8 +116,7 @@ def test_a_checkpoint_goes_back_with_what_mindspore_shows_it(tmp_path: Path) -> 
     job = job_of(NETWORKS["unet_simple"], ExportOptions(), ZOO)
     legacy = read_legacy(export_network(job, "mindspore-ckpt", tmp_path / "net.ckpt").path)
     assert legacy is not None
-    assert job.stored is not None
-    assert all(torch.equal(legacy.state[name], value) for name, value in job.stored.state.items())
+    assert all(torch.equal(legacy.state[name], value) for name, value in job.stored().state.items())
 
 
 @pytest.mark.parametrize(
@@ -178,7 +175,7 @@ def test_a_graph_is_a_network_to_start_from(tmp_path: Path, name: str, kind: str
     images = torch.randn(1, 1, 60, 76)
     with torch.inference_mode():
         torch.testing.assert_close(model.eval()(images), job.reference.network(images))
-    assert stored.normalization == Normalization((100.0,), (40.0,))
+    assert stored.card.normalization == Normalization((100.0,), (40.0,))
 
 
 def test_a_graph_of_a_low_head_is_no_whole_network(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.errors import DamagedFileError, ModelFileError, StorageError
-from unetkit.modelfile.card import Card
+from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
 
-CARD = Card(
+CARD = ModelCard(
     model=ModelConfig(in_channels=1, num_classes=2),
     classes=("membrane", "interior"),
     mean=(120.0,),

@@ -63,7 +63,7 @@ def predict(
     options = {"tta": tta or None, "calibrate": calibrate or None, "tile": tile, "overlap": overlap, "head": head}
     options |= {"runtime": runtime, "threads": threads, "precision": precision} | keys_of(keys)
     with show_progress("predicting") as progress:
-        common: Any = {"options": options, "device": device or "auto", "reporter": progress}
+        common: Any = {"options": options, "device": device or "auto", "progress": progress}
         if objects:
             notes = unetkit.predict_objects(model, source, out, outlines=outlines, **common)
         else:

@@ -62,9 +62,13 @@ def evaluate(
     Example:
         >>> unetkit.evaluate("runs/first", metrics=["isbi"]).scores["v_rand_thinned"]
     """
-    ready, folder = partial(load, device=device, options=options), folder_of(model)
+    folder = folder_of(model)
+    # The trainings of a cross-validation have no temperature: it would be fitted on the images that they are scored on.
+    given = options or {}
+    given = {**given, "calibrate": bool(given.get("calibrate"))} if folder else given
+    ready = partial(load, device=device, options=given)
     predictor, dataset, held = _to_score(model, ready(model), config, data=data, everything=everything)
-    wanted: dict[str, Any] = _families(metrics, predictor) | {"reporter": progress}
+    wanted: dict[str, Any] = _families(metrics, predictor) | {"progress": progress}
     with cpu_threads((options or {}).get("threads")):
         if folder is None or held is None or config is not None:
             scored = score.evaluate(predictor, dataset, indices=held, legacy_protocol=True, **wanted)

@@ -10,7 +10,7 @@ tune_objects: the numbers with which objects are made, chosen on images that a n
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def tune(
     first, second = slice(half), slice(half, None)
     parts: list[Evaluation] = []
     for scored, judged in ((first, second), (second, first)):
-        chosen = replace(predictor, object_config=_best(tried[judged], partings, names[judged]))
+        chosen = predictor.with_card(objects=_best(tried[judged], partings, names[judged]))
         parts.append(evaluate(chosen, dataset, indices=order[scored], legacy_protocol=True, families=("objects",)))
     chosen = _best(tried, partings, names).model_copy(update={"chosen_on": sha256})
     return Tuning(chosen, _joined(parts))

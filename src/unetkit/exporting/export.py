@@ -1,7 +1,7 @@
 """export: a network into a file for another runtime; check: is such a file still what it should be."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,8 @@ from unetkit.exporting.parity import Parity, compare, real_inputs
 from unetkit.exporting.write import Exported, export_network, make_job, pipeline_of
 from unetkit.formats import FORMATS, ExportCard, ExportedNetwork
 from unetkit.formats.job import ExportJob, ExportOptions, Image
-from unetkit.modelfile.card import StoredNetwork
 from unetkit.prediction import Predictor
-from unetkit.prediction.load import Model, load, of_stored, read_members, run_of, with_head
+from unetkit.prediction.load import Model, load, of_stored, read_members, run_of
 from unetkit.progress import NoProgress, Progress
 from unetkit.run import Run
 
@@ -84,10 +83,10 @@ def export(
         >>> unetkit.export("runs/first", to="onnx", out="first.onnx", data="data/isbi2012")
     """
     given, run = dict(options or {}), run_of(model)
-    predictor, stored = _in_torch(model, given.get("head"))
+    predictor = _in_torch(model, given.get("head"))
     max_drop = given.pop("max_drop", None)
     images, chosen = _images(data, predictor, run), _options(to, given)
-    job = make_job(predictor, chosen, stored=stored, images=_some(images), eight_bit=_eight_bit(run))
+    job = make_job(predictor, chosen, images=_some(images), eight_bit=_eight_bit(run))
     score = _scorer(predictor, images, job.card, progress or NoProgress())
     with cpu_threads(None):
         if job.options.int8:
@@ -126,7 +125,7 @@ def check(
     source = against if against is not None else run_of(model)
     if source is None and data is None:
         raise UsageError(f"{model}: there is nothing to check it with; give --data DIR or --against RUN")
-    reference = None if source is None else _in_torch(source, (options or {}).get("head"))[0]
+    reference = None if source is None else _in_torch(source, (options or {}).get("head"))
     images = _images(data, exported, None if source is None else run_of(source))
     with cpu_threads((options or {}).get("threads")):
         parity = None if reference is None else compare(network, pipeline_of(reference, network.card), _some(images))
@@ -169,15 +168,8 @@ class _Images:
         return range(len(self.dataset)) if self.chosen is None else self.chosen
 
 
-def _in_torch(model: Model, head: int | None) -> tuple[Predictor, StoredNetwork | None]:
-    if isinstance(model, Predictor):
-        return model, None
-    stored, *more = read_members(model)
-    if more:
-        return of_stored(stored, *more, device="cpu", head=head), None
-    if head is not None:
-        stored = replace(stored, model=with_head(stored.model, head))
-    return of_stored(stored, device="cpu"), stored
+def _in_torch(model: Model, head: int | None) -> Predictor:
+    return model if isinstance(model, Predictor) else of_stored(*read_members(model), device="cpu", head=head)
 
 
 def _eight_bit(run: Run | None) -> bool:
@@ -250,7 +242,7 @@ def _score(file: Predictor, torch: Predictor | None, images: _Images | None, *, 
         ParityError: the scores differ by more than the numbers that the file computes with explain.
     """
     assert images is not None
-    numbers = file.network.numbers if isinstance(file.network, ExportedNetwork) else (card.numbers,)
+    numbers = file.network.dtypes if isinstance(file.network, ExportedNetwork) else (card.dtype,)
     metric, bound = _METRICS[card.output], max(_METRIC_BOUNDS[name] for name in numbers)
     found, expected = (
         None if one is None else evaluate(one, images.dataset, indices=images.chosen).scores[metric]

@@ -109,7 +109,7 @@ def _drop(scored: Scored) -> float:
 def _times_faster(job: ExportJob, to: str, out: Path) -> float:
     """Compare with the float32 file of the same job, in turns."""
     plain = replace(
-        job, options=replace(job.options, int8=False), card=job.card.model_copy(update={"numbers": "float32"})
+        job, options=replace(job.options, int8=False), card=job.card.model_copy(update={"dtype": "float32"})
     )
     with TemporaryDirectory(prefix="unetkit-") as folder:
         written = export_network(plain, to, Path(folder) / out.name)

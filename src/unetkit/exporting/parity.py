@@ -71,7 +71,7 @@ def compare(exported: ExportedNetwork, reference: Pipeline, real: Sequence[Image
     cases = tuple(
         _measure(name, images, exported, reference) for name, images in [*_noise_for(card), *real_inputs(card, real)]
     )
-    parity = Parity(cases, max(BOUNDS[numbers] for numbers in exported.numbers))
+    parity = Parity(cases, max(BOUNDS[dtype] for dtype in exported.dtypes))
     if not parity.relative <= parity.bound:  # NaN is no parity either
         worst = max(cases, key=lambda case: case.relative)
         raise ParityError(

@@ -20,7 +20,7 @@ from unetkit.errors import StorageError, UsageError
 from unetkit.exporting.parity import Parity, compare
 from unetkit.formats import ExportCard, ExportedNetwork, RuntimeOptions, TorchModule, format_for, open_exported
 from unetkit.formats.job import ExportJob, ExportOptions, Half, Image, Pipeline
-from unetkit.modelfile.card import LAYOUTS, OUTPUTS, StoredNetwork
+from unetkit.modelfile.card import LAYOUTS, OUTPUTS
 from unetkit.models import build_model, fuse_batch_norm
 from unetkit.models.geometry import Geometry
 from unetkit.prediction import Predictor
@@ -35,7 +35,6 @@ def make_job(
     predictor: Predictor,
     options: ExportOptions,
     *,
-    stored: StoredNetwork | None = None,
     images: Sequence[Image] = (),
     eight_bit: bool = True,
 ) -> ExportJob:
@@ -44,7 +43,6 @@ def make_job(
     Args:
         predictor: a torch network with its preprocessing, on the CPU.
         options: what the file takes and gives.
-        stored: the network as it lay on the disk.
         images: real ones, to compare on.
         eight_bit: with preprocessing, the file takes uint8 pixels, unless images are resized before the network, which
             gives fractions; False: float32 in stored units.
@@ -53,11 +51,30 @@ def make_job(
         UsageError: the network is no torch module, or the options contradict it or each other.
     """
     _require_possible(predictor.geometry, options)
-    card = _card(predictor, options, stored, eight_bit=eight_bit)
+    geometry, predict = predictor.geometry, predictor.config
+    if options.preprocessing:
+        # No stored pixel need mean 0 after normalisation, so that whoever runs the file could not give it one.
+        predict = predict.model_copy(update={"outside": "mirror"})
+    of_file = {
+        "unetkit": __version__,
+        "predict": predict,
+        "preprocessing": options.preprocessing,
+        "input": "uint8" if options.preprocessing and eight_bit and predictor.config.size is None else "float32",
+        "output": options.output,
+        "layout": options.layout,
+        "size": options.size,
+        "batch": options.batch,
+        "geometry": replace(geometry, fixed=options.size),
+        "dtype": "int8" if options.int8 else "float16" if options.half else "float32",
+        "bytes_per_pixel": bytes_per_pixel(
+            predictor.network, geometry, channels=predictor.card.channels, device=predictor.device
+        ),
+    }
+    card = ExportCard.model_validate({**dict(predictor.card), **of_file})
     reference = pipeline_of(predictor, card)
     folded = fuse_batch_norm(reference.network)
     graph = Pipeline(Half(folded) if options.half else folded, card).eval()
-    return ExportJob(graph, reference, card, options, stored, tuple(images))
+    return ExportJob(graph, reference, card, options, tuple(images))
 
 
 def pipeline_of(predictor: Predictor, card: ExportCard) -> Pipeline:
@@ -71,40 +88,10 @@ def pipeline_of(predictor: Predictor, card: ExportCard) -> Pipeline:
     return Pipeline(predictor.network, card).eval()
 
 
-def _card(predictor: Predictor, options: ExportOptions, stored: StoredNetwork | None, *, eight_bit: bool) -> ExportCard:
-    geometry, predict = predictor.geometry, predictor.config
-    if options.preprocessing:
-        # No stored pixel need mean 0 after normalisation, so that whoever runs the file could not give it one.
-        predict = predict.model_copy(update={"outside": "mirror"})
-    return ExportCard(
-        unetkit=__version__,
-        model=stored.model if stored else None,
-        classes=predictor.classes,
-        border=predictor.border,
-        mean=predictor.normalization.mean,
-        std=predictor.normalization.std,
-        preprocessing=options.preprocessing,
-        input="uint8" if options.preprocessing and eight_bit and predictor.config.size is None else "float32",
-        output=options.output,
-        layout=options.layout,
-        size=options.size,
-        batch=options.batch,
-        geometry=replace(geometry, fixed=options.size),
-        numbers="int8" if options.int8 else "float16" if options.half else "float32",
-        predict=predict,
-        objects=predictor.object_config,
-        bytes_per_pixel=bytes_per_pixel(
-            predictor.network, geometry, channels=len(predictor.normalization.mean), device=predictor.device
-        ),
-        scores=dict(stored.scores) if stored else {},
-        data_sha256=stored.data_sha256 if stored else "",
-    )
-
-
 def _require_possible(geometry: Geometry, options: ExportOptions) -> None:
     if options.half and options.int8:
         raise UsageError("float16 and int8 were both asked for; choose one")
-    for name, value, known in (("head", options.output, OUTPUTS), ("layout", options.layout, LAYOUTS)):
+    for name, value, known in (("output", options.output, OUTPUTS), ("layout", options.layout, LAYOUTS)):
         if value not in known:
             raise UsageError(f"{name}: found {value!r}; expected one of {', '.join(known)}")
     least = geometry.fitting_input_size(geometry.multiple)

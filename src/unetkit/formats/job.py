@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unetkit.errors import UsageError
 from unetkit.modelfile.card import ExportCard, Layout, Output, StoredNetwork
 
 Image = tuple[str, NDArray[Any]]
@@ -114,7 +115,6 @@ class ExportJob:
         reference: the same before folding, in float32: what the file is compared with.
         card: for the file.
         options: as asked for.
-        stored: the network as it lay on the disk, where it is a single one.
         images: real ones, to compare on beside noise.
         quantisation: how it becomes one of integers, where it does.
     """
@@ -123,7 +123,6 @@ class ExportJob:
     reference: Pipeline
     card: ExportCard
     options: ExportOptions
-    stored: StoredNetwork | None
     images: tuple[Image, ...]
     quantisation: Quantisation | None = None
 
@@ -132,6 +131,16 @@ class ExportJob:
         geometry = self.card.geometry
         height, width = self.card.size or (geometry.fitting_input_size(33), geometry.fitting_input_size(49))
         return noise(self.card, self.card.batch or 2, height, width)
+
+    def stored(self) -> StoredNetwork:
+        """Return the network as one that was read from a file, for formats that hold weights alone.
+
+        Raises:
+            UsageError: no configuration describes the network, as of an ensemble.
+        """
+        if self.card.model is None:
+            raise UsageError("such a file holds the weights of one network as trained; give a run or a checkpoint")
+        return StoredNetwork(self.card.of_network, self.reference.network.state_dict())
 
 
 def noise(card: ExportCard, count: int, height: int, width: int) -> Tensor:

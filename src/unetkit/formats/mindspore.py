@@ -38,14 +38,12 @@ Does not know how any of them is computed.
 """
 
 import copy
-import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, fx, nn
 
 from unetkit.config import ModelConfig
@@ -69,8 +67,7 @@ from unetkit.legacy.graphs import (
 )
 from unetkit.legacy.graphs.from_torch import TRANSLATIONS, GraphBuilder, Known
 from unetkit.legacy.networks import mindspore_names
-from unetkit.modelfile.card import Card
-from unetkit.modelfile.checkpoint import Checkpoint
+from unetkit.modelfile.card import ExportCard, StoredNetwork
 from unetkit.models import build_model
 from unetkit.models.blocks import Upsample, legacy_bilinear
 
@@ -212,11 +209,9 @@ def write_checkpoint(job: ExportJob, path: Path) -> None:
     Raises:
         UsageError: the network is none of MindSpore's model zoo, or sees other pixels than its programs give it.
     """
-    stored, zoo = job.stored, _ZOO[0]
-    if stored is None:
-        raise UsageError("a checkpoint holds the weights of one network; this is none that was read from one")
+    stored, zoo = job.stored(), _ZOO[0]
     tensors = to_mindspore(stored.model, stored.state)
-    found = set(zip(stored.normalization.mean, stored.normalization.std, strict=True))
+    found = set(zip(stored.card.mean, stored.card.std, strict=True))
     if found != {zoo}:
         pairs = ", ".join(f"(x - {mean:g}) / {std:g}" for mean, std in sorted(found))
         raise UsageError(
@@ -300,8 +295,8 @@ class _Graph:
 _COUNTER = "num_batches_tracked"
 
 
-def read_own_graph(path: Path) -> Checkpoint | None:
-    """Read a graph with unetkit's card as a checkpoint without training state; None for any other file.
+def read_own_graph(path: Path) -> StoredNetwork | None:
+    """Read the network behind a graph with unetkit's card; None for any other file.
 
     Raises:
         ModelFileError: damaged, or without a part of the network.
@@ -309,24 +304,19 @@ def read_own_graph(path: Path) -> Checkpoint | None:
     graph = read_graph(path)
     if graph is None or CARD not in graph.notes:
         return None
-    try:
-        said = cast("dict[str, Any]", json.loads(graph.notes[CARD]))
-        known = {key: value for key, value in said.items() if key in Card.model_fields}
-        card = Card.model_validate_json(json.dumps({**known, "step": 0, "train_seconds": 0.0}))
-    except (ValueError, TypeError, AttributeError, ValidationError):
-        raise ModelFileError(f"{path}: its card describes no network; give the run that it was made from") from None
+    card = ExportCard.from_json(graph.notes[CARD], path).of_network
+    if card.model is None:
+        raise ModelFileError(f"{path}: its card describes no network; give the run that it was made from")
     state, missing = _weights(graph, card.model)
     if missing and all(name.startswith("heads.") for name in missing):
-        card = card.model_copy(
-            update={"model": card.model.model_copy(update={"deep_supervision": False, "head": None})}
-        )
-        state, missing = _weights(graph, card.model)
+        model = card.model.model_copy(update={"deep_supervision": False, "head": None})
+        card, (state, missing) = card.model_copy(update={"model": model}), _weights(graph, model)
     if missing:
         raise ModelFileError(
             f"{path}: holds a part of the network, without {missing[0]} and {len(missing) - 1} more; "
             "give the run that it was made from"
         )
-    return Checkpoint(card=card, tensors=state)
+    return StoredNetwork(card, state)
 
 
 def _weights(graph: Graph, model: ModelConfig) -> tuple[dict[str, Tensor], list[str]]:

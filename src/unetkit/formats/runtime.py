@@ -108,9 +108,9 @@ class ExportedNetwork:
     precision: str = "float32"
 
     @property
-    def numbers(self) -> tuple[str, ...]:
+    def dtypes(self) -> tuple[str, ...]:
         """What it computes with: float32, or the file's own numbers and those that the rest is reduced to."""
-        short = dict.fromkeys(name for name in (self.card.numbers, self.precision) if name != "float32")
+        short = dict.fromkeys(name for name in (self.card.dtype, self.precision) if name != "float32")
         return tuple(short) or ("float32",)
 
     @property

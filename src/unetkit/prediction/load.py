@@ -15,13 +15,12 @@ import torch
 from torch import nn
 
 from unetkit.config import ModelConfig, PredictConfig
-from unetkit.data.normalize import Normalization
 from unetkit.devices import choose_device, dtype
 from unetkit.errors import ModelFileError, RunFolderError, UsageError
 from unetkit.formats import ExportedNetwork, RuntimeOptions, kind_of, open_exported
 from unetkit.formats.mindspore import read_own_graph
 from unetkit.legacy.checkpoints import LegacyNetwork, read_legacy
-from unetkit.modelfile.card import StoredNetwork
+from unetkit.modelfile.card import ModelCard, StoredNetwork
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.models import Ensemble, Network, build_model, to_dtype
 from unetkit.prediction.predictor import Predictor
@@ -42,7 +41,7 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
         RunFolderError: a run without weights yet.
     """
     if isinstance(source, Run):
-        return _of_checkpoint(Checkpoint.load(source.weights()))
+        return Checkpoint.load(source.weights()).network
     path = local_copy(source)
     if (path / "config.yaml").is_file():
         return read_network(open_run(path))
@@ -51,7 +50,7 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
         return _of_legacy(legacy.for_rgb())
     own = read_own_graph(path)
     if own is not None:
-        return _of_checkpoint(own)
+        return own
     if not path.is_file():
         raise ModelFileError(f"{path}: no network is there; expected a run folder, or a file such as best.safetensors")
     if kind_of(path) is not None:
@@ -59,7 +58,7 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
             f"{source}: was exported for a runtime, its weights are not read back; "
             "give the run or the checkpoint that it was made from"
         )
-    return _of_checkpoint(Checkpoint.load(path))
+    return Checkpoint.load(path).network
 
 
 def read_members(source: Run | str | Path) -> tuple[StoredNetwork, ...]:
@@ -79,7 +78,13 @@ def read_members(source: Run | str | Path) -> tuple[StoredNetwork, ...]:
             f"{source}: {len(missing)} of {len(members)} trainings are not finished ({missing[0]}); run the same "
             "crossval command again to go on with it"
         )
-    return tuple(_of_checkpoint(Checkpoint.load(path / LAST)) for path in members)
+    return tuple(_uncalibrated(Checkpoint.load(path / LAST).network) for path in members)
+
+
+def _uncalibrated(stored: StoredNetwork) -> StoredNetwork:
+    """Return a member of a cross-validation as it is used: whatever its configuration says, it has no temperature."""
+    predict = stored.card.predict.model_copy(update={"calibrate": False})
+    return replace(stored, card=stored.card.model_copy(update={"predict": predict}))
 
 
 def member_folders(path: Path) -> tuple[Path, ...] | None:
@@ -97,23 +102,6 @@ def member_folders(path: Path) -> tuple[Path, ...] | None:
         raise RunFolderError(f"{file}: is not what `unetkit crossval` wrote; bring it back") from None
 
 
-def _of_checkpoint(checkpoint: Checkpoint) -> StoredNetwork:
-    card = checkpoint.card
-    normalization = Normalization(card.mean, card.std)
-    return StoredNetwork(
-        model=card.model,
-        state=checkpoint.weights(),
-        normalization=normalization,
-        classes=card.classes,
-        predict=card.predict,
-        objects=card.objects,
-        border=card.border,
-        scores=card.scores,
-        data_sha256=card.data_sha256,
-        temperature=card.temperature,
-    )
-
-
 # What each older system did to 8-bit pixels: subtracted, and divided by.
 _EIGHT_BIT = {"minus-one-to-one": (127.5, 127.5), "zero-to-one": (0.0, 255.0), "none": (0.0, 1.0)}
 
@@ -124,16 +112,12 @@ def _of_legacy(legacy: LegacyNetwork) -> StoredNetwork:
     assert classes is not None
     mean, std = _EIGHT_BIT[legacy.normalization]
     names = ("background", "foreground") if classes <= 2 else tuple(f"class {index}" for index in range(classes))
-    return StoredNetwork(
-        model=legacy.network,
-        state=legacy.state,
-        normalization=Normalization((mean,) * channels, (std,) * channels),
-        classes=names,
-        # Beyond an image all of them saw zeros. Which size they resized it to is not in the file.
-        predict=PredictConfig(outside="zeros", resize="asymmetric" if legacy.system == "TensorFlow" else "half-pixel"),
-        moments=legacy.moments,
-        notes=legacy.notes,
+    # Beyond an image all of them saw zeros. Which size they resized it to is not in the file.
+    predict = PredictConfig(outside="zeros", resize="asymmetric" if legacy.system == "TensorFlow" else "half-pixel")
+    card = ModelCard(
+        model=legacy.network, classes=names, mean=(mean,) * channels, std=(std,) * channels, predict=predict
     )
+    return StoredNetwork(card, legacy.state, legacy.moments, legacy.notes)
 
 
 Model = Run | Predictor | str | Path
@@ -201,21 +185,15 @@ def of_stored(*members: StoredNetwork, device: str = "auto", head: int | None = 
         UsageError: a head that it does not have.
         DeviceError: the device is not there.
     """
-    place, networks = choose_device(device), [_built(member, head) for member in members]
-    network, normalization = (
-        (networks[0], members[0].normalization) if len(networks) == 1 else _ensemble(networks, members)
-    )
-    return Predictor(
-        network=network.eval().to(place),
-        geometry=networks[0].geometry,
-        normalization=normalization,
-        classes=members[0].classes,
-        config=members[0].predict,
-        device=place,
-        border=members[0].border,
-        object_config=members[0].objects,
-        temperature=members[0].temperature if len(members) == 1 else None,
-    )
+    place = choose_device(device)
+    networks = [build_model(with_head(member.model, head)) for member in members]
+    for network, member in zip(networks, members, strict=True):
+        network.load_state_dict(member.state)
+    if len(members) == 1:
+        whole, card = networks[0], members[0].card.model_copy(update={"model": with_head(members[0].model, head)})
+    else:
+        whole, card = _ensemble(networks, [member.card for member in members])
+    return Predictor(whole.eval().to(place), networks[0].geometry, card, place)
 
 
 def reduced(predictor: Predictor, precision: str) -> Predictor:
@@ -229,51 +207,35 @@ def reduced(predictor: Predictor, precision: str) -> Predictor:
         return predictor
     if not isinstance(predictor.network, nn.Module):
         raise UsageError(f"precision {precision} of an exported file is chosen where it is loaded")
-    return replace(predictor, network=to_dtype(predictor.network, numbers))
+    # The copy has other weights than the card's configuration describes.
+    card = predictor.card.model_copy(update={"model": None})
+    return replace(predictor, network=to_dtype(predictor.network, numbers), card=card)
 
 
-def _built(stored: StoredNetwork, head: int | None) -> Network:
-    network = build_model(with_head(stored.model, head))
-    network.load_state_dict(stored.state)
-    return network
-
-
-def _ensemble(networks: Sequence[Network], members: Sequence[StoredNetwork]) -> tuple[Ensemble, Normalization]:
-    """Return the networks as one, with what is done to pixels before it.
+def _ensemble(networks: Sequence[Network], cards: Sequence[ModelCard]) -> tuple[Ensemble, ModelCard]:
+    """Return the networks as one, and its card.
 
     Where the members' normalisations differ it takes pixels as they are stored, and each member normalises them itself.
+    A member's scores and temperature are not the ensemble's.
     """
-    first, geometry = members[0], networks[0].geometry
-    channels = len(first.normalization.mean)
-    as_stored = Normalization((0.0,) * channels, (1.0,) * channels)
-    if all(member.normalization == first.normalization for member in members):
-        same = [(as_stored.mean, as_stored.std)] * len(members)
-        return Ensemble(networks, geometry, same), first.normalization
+    first, geometry = cards[0], networks[0].geometry
+    card = first.model_copy(update={"model": None, "scores": {}, "temperature": None})
+    as_stored = {"mean": (0.0,) * first.channels, "std": (1.0,) * first.channels}
+    if all(one.normalization == first.normalization for one in cards):
+        same = [(as_stored["mean"], as_stored["std"])] * len(cards)
+        return Ensemble(networks, geometry, same), card
     if first.predict.outside == "zeros":
         raise UsageError(
             "the members see zeros beyond an image, each in units of its own normalisation, so that they do not make "
             "one network; train with data.outside=mirror, or with a fixed data.normalization"
         )
-    statistics = [(member.normalization.mean, member.normalization.std) for member in members]
-    return Ensemble(networks, geometry, statistics), as_stored
+    return Ensemble(networks, geometry, [(one.mean, one.std) for one in cards]), card.model_copy(update=as_stored)
 
 
 def _of_exported(exported: ExportedNetwork, head: int | None) -> Predictor:
     if head is not None:
         raise UsageError(f"head {head} was asked for, but an exported file has the one that it was exported with")
-    card = exported.card
-    return Predictor(
-        network=exported,
-        geometry=card.geometry,
-        normalization=card.normalization,
-        classes=card.classes,
-        config=card.predict,
-        device=torch.device("cpu"),
-        border=card.border,
-        hard=card.output == "argmax",
-        uint8_input=card.input == "uint8",
-        object_config=card.objects,
-    )
+    return Predictor(exported, exported.card.geometry, exported.card, torch.device("cpu"))
 
 
 def with_head(model: ModelConfig, head: int | None) -> ModelConfig:

@@ -30,6 +30,7 @@ from unetkit.config import ObjectsConfig, PredictConfig, load_config
 from unetkit.data.normalize import Normalization
 from unetkit.data.resize import resize, resize_pixels
 from unetkit.errors import ConfigError, DataError, UsageError
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import fuse_batch_norm
 from unetkit.models.geometry import Geometry
 from unetkit.objects import ObjectMap, find_objects, with_closed_gaps
@@ -67,38 +68,54 @@ class _Tile:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network, its preprocessing, and how images are taken through it.
+    """A network, its card, and how images are taken through it.
 
     Attributes:
         network: float32 [N, C, H, W] -> logits [N, K, H, W], less `geometry.margin` on each side.
         geometry: which sizes fit the network, and how far it sees.
-        normalization: from stored units to what the network was trained on.
-        classes: names, index 0 first.
-        config: tiles, batch and flips.
+        card: what is known of the network; an `ExportCard` where it is an exported file.
         device: where the network is.
-        border: the last class is the border of objects, made for training; the data does not have it.
-        hard: the network gives classes alone, as an exported file may: its probabilities are 0 and 1.
-        uint8_input: the network takes pixels of 8 bits alone, as an exported file may.
-        object_config: how objects are made of its probabilities.
-        temperature: what logits are divided by where `config.calibrate` asks for it; None: it was never fitted.
     """
 
     network: Callable[[Tensor], Tensor]
     geometry: Geometry
-    normalization: Normalization
-    classes: tuple[str, ...]
-    config: PredictConfig
+    card: ModelCard
     device: torch.device
-    border: bool = False
-    hard: bool = False
-    uint8_input: bool = False
-    object_config: ObjectsConfig = ObjectsConfig()
-    temperature: float | None = None
+
+    @property
+    def config(self) -> PredictConfig:
+        """Tiles, batch and flips."""
+        return self.card.predict
+
+    @property
+    def object_config(self) -> ObjectsConfig:
+        """How objects are made of its probabilities."""
+        return self.card.objects
+
+    @property
+    def normalization(self) -> Normalization:
+        """From stored units to what the network was trained on."""
+        return self.card.normalization
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that the network gives, index 0 first."""
+        return self.card.classes
+
+    @property
+    def border(self) -> bool:
+        """Whether the last class is the border of objects, made for training; the data does not have it."""
+        return self.card.border
 
     @property
     def data_classes(self) -> tuple[str, ...]:
         """The names of the classes that the data has: all but the border."""
-        return self.classes[:-1] if self.border else self.classes
+        return self.card.data_classes
+
+    def with_card(self, *, predict: PredictConfig | None = None, objects: ObjectsConfig | None = None) -> "Predictor":
+        """Return the predictor of the same network that is used in another way."""
+        changed = {"predict": predict or self.config, "objects": objects or self.object_config}
+        return replace(self, card=self.card.model_copy(update=changed))
 
     def with_options(self, options: Mapping[str, Any]) -> "Predictor":
         """Return the predictor with some keys of `predict` and `objects` replaced; None values are passed over.
@@ -121,11 +138,14 @@ class Predictor:
                 raise ConfigError(f"{key}: a prediction takes keys of {' and '.join(sections)} alone")
             sections[section][name] = value
         config = load_config(sections)
-        return replace(self, config=config.predict, object_config=config.objects)
+        return self.with_card(predict=config.predict, objects=config.objects)
 
     def folded(self) -> "Predictor":
         """Return the predictor of the same network with its batch norms folded away: faster, equal to rounding."""
-        return replace(self, network=fuse_batch_norm(self.network)) if isinstance(self.network, nn.Module) else self
+        if not isinstance(self.network, nn.Module):
+            return self
+        # The copy has other weights than the card's configuration describes.
+        return replace(self, network=fuse_batch_norm(self.network), card=self.card.model_copy(update={"model": None}))
 
     def probabilities(self, pixels_CHW: NDArray[Any]) -> NDArray[np.float32]:
         """Return the probability of each class at each pixel, [K, H, W] float32, for pixels [C, H, W] as stored.
@@ -185,7 +205,7 @@ class Predictor:
         if pixels_CHW.ndim != 3 or 0 in pixels_CHW.shape:
             raise DataError(f"an image of shape {pixels_CHW.shape} was given; [channels, height, width] was expected")
         self._require_evaluation()
-        if self.config.calibrate and self.temperature is None:
+        if self.config.calibrate and self.card.temperature is None:
             raise UsageError(
                 "this network has no temperature to calibrate it with; the best weights of a run get one at the end of "
                 "the training, where images were held out"
@@ -240,12 +260,10 @@ class Predictor:
     @cached_property
     def _bytes_per_pixel(self) -> float:
         self._require_evaluation()  # in training mode, norms would learn from the images that memory is measured with
-        network = bytes_per_pixel(
-            self.network, self.geometry, channels=len(self.normalization.mean), device=self.device
-        )
+        network = bytes_per_pixel(self.network, self.geometry, channels=self.card.channels, device=self.device)
         answer = float(_BYTES_OF_A_VALUE * len(self.classes))
         # The part before is still being used, flips and turns are summed up, and the next input is made ahead.
-        kept = (2 if self.config.tta else 1) * answer + _BYTES_OF_A_VALUE * len(self.normalization.mean)
+        kept = (2 if self.config.tta else 1) * answer + _BYTES_OF_A_VALUE * self.card.channels
         return (kept + max(network, 2 * answer)) * _KEPT_BY_THE_ALLOCATOR
 
     def _require_evaluation(self) -> None:
@@ -276,7 +294,9 @@ class Predictor:
         return shown_CHW
 
     def _answers(self, batch: list[Crop], x_NCHW: Tensor) -> Iterator[tuple[Crop, Tensor]]:
-        cooling = 1 / self.temperature if self.config.calibrate and self.temperature is not None else 1.0
+        # Of labels alone, probabilities stay 0 and 1.
+        warm = self.config.calibrate and not self.card.outputs_labels
+        cooling = 1 / self.card.temperature if warm and self.card.temperature is not None else 1.0
         for crop, logits_KHW in zip(batch, self.network(x_NCHW), strict=True):
             shown_KHW = logits_KHW[:, crop.rows, crop.columns].float()
             yield crop, crop.symmetry.undo(_probabilities(shown_KHW if cooling == 1 else shown_KHW * cooling))
@@ -339,5 +359,5 @@ def require_probabilities(predictor: Predictor) -> None:
     Raises:
         UsageError: it has not.
     """
-    if predictor.hard:
-        raise UsageError("this file gives classes alone, no probabilities; export it again with --head softmax")
+    if predictor.card.outputs_labels:
+        raise UsageError("this file gives classes alone, no probabilities; export it again with --output softmax")

@@ -21,7 +21,7 @@ import torch
 from unetkit.errors import DivergedError, InterruptedRun
 from unetkit.evaluation.score import Evaluation
 from unetkit.metrics import better
-from unetkit.modelfile.card import Card
+from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.progress import Progress
 from unetkit.reporting.tensorboard import Follow
@@ -87,7 +87,7 @@ class Trainer:
     """One training, from where it stands to its end."""
 
     def __init__(
-        self, run: Run, session: TrainStep, *, card: Card, validate: Validate | None, progress: Progress
+        self, run: Run, session: TrainStep, *, card: ModelCard, validate: Validate | None, progress: Progress
     ) -> None:
         """Bind the run folder, the session, and what a checkpoint says of itself.
 

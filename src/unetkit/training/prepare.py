@@ -38,7 +38,7 @@ from unetkit.errors import ConfigError
 from unetkit.evaluation.score import Evaluation, evaluate, objects_of
 from unetkit.metrics import objects, overlap, size_suffix
 from unetkit.metrics.definitions import CLASS, SIZE
-from unetkit.modelfile.card import AdamMoments, Card
+from unetkit.modelfile.card import AdamMoments, ModelCard
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import read_network
 from unetkit.progress import Progress
@@ -218,16 +218,9 @@ def assemble(run: Run, prepared: Prepared, place: Place, progress: Progress) -> 
     weights, outside = _weights(prepared, world), config.data.outside
     store = PixelStore.of(prepared.training, prepared.normalization, device, weights=weights, outside=outside)
     session = TrainStep(config, store, choose_precision(config.train.precision, device), world)
-    predictor = Predictor(
-        network=session.predicting,
-        geometry=session.model.geometry,
-        normalization=prepared.normalization,
-        classes=prepared.classes,
-        config=config.predict.model_copy(update={"tta": False, "calibrate": False}),
-        device=device,
-        border=config.data.border_class > 0,
-        object_config=config.objects,
-    )
+    card = _card(config, prepared)
+    predictor = Predictor(session.predicting, session.model.geometry, card, device)
+    predictor = predictor.with_card(predict=config.predict.model_copy(update={"tta": False, "calibrate": False}))
 
     families = ("objects",) if config.train.best_metric in objects.DEFINITIONS else ()
 
@@ -236,7 +229,6 @@ def assemble(run: Run, prepared: Prepared, place: Place, progress: Progress) -> 
         world.same_buffers(session.predicting)
         return evaluate(predictor, prepared.dataset, indices=prepared.split.validation, families=families, world=world)
 
-    card = _card(config, prepared)
     return Trainer(run, session, card=card, validate=validate if prepared.split.validation else None, progress=progress)
 
 
@@ -250,8 +242,8 @@ def _weights(prepared: Prepared, world: World) -> list[NDArray[np.float32]] | No
     return [made[index] for index in range(count)]
 
 
-def _card(config: Config, prepared: Prepared) -> Card:
-    return Card(
+def _card(config: Config, prepared: Prepared) -> ModelCard:
+    return ModelCard(
         model=config.model,
         classes=prepared.classes,
         border=config.data.border_class > 0,
