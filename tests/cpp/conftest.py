@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from unetkit.config import ModelConfig, PredictConfig
-from unetkit.exporting import ExportOptions, export_network, make_job
+from unetkit.exporting import FileOptions, export_network, make_job
 from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
 from unetkit.prediction import Predictor
@@ -62,8 +62,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
     pytest.importorskip("onnxscript")
     made: dict[str, Exported] = {}
 
-    def make(options: ExportOptions | None = None, *, predict: dict[str, Any] | None = None, **model: Any) -> Exported:
-        options = options or ExportOptions()
+    def make(options: FileOptions | None = None, *, predict: dict[str, Any] | None = None, **model: Any) -> Exported:
+        options = options or FileOptions()
         key = f"{options} {predict} {model}"
         if key not in made:
             torch.manual_seed(0)

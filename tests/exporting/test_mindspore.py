@@ -12,7 +12,7 @@ from unetkit import export
 from unetkit.config import ModelConfig, load_config
 from unetkit.data.normalize import Normalization
 from unetkit.errors import ModelFileError, UsageError
-from unetkit.exporting import ExportOptions, export_network, make_job
+from unetkit.exporting import FileOptions, export_network, make_job
 from unetkit.formats import RuntimeOptions, open_exported
 from unetkit.formats.job import ExportJob
 from unetkit.legacy.checkpoints import read_legacy, to_mindspore
@@ -52,7 +52,7 @@ NETWORKS = {
 OUTPUTS = ("softmax", "argmax", "logits")
 
 
-def job_of(model: ModelConfig, options: ExportOptions, normalization: Normalization | None = None) -> ExportJob:
+def job_of(model: ModelConfig, options: FileOptions, normalization: Normalization | None = None) -> ExportJob:
     torch.manual_seed(0)
     network = build_model(model).eval()
     for module in network.modules():
@@ -66,10 +66,10 @@ def job_of(model: ModelConfig, options: ExportOptions, normalization: Normalizat
     return make_job(Predictor(network, network.geometry, card, torch.device("cpu")), options)
 
 
-def options_for(name: str, **options: Any) -> ExportOptions:
+def options_for(name: str, **options: Any) -> FileOptions:
     place = list(NETWORKS).index(name)
     size = (60, 76) if NETWORKS[name].padding == "valid" else (37, 41)
-    return ExportOptions(output=OUTPUTS[place % 3], size=size, preprocessing=place % 2 == 0, **options)
+    return FileOptions(output=OUTPUTS[place % 3], size=size, preprocessing=place % 2 == 0, **options)
 
 
 @pytest.mark.parametrize("kind", ["mindir", "mindir-lite", "air"])
@@ -95,7 +95,7 @@ def test_both_spellings_of_resizing(tmp_path: Path, kind: str, spelling: str) ->
 
 @pytest.mark.parametrize("name", ["unet_medical", "unet_simple", "unet_nested"])
 def test_weights_have_the_names_of_the_model_zoo(tmp_path: Path, name: str) -> None:
-    job = job_of(NETWORKS[name], ExportOptions(size=(60, 60), output="softmax", layout="nchw-nhwc"), ZOO)
+    job = job_of(NETWORKS[name], FileOptions(size=(60, 60), output="softmax", layout="nchw-nhwc"), ZOO)
     graph = read_graph(export_network(job, "mindir", tmp_path / "net.mindir").path)
     assert graph is not None
     expected = to_mindspore(job.stored().model, job.stored().state)
@@ -113,7 +113,7 @@ def test_the_file_of_a_checkpoint_is_the_checkpoint(shared: Path, tmp_path: Path
 
 
 def test_a_checkpoint_goes_back_with_what_mindspore_shows_it(tmp_path: Path) -> None:
-    job = job_of(NETWORKS["unet_simple"], ExportOptions(), ZOO)
+    job = job_of(NETWORKS["unet_simple"], FileOptions(), ZOO)
     legacy = read_legacy(export_network(job, "mindspore-ckpt", tmp_path / "net.ckpt").path)
     assert legacy is not None
     assert all(torch.equal(legacy.state[name], value) for name, value in job.stored().state.items())
@@ -131,7 +131,7 @@ def test_a_checkpoint_goes_back_with_what_mindspore_shows_it(tmp_path: Path) -> 
 def test_what_cannot_be_written(tmp_path: Path, kind: str, name: str, options: dict[str, Any], complaint: str) -> None:
     out = tmp_path / ("net.ckpt" if kind == "mindspore-ckpt" else "net.mindir")
     with pytest.raises(UsageError, match=complaint):
-        export_network(job_of(NETWORKS[name], ExportOptions(**options)), kind, out)
+        export_network(job_of(NETWORKS[name], FileOptions(**options)), kind, out)
     assert not any(tmp_path.iterdir())
 
 
@@ -140,7 +140,7 @@ def test_an_operation_that_mindspore_does_not_have(tmp_path: Path) -> None:
         def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
             return torch.fft.fft(x_NCHW).real
 
-    job = job_of(NETWORKS["isbi"], ExportOptions(size=(40, 40)))
+    job = job_of(NETWORKS["isbi"], FileOptions(size=(40, 40)))
     job.reference.network = Odd()
     with pytest.raises(UsageError, match="the network computes fft_fft, which is written to no file of MindSpore's"):
         export_network(job, "mindir", tmp_path / "net.mindir")
@@ -168,7 +168,7 @@ def test_mindspore_itself_computes_the_same(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("kind", ["mindir", "air"])
 @pytest.mark.parametrize("name", ["isbi", "unet_medical", "unet_nested", "group norms, residual, interpolated"])
 def test_a_graph_is_a_network_to_start_from(tmp_path: Path, name: str, kind: str) -> None:
-    job = job_of(NETWORKS[name], ExportOptions(size=(60, 60), preprocessing=True))
+    job = job_of(NETWORKS[name], FileOptions(size=(60, 60), preprocessing=True))
     stored = read_network(export_network(job, kind, tmp_path / f"net.{kind}").path)
     model = build_model(stored.model)
     model.load_state_dict(stored.state)
@@ -179,7 +179,7 @@ def test_a_graph_is_a_network_to_start_from(tmp_path: Path, name: str, kind: str
 
 
 def test_a_graph_of_a_low_head_is_no_whole_network(tmp_path: Path) -> None:
-    job = job_of(NETWORKS["unet_nested, head 1"], ExportOptions(size=(40, 40)))
+    job = job_of(NETWORKS["unet_nested, head 1"], FileOptions(size=(40, 40)))
     written = export_network(job, "mindir", tmp_path / "net.mindir").path
     with pytest.raises(ModelFileError, match=r"holds a part of the network, without encoder\.2\.conv1\.weight and"):
         read_network(written)

@@ -8,7 +8,7 @@ that the network was not trained on.
 tune_objects: the numbers with which objects are made, chosen on images that a network was not trained on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import product
@@ -28,7 +28,7 @@ from unetkit.metrics import Overlaps, mean_precision, pool
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.objects import find_objects, method_for
 from unetkit.prediction import Predictor
-from unetkit.prediction.load import Model, load, run_of
+from unetkit.prediction.load import LoadOptions, Model, load, run_of
 from unetkit.progress import NoProgress, Progress
 from unetkit.run import Run, open_run
 from unetkit.storage import is_remote
@@ -148,7 +148,7 @@ def tune_objects(
     *,
     data: str | Path | None = None,
     keep: bool = False,
-    options: Mapping[str, Any] | None = None,
+    options: LoadOptions | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Tuning:

@@ -19,12 +19,12 @@ predict, predict_file, predict_objects: a network on pixels without labels.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ from unetkit.images.image import Pages, as_pixels
 from unetkit.images.write import Form, Output, png_image, tiff_stack
 from unetkit.objects import ObjectMap, find_objects, method_for
 from unetkit.prediction.crops import ahead
-from unetkit.prediction.load import Model, load, members
+from unetkit.prediction.load import LoadOptions, Model, load, members
 from unetkit.prediction.predictor import Part, Predictor, most_probable, require_probabilities
 from unetkit.prediction.results import (
     Found,
@@ -329,7 +329,9 @@ def scores_of(objects: ObjectMap, probabilities_KHW: NDArray[np.float32]) -> NDA
     return np.bincount(objects.ids.ravel(), chosen_HW.ravel(), len(objects) + 1)[1:] / objects.sizes()
 
 
-def predict(model: Model, image: NDArray[Any], *, probabilities: bool = False, **options: Any) -> NDArray[Any]:
+def predict(
+    model: Model, image: NDArray[Any], *, probabilities: bool = False, **options: Unpack[LoadOptions]
+) -> NDArray[Any]:
     """Segment one image of any size.
 
     Args:
@@ -363,7 +365,7 @@ def predict_file(
     *,
     probabilities: bool = False,
     uncertainty: bool = False,
-    options: Mapping[str, Any] | None = None,
+    options: LoadOptions | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
@@ -403,7 +405,7 @@ def predict_objects(
     out: str | Path,
     *,
     outlines: bool = False,
-    options: Mapping[str, Any] | None = None,
+    options: LoadOptions | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
