@@ -2,15 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
 import unetkit
 from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig
 from unetkit.data import write_sample
+from unetkit.errors import ModelFileError
 from unetkit.modelfile.card import ExportCard, ModelCard
-from unetkit.modelfile.checkpoint import Checkpoint
+from unetkit.modelfile.checkpoint import Checkpoint, digest
 from unetkit.models.geometry import Geometry
 
 SMALL = ["model.widths=[4,8]", "train.steps=30", "train.batch=2", "train.patch=32", "train.validate_every=30"]
@@ -90,3 +93,77 @@ def test_cards_of_earlier_files_are_read() -> None:
 
 def test_a_checkpoint_has_the_keys_that_earlier_versions_read() -> None:
     assert CARD.model_dump().keys() == json.loads(OLDER_CHECKPOINT).keys()
+
+
+def hostile(file: Path, out: Path, **changes: Any) -> Path:
+    """Write a checkpoint whose card or weights were changed by somebody who computed its checksum anew."""
+    checkpoint = Checkpoint.load(file)
+    tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if name != changes.get("without")}
+    card = json.loads(checkpoint.card.model_dump_json()) | changes.get("card", {})
+    metadata = {"card": json.dumps(card), "state": changes.get("state", "{}")}
+    metadata["sha256"] = digest(tensors, metadata)
+    save_file(tensors, out, metadata)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"without": "head.weight"}, r"found none for head\.weight, expected \(8, 4, 1, 1\)"),
+        ({"card": {"std": [1.0, 2.0]}}, "std has 2 values, mean 1"),
+        ({"card": {"std": [0.0]}}, "std.0: Input should be greater than 0"),
+        ({"card": {"mean": [1.0, 2.0], "std": [1.0, 2.0]}}, "takes 1 channels, mean has 2"),
+        ({"card": {"classes": ["a", "b", "c"]}}, "gives 2 classes, 3 are named"),
+        ({"card": {"temperature": 0}}, "temperature: Input should be greater than 0"),
+        ({"card": {"model": None}}, "describes no network"),
+        ({"card": {"model": {"widths": [8, 16], "in_channels": 1, "num_classes": 2}}}, "its weights are not those"),
+        ({"state": "{"}, "its training state is not JSON's"),
+        ({"state": "[1]"}, "its training state is not JSON's"),
+    ],
+)
+def test_a_checkpoint_that_contradicts_itself_is_one_clear_line(
+    run: Path, tmp_path: Path, changes: dict[str, Any], complaint: str
+) -> None:
+    file = hostile(run / "best.safetensors", tmp_path / "a.safetensors", **changes)
+    with pytest.raises(ModelFileError, match=complaint) as caught:
+        unetkit.load(file)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"geometry": {"multiple": 0, "offset": 0, "halo": 0, "margin": 0}}, "a multiple of 0 px"),
+        ({"geometry": {"multiple": 2, "offset": 0, "halo": 0, "margin": -3}}, "a margin of -3 px"),
+        ({"size": [0, 8]}, "size"),
+        ({"batch": 0}, "batch"),
+        ({"layout": "chwn"}, "layout"),
+        ({"std": [1.0, 2.0]}, "std has 2 values"),
+        ({"input": "uint8"}, "without their normalisation"),
+        ({"batch": 3}, "does not compute images of"),
+        ({"size": [48, 48]}, "does not compute images of"),
+        ({"layout": "nhwc"}, "does not compute images of"),
+        ({"layout": "nchw-nhwc"}, "not those of 2 classes"),
+        ({"output": "argmax"}, "not those of 2 classes"),
+        ({"classes": ["a", "b", "c"], "model": None}, "not those of 3 classes"),
+        ({"geometry": {"multiple": 4, "offset": 0, "halo": 20, "margin": 2}}, r"of shape \(1, 2, 40, 40\)"),
+    ],
+)
+def test_an_export_whose_card_is_not_its_own_is_one_clear_line(
+    exported: tuple[Path, dict[str, Any]], tmp_path: Path, changes: dict[str, Any], complaint: str
+) -> None:
+    onnx, (file, card) = pytest.importorskip("onnx"), exported
+    proto = onnx.load(file)
+    onnx.helper.set_model_props(proto, {"unetkit": json.dumps(card | changes)})
+    onnx.save(proto, tmp_path / "a.onnx")
+    with pytest.raises(ModelFileError, match=complaint):
+        unetkit.predict(tmp_path / "a.onnx", np.zeros((1, 30, 30), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A small ONNX file of one size and batch, and its card."""
+    pytest.importorskip("onnxscript")
+    out, options = tmp_path_factory.mktemp("exported") / "a.onnx", {"size": (40, 40), "batch": 1}
+    made = unetkit.export(run, to="onnx", out=out, options=options)
+    return made.path, json.loads(made.card.model_dump_json())

@@ -144,18 +144,20 @@ class ExportedNetwork:
                 f"the file does not compute images of {tuple(images.shape)}, which its card says it takes "
                 f"({reason(error)}); export it again"
             ) from error
-        if self.card.output == "argmax":
-            if output.ndim == 3 and 0 <= int(output.min()) <= int(output.max()) < classes:
+        inside = tuple(self.card.geometry.valid_output_size(side) for side in x_NCHW.shape[2:])
+        if self.card.outputs_labels:
+            if tuple(output.shape[1:]) == inside and 0 <= int(output.min()) <= int(output.max()) < classes:
                 return F.one_hot(output.long(), classes).movedim(-1, 1)[:, :, :height, :width] * _CERTAIN
         elif output.ndim == 4:
             logits_NKHW = output.movedim(-1, 1) if self.card.layout.endswith("nhwc") else output
             single = self.card.output == "logits" and classes == 2 and logits_NKHW.shape[1] == 1
-            if (logits_NKHW.shape[1] == classes or single) and min(logits_NKHW.shape[2:]) > 0:
+            if tuple(logits_NKHW.shape[2:]) == inside and (single or logits_NKHW.shape[1] == classes):
                 logits_NKHW = logits_NKHW[:, :, :height, :width].float()
                 return logits_NKHW.log() if self.card.output == "softmax" else logits_NKHW
         raise ModelFileError(
             f"the file gives {self.card.output} of shape {tuple(output.shape)} for images of {tuple(images.shape)}, "
-            f"which are not those of {classes} classes, as its card says; export it again"
+            f"which are not those of {classes} classes and a margin of {self.card.geometry.margin} px, as its card "
+            "says; export it again"
         )
 
 

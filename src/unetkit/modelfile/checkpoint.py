@@ -63,7 +63,7 @@ class Checkpoint(BaseModel):
         """
         tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in self.tensors.items()}
         metadata = {"card": self.card.model_dump_json(), "state": json.dumps(self.state)}
-        metadata["sha256"] = _digest(tensors, metadata)
+        metadata["sha256"] = digest(tensors, metadata)
         with atomic_path(path) as temporary:
             try:
                 save_file(tensors, temporary, metadata)
@@ -90,7 +90,7 @@ class Checkpoint(BaseModel):
                 f"{path}: a safetensors file without unetkit's card; expected a checkpoint that unetkit wrote"
             )
         found = metadata.pop("sha256")
-        if _digest(tensors, metadata) != found:
+        if digest(tensors, metadata) != found:
             raise DamagedFileError(f"{path}: damaged: its content does not match its checksum; use another checkpoint")
         try:
             card = ModelCard.model_validate_json(metadata["card"])
@@ -116,7 +116,8 @@ class _Opened(Protocol):
     def metadata(self) -> dict[str, str] | None: ...
 
 
-def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Return the checksum over tensors and metadata that a file holds."""
     sha256 = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
