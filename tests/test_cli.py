@@ -220,3 +220,23 @@ def test_data_is_converted_to_folders_that_open_again(unet: Unet, data: Path, tm
     again = unet("data", "convert", data, "--out", tmp_path / "folders")
     assert again.code == 2
     assert "is not empty" in again.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "RUN", "", "--out", "out.tif"),
+        ("predict", "RUN", "a.tif", "--out="),
+        ("evaluate", ""),
+        ("train", "isbi", "--data", "", "--out", "run"),
+        ("data", "check", ""),
+    ],
+)
+def test_an_empty_path_is_refused(
+    unet: Unet, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = unet(*words)
+    assert ended.code == 2
+    assert "found the empty argument" in ended.err
+    assert not list(tmp_path.iterdir())

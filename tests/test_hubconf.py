@@ -54,7 +54,7 @@ def test_fresh_networks() -> None:
 
 def test_a_preset_with_changes() -> None:
     network = load("unet", "isbi", in_channels=1, num_classes=2, widths=(2, 3))
-    assert network.stem == 2
+    assert network.downscale == 2
     assert network.head.in_channels == 2
 
 

@@ -17,7 +17,7 @@ FACE = {
     "check_data": "(data, *, overrides, html, reporter)",
     "extend": "(path, *, overrides, spent, reporter)",
     "load": "(model, *, device, options)",
-    "load_config": "(source, overrides, *, flags, bug-compatible)",
+    "load_config": "(source, overrides, *, flags, bug_compatible)",
     "open_dataset": "(path, *, config)",
     "plan": "(data, *, overrides, minutes, memory, device, reporter)",
     "predict": "(model, image, *, probabilities, **options)",
@@ -27,7 +27,7 @@ FACE = {
     "resume": "(path, *, spent, reporter)",
     "score_isbi": "(label, probability, *, membrane, scale, warping, reporter)",
     "train": "(source, *, data, out, overrides, flags, bug-compatible, spent, reporter)",
-    "translate_config": "(source, overrides, *, flags, bug-compatible)",
+    "translate_config": "(source, overrides, *, flags, bug_compatible)",
     "build_model": "(config)",
 }
 

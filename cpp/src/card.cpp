@@ -1,45 +1,51 @@
 #include "card.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "error.hpp"
-#include "json.hpp"
 
 namespace unetkit {
 
 namespace {
 
+using Json = nlohmann::json;
+
 constexpr int known_version = 1;
 constexpr double kept_by_the_allocator = 1.5;  // as in unetkit/prediction/predictor.py
 
-std::optional<int> whole(const Json& value) { return value.is_null() ? std::nullopt : std::optional(value.integer()); }
-
-bool truth(const Json& value) { return !value.is_null() && value.boolean(); }
-
-std::optional<Size> size_of(const Json& value) {
-    if (value.is_null()) return std::nullopt;
-    Size size{value.list().at(0).integer(), value.list().at(1).integer()};
-    if (size.height < 1 || size.width < 1) throw Error("it resizes images to nothing");
-    return size;
+int whole(const Json& value) {
+    auto number = value.get<double>();
+    if (number != std::floor(number) || std::abs(number) > 1e9) throw Error("a value in it is no whole number");
+    return static_cast<int>(number);
 }
+
+// Of doubles, because nlohmann takes true for a float.
+std::vector<float> floats(const Json& value) {
+    auto numbers = value.get<std::vector<double>>();
+    return {numbers.begin(), numbers.end()};
+}
+
+// Return what lies under a key; nothing where it is missing or null. Nothing is copied: copies of nested lists recurse.
+const Json* find(const Json& table, const char* key) {
+    auto found = table.find(key);
+    return found == table.end() || found->is_null() ? nullptr : &*found;
+}
+
+std::optional<int> whole(const Json* value) { return value == nullptr ? std::nullopt : std::optional(whole(*value)); }
 
 // Tell which of two names a key has; nothing is the first.
-bool is_second(const Json& value, const char* first, const char* second) {
-    if (value.is_null() || value.text() == first) return false;
-    if (value.text() != second) throw Error("it has " + value.text() + " where " + first + " or " + second + " is known");
-    return true;
+bool is_second(const Json* value, const std::string& first, const std::string& second) {
+    auto name = value == nullptr ? first : value->get<std::string>();
+    if (name != first && name != second)
+        throw Error("it has " + name + " where " + first + " or " + second + " is known");
+    return name == second;
 }
 
-std::vector<float> floats(const Json& value) {
-    std::vector<float> result;
-    for (const Json& item : value.list()) result.push_back(static_cast<float>(item.number()));
-    return result;
-}
-
-Geometry geometry_of(const Json& value, const Json& size) {
-    Geometry result{value["multiple"].integer(), value["offset"].integer(), value["margin"].integer(),
-                    whole(value["halo"]),        whole(value["disturbed"]), std::nullopt};
-    if (!size.is_null()) result.fixed = {size.list().at(0).integer(), size.list().at(1).integer()};
+Geometry geometry_of(const Json& value) {
+    Geometry result{whole(value.at("multiple")), whole(value.at("offset")),       whole(value.at("margin")),
+                    whole(find(value, "halo")),  whole(find(value, "disturbed")), std::nullopt};
     if (result.multiple < 1 || result.margin < 0 || result.offset < 0) throw Error("its geometry is none");
     return result;
 }
@@ -52,33 +58,38 @@ Card::Output output_of(const std::string& name) {
 }
 
 Card read(const Json& json) {
-    if (json["version"].integer() != known_version)
-        throw Error("it has version " + std::to_string(json["version"].integer()));
+    if (int version = whole(json.at("version")); version != known_version)
+        throw Error("it has version " + std::to_string(version));
     Card card;
-    for (const Json& name : json["classes"].list()) card.classes.push_back(name.text());
-    card.mean = floats(json["mean"]);
-    card.std = floats(json["std"]);
-    card.preprocessing = truth(json["preprocessing"]);
-    card.eight_bit = json["input"].text() == "uint8";
-    card.channels_last = json["layout"].text() == "nhwc";
-    card.channels_last_output = json["layout"].text().ends_with("nhwc");
-    card.output = output_of(json["output"].text());
-    card.batch = whole(json["batch"]);
-    card.border = truth(json["border"]);
-    card.geometry = geometry_of(json["geometry"], json["size"]);
-    const Json& predict = json["predict"];
-    card.tiling.tile = whole(predict["tile"]).value_or(0);
-    card.tiling.overlap = whole(predict["overlap"]);
-    card.tiling.memory = predict["memory"].number();
+    json.at("classes").get_to(card.classes);
+    card.mean = floats(json.at("mean"));
+    card.std = floats(json.at("std"));
+    card.preprocessing = json.value("preprocessing", false);
+    card.eight_bit = json.at("input") == "uint8";
+    auto layout = json.at("layout").get<std::string>();
+    card.channels_last = layout == "nhwc";
+    card.channels_last_output = layout.ends_with("nhwc");
+    card.output = output_of(json.at("output").get<std::string>());
+    card.batch = whole(find(json, "batch"));
+    card.border = json.value("border", false);
+    card.geometry = geometry_of(json.at("geometry"));
+    if (const Json* size = find(json, "size")) card.geometry.fixed = {whole(size->at(0)), whole(size->at(1))};
+    const Json& predict = json.at("predict");
+    card.tiling.tile = whole(find(predict, "tile")).value_or(0);
+    card.tiling.overlap = whole(find(predict, "overlap"));
+    predict.at("memory").get_to(card.tiling.memory);
     card.tiling.classes = static_cast<int>(card.classes.size());
     double answer = 4.0 * card.tiling.classes, input = 4.0 * static_cast<double>(card.mean.size());
-    double network = json["bytes_per_pixel"].is_null() ? input : json["bytes_per_pixel"].number();
+    const Json* known = find(json, "bytes_per_pixel");
+    double network = known == nullptr ? input : known->get<double>();
     card.tiling.bytes_per_pixel = (answer + input + std::max(network, 2 * answer)) * kept_by_the_allocator;
-    card.tta = truth(predict["tta"]);
-    card.resized = size_of(predict["size"]);
-    if (is_second(predict["resize"], "half-pixel", "asymmetric")) card.places = Places::asymmetric;
-    card.zeros_outside = is_second(predict["outside"], "mirror", "zeros");
-    card.close_gaps = truth(predict["close_gaps"]);
+    card.tta = predict.value("tta", false);
+    if (const Json* size = find(predict, "size")) card.resized = {whole(size->at(0)), whole(size->at(1))};
+    if (is_second(find(predict, "resize"), "half-pixel", "asymmetric")) card.places = Places::asymmetric;
+    card.zeros_outside = is_second(find(predict, "outside"), "mirror", "zeros");
+    card.close_gaps = predict.value("close_gaps", false);
+    if (card.resized && (card.resized->height < 1 || card.resized->width < 1))
+        throw Error("it resizes images to nothing");
     if (card.classes.size() < 2 || card.mean.empty() || card.mean.size() != card.std.size() ||
         !(card.tiling.bytes_per_pixel > 0))
         throw Error("its classes or its normalisation are none");
@@ -88,14 +99,18 @@ Card read(const Json& json) {
 }  // namespace
 
 Card Card::parse(const std::string& text) {
+    std::string reason;
     try {
         return read(Json::parse(text));
     } catch (const Error& error) {
-        throw Error(std::string("its card is damaged or of another version of unetkit (") + error.what() +
-                    "); export it again");
-    } catch (const std::out_of_range&) {
-        throw Error("its card is damaged; export it again");
+        reason = error.what();
+    } catch (const Json::parse_error& error) {  // whose own words repeat the text
+        reason = "it is no JSON at byte " + std::to_string(error.byte);
+    } catch (const Json::exception& error) {
+        reason = error.what();
+        reason.erase(0, reason.find("] ") + 2);  // the name of the exception
     }
+    throw Error("its card is damaged or of another version of unetkit (" + reason + "); export it again");
 }
 
 }  // namespace unetkit

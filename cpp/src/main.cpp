@@ -98,15 +98,12 @@ struct Task {
 };
 
 bool is_image(const Path& path) {
-    std::string ending = path.extension().string();
-    for (char& letter : ending) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
-    return ending == ".tif" || ending == ".tiff" || ending == ".png";
+    std::string kind = ending(path);
+    return kind == ".tif" || kind == ".tiff" || kind == ".png";
 }
 
 std::string name_for(const Path& image, bool probabilities) {
-    std::string ending = image.extension().string();
-    bool png = !probabilities && (ending == ".png" || ending == ".PNG");
-    return image.stem().string() + (png ? ".png" : ".tif");
+    return image.stem().string() + (!probabilities && ending(image) == ".png" ? ".png" : ".tif");
 }
 
 Path mask_of(const Path& image, const Path& labels) {

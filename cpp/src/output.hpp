@@ -3,9 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <fstream>
+#include <functional>
 #include <span>
-#include <vector>
+#include <string>
 
 #include "images.hpp"
 
@@ -22,10 +22,12 @@ struct Shape {
     }
 };
 
-// Refuse a name that says no form, or one of a form that cannot hold the shape; throws Error.
-void require_output(const Path& path, const Shape& shape);
+std::string ending(const Path& path);  // in lower case, with its point
 
-// A file being written: planes [height, width], page by page and channel by channel, in this machine's byte order.
+using Plane = std::span<const std::uint8_t>;  // [height, width] in this machine's byte order
+
+// A file being written: planes page by page and channel by channel. Throws Error for a name that says no form, for a
+// form that cannot hold the shape, and for what cannot be written.
 class Output {
 public:
     Output(const Path& path, const Shape& shape);
@@ -33,22 +35,20 @@ public:
     Output(const Output&) = delete;
     Output& operator=(const Output&) = delete;
 
-    void put(std::span<const std::uint8_t> plane);
+    void put(Plane plane);
     void finish();
 
 private:
-    void begin_tiff();
-    void end_tiff();
-    void put_png(std::span<const std::uint8_t> plane);
-    void write(std::span<const std::uint8_t> bytes);
-    void write_number(std::uint64_t value, std::size_t width);
-    [[noreturn]] void fail() const;
+    [[noreturn]] void fail(const std::string& reason) const;
 
     Path path_, draft_;
-    Shape shape_;
-    std::ofstream file_;
-    bool png_ = false, big_ = false, done_ = false;
-    std::uint64_t first_plane_ = 0;
+    std::function<void(Plane)> write_;
+    bool done_ = false;
 };
+
+// What follows is for Output.
+
+std::function<void(Plane)> begin_tiff(const Path& path, const Shape& shape);  // writes the next plane
+void write_png(const Path& path, const Shape& shape, Plane plane);
 
 }  // namespace unetkit

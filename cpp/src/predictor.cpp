@@ -115,8 +115,8 @@ void Predictor::add_tile(const Page& page, const Plan& plan, const Span& row, co
     }
 }
 
-// Return what the network is given: [1, C, H, W], normalised unless the file does that; outside the image it is mirrored,
-// or zero.
+// Return what the network is given: [1, C, H, W], normalised unless the file does that; outside the image it is
+// mirrored, or zero.
 Tensor Predictor::given(const Page& page, int number, const Window& rows, const Window& columns) const {
     Symmetry symmetry(number);
     int height = symmetry.swap ? page.width : page.height, width = symmetry.swap ? page.height : page.width;

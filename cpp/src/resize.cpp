@@ -20,7 +20,8 @@ std::vector<Place> places_on(int length, int side, Places kind) {
         auto at = static_cast<float>(target);
         float place = std::clamp(kind == Places::half_pixel ? (at + 0.5F) * scale - 0.5F : at * scale, 0.0F, last);
         auto low = static_cast<std::size_t>(place);
-        result.push_back({low, std::min(low + 1, static_cast<std::size_t>(length - 1)), place - static_cast<float>(low)});
+        result.push_back(
+            {low, std::min(low + 1, static_cast<std::size_t>(length - 1)), place - static_cast<float>(low)});
     }
     return result;
 }

@@ -252,7 +252,7 @@ def open_run(path: Path) -> Run:
     file = path / "config.yaml"
     if not file.is_file():
         raise RunFolderError(f"{path}: not a run folder (no config.yaml in it); expected one that `unetkit train` made")
-    return Run(path, load_config(file))
+    return Run(path, load_config(file, stored=True))
 
 
 def environment() -> Record:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unetkit.config import Config, annotated_yaml, json_schema, load_config, load_tree, plain_yaml, preset_names
+from unetkit.config.schema import RENAMED
 from unetkit.config.text import parse
 from unetkit.errors import ConfigError
 
@@ -54,6 +55,9 @@ def test_every_key_is_explained() -> None:
         ("train.steps=!!binary aGk=", "not valid YAML"),
         ("train.steps=!!set {a}", "not valid YAML"),
         ("train.steps=0x" + 5000 * "f", "more than 64 bits"),
+        ('train.steps=!!int ""', "not valid YAML"),
+        ('augment.flip=!!bool "x"', "not valid YAML"),
+        ('optimizer.lr=!!float "x"', "not valid YAML"),
     ],
 )
 def test_a_wrong_override_is_named(override: str, complaint: str) -> None:
@@ -124,3 +128,34 @@ def test_no_override_ends_in_another_error(text: str) -> None:
 
 def test_the_schema_is_json() -> None:
     assert json.loads(json.dumps(json_schema()))["title"] == Config.__name__
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_key_is_refused_with_a_line_that_names_the_new_one(old: str, new: str) -> None:
+    section, name = old.split(".")
+    with pytest.raises(ConfigError, match=f"^configuration: {old} is now {new}; write {new}=2$"):
+        load_config({section: {name: 2}})
+    with pytest.raises(ConfigError, match=f"^{old}=2: {old} is now {new}; write {new}=2$"):
+        load_config("isbi", [f"{old}=2"])
+
+
+def test_an_old_value_is_named_as_it_is_called_now() -> None:
+    with pytest.raises(ConfigError, match=r"predict.outside is now .* write predict.padding_mode=reflect$"):
+        load_config({}, ["predict.outside=mirror"])
+
+
+def test_what_was_written_with_old_keys_is_read() -> None:
+    written = {
+        "augment": {"turn": False},
+        "data": {"border_class": 2, "outside": "mirror"},
+        "model": {"stem": 4},
+        "objects": {"neck": 0.5},
+        "optimizer": {"name": "muon", "decay": "all-but-norms", "final_lr": 0.1, "rest_lr": 0.01},
+        "predict": {"outside": "zeros"},
+    }
+    config = load_config(written, ["model.downscale=2"], stored=True)
+    assert {key for section in written for key in RENAMED if key.startswith(section)} == set(RENAMED)
+    assert (config.augment.rotate90, config.data.border_width, config.data.padding_mode) == (False, 2, "reflect")
+    assert (config.model.downscale, config.objects.min_width, config.predict.padding_mode) == (2, 0.5, "zeros")
+    assert config.optimizer.decay_params == "all-but-norms"
+    assert (config.optimizer.final_lr_factor, config.optimizer.adamw_lr) == (0.1, 0.01)

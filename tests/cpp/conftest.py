@@ -1,6 +1,7 @@
 """The C++ program, built once for all tests, and a small network in the form that it takes."""
 
 import importlib.util
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -34,6 +35,8 @@ def build(folder: Path, *options: str) -> Path:
         ["cmake", "--build", str(folder), "--parallel", "2"],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if missing := re.search(r"needs .* \(Debian: .*\)", done.stderr):
+            pytest.skip(missing[0])
         assert done.returncode == 0, done.stdout + done.stderr
     return folder / "unetkit-predict"
 
@@ -69,7 +72,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
             torch.manual_seed(0)
             settings = {"in_channels": 1, "num_classes": 2, "width": 4, "depth": 2, "norm": "none", **model}
             network = build_model(ModelConfig(**settings)).eval()
-            channels, classes = network.encoder[0].conv1.in_channels // network.stem**2, max(settings["num_classes"], 2)
+            channels, classes = (
+                network.encoder[0].conv1.in_channels // network.downscale**2,
+                max(settings["num_classes"], 2),
+            )
             card = ModelCard(
                 classes=tuple(f"class {index}" for index in range(classes)),
                 mean=(100.0, 90.0, 80.0)[:channels],

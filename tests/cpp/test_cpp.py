@@ -45,8 +45,8 @@ def probabilities(exported: Any, pages_NCHW: NDArray[Any], **options: Any) -> ND
     "predict",
     [
         {"size": (64, 48)},
-        {"size": (40, 130), "resize": "asymmetric", "outside": "zeros"},
-        {"outside": "zeros", "tile": 48, "overlap": 8},
+        {"size": (40, 130), "resize": "asymmetric", "padding_mode": "zeros"},
+        {"padding_mode": "zeros", "tile": 48, "overlap": 8},
     ],
 )
 def test_what_a_founding_system_does_before_the_network(
@@ -113,6 +113,8 @@ def test_every_form_of_network(program: Path, exported: Callable, tmp_path: Path
     expected = through.probabilities(np.moveaxis(pixels, 2, 0))
     with tifffile.TiffFile(out) as tiff:
         assert tiff.is_imagej
+        # ImageJ reads the pixels of all pages as one piece
+        assert set(np.diff([page.dataoffsets[0] for page in tiff.pages])) == {tiff.pages[0].nbytes}
         np.testing.assert_allclose(tiff.asarray(), expected, rtol=0, atol=1e-5)
 
 
@@ -175,6 +177,10 @@ def test_forms_of_colour_float_and_png(program: Path, exported: Callable, tmp_pa
     files["planar.tif"] = colour, np.moveaxis(rgb, 2, 0)
     tifffile.imwrite(tmp_path / "float.tif", deep.astype(np.float64) / 7)
     files["float.tif"] = grey, (deep.astype(np.float64) / 7).astype(np.float32)[None]
+    tifffile.imwrite(tmp_path / "differences.tif", deep.astype(np.float32), compression="zlib", predictor=3)
+    files["differences.tif"] = grey, deep.astype(np.float32)[None]
+    Image.fromarray(rgb[..., 0] > 99).save(tmp_path / "bits.tif")
+    files["bits.tif"] = files["bits.png"]
     for name, (network, pixels) in files.items():
         run(program, network.path, tmp_path / name, "--out", tmp_path / "out.tif", "--probabilities")
         found = tifffile.imread(tmp_path / "out.tif")
@@ -203,7 +209,7 @@ def test_a_folder_and_its_scores(program: Path, exported: Callable, tmp_path: Pa
 
 
 def test_the_real_stack(program: Path, exported: Callable, shared: Path, tmp_path: Path) -> None:
-    network, data = exported(stem=2, up_bias=True), shared / "data" / "isbi2012"
+    network, data = exported(downscale=2, up_bias=True), shared / "data" / "isbi2012"
     run(program, network.path, data / "test-volume.tif", "--out", tmp_path / "p.tif", "--probabilities")
     pages = tifffile.imread(data / "test-volume.tif")
     expected = probabilities(network, pages[:, None])
@@ -259,14 +265,22 @@ def test_cards_that_are_none(program: Path, exported: Callable, tmp_path: Path) 
     card = json.loads(re.search(r'<unetkit value="([^"]*)"', text)[1].replace("&quot;", '"'))
     path = tmp_path / "net.xml"
     path.with_suffix(".bin").write_bytes(network.with_suffix(".bin").read_bytes())
+    nested = "[" * 200_000 + "]" * 200_000
     for change, complaint in [
         ({"version": 2}, "it has version 2"),
         ({"classes": ["one"]}, "its classes or its normalisation are none"),
-        ({"mean": "text"}, "a value in it is no list"),
+        ({"mean": "text"}, "type must be array, but is string"),
         ({"geometry": {**card["geometry"], "multiple": 0}}, "its geometry is none"),
         ({"classes": ["a", "b", "c"]}, "gives 2 classes, and its card names 3"),
+        ({"batch": 1e300}, "a value in it is no whole number"),
+        ({"border": 1}, "type must be boolean, but is number"),
+        ("{}", "key 'version' not found"),
+        ("[1]", "its card is damaged"),
+        ("[" * 200_000, "it is no JSON at byte 200001"),
+        (nested, "its card is damaged"),
+        (json.dumps(card).replace('"size": null', f'"size": {nested}', 1), "type must be number, but is array"),
     ]:
-        changed = json.dumps({**card, **change}).replace('"', "&quot;")
+        changed = (change if isinstance(change, str) else json.dumps({**card, **change})).replace('"', "&quot;")
         path.write_text(re.sub(r'<unetkit value="[^"]*"', f'<unetkit value="{changed}"', text))
         assert complaint in run(program, path, image, "--out", tmp_path / "out.tif", code=2)
     path.write_text(re.sub(r"<unetkit value=[^>]*>", "", text))

@@ -108,7 +108,7 @@ def test_damaged_cards(sanitised: Path, exported: Callable, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"padding": "valid"}, {"in_channels": 3, "num_classes": 300, "stem": 2}], ids=str
+    "options", [{}, {"padding": "valid"}, {"in_channels": 3, "num_classes": 300, "downscale": 2}], ids=str
 )
 def test_networks(sanitised: Path, exported: Callable, tmp_path: Path, options: dict[str, object]) -> None:
     pixels = np.zeros((30, 41, 3) if "in_channels" in options else (30, 41), np.uint8)

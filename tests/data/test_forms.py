@@ -54,6 +54,6 @@ def test_a_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_file_without_labels(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(
-        DataError, match=r"a\.png: no data set that is known \(a single file without labels beside it\)"
+        DataError, match=r"a\.png: not a data set that is known \(a single file without labels next to it\)"
     ):
         open_dataset(tmp_path / "a.png")

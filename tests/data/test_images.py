@@ -16,7 +16,7 @@ from PIL import Image
 
 from unetkit.errors import DataError
 from unetkit.images import open_bytes, open_pages, read_single
-from unetkit.images.image import LARGEST_PAGE, as_pixels
+from unetkit.images.image import LARGEST_PAGE, MOST_PAGES, as_pixels
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (13, 17), np.uint8)
@@ -169,7 +169,7 @@ def test_an_uncompressed_stack_is_mapped_and_not_read(tmp_path: Path) -> None:
         (b"", "empty (0 bytes)"),
         (b"hello, this is text", "not a PNG, JPEG, BMP or TIFF image"),
         (b"GIF89a" + bytes(50), "not a PNG, JPEG, BMP or TIFF image"),
-        (b"II*\0", "truncated, damaged or no image"),
+        (b"II*\0", "truncated, damaged or not an image"),
         (b"II*\0" + bytes(4), "pages differ (none)"),
         (png_of_size(20_000, 20_000), "decompression bomb"),
         (png_of_size(11_600, 11_600), f"{11_600**2:,} pixels; a compressed image may have at most {LARGEST_PAGE:,}"),
@@ -246,6 +246,54 @@ def test_a_tiff_that_promises_more_than_it_holds_is_not_allocated() -> None:
     with pytest.raises(DataError, match="2,500,000,000 pixels"):
         open_bytes(bytes(content), "bomb.tif")
     assert time.monotonic() - started < 5
+
+
+OME = """<?xml version="1.0" encoding="UTF-8"?>
+<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">
+<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="17" SizeY="13" SizeZ="{planes}" SizeC="1" SizeT="1">
+<Channel ID="Channel:0:0" SamplesPerPixel="1"/>{blocks}</Pixels></Image></OME>"""
+BLOCK = '<TiffData IFD="0" FirstZ="{z}" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{uuid}</UUID></TiffData>'
+
+
+def ome(planes: int, *blocks: str) -> bytes:
+    return tiff(GREY, description=OME.format(planes=planes, blocks="".join(blocks)), metadata=None)
+
+
+def test_an_ome_file_never_opens_another_one(tmp_path: Path) -> None:
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    (tmp_path / "secret.tif").write_bytes(tiff(255 - GREY))
+    (folder / "x.ome.tif").write_bytes(ome(1, BLOCK.format(z=0, name="../secret.tif", uuid=1)))
+    np.testing.assert_array_equal(read_single(folder / "x.ome.tif")[0], GREY)
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_a_part_of_an_ome_set_is_refused(tmp_path: Path, *, present: bool) -> None:
+    (tmp_path / "a.ome.tif").write_bytes(
+        ome(2, BLOCK.format(z=0, name="a.ome.tif", uuid=1), BLOCK.format(z=1, name="b.ome.tif", uuid=2))
+    )
+    if present:
+        (tmp_path / "b.ome.tif").write_bytes(tiff(GREY))
+    with pytest.raises(DataError, match=r"is a part of an OME-TIFF set \(a\.ome\.tif, b\.ome\.tif"):
+        open_pages(tmp_path / "a.ome.tif")
+
+
+def test_an_ome_file_with_fewer_pages_than_it_promises_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.ome.tif").write_bytes(ome(2, '<TiffData IFD="0" PlaneCount="2"/>'))
+    with pytest.raises(DataError, match="its OME-XML promises more"):
+        open_pages(tmp_path / "a.ome.tif")
+
+
+def test_an_ome_file_may_be_renamed(tmp_path: Path) -> None:
+    (tmp_path / "b.ome.tif").write_bytes(ome(1, BLOCK.format(z=0, name="a.ome.tif", uuid=1)))
+    np.testing.assert_array_equal(read_single(tmp_path / "b.ome.tif")[0], GREY)
+
+
+def test_a_file_of_very_many_pages_is_refused_at_once() -> None:
+    header, entries = struct.pack("<2sHI", b"II", 42, 8), struct.pack("<H", 0)
+    pages = [entries + struct.pack("<I", 8 + 6 * (number + 1)) for number in range(MOST_PAGES + 1)]
+    with pytest.raises(DataError, match="has more than 65,536 pages"):
+        open_bytes(header + b"".join(pages) + bytes(6), "x.tif")
 
 
 WHOLE = {

@@ -113,7 +113,7 @@ def test_an_archive_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "readme.txt").touch()
     archive = shutil.make_archive(str(tmp_path / "x"), "zip", tmp_path / "in")
-    with pytest.raises(DataError, match=r"x\.zip: no data set that is known \(1 files\)"):
+    with pytest.raises(DataError, match=r"x\.zip: not a data set that is known \(1 files\)"):
         open_dataset(archive)
     with pytest.raises(DataError, match="no image files"):
         open_images(archive)

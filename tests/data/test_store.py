@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from unetkit.config import Outside
+from unetkit.config import PaddingMode
 from unetkit.data.dataset import Sample
 from unetkit.data.normalize import Normalization
 from unetkit.training.patches import PixelStore
 
 
 def _store(
-    shapes: list[tuple[int, int]], channels: int = 1, outside: Outside = "mirror"
+    shapes: list[tuple[int, int]], channels: int = 1, padding_mode: PaddingMode = "reflect"
 ) -> tuple[PixelStore, list[Sample]]:
     rng = np.random.default_rng(0)
     samples = [
@@ -25,7 +25,7 @@ def _store(
         for index, shape in enumerate(shapes)
     ]
     normalization = Normalization((0.0,) * channels, (1.0,) * channels)
-    return PixelStore.of(samples, normalization, torch.device("cpu"), outside=outside), samples
+    return PixelStore.of(samples, normalization, torch.device("cpu"), padding_mode=padding_mode), samples
 
 
 shapes = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=4)
@@ -69,7 +69,7 @@ def test_whole_places_give_stored_pixels_and_labels(sizes: list[tuple[int, int]]
 
 @given(shapes, st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_zeros_lie_beyond_the_border_and_are_of_class_0(sizes: list[tuple[int, int]], channels: int, seed: int) -> None:
-    store, samples = _store(sizes, channels, outside="zeros")
+    store, samples = _store(sizes, channels, padding_mode="zeros")
     rng = np.random.default_rng(seed)
     image = rng.integers(0, len(sizes), 3)
     places = rng.uniform(-25, 25, (3, 2, 4, 4)).astype(np.float32)

@@ -109,7 +109,7 @@ def test_weights_are_kept_and_a_damaged_copy_is_made_again(tmp_path: Path, monke
         np.testing.assert_array_equal(cached_border_weights(PAIR, folder), expected)
     assert cached_border_weights(PAIR, folder, sigma=3.0).max() != expected.max()
     assert cached_border_weights(PAIR.T.copy(), folder).shape == PAIR.T.shape
-    monkeypatch.setattr("unetkit.data.weights.border_weights", None)
+    monkeypatch.setattr("unetkit.data.targets.border_weights", None)
     np.testing.assert_array_equal(cached_border_weights(PAIR, folder), expected)
 
 

@@ -79,7 +79,7 @@ def test_objects_are_scored_beside_the_classes_and_pooled() -> None:
     assert scored.scores["f1_50"] == 1.0
     told = json.loads(json.dumps(scored.as_json()))
     assert told["objects"]["counts"] == {"true": 12, "predicted": 12, "matched_50": 12, "split": 0, "merged": 0}
-    assert told["objects"]["made_by"]["neck"] == 0.8
+    assert told["objects"]["made_by"]["min_width"] == 0.8
     assert told["images"][0]["objects"]["true"] == 4
     assert any(note.startswith("objects are made by distance, threshold 0.5") for note in scored.notes)
     without = evaluate(shower(), images)
@@ -99,7 +99,7 @@ def test_the_choice_is_the_best_of_all_that_is_tried() -> None:
     tuning = tune(shower(ObjectsConfig(min_size=0)), images, range(4), sha256="f00d")
     chosen, grid = tuning.chosen, GRIDS["distance"]
     assert chosen.threshold in grid["threshold"]
-    assert chosen.neck in grid["neck"]
+    assert chosen.min_width in grid["min_width"]
     assert (chosen.min_size, chosen.min_confidence) in FILTERS
     assert chosen.chosen_on == "f00d"
     again = evaluate(shower(chosen), images, families=("objects",)).scores["mean_precision"]
@@ -142,7 +142,7 @@ def test_one_image_is_too_few_to_choose_and_to_score() -> None:
 def test_options_reach_the_section_and_a_new_number_forgets_how_the_old_one_was_chosen() -> None:
     told = ObjectsConfig(chosen="the highest ...", chosen_on="f00d")
     assert shower(told).object_config.chosen == "the highest ..."
-    changed = shower(told).with_options({"objects.threshold": 0.4, "tile": 64, "objects.neck": None})
+    changed = shower(told).with_options({"objects.threshold": 0.4, "tile": 64, "objects.min_width": None})
     assert changed.object_config == ObjectsConfig(threshold=0.4)
     assert changed.config.tile == 64
     assert shower(told).with_options({"tile": 64}).object_config == told
@@ -170,7 +170,7 @@ def nuclei(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(nuclei: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     small = ["model.widths=[4,8]", "train.steps=30", "train.patch=32", "train.validate_every=30"]
-    keys = ["data.border_class=1", "data.split.method=last", "data.split.share=0.34"]
+    keys = ["data.border_width=1", "data.split.method=last", "data.split.share=0.34"]
     keys.append("train.best_metric=mean_precision")
     return unetkit.train("isbi", data=nuclei, out=tmp_path_factory.mktemp("runs") / "run", overrides=[*small, *keys])
 
@@ -203,7 +203,7 @@ def test_the_report_shows_what_became_of_the_objects(run: Run) -> None:
 
 
 def test_a_cross_validation_scores_and_shows_them_too(nuclei: Path, tmp_path: Path) -> None:
-    small = ["model.widths=[4,8]", "train.steps=3", "train.patch=32", "data.border_class=1"]
+    small = ["model.widths=[4,8]", "train.steps=3", "train.patch=32", "data.border_width=1"]
     made = unetkit.crossval("isbi", data=nuclei, out=tmp_path / "folds", folds=2, overrides=small)
     assert made.scores is not None
     assert made.scores.whole.object_counts is not None

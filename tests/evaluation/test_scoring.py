@@ -1,6 +1,6 @@
 """Scores out of fold, with networks that show their input: objects, several seeds, files of what was predicted."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +97,7 @@ def test_several_seeds_are_scored_by_the_objects_of_their_mean(tmp_path: Path) -
 
 def test_networks_that_make_objects_in_their_own_ways_are_told_apart(tmp_path: Path) -> None:
     images, made = cells(32, 32), folder(tmp_path, 2)
-    odd = replace(shower(1.0), object_config=ObjectsConfig(threshold=0.3, chosen="a choice"))
+    odd = shower(1.0).with_card(objects=ObjectsConfig(threshold=0.3, chosen="a choice"))
     load = {"fold-0-seed-0": shower(1.0), "fold-1-seed-0": odd}
     scored = score_folder(made, images, lambda path: load[path.parent.name], challenge=None, families=("objects",))
     first, second = scored.whole.notes

@@ -38,7 +38,9 @@ ISBI = load_config("isbi").model.model_dump(exclude_none=True)
 NETWORKS = {
     "isbi": config(**{**ISBI, "widths": (4, 8, 8)}),
     "group norms, residual, interpolated": config(norm="group", residual=True, up="bilinear", conv_bias=True),
-    "instance norms, 3x3 after interpolation": config(norm="instance", up="bilinear", up_kernel=3, stem=4, depth=1),
+    "instance norms, 3x3 after interpolation": config(
+        norm="instance", up="bilinear", up_kernel=3, downscale=4, depth=1
+    ),
     "zeros at odd sizes": config(norm="none", odd_sizes="zeros", up_kernel=3, num_classes=3),
     "one logit": config(num_classes=1, name="unetpp"),
     "unet_medical": legacy(MEDICAL),
@@ -124,7 +126,7 @@ def test_a_checkpoint_goes_back_with_what_mindspore_shows_it(tmp_path: Path) -> 
     [
         ("mindir", "isbi", {}, "mindir takes images of one size; give it as --size H W"),
         ("mindir", "isbi", {"size": (40, 40), "half": True}, "mindir cannot express the option half"),
-        ("mindspore-ckpt", "isbi", {}, "none of MindSpore's: .* stem should be 1 and is 2"),
+        ("mindspore-ckpt", "isbi", {}, "none of MindSpore's: .* downscale should be 1 and is 2"),
         ("mindspore-ckpt", "unet_simple", {}, r"sees \(x - 100\) / 40, and MindSpore's programs .* x / 127.5"),
     ],
 )

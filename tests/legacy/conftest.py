@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from unetkit.config import ModelConfig
-from unetkit.legacy.checkpoints.tensorflow import crc32c, mask
+from unetkit.legacy.checkpoints.tensorflow import masked_crc32c
 from unetkit.legacy.networks import NVIDIA, Architecture, depth_of
 from unetkit.models import build_model
 from unetkit.storage.protobuf import field, varint
@@ -65,7 +65,7 @@ def write_bundle() -> Callable[..., Path]:
                 + field(4, len(contents[shard]))
                 + field(5, len(content))
                 + varint(6 << 3 | 5)
-                + mask(crc32c(content)).to_bytes(4, "little")
+                + masked_crc32c(content).to_bytes(4, "little")
                 + extra
             )
             contents[shard] += content
@@ -104,7 +104,7 @@ def block(entries: dict[str, bytes]) -> bytes:
 
 def handle(file: bytearray, content: bytes, kind: int) -> bytes:
     start = len(file)
-    file += content + bytes([kind]) + mask(crc32c(content + bytes([kind]))).to_bytes(4, "little")
+    file += content + bytes([kind]) + masked_crc32c(content + bytes([kind])).to_bytes(4, "little")
     return varint(start) + varint(len(content))
 
 

@@ -188,7 +188,7 @@ def test_its_safetensors(tmp_path: Path, example: Callable, metadata: dict[str, 
 def test_empty_tensors_are_no_layers(tmp_path: Path, example: Callable, shape: tuple[int, ...]) -> None:
     tensors = {**example(SIMPLE).tensors, "conv0.convs.0.0.weight": torch.empty(shape)}
     save_file(tensors, tmp_path / "net.safetensors", {"format": "ms"})
-    with pytest.raises(ModelFileError, match=r"which is no convolution's"):
+    with pytest.raises(ModelFileError, match=r"which is not a convolution's"):
         read_legacy(tmp_path / "net.safetensors")
 
 
@@ -203,7 +203,7 @@ def test_an_encrypted_file_says_so(shared: Path) -> None:
 
 
 def test_a_graph_says_where_the_weights_are(shared: Path) -> None:
-    with pytest.raises(ModelFileError, match=r"no weights; give the \.ckpt beside it"):
+    with pytest.raises(ModelFileError, match=r"no weights; give the \.ckpt next to it"):
         read_legacy(shared / "fixtures" / "seeds" / "ms_train_nowrap_O0" / "ckpt_unet_simple_adam-graph.meta")
 
 
@@ -219,7 +219,7 @@ def test_a_graph_says_where_the_weights_are(shared: Path) -> None:
             lambda tensors: tensors.update({"outc.conv.bias": torch.ones(2, dtype=torch.int32)}),
             "outc.conv.bias holds torch.int32",
         ),
-        (lambda tensors: tensors.update({"outc.conv.weight": torch.ones(2)}), "no convolution's"),
+        (lambda tensors: tensors.update({"outc.conv.weight": torch.ones(2)}), "not a convolution's"),
     ],
 )
 def test_a_network_that_is_not_whole(
@@ -266,9 +266,9 @@ def test_another_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (value("a", "Float32", [2], bytes(4)), "a has 4 bytes, which are no Float32 of shape"),
-        (value("a", "Float32", [2**62], bytes(4)), "no Float32"),
-        (value("a", "Float32", [1] * 1000, bytes(4)), "no Float32"),
+        (value("a", "Float32", [2], bytes(4)), "a has 4 bytes, which do not fill Float32 of shape"),
+        (value("a", "Float32", [2**62], bytes(4)), "do not fill Float32"),
+        (value("a", "Float32", [1] * 1000, bytes(4)), "do not fill Float32"),
         (
             value("a", "Float32", [1], bytes(4))
             + value("b", "Float32", [1], bytes(4))
@@ -278,7 +278,7 @@ def test_another_network(tmp_path: Path) -> None:
         (value("a", "Float32", [2], bytes(4)) + value("a", "Int32", [2], bytes(4)), "changes its shape or type"),
         (value("a", "Float32", [1], bytes(4))[:-2], "4 bytes|bytes are announced"),
         (value("a", "Float32", [1], bytes(4)) + b"\x0a\xff\xff\xff\xff\xff\x7f", "are announced"),
-        (value("a", "Float32", [1], bytes(4)) + b"\x08\x01", "kind 0"),
+        (value("a", "Float32", [1], bytes(4)) + b"\x08\x01", "wire type 0"),
     ],
 )
 def test_values_that_contradict_themselves(tmp_path: Path, content: bytes, complaint: str) -> None:

@@ -1,5 +1,7 @@
+import os
 import pickle
 import sys
+import time
 import types
 from collections import OrderedDict
 from collections.abc import Callable
@@ -238,3 +240,73 @@ def test_lists_that_hold_each_other_take_no_time(tmp_path: Path, tensors: dict[s
     for _ in range(30):
         deep = [deep] * 10
     assert read_legacy(write_folder(tmp_path / "c", tensors, deep=deep)) is not None
+
+
+NETWORK = b"\x80\x02}(X\x10\x00\x00\x00protocol_versionK\x01X\x04\x00\x00\x00data"
+DOUBLED = b"X\x01\x00\x00\x00a\x85" + b"".join(b"q%ch%c\x86" % (place, place) for place in range(60))
+COSTLY = {
+    "a doubled key": NETWORK + b"}" + DOUBLED + b"Nsu.",
+    "a name of a file": NETWORK
+    + b"}X\x01\x00\x00\x00aconeflow\nTensor\n)\x81}X\x04\x00\x00\x00path"
+    + DOUBLED
+    + b"sbsu.",
+    "a deep key": NETWORK + b"})" + b"\x85" * 100_000 + b"Nsu.",
+    "items of a dictionary": NETWORK + b"ccollections\nOrderedDict\n](]\x85NNe\x85Ru.",
+}
+
+
+@pytest.mark.parametrize("content", COSTLY.values(), ids=COSTLY)
+def test_keys_that_take_years_to_hash(tmp_path: Path, content: bytes) -> None:
+    assert len(content) < 110_000
+    (tmp_path / "model").write_bytes(content)
+    start = time.monotonic()
+    with pytest.raises(ModelFileError, match=r"model: a OneFlow checkpoint that cannot be read: [^\n]*$"):
+        read_legacy(tmp_path / "model")
+    assert time.monotonic() - start < 20
+
+
+def test_the_limit_of_tuples_is_said(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(COSTLY["a doubled key"])
+    with pytest.raises(ModelFileError, match="a tuple in it holds 1,000 values or more"):
+        read_legacy(tmp_path / "model")
+
+
+@pytest.mark.usefixtures("oneflow")
+def test_names_of_dictionaries_cannot_be_changed(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    folder = write_folder(tmp_path / "c", tensors, epoch=1)
+    state = OrderedDict((name, Held({"path": f"tensor_{number}"})) for number, name in enumerate(tensors))
+    state.get = 5  # what a pickle can do, too
+    (folder / "pickled_data").write_bytes(pickle.dumps({"protocol_version": 1, "data": state}, protocol=3))
+    assert_same(folder, tensors)
+
+
+@pytest.mark.usefixtures("oneflow")
+def test_groups_of_parameters_that_share_a_long_list(tmp_path: Path, tensors: dict[str, Tensor]) -> None:
+    group = {"params": list(range(20_000))}
+    opt = {"state": {}, "param_groups": [group] * 20_000}
+    start = time.monotonic()
+    legacy = read_legacy(write_folder(tmp_path / "c", tensors, opt=opt))
+    assert legacy is not None
+    assert legacy.moments is None
+    assert time.monotonic() - start < 20
+
+
+@pytest.mark.usefixtures("oneflow")
+@pytest.mark.parametrize("part", ["meta", "out"])
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_only_regular_files_are_read(tmp_path: Path, tensors: dict[str, Tensor], part: str, kind: str) -> None:
+    folder = write_folder(tmp_path / "c", tensors)
+    file = folder / "tensor_0" / part
+    file.unlink()
+    if kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(file)
+    with pytest.raises(ModelFileError, match=r"tensor_0: a OneFlow checkpoint that cannot be read: .*not a file"):
+        read_legacy(folder)
+    (folder / "snapshot_done").touch()
+    (folder / "pickled_data").unlink()
+    (folder / "pickled_data").symlink_to("/dev/zero")
+    with pytest.raises(ModelFileError):  # the other folders are not a whole network
+        read_legacy(folder)
+    assert read_legacy(folder / "pickled_data") is None

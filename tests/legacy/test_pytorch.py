@@ -166,6 +166,16 @@ def test_a_changed_byte_is_noticed(tmp_path: Path, duplicate: Twin) -> None:
         read_legacy(path)
 
 
+@pytest.mark.parametrize("new", [True, False], ids=["zip", "old"])
+def test_keys_that_take_years_to_hash(tmp_path: Path, new: bool) -> None:
+    value: Any = ("a",)
+    for _ in range(60):
+        value = (value, value)
+    torch.save({"x": torch.ones(400), "y": [value]}, tmp_path / "key.pth", _use_new_zipfile_serialization=new)
+    with pytest.raises(ModelFileError, match=r"key\.pth: .*a tuple in it holds 1,000 values or more"):
+        read_legacy(tmp_path / "key.pth")
+
+
 def test_compressed_archives_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x/data.pkl", bytes(1 << 20))

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +105,16 @@ def test_a_shard_that_is_short_or_gone(tmp_path: Path, write_bundle: Write, tens
         read_legacy(prefix)
     shard.unlink()
     with pytest.raises(ModelFileError, match=r"m\.data-00001-of-00002: cannot be read .* copy all 2 data files"):
+        read_legacy(prefix)
+
+
+def test_a_shard_that_is_a_pipe(tmp_path: Path, write_bundle: Write) -> None:
+    # What is written last counts: no byte is asked for.
+    prefix = write_bundle(tmp_path / "m", {"a": torch.ones(2)}, extra=field(4, 0) + field(5, 0))
+    shard = tmp_path / "m.data-00000-of-00001"
+    shard.unlink()
+    os.mkfifo(shard)
+    with pytest.raises(ModelFileError, match=r"m\.data-00000-of-00001: cut short"):
         read_legacy(prefix)
 
 

@@ -34,7 +34,9 @@ CARD = ModelCard(
 )
 
 OLDER_CHECKPOINT = """{"model": {"in_channels": 1, "num_classes": 2, "width": 8}, "classes": ["membrane", "interior"],
-"mean": [120.0], "std": [40.0], "predict": {"tile": 64}, "objects": {"threshold": 0.4}, "border": false, "step": 7,
+"mean": [120.0], "std": [40.0], "predict": {"tile": 64, "outside": "mirror"},
+"objects": {"threshold": 0.4, "neck": 0.7},
+"border": false, "step": 7,
 "train_seconds": 1.5, "scores": {"mean_iou": 0.9}, "temperature": null, "data_sha256": "f00d", "unetkit": "0.1.0"}"""
 OLDER_EXPORT = """{"version": 1, "unetkit": "0.1.0", "model": null, "classes": ["membrane", "interior"],
 "border": false, "mean": [120.0], "std": [40.0], "preprocessing": true, "input": "uint8", "output": "softmax",

@@ -1,5 +1,6 @@
 """A network file comes back as it was, or is named as damaged: whatever byte was lost."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from safetensors.torch import save_file
 
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.errors import DamagedFileError, ModelFileError, StorageError
-from unetkit.modelfile.card import ModelCard
+from unetkit.modelfile.card import ExportCard, ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
+from unetkit.models.geometry import Geometry
 
 CARD = ModelCard(
     model=ModelConfig(in_channels=1, num_classes=2),
@@ -93,3 +95,30 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
     with pytest.raises(StorageError):
         _checkpoint().save(tmp_path / "nowhere" / "a.safetensors")
     assert file.read_bytes() == before
+
+
+def test_a_card_with_the_keys_of_earlier_versions_is_read() -> None:
+    old = json.loads(CARD.model_dump_json())
+    old["model"]["stem"] = 2 * old["model"].pop("downscale")
+    old["objects"]["neck"] = old["objects"].pop("min_width") / 2
+    old["predict"]["outside"] = "mirror"
+    del old["predict"]["padding_mode"]
+    card = ModelCard.model_validate_json(json.dumps(old))
+    assert card.model is not None
+    assert (card.model.downscale, card.objects.min_width, card.predict.padding_mode) == (2, 0.4, "reflect")
+
+
+@pytest.mark.parametrize(("mode", "written"), [("zeros", "zeros"), ("reflect", "mirror"), (None, None)])
+def test_the_card_of_an_export_names_the_padding_as_version_1_does(mode: str | None, written: str | None) -> None:
+    card = ExportCard(
+        unetkit="1",
+        classes=("a", "b"),
+        mean=(0.0,),
+        std=(1.0,),
+        geometry=Geometry(1, 0, 0, 0),
+        predict=PredictConfig(padding_mode=mode),
+    )
+    text = card.model_dump_json()
+    assert json.loads(text)["predict"]["outside"] == written
+    assert "padding_mode" not in json.loads(text)["predict"]
+    assert ExportCard.from_json(text, "a test") == card

@@ -18,7 +18,7 @@ layouts = st.builds(
     lambda up, **fields: Layout(up=up[0], up_kernel=up[1], **fields),
     up=st.sampled_from(UPS),
     depth=st.integers(1, 4),
-    stem=st.sampled_from([1, 2, 4]),
+    downscale=st.sampled_from([1, 2, 4]),
     valid=st.booleans(),
     decoder_convs=st.sampled_from([1, 2]),
 )
@@ -51,9 +51,9 @@ def test_fitting_input_is_the_smallest_whose_output_covers(layout: Layout, size:
 @given(layout=layouts, size=st.integers(1, 300))
 def test_fitting_sizes_halve_and_join_without_remainder(layout: Layout, size: int) -> None:
     side = unet_geometry(layout, whole_image=False).fitting_input_size(size)
-    assert side % layout.stem == 0
+    assert side % layout.downscale == 0
     loss = 2 * layout.block_loss
-    skips = [side // layout.stem - loss]
+    skips = [side // layout.downscale - loss]
     for _ in range(layout.depth):
         assert skips[-1] % 2 == 0
         skips.append(skips[-1] // 2 - loss)
@@ -63,7 +63,7 @@ def test_fitting_sizes_halve_and_join_without_remainder(layout: Layout, size: in
         assert up == skips.pop() - 2 * layout.crop(level)
         below = up - (2 * layout.decoder_convs if layout.valid else 0)
         assert below > 0
-    assert below * layout.stem >= size
+    assert below * layout.downscale >= size
 
 
 @given(layout=layouts)

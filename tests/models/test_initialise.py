@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from unetkit.models import UNet
+from unetkit.models import Options, UNet
 from unetkit.models.options import RULES
 
 
 def network(rule: str) -> UNet:
     torch.manual_seed(0)
-    return UNet(in_channels=1, num_classes=2, width=32, depth=2, norm="none", init=rule)
+    return UNet(Options(in_channels=1, num_classes=2, width=32, depth=2, norm="none", init=rule))
 
 
 def weights(network: UNet) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ def made(**options: object) -> Network:
         {"num_classes": 2, "norm": "batch"},
         {"num_classes": 1, "norm": "group", "up": "bilinear"},
         {"num_classes": 3, "name": "unetpp", "norm": "instance", "up": "bilinear-legacy"},
-        {"num_classes": 2, "norm": "none", "residual": True, "stem": 2},
+        {"num_classes": 2, "norm": "none", "residual": True, "downscale": 2},
     ],
 )
 def test_the_logits_are_near_and_in_float32(options: dict[str, object], numbers: torch.dtype) -> None:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from unetkit.config import load_config
 from unetkit.errors import UsageError
-from unetkit.models import UNet, build_model, count_parameters
+from unetkit.models import Options, UNet, build_model, count_parameters
 from unetkit.models.blocks import Upsample, UpStyle, legacy_bilinear
 
 PAPER = {"in_channels": 1, "num_classes": 2, "width": 64, "padding": "valid", "norm": "none"}
@@ -26,19 +26,19 @@ def test_paper_preset_is_the_network_of_the_paper() -> None:
 
 
 def test_valid_network_refuses_an_image_that_it_uses_up() -> None:
-    network = UNet(**PAPER | {"width": 1})
+    network = UNet(Options(**PAPER | {"width": 1}))
     with pytest.raises(UsageError, match="found an image 184 pixels"):
         network(torch.zeros(1, 1, 572, 184))
 
 
 def test_unknown_option_is_refused() -> None:
     with pytest.raises(TypeError, match="widht"):
-        UNet(in_channels=1, num_classes=2, widht=16)
+        UNet(Options(in_channels=1, num_classes=2, widht=16))
 
 
 @torch.no_grad()
 def test_sides_beyond_a_multiple_see_the_last_row_and_column_repeated() -> None:
-    network = UNet(in_channels=1, num_classes=2, width=4, depth=2).eval()
+    network = UNet(Options(in_channels=1, num_classes=2, width=4, depth=2)).eval()
     pixels = torch.randn(1, 1, 9, 14)
     repeated = F.pad(pixels, (0, 2, 0, 3), mode="replicate")
     torch.testing.assert_close(network(pixels), network(repeated)[:, :, :9, :14])
@@ -47,8 +47,8 @@ def test_sides_beyond_a_multiple_see_the_last_row_and_column_repeated() -> None:
 @torch.no_grad()
 def test_odd_sizes_change_nothing_at_multiples() -> None:
     torch.manual_seed(0)
-    network = UNet(in_channels=1, num_classes=2, width=4, depth=2, odd_sizes="zeros").eval()
-    other = UNet(in_channels=1, num_classes=2, width=4, depth=2).eval()
+    network = UNet(Options(in_channels=1, num_classes=2, width=4, depth=2, odd_sizes="zeros")).eval()
+    other = UNet(Options(in_channels=1, num_classes=2, width=4, depth=2)).eval()
     other.load_state_dict(network.state_dict())
     even, odd = torch.randn(1, 1, 12, 8), torch.randn(1, 1, 13, 8)
     assert torch.equal(network(even), other(even))
@@ -58,7 +58,7 @@ def test_odd_sizes_change_nothing_at_multiples() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("concat", ["skip-up", "up-skip"])
 def test_concat_sets_the_order_of_the_joined_channels(concat: str) -> None:
-    network = UNet(in_channels=1, num_classes=2, width=4, depth=1, concat=concat, up_bias=False).eval()
+    network = UNet(Options(in_channels=1, num_classes=2, width=4, depth=1, concat=concat, up_bias=False)).eval()
     pixels = torch.randn(1, 1, 8, 8)
     expected = network(pixels)
     first = network.decoder[0].block.conv1.weight
@@ -74,7 +74,7 @@ def test_concat_sets_the_order_of_the_joined_channels(concat: str) -> None:
 def test_up_relu_cuts_the_enlarged_map() -> None:
     for up in ("deconv", "bilinear"):
         torch.manual_seed(0)
-        network = UNet(in_channels=1, num_classes=2, width=4, depth=1, up=up, up_relu=True).eval()
+        network = UNet(Options(in_channels=1, num_classes=2, width=4, depth=1, up=up, up_relu=True)).eval()
         seen: list[Tensor] = []
         network.decoder[0].up.register_forward_hook(lambda _module, _given, answer, seen=seen: seen.append(answer))
         network(torch.randn(1, 1, 8, 8))
@@ -105,7 +105,7 @@ def test_convolving_before_interpolating_is_the_same(kind: str) -> None:
 
 @torch.no_grad()
 def test_deconv_of_three_is_tensorflows_same_form() -> None:
-    network = UNet(in_channels=1, num_classes=2, width=2, depth=1, up_kernel=3).eval()
+    network = UNet(Options(in_channels=1, num_classes=2, width=2, depth=1, up_kernel=3)).eval()
     below = torch.randn(1, 4, 3, 3)
     up = network.decoder[0].up
     expected = torch.zeros(1, 2, 8, 8) + up.conv.bias[:, None, None]
@@ -118,7 +118,7 @@ def test_deconv_of_three_is_tensorflows_same_form() -> None:
 
 @torch.no_grad()
 def test_residual_block_adds_its_input() -> None:
-    network = UNet(in_channels=4, num_classes=2, width=4, depth=1, residual=True, norm="none").eval()
+    network = UNet(Options(in_channels=4, num_classes=2, width=4, depth=1, residual=True, norm="none")).eval()
     block = network.encoder[0]
     assert isinstance(block.shortcut, nn.Identity)
     assert isinstance(network.encoder[1].shortcut, nn.Conv2d)

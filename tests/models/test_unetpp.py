@@ -3,13 +3,13 @@ import torch
 from torch import nn
 
 from unetkit.errors import ConfigError
-from unetkit.models import UNetPlusPlus, count_parameters
+from unetkit.models import Options, UNetPlusPlus, count_parameters
 
 
-def supervised(**options: object) -> UNetPlusPlus:
+def supervised(head: int | None = None, **options: object) -> UNetPlusPlus:
     torch.manual_seed(0)
     options = {"in_channels": 1, "num_classes": 2, "width": 2, "depth": 3, "norm": "none"} | options
-    return UNetPlusPlus(deep_supervision=True, **options)
+    return UNetPlusPlus(Options(**options), deep_supervision=True, head=head)
 
 
 @torch.no_grad()
@@ -49,7 +49,7 @@ def test_lower_heads_are_smaller_and_the_last_is_all_but_the_other_heads() -> No
 def test_heads_that_are_not_there_are_refused() -> None:
     with pytest.raises(ConfigError, match="head: found 4; this network has the heads 1, 2, 3"):
         supervised().choose_head(4)
-    plain = UNetPlusPlus(in_channels=1, num_classes=2, width=2, depth=2)
+    plain = UNetPlusPlus(Options(in_channels=1, num_classes=2, width=2, depth=2))
     assert plain.head == 2
     with pytest.raises(ConfigError, match="head: found 1; this network has the heads 2"):
         plain.choose_head(1)

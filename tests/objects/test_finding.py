@@ -105,7 +105,7 @@ def test_touching_discs_are_cut_at_their_neck_whatever_their_size(scale: int) ->
     found = find_objects(certain(drawn), TWO, config("distance"))
     assert len(found) == 3
     assert (found.ids != renumbered(drawn)[0]).mean() < 0.01
-    whole = find_objects(certain(drawn), TWO, config("distance", neck=0))
+    whole = find_objects(certain(drawn), TWO, config("distance", min_width=0))
     assert len(whole) == label(drawn > 0).max() == 2
 
 
@@ -130,7 +130,7 @@ def test_borders_grow_the_seeds_as_a_watershed_of_the_whole_mask_does() -> None:
     noise = ndimage.gaussian_filter(rng.random((3, *drawn.shape)), (0, 1, 1)) * 0.8
     probabilities = (with_borders(drawn) + noise).astype(np.float32)
     probabilities /= probabilities.sum(0)
-    found = find_objects(probabilities, THREE, config("borders", neck=0, seed_threshold=0.1))
+    found = find_objects(probabilities, THREE, config("borders", min_width=0, seed_threshold=0.1))
     mask = 1 - probabilities[0] > 0.5
     core = 1 - probabilities[0] - 2 * probabilities[2]
     seeds = label(mask & (core > 0.1), connectivity=1)

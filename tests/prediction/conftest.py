@@ -29,7 +29,7 @@ def _network(channels: int, classes: int, **model: Any) -> nn.Module:
                 module.running_mean.normal_(0, 0.3)
                 module.running_var.uniform_(0.5, 2)
         network.eval()
-        if isinstance(network, UNet) and network.stem == 1:
+        if isinstance(network, UNet) and network.downscale == 1:
             with torch.inference_mode():
                 logits = network(torch.randn(1, channels, 200, 200))
             network.head.bias.data -= logits.mean((0, 2, 3)).clone()  # so that every class is predicted somewhere

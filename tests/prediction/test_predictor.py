@@ -32,7 +32,7 @@ def untiled(predictor: Predictor, image: NDArray[Any]) -> NDArray[np.float32]:
         more = [geometry.fitting_input_size(size) - size - geometry.margin for size in (height, width)]
         pad = [(0, 0), (geometry.margin, more[0]), (geometry.margin, more[1])]
         mirror = "reflect" if min(height, width) > 1 else "edge"
-        pixels = np.pad(pixels, pad, mode="constant" if predictor.config.outside == "zeros" else mirror)
+        pixels = np.pad(pixels, pad, mode="constant" if predictor.config.padding_mode == "zeros" else mirror)
     with torch.inference_mode():
         logits = predictor.network(torch.from_numpy(pixels)[None].to(memory_format=torch.channels_last))
     return logits.softmax(1)[0, :, :height, :width].numpy()
@@ -49,7 +49,7 @@ def untiled(predictor: Predictor, image: NDArray[Any]) -> NDArray[np.float32]:
             {},
             {"up": "bilinear"},
             {"up": "bilinear-legacy"},
-            {"residual": True, "stem": 2},
+            {"residual": True, "downscale": 2},
             {"name": "unetpp"},
             {"norm": "none"},
             {"up_kernel": 3},
@@ -132,7 +132,7 @@ def test_572_pixels_become_388(make_predictor: Maker, draw: Draw) -> None:
 def test_zeros_beyond_the_image_are_zeros_for_the_network(
     make_predictor: Maker, draw: Draw, size: tuple[int, int], tile: int | None
 ) -> None:
-    predictor = make_predictor(padding="valid", predict={"outside": "zeros", "tile": tile})
+    predictor = make_predictor(padding="valid", predict={"padding_mode": "zeros", "tile": tile})
     image = draw(*size)
     predicted = predictor.probabilities(image)
     np.testing.assert_allclose(predicted, untiled(predictor, image), atol=1e-5)

@@ -52,5 +52,5 @@ def test_a_stream_is_read_as_a_whole_is(contents: list[bytes], cut: int) -> None
 
 @pytest.mark.parametrize("message", [field(1, 5), b"\x0d\x01\x00\x00\x00"])
 def test_a_stream_holds_messages_only(message: bytes) -> None:
-    with pytest.raises(WireError, match="kind"):
+    with pytest.raises(WireError, match="wire type"):
         list(stream(io.BytesIO(message), len(message)))

@@ -1,5 +1,8 @@
+import itertools
 import stat
+import tracemalloc
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -110,3 +113,42 @@ def test_a_file_that_has_gone(tmp_path: Path) -> None:
     (tmp_path / "a.png").unlink()
     with pytest.raises(DataError, match=r"a\.png: cannot be read: No such file"):
         tree.read("a.png")
+
+
+def test_a_member_never_becomes_more_than_its_archive_promises(tmp_path: Path) -> None:
+    actual = 300_000_001
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(actual))
+    content = (tmp_path / "x.zip").read_bytes()
+    assert content.count(actual.to_bytes(4, "little")) == 2  # in the header and in the directory
+    (tmp_path / "x.zip").write_bytes(content.replace(actual.to_bytes(4, "little"), (1000).to_bytes(4, "little")))
+    tree = open_tree(tmp_path / "x.zip")
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"x\.zip/a\.png: damaged in the archive"):
+            tree.read("a.png")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_that_expand_without_a_bound_are_refused(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as archive:
+        archive.writestr("a.png", bytes(1000))
+    with pytest.raises(DataError, match=f"packed by method {method}"):
+        open_tree(tmp_path / "x.zip").read("a.png")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_every_byte_of_an_archive_may_be_damaged(tmp_path: Path, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as archive:
+        archive.writestr("ä.png", b"content" * 9)
+    whole = (tmp_path / "x.zip").read_bytes()
+    for place, value in itertools.product(range(len(whole)), (0x00, 0x80, 0xFF)):
+        (tmp_path / "x.zip").write_bytes(whole[:place] + bytes([value]) + whole[place + 1 :])
+        with suppress(DataError):
+            tree = open_tree(tmp_path / "x.zip")
+            for name in tree.files:
+                tree.read(name)

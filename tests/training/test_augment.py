@@ -8,7 +8,7 @@ from unetkit.config import AugmentConfig, load_config
 from unetkit.errors import ConfigError
 from unetkit.training import augment
 
-STILL = AugmentConfig(flip=False, turn=False)
+STILL = AugmentConfig(flip=False, rotate90=False)
 
 
 def _rng(seed: int = 0) -> np.random.Generator:
@@ -35,9 +35,9 @@ def test_nothing_configured_moves_nothing() -> None:
     ("config", "count"),
     [
         (STILL, 1),
-        (AugmentConfig(flip=True, turn=False), 4),
-        (AugmentConfig(flip=False, turn=True), 4),
-        (AugmentConfig(flip=True, turn=True), 8),
+        (AugmentConfig(flip=True, rotate90=False), 4),
+        (AugmentConfig(flip=False, rotate90=True), 4),
+        (AugmentConfig(flip=True, rotate90=True), 8),
     ],
 )
 def test_flips_and_turns_are_the_whole_group_and_stay_on_the_grid(config: AugmentConfig, count: int) -> None:
@@ -53,7 +53,7 @@ def test_flips_and_turns_are_the_whole_group_and_stay_on_the_grid(config: Augmen
 
 @pytest.mark.parametrize(("axis", "moved"), [("rows", 0), ("columns", 1)])
 def test_flips_of_one_axis_leave_the_other(axis: str, moved: int) -> None:
-    config = AugmentConfig(flip=True, flip_axes=axis, turn=False)
+    config = AugmentConfig(flip=True, flip_axes=axis, rotate90=False)
     places, still = (augment.places(each, _centres(200), (4, 6), _rng()) for each in (config, STILL))
     flipped = (places != still).flatten(1).any(1)
     assert 60 < int(flipped.sum()) < 140
@@ -62,7 +62,7 @@ def test_flips_of_one_axis_leave_the_other(axis: str, moved: int) -> None:
 
 
 def test_a_crop_is_enlarged_to_the_whole_patch_each_axis_by_itself() -> None:
-    config = AugmentConfig(flip=False, turn=False, crop=0.3)
+    config = AugmentConfig(flip=False, rotate90=False, crop=0.3)
     assert not augment.keeps_grid(config)
     places = augment.places(config, _centres(2000), (20, 40), _rng())
     for axis, side in enumerate((20, 40)):
@@ -83,7 +83,7 @@ def test_a_crop_is_enlarged_to_the_whole_patch_each_axis_by_itself() -> None:
 
 
 def test_a_stretch_magnifies_a_part_that_lies_anywhere_in_the_patch() -> None:
-    config = AugmentConfig(flip=False, turn=False, stretch=(1.0, 1.5))
+    config = AugmentConfig(flip=False, rotate90=False, stretch=(1.0, 1.5))
     places = augment.places(config, _centres(2000), (32, 32), _rng())
     magnification = 1 / torch.stack([places[:, 0, 1, 0] - places[:, 0, 0, 0], places[:, 1, 0, 1] - places[:, 1, 0, 0]])
     assert magnification.min() + 1e-4 >= 1
@@ -96,7 +96,7 @@ def test_a_stretch_magnifies_a_part_that_lies_anywhere_in_the_patch() -> None:
 
 
 def test_a_stretch_below_one_shows_more_than_the_patch_about_its_middle() -> None:
-    places = augment.places(AugmentConfig(flip=False, turn=False, stretch=(0.5, 0.5)), _centres(3), (4, 4), _rng())
+    places = augment.places(AugmentConfig(flip=False, rotate90=False, stretch=(0.5, 0.5)), _centres(3), (4, 4), _rng())
     torch.testing.assert_close(places[:, 0, :, 0], torch.tensor([17.5, 19.5, 21.5, 23.5]).expand(3, 4))
 
 
@@ -114,7 +114,7 @@ def test_ranges_the_wrong_way_round_are_refused(key: str) -> None:
 
 
 def test_rotation_and_scale_keep_within_their_limits() -> None:
-    config = AugmentConfig(flip=False, turn=False, rotation=30, scale=(0.5, 2.0))
+    config = AugmentConfig(flip=False, rotate90=False, rotation=30, scale=(0.5, 2.0))
     assert not augment.keeps_grid(config)
     places = augment.places(config, _centres(500), (3, 3), _rng())
     step = places[:, :, 1, 2] - places[:, :, 1, 1]
@@ -125,12 +125,12 @@ def test_rotation_and_scale_keep_within_their_limits() -> None:
 
 
 def test_magnification_above_one_enlarges_what_is_seen() -> None:
-    places = augment.places(AugmentConfig(flip=False, turn=False, scale=(2.0, 2.0)), _centres(1), (8, 8), _rng())
+    places = augment.places(AugmentConfig(flip=False, rotate90=False, scale=(2.0, 2.0)), _centres(1), (8, 8), _rng())
     assert float(places[0, 1, 0, 7] - places[0, 1, 0, 0]) == pytest.approx(3.5)
 
 
 def test_elastic_displacements_have_the_stated_size_and_are_smooth() -> None:
-    config = AugmentConfig(flip=False, turn=False, elastic=10, elastic_spacing=32)
+    config = AugmentConfig(flip=False, rotate90=False, elastic=10, elastic_spacing=32)
     moved = _moved(config, 200, 65)
     corners = moved[:, :, ::32, ::32]
     assert float(corners.std()) == pytest.approx(10, rel=0.1)
@@ -138,7 +138,7 @@ def test_elastic_displacements_have_the_stated_size_and_are_smooth() -> None:
 
 
 def test_probability_spares_the_rest() -> None:
-    config = AugmentConfig(flip=False, turn=False, rotation=45, elastic=5, probability=0.25)
+    config = AugmentConfig(flip=False, rotate90=False, rotation=45, elastic=5, probability=0.25)
     moved = _moved(config, 1000, 4)
     share = (moved.abs().amax((1, 2, 3)) > 1e-4).float().mean()
     assert float(share) == pytest.approx(0.25, abs=0.05)

@@ -17,7 +17,7 @@ from unetkit.run import Run
 
 CONFIG = {
     "model": {"width": 4, "depth": 1},
-    "data": {"border_class": 2, "split": {"folds": 2}},
+    "data": {"border_width": 2, "split": {"folds": 2}},
     "loss": {"class_weights": "balanced", "border_weight": 10},
     "train": {"steps": 8, "batch": 2, "patch": 32, "threads": 1, "checkpoint_every": 4, "validate_every": 4},
 }
@@ -91,7 +91,7 @@ def test_a_resumed_run_ends_the_same(run: Run, tmp_path: Path) -> None:
     ("override", "complaint"),
     [
         ("data.border_touching=true", "border_touching needs a border class"),
-        ("data.border_class=-1", "data.border_class: found -1"),
+        ("data.border_width=-1", "data.border_width: found -1"),
         ("loss={cross_entropy: 0, border_weight: 10}", "weigh the cross entropy, which is 0"),
         ("loss.class_weights=even", "loss.class_weights"),
     ],

@@ -23,12 +23,12 @@ AS_FOUNDED = {
     "data": {
         "normalization": "minus-one-to-one",
         "size": [44, 44],
-        "outside": "zeros",
+        "padding_mode": "zeros",
         "split": {"method": "last", "share": 0.4},
     },
-    "augment": {"turn": False, "crop": 0.3, "brightness": 0.2, "clip": [-1, 1]},
+    "augment": {"rotate90": False, "crop": 0.3, "brightness": 0.2, "clip": [-1, 1]},
     "loss": {"dice": 0},
-    "optimizer": {"name": "adam", "eps_form": "tensorflow", "decay": "all-but-norms", "schedule": "constant"},
+    "optimizer": {"name": "adam", "eps_form": "tensorflow", "decay_params": "all-but-norms", "schedule": "constant"},
     "train": {
         "steps": 9,
         "batch": 2,
@@ -63,10 +63,10 @@ def test_a_founding_training_sees_whole_resized_images_and_validates_at_its_end(
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 10))
     assert [line["step"] for line in lines if "validation_seconds" in line] == [9]
     assert {"soft_dice_two_class_at_44x44", "soft_dice_foreground", "soft_dice_class_mean"} <= lines[-1].keys()
-    assert founded.config.predict.model_dump(include={"size", "resize", "outside"}) == {
+    assert founded.config.predict.model_dump(include={"size", "resize", "padding_mode"}) == {
         "size": (44, 44),
         "resize": "half-pixel",
-        "outside": "zeros",
+        "padding_mode": "zeros",
     }
 
 

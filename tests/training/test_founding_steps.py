@@ -28,7 +28,7 @@ OPTIMIZER = {
     "name": "adam",
     "lr": 1e-3,
     "weight_decay": 5e-2,
-    "decay": "all-but-norms",
+    "decay_params": "all-but-norms",
     "eps_form": "tensorflow",
     "schedule": "constant",
     "warmup": 0.0,

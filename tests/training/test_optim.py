@@ -15,7 +15,7 @@ from unetkit.training.optim import Muon, WeightAverage, build_optimizers, frozen
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "linear"])
 def test_the_rate_rises_to_its_peak_and_falls_to_its_end(schedule: str) -> None:
-    config = OptimizerConfig(warmup=0.25, final_lr=0.01, schedule=schedule)
+    config = OptimizerConfig(warmup=0.25, final_lr_factor=0.01, schedule=schedule)
     rates = [rate_share(config, step, 100) for step in range(100)]
     assert rates[:25] == sorted(rates[:25])
     assert rates[25:] == sorted(rates[25:], reverse=True)
@@ -112,7 +112,7 @@ class _Net(nn.Module):
 
 def test_muon_moves_the_inner_kernels_and_adamw_the_rest() -> None:
     model = _Net()
-    muon, adamw = build_optimizers(OptimizerConfig(name="muon", lr=0.04, rest_lr=0.003), model)
+    muon, adamw = build_optimizers(OptimizerConfig(name="muon", lr=0.04, adamw_lr=0.003), model)
     assert [weight for group in muon.param_groups for weight in group["params"]] == [model.encoder.weight]
     assert sum(len(group["params"]) for group in adamw.param_groups) == 5
     set_learning_rates([muon, adamw], 0.5)

@@ -19,7 +19,7 @@ from unetkit.training.train import train
 CONFIG = {
     "model": {"width": 4, "depth": 2, "norm": "none"},
     "augment": {"rotation": 20, "elastic": 2, "noise": 0.1, "gamma": 0.1, "crop": 0.1, "clip": [-2.5, 2.5]},
-    "optimizer": {"name": "adam", "eps_form": "tensorflow", "decay": "all-but-norms"},
+    "optimizer": {"name": "adam", "eps_form": "tensorflow", "decay_params": "all-but-norms"},
     "train": {
         "steps": 20,
         "batch": 4,
@@ -33,7 +33,7 @@ CONFIG = {
         "checkpoint_every": 5,
         "log_every": 5,
     },
-    "data": {"size": [48, 56], "outside": "zeros", "split": {"method": "last", "share": 0.3}, "border_class": 1},
+    "data": {"size": [48, 56], "padding_mode": "zeros", "split": {"method": "last", "share": 0.3}, "border_width": 1},
     "loss": {"class_weights": "balanced", "border_weight": 10},
 }
 

@@ -98,7 +98,7 @@ def test_objects_that_touch_get_a_border_class(tmp_path: Path) -> None:
         for place, mask in enumerate(masks):
             Image.fromarray(mask).save(tmp_path / str(number) / "masks" / f"{place}.png")
     made = unetkit.plan(tmp_path, overrides=FAST)
-    assert value(made, "data.border_class") == 1
+    assert value(made, "data.border_width") == 1
     assert value(made, "model.num_classes") == 3
     assert unetkit.train(made.config, out=tmp_path / "run", overrides=ONE_STEP).last.is_file()
 
@@ -112,7 +112,7 @@ def test_minutes_become_steps(tmp_path: Path) -> None:
 
 def test_memory_divides_the_batch_then_the_patch(tmp_path: Path) -> None:
     data = write_sample(tmp_path, slices=5, size=128)
-    wide = ["model.widths=[16,32]", "model.stem=1"]
+    wide = ["model.widths=[16,32]", "model.downscale=1"]
     ample = unetkit.plan(data, overrides=wide, memory=4)
     assert ample.config.train.batch == 8
     assert ample.config.train.accumulate == 1

@@ -20,7 +20,7 @@ STEPS = 240
 CONFIG = {
     "model": {"width": 4, "depth": 2, "dropout": 0.2},
     "augment": {"rotation": 20, "scale": [0.8, 1.2], "elastic": 2, "brightness": 0.1, "gamma": 0.1, "noise": 0.1},
-    "data": {"border_class": 1},
+    "data": {"border_width": 1},
     "loss": {"class_weights": "balanced", "border_weight": 10},
     "optimizer": {"name": "muon", "lr": 0.02},
     "train": {

@@ -60,7 +60,7 @@ def small(exam: Exam) -> Iterator[Finding]:
     images = [one for one in exam.facts if any(np.less(data.size or one.shape[1:], sides))]
     if images:
         rows, columns = min(data.size or one.shape[1:] for one in images)
-        filling = {"mirror": "mirrored borders", "zeros": "zeros"}[data.outside]
+        filling = {"reflect": "mirrored borders", "zeros": "zeros"}[data.padding_mode]
         found = (
             f"{_count(images, exam)} are smaller than a patch of {sides[0]} x {sides[1]} px, the smallest {rows} x "
             f"{columns}: patches are filled up with {filling}"
@@ -268,7 +268,7 @@ def touching(exam: Exam) -> Iterator[Finding]:
     if together:
         share = 100 * together / len(exam.areas)
         found = f"{together:,} of {len(exam.areas):,} objects touch another one ({share:.0f} %)"
-        advice = "to keep them apart, train with data.border_class=2 or loss.border_weight=10"
+        advice = "to keep them apart, train with data.border_width=2 or loss.border_weight=10"
         images = [one for one, touching in sorted(known, key=lambda pair: -pair[1]) if touching]
         yield Finding("note", found, advice, names(images[:_SHOWN]), "outlines")
 
@@ -290,7 +290,7 @@ def object_sizes(exam: Exam) -> Iterator[Finding]:
     patch = min(exam.config.train.sides)
     if across < _TINY:
         found = f"the labelled regions are tiny: {across:.1f} px across in the median, in patches of {patch} px"
-        advice = "use model.stem=1 and a small model.depth, a smaller train.patch, or a higher magnification"
+        advice = "use model.downscale=1 and a small model.depth, a smaller train.patch, or a higher magnification"
         yield Finding("note", found, advice)
     if across > patch:
         found = (

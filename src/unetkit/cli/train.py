@@ -176,9 +176,10 @@ def config(
 ) -> None:
     """Print a configuration as annotated YAML, ready to be edited: unetkit config isbi.
 
-    A older system's is translated, with what each key came from and what of it is corrected.
+    An older system's is translated, with what each key came from and what of it is corrected.
     """
-    from unetkit.config import annotated_yaml, json_schema, load_config, preset_names
+    from unetkit.config import json_schema, preset_names
+    from unetkit.configuring import configure
 
     if schema:
         print(json.dumps(json_schema(), indent=2))
@@ -186,11 +187,4 @@ def config(
     require(source, "a preset or a file", f"unetkit config isbi; presets: {', '.join(preset_names())}")
     ours, flags = divided(overrides or [])
     ours += [f"data.path={json.dumps(data)}"] if data else []
-    if source in preset_names() and not (flags or bug_compatible):  # needs no translation, nor what that has to import
-        print(annotated_yaml(load_config(str(source), ours)), end="")
-        return
-    from unetkit.configuring import translate_config
-
-    translation = translate_config(str(source), ours, flags=flags, bug_compatible=bug_compatible)
-    text = annotated_yaml(load_config(str(source), ours)) if translation is None else translation.annotated_yaml()
-    print(text, end="")
+    print(configure(str(source), ours, flags=flags, bug_compatible=bug_compatible).annotated_yaml(), end="")

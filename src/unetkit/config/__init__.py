@@ -20,13 +20,13 @@ from unetkit.config.schema import (
     ModelConfig,
     ObjectsConfig,
     OptimizerConfig,
-    Outside,
+    PaddingMode,
     PredictConfig,
     Resize,
     SplitConfig,
     TrainConfig,
 )
-from unetkit.config.text import Yaml11, documents, read_text
+from unetkit.config.text import Yaml11, Yaml12, documents, read_text
 
 __all__ = [
     "AugmentConfig",
@@ -39,12 +39,13 @@ __all__ = [
     "ModelConfig",
     "ObjectsConfig",
     "OptimizerConfig",
-    "Outside",
+    "PaddingMode",
     "PredictConfig",
     "Resize",
     "SplitConfig",
     "TrainConfig",
     "Yaml11",
+    "Yaml12",
     "annotated_yaml",
     "documents",
     "json_schema",

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
-from unetkit.config.schema import Config, ConfigSource, Section
+from unetkit.config.schema import RENAMED, RENAMED_VALUES, Config, ConfigSource, Section
 from unetkit.config.text import parse, read_text, write_inline, write_yaml
 from unetkit.errors import ConfigError
 
@@ -21,35 +20,73 @@ Tree = dict[str, Any]
 _PRESETS = resources.files("unetkit.config") / "presets"
 
 
-def load_config(source: ConfigSource, overrides: Sequence[str] = ()) -> Config:
+def load_config(source: ConfigSource, overrides: Sequence[str] = (), *, stored: bool = False) -> Config:
     """Read a configuration and apply `key=value` overrides.
 
     Args:
         source: a preset's name, the path of a YAML file, a dict of sections, or a Config.
         overrides: texts such as "train.steps=400"; the value is read as YAML.
+        stored: unetkit wrote it, perhaps an earlier version: keys and values may have their old names (see `RENAMED`).
 
     Raises:
-        ConfigError: an unknown preset or key, an unreadable file, a wrong type or value.
+        ConfigError: an unknown preset or key, an old name, an unreadable file, a wrong type or value.
     """
-    tree, origin = _tree_of(source)
+    name = str(source)
+    if isinstance(source, Config):
+        tree, origin = source.model_dump(mode="json"), "configuration"
+    elif isinstance(source, dict):
+        tree, origin = source, "configuration"
+    elif name in preset_names():
+        tree, origin = _parse((_PRESETS / f"{name}.yaml").read_text(encoding="utf-8"), name), name
+    elif os.path.isfile(name):  # False for names that pathlib raises for, such as too long ones
+        tree, origin = _parse(read_text(Path(source)), name), name
+    else:
+        hint = _did_you_mean(name, preset_names())
+        raise ConfigError(f"{name}: neither a preset nor a file{hint}; presets: {', '.join(preset_names())}")
+    if stored:
+        tree = _validate(tree, origin).model_dump(mode="json")
     return load_tree(tree, overrides, origin)
 
 
 def load_tree(sections: Tree, overrides: Sequence[str], origin: str) -> Config:
-    """Make a configuration of sections and overrides; `origin` says in messages where the sections stand.
+    """Make a configuration of sections and overrides.
+
+    Args:
+        sections: the keys of each section, as plain values.
+        overrides: texts such as "train.steps=400"; the value is read as YAML.
+        origin: where the sections stand, for messages.
 
     Raises:
-        ConfigError: an unknown key, a wrong type or value.
+        ConfigError: an unknown key, an old name, a wrong type or value.
     """
     tree = cast(Tree, json.loads(json.dumps(sections)))
     _name_the_path(tree)
+    _refuse_old_names(tree, origin)
     for override in overrides:
-        _apply(tree, override)
+        key, value = read_override(override)
+        *parents, last = key.split(".")
+        node = tree
+        for parent in parents:
+            child = node.setdefault(parent, {})
+            if not isinstance(child, dict):
+                raise ConfigError(f"{key}: {parent} is a value, not a section{_did_you_mean(key, _known_keys())}")
+            node = cast(Tree, child)
+        node[last] = value
         _name_the_path(tree)
-    try:
-        return Config.model_validate_json(json.dumps(tree))
-    except ValidationError as error:
-        raise ConfigError(_first_complaint(error, origin)) from None
+        _refuse_old_names(tree, override)
+    return _validate(tree, origin)
+
+
+def read_override(override: str) -> tuple[str, Any]:
+    """Return the key and the value of a text such as "train.steps=400"; the value is read as YAML.
+
+    Raises:
+        ConfigError: it has another form.
+    """
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{override!r} is not an override; write key=value, such as train.steps=400")
+    return key, _parse(f"value: {text}" if text else "value: null", override)["value"]
 
 
 def preset_names() -> list[str]:
@@ -70,30 +107,12 @@ def annotated_yaml(config: Config, remarks: Mapping[str, str] | None = None, *, 
         remarks: what to say of a key, such as "train.steps", before its meaning; a line each, of printable characters.
         otherwise: what to say of the other keys; empty: nothing.
     """
-    told = defaultdict(lambda: otherwise, remarks or {})
-    return "\n".join(_annotated_lines(config, "", told)) + "\n"
+    return "\n".join(_annotated_lines(config, "", defaultdict(lambda: otherwise, remarks or {}))) + "\n"
 
 
 def json_schema() -> Tree:
     """Return the JSON schema of the configuration, for editors."""
     return Config.model_json_schema()
-
-
-def _tree_of(source: ConfigSource) -> tuple[Tree, str]:
-    if isinstance(source, Config):
-        return source.model_dump(mode="json"), "configuration"
-    if isinstance(source, dict):
-        return source, "configuration"
-    name = str(source)
-    if name in preset_names():
-        return _parse((_PRESETS / f"{name}.yaml").read_text(encoding="utf-8"), name), name
-    path = Path(source)
-    if not os.path.isfile(path):  # where pathlib raises, this says no
-        raise ConfigError(
-            f"{name}: neither a preset nor a file{_did_you_mean(name, preset_names())}; presets: "
-            f"{', '.join(preset_names())}"
-        )
-    return _parse(read_text(path), name), name
 
 
 def _parse(text: str, origin: str) -> Tree:
@@ -107,47 +126,33 @@ def _parse(text: str, origin: str) -> Tree:
     return cast(Tree, tree)
 
 
-def read_override(override: str) -> tuple[str, Any]:
-    """Return the key and the value of a text such as "train.steps=400"; the value is read as YAML.
-
-    Raises:
-        ConfigError: it has another form.
-    """
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise ConfigError(f"{override!r} is not an override; write key=value, such as train.steps=400")
-    return key, _parse(f"value: {text}" if text else "value: null", override)["value"]
-
-
-def _apply(tree: Tree, override: str) -> None:
-    key, value = read_override(override)
-    *parents, last = key.split(".")
-    node = tree
-    for parent in parents:
-        child = node.setdefault(parent, {})
-        if not isinstance(child, dict):
-            raise ConfigError(f"{key}: {parent} is a value, not a section{_did_you_mean(key, _known_keys())}")
-        node = cast(Tree, child)
-    node[last] = value
-
-
 def _name_the_path(tree: Tree) -> None:
     """Take `init: FILE` for `init: {path: FILE}`."""
     if isinstance(tree.get("init"), str):
         tree["init"] = {"path": tree["init"]}
 
 
-def _first_complaint(error: ValidationError, origin: str) -> str:
-    complaint = error.errors(include_url=False)[0]
+def _refuse_old_names(tree: Tree, origin: str) -> None:
+    for old, new in RENAMED.items():
+        section, _, name = old.partition(".")
+        values, new_name = tree.get(section), new.rpartition(".")[2]
+        if isinstance(values, dict) and name in values:
+            value = cast(Tree, values)[name]
+            today = RENAMED_VALUES.get(new_name, {}).get(str(value), value)
+            raise ConfigError(f"{origin}: {old} is now {new}; write {new}={write_inline(today)}")
+
+
+def _validate(tree: Tree, origin: str) -> Config:
+    try:
+        return Config.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        complaint = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in complaint["loc"])
     if complaint["type"] == "extra_forbidden":
-        return f"{origin}: unknown key {key!r}{_did_you_mean(key, _known_keys())}"
+        raise ConfigError(f"{origin}: unknown key {key!r}{_did_you_mean(key, _known_keys())}")
     found = "" if isinstance(complaint["input"], dict) else f"found {complaint['input']!r}; "
-    return f"{origin}: {key or 'value'}: {found}{_expectation(complaint)}"
-
-
-def _expectation(complaint: ErrorDetails) -> str:
-    return complaint["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should be", "expected", 1)
+    expected = complaint["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    raise ConfigError(f"{origin}: {key or 'value'}: {found}{expected.replace('should be', 'expected', 1)}")
 
 
 def _did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -158,15 +163,13 @@ def _did_you_mean(word: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _known_keys() -> list[str]:
-    return list(_keys_below(Config, ""))
-
-
-def _keys_below(section: type[Section], prefix: str) -> Iterator[str]:
+def _known_keys(section: type[Section] = Config, prefix: str = "") -> list[str]:
+    keys: list[str] = []
     for name, field in section.model_fields.items():
-        yield prefix + name
+        keys.append(prefix + name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield from _keys_below(field.annotation, f"{prefix}{name}.")
+            keys += _known_keys(field.annotation, f"{prefix}{name}.")
+    return keys
 
 
 def _annotated_lines(section: Section, prefix: str, remarks: Mapping[str, str]) -> Iterator[str]:

@@ -1,36 +1,65 @@
-"""The whole configuration of a run, as frozen pydantic models; what a key means is written beside it, once.
+"""Every key of a run, as frozen pydantic models; what a key means is written next to it, once.
 
 Unknown keys, wrong types and impossible values are refused here, before any data is read. Nothing here imports torch.
-
-What every part of the configuration is, and the kinds of values that several parts have.
-
-The keys about data: where it lies, how it is read, who is held out.
-
-The keys of the network.
-
-The keys of a training: what images go through, what is minimised, how weights move, and the course of it all.
-
-The keys of prediction.
-
-The keys of objects: how labelled objects are made of probabilities.
 """
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AliasChoices,
+    AliasGenerator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+RENAMED = {
+    "augment.turn": "augment.rotate90",
+    "data.border_class": "data.border_width",
+    "data.outside": "data.padding_mode",
+    "model.stem": "model.downscale",
+    "objects.neck": "objects.min_width",
+    "optimizer.decay": "optimizer.decay_params",
+    "optimizer.final_lr": "optimizer.final_lr_factor",
+    "optimizer.rest_lr": "optimizer.adamw_lr",
+    "predict.outside": "predict.padding_mode",
+}
+"""Old keys -> keys. In configurations and overrides an old one is refused with a line that names the new one; cards of
+networks and folders of runs that were written with old ones are read."""
+
+RENAMED_VALUES = {"padding_mode": {"mirror": "reflect"}}
+"""Likewise the values of keys."""
+
+_OLD_NAMES = {new.rpartition(".")[2]: old.rpartition(".")[2] for old, new in RENAMED.items()}
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Size = tuple[PositiveInt, PositiveInt]
 Resize = Literal["half-pixel", "asymmetric"]
-Outside = Literal["mirror", "zeros"]
+PaddingMode = Annotated[
+    Literal["reflect", "zeros"],
+    BeforeValidator(lambda value: RENAMED_VALUES["padding_mode"].get(str(value), value)),
+]
 
 
 class Section(BaseModel):
     """A part of the configuration: frozen, and closed to keys that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        alias_generator=AliasGenerator(
+            validation_alias=lambda name: AliasChoices(name, *([_OLD_NAMES[name]] if name in _OLD_NAMES else []))
+        ),
+    )
 
 
 class SplitConfig(Section):
@@ -94,11 +123,11 @@ class DataConfig(Section):
         default="half-pixel",
         description="size: bilinear between pixel centres, or TensorFlow 1's way (source = target * scale)",
     )
-    outside: Outside = Field(
-        default="mirror",
+    padding_mode: PaddingMode = Field(
+        default="reflect",
         description="what the network sees beyond an image: the image mirrored, or 0 after normalisation and class 0",
     )
-    border_class: Annotated[int, Field(ge=0)] = Field(
+    border_width: Annotated[int, Field(ge=0)] = Field(
         default=0,
         description="width in pixels of a further class 'border', drawn along the inside of every object for training; "
         "scores and masks count it to its object; 0: none",
@@ -116,8 +145,8 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _touching_has_a_width(self) -> "DataConfig":
-        if self.border_touching and not self.border_class:
-            raise ValueError("border_touching needs a border class; set border_class to its width in pixels")
+        if self.border_touching and not self.border_width:
+            raise ValueError("border_touching needs a border class; set border_width to its width in pixels")
         return self
 
 
@@ -126,9 +155,9 @@ class AugmentConfig(Section):
 
     flip: bool = Field(default=True, description="mirror at random")
     flip_axes: Literal["both", "rows", "columns"] = Field(
-        default="both", description="which axis `flip` reverses the order of; with `turn` it makes no difference"
+        default="both", description="which axis `flip` reverses the order of; with `rotate90` it makes no difference"
     )
-    turn: bool = Field(default=True, description="turn by multiples of 90 degrees")
+    rotate90: bool = Field(default=True, description="rotate by multiples of 90 degrees")
     rotation: NonNegative = Field(default=0.0, description="further rotation in degrees, uniform in +-rotation")
     scale: tuple[PositiveFloat, PositiveFloat] = Field(
         default=(1.0, 1.0), description="magnification, log-uniform between the two"
@@ -216,9 +245,9 @@ class OptimizerConfig(Section):
         "muon: orthogonal momentum for the kernels, AdamW for norms, biases and the last layer",
     )
     lr: PositiveFloat = Field(default=1e-3, description="the highest learning rate")
-    rest_lr: PositiveFloat = Field(default=3e-3, description="muon: the highest rate of what AdamW moves")
-    weight_decay: NonNegative = Field(default=1e-2, description="decay of the weights that `decay` names")
-    decay: Literal["kernels", "all-but-norms"] = Field(
+    adamw_lr: PositiveFloat = Field(default=3e-3, description="muon: the highest rate of what AdamW moves")
+    weight_decay: NonNegative = Field(default=1e-2, description="decay of the weights that `decay_params` names")
+    decay_params: Literal["kernels", "all-but-norms"] = Field(
         default="kernels",
         description="kernels: norms and biases are spared; all-but-norms: biases of convolutions decay too (MindSpore)",
     )
@@ -240,7 +269,7 @@ class OptimizerConfig(Section):
         "statistics of norms too: {'encoder.*': 0} or {'encoder.*': 0.1}",
     )
     warmup: Fraction = Field(default=0.2, description="share of the steps in which the rate rises")
-    final_lr: Fraction = Field(default=0.0, description="the last rate as a share of the highest")
+    final_lr_factor: Fraction = Field(default=0.0, description="the last rate as a share of the highest")
 
     @model_validator(mode="after")
     def _epsilon_is_adams(self) -> "OptimizerConfig":
@@ -343,7 +372,7 @@ class ModelConfig(Section):
     )
     odd_sizes: Literal["replicate", "zeros"] = Field(
         default="replicate",
-        description="padded unet, at sides that are no multiple of 2**depth: replicate: the last row and column are "
+        description="padded unet, at sides that are not multiples of 2**depth: replicate: the last row and column are "
         "repeated up to one; zeros: odd sides are halved downwards and the enlarged map is filled with zeros (OneFlow)",
     )
     norm: Literal["batch", "group", "instance", "none"] = Field(
@@ -371,7 +400,7 @@ class ModelConfig(Section):
     concat: Literal["skip-up", "up-skip"] = Field(default="skip-up", description="order of the joined channels")
     head_bias: bool = Field(default=True, description="bias in the last 1x1 convolution")
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(default=0.0, description="dropout at the bottleneck")
-    stem: Literal[1, 2, 4] = Field(
+    downscale: Literal[1, 2, 4] = Field(
         default=1,
         description="side of the pixel blocks that the first level sees as channels; above 1 is faster and coarser",
     )
@@ -412,7 +441,7 @@ class ModelConfig(Section):
 
 
 BORDER = "border"
-"""The name of the class that is no object but the edge of one."""
+"""The name of the class that is not an object but the edge of one."""
 
 
 class ObjectsConfig(Section):
@@ -430,7 +459,7 @@ class ObjectsConfig(Section):
     seed_threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(
         default=0.0, description="borders: seeds are where the probability of inside less that of border is above this"
     )
-    neck: Fraction = Field(
+    min_width: Fraction = Field(
         default=0.8,
         description="distance, borders: a region or seed is cut where it is narrower than this share of the narrower "
         "part's own width; 0: never",
@@ -468,7 +497,7 @@ class PredictConfig(Section):
     close_gaps: bool = Field(
         default=False,
         description="raise the background's probability along every contour to its mean over the whole contour, so "
-        "that a membrane that is faint at one spot still parts two cells; holds the whole image in memory",
+        "that a membrane that is faint at one spot still separates two cells; holds the whole image in memory",
     )
     size: Size | None = Field(
         default=None,
@@ -476,8 +505,8 @@ class PredictConfig(Section):
         "null: as data.size",
     )
     resize: Resize | None = Field(default=None, description="how; null: as data.resize")
-    outside: Outside | None = Field(
-        default=None, description="what the network sees beyond an image; null: as data.outside"
+    padding_mode: PaddingMode | None = Field(
+        default=None, description="what the network sees beyond an image; null: as data.padding_mode"
     )
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ class Yaml11(yaml.SafeLoader):
     """PyYAML's own scalars; anchors and repeated keys are refused."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose what is no alias."""
+        """Compose what is not an alias."""
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not used in configurations")
         return super().compose_node(parent, index)
@@ -102,7 +102,7 @@ def read_text(path: Path) -> str:
     """Read a configuration file.
 
     Raises:
-        ConfigError: it cannot be read, is no text, or is larger than a configuration can be.
+        ConfigError: it cannot be read, is not text, or is larger than a configuration can be.
     """
     try:
         if path.stat().st_size > _LARGEST_FILE:
@@ -120,7 +120,7 @@ def parse(text: str, origin: str, loader: type[Yaml11] = Yaml12) -> Any:
     """
     try:
         return yaml.load(text, loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as error:  # `!!int ""` is an IndexError
         raise _invalid(origin, error) from None
 
 
@@ -132,7 +132,7 @@ def documents(text: str, origin: str, loader: type[Yaml11] = Yaml12) -> Iterator
     """
     try:
         yield from yaml.load_all(text, loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as error:  # `!!int ""` is an IndexError
         raise _invalid(origin, error) from None
 
 

@@ -1,6 +1,6 @@
-"""Where data comes in: `open_dataset` recognises the form of a data set, and each form has its reader.
+"""Where data comes in: `open_dataset` recognises the layout of a data set, and each layout has its reader.
 
-What a reader promises stands in `sample`; which form a path has is decided in `forms`.
+What a reader promises stands in `dataset`; which layout a path has is decided in `layouts`.
 """
 
 from unetkit.data.convert import convert

@@ -2,7 +2,7 @@
 
 Data that is divided by its makers becomes train/ and val/. Two classes are written as 0 and 255, more as class indices.
 Float images, which PNG cannot hold, are written as TIFF. The folder is there whole or not at all. Objects are not kept:
-the form has no place for them.
+the layout has no place for them.
 """
 
 import shutil
@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from unetkit.data.dataset import Dataset, Sample, held_out_by
+from unetkit.data.dataset import Dataset, held_out_by
 from unetkit.errors import DataError, StorageError, UsageError
 from unetkit.progress import NoProgress, Progress
 from unetkit.storage import is_remote, send_folder
@@ -27,7 +27,7 @@ def convert(dataset: Dataset, out: str | Path, *, progress: Progress | None = No
     Args:
         dataset: what `open_dataset` gives.
         out: a folder that does not exist or is empty.
-        progress: hears how many samples are written.
+        progress: reports how many samples are written.
 
     Raises:
         UsageError: the folder holds something.
@@ -50,8 +50,21 @@ def convert(dataset: Dataset, out: str | Path, *, progress: Progress | None = No
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
             whole = Path(scratch) / "whole"
             for index in range(len(dataset)):
+                sample = dataset[index]
+                if sample.labels is None:
+                    name = sample.source or sample.name
+                    raise DataError(f"{name}: has no labels; only images with masks are converted")
                 part = ("val" if index in held_out else "train") if held_out else ""
-                _write(dataset[index], whole / part, two_classes=len(dataset.classes) == 2)
+                inside = whole / part / sample.name
+                inside.mkdir(parents=True)
+                factor = sample.labels.dtype.type(255 if len(dataset.classes) == 2 else 1)
+                _write_png(inside / "mask.png", sample.labels * factor)
+                pixels = sample.pixels[0] if len(sample.pixels) == 1 else np.moveaxis(sample.pixels, 0, 2)
+                if pixels.dtype == np.float32:
+                    kind = "rgb" if pixels.ndim == 3 else "minisblack"
+                    tifffile.imwrite(inside / "image.tif", np.ascontiguousarray(pixels), photometric=kind)
+                else:
+                    _write_png(inside / "image.png", np.ascontiguousarray(pixels))
                 progress.update(index + 1, len(dataset), {})
             if folder.exists():
                 folder.rmdir()
@@ -61,20 +74,6 @@ def convert(dataset: Dataset, out: str | Path, *, progress: Progress | None = No
             f"{folder}: cannot be written ({error.strerror or error}); free space or choose another place"
         ) from error
     return folder
-
-
-def _write(sample: Sample, parent: Path, *, two_classes: bool) -> None:
-    if sample.labels is None:
-        raise DataError(f"{sample.source or sample.name}: has no labels; only images with masks are converted")
-    folder = parent / sample.name
-    folder.mkdir(parents=True)
-    mask = sample.labels * sample.labels.dtype.type(255) if two_classes else sample.labels
-    _write_png(folder / "mask.png", mask)
-    pixels = sample.pixels[0] if len(sample.pixels) == 1 else np.ascontiguousarray(np.moveaxis(sample.pixels, 0, 2))
-    if pixels.dtype == np.float32:
-        tifffile.imwrite(folder / "image.tif", pixels, photometric="rgb" if pixels.ndim == 3 else "minisblack")
-    else:
-        _write_png(folder / "image.png", pixels)
 
 
 def _write_png(path: Path, pixels: NDArray[Any]) -> None:

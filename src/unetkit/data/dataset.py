@@ -1,28 +1,15 @@
-"""The data set behind most readers: a row of images, each with a mask or none, read when they are asked for.
+"""Samples and data sets: what every reader promises, and the data sets behind the readers.
 
-Assumes that each item's callables raise `DataError` for what they cannot read. Does not know where the files lie.
+A data set is a finite, indexable sequence of samples with one meaning for pixels and labels. Most readers give a row of
+images, each with a mask or none (`ItemDataset`); readers of objects give images whose labels come from outlines or from
+one mask an object (`ObjectDataset`); both are read when they are asked for, and `in_memory` keeps what was decoded.
+Assumes that each item's callables raise `DataError` for what they cannot read, and that a data set may be read by
+several threads. Does not know where the files lie.
 
-Legend of shapes: C channels, H height, W width.
-
-What every reader promises: a finite, indexable sequence of samples with one meaning for pixels and labels.
-
-Legend of shapes: C channels, H height, W width.
-
-The data set behind readers of objects: images whose labels come from outlines or from one mask an object.
-
-Assumes that each item's callables raise `DataError` for what they cannot read.
+What a reader finds wrong with single files while the rest of a data set can be used, it collects as complaints in the
+data set that it gives: `open_dataset` refuses a set that has any, and `check` reports them all.
 
 Legend of shapes: C channels, H height, W width.
-
-A data set held in memory, so that every file is decoded once however often its samples are used.
-
-Assumes that what is held fits, and that a data set may be read by several threads. Does not know where the samples come
-from.
-
-What a reader has against single files while the rest of a data set can be used: kept, and told all together.
-
-A reader keeps its complaints in the data set that it gives. `open_dataset` refuses a set that has any; who examines
-data reads the rest.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -51,7 +38,7 @@ class Sample:
         pixels: [C, H, W] as stored: uint8, uint16 or float32, every value finite; C is 1 (grey) or 3 (RGB, alpha
             dropped). May be read-only, as a mapped file is.
         labels: [H, W] uint8 or uint16 class indices from 0, or None for an image without labels.
-        instances: [H, W] int32 object ids, 0 for none, or None where the form of data holds no objects.
+        instances: [H, W] int32 object ids, 0 for none, or None where the layout holds no objects.
         source: the file the pixels come from, for messages.
     """
 
@@ -117,7 +104,7 @@ def complaints_of(dataset: Dataset) -> tuple[str, ...]:
 
 @contextmanager
 def kept(complaints: list[str]) -> Generator[None]:
-    """Keep what is wrong with one file, so that the next one is looked at too."""
+    """Collect what is wrong with one file, so that the next one is read too."""
     try:
         yield
     except DataError as error:
@@ -196,7 +183,14 @@ def items_of_pairs(
     items: list[Item] = []
     for name, image, mask in pairs:
         with kept(complaints):
-            items += _items_of_pair(name, image, mask, mask_role)
+            if is_tiff(image) or (mask is not None and is_tiff(mask)):
+                pages = open_pages(image)
+                masks = None if mask is None else open_pages(mask, mask_role)
+                if pages.count > 1 or (masks is not None and masks.count > 1):
+                    items += items_of_stack(name, pages, masks)
+                    continue
+            read_mask = None if mask is None else partial(read_single, mask, mask_role)
+            items.append(Item(name, str(image), partial(read_single, image), read_mask, str(mask or "")))
     return tuple(items)
 
 
@@ -224,22 +218,12 @@ def items_of_stack(name: str, images: Pages, masks: Pages | None) -> list[Item]:
 
 
 def require_same_size(image: str, image_size: Sequence[int], mask: str, mask_size: Sequence[int]) -> None:
-    """Raise `DataError` where a mask [rows, columns] does not lie on its image."""
+    """Raise `DataError` where a mask is not as large as its image, [rows, columns]."""
     if tuple(image_size) != tuple(mask_size):
         raise DataError(
             f"{mask}: {mask_size[0]} x {mask_size[1]} pixels (rows x columns), but its image {image} has "
             f"{image_size[0]} x {image_size[1]}; a mask must be as large as its image"
         )
-
-
-def _items_of_pair(name: str, image: Path, mask: Path | None, mask_role: Role) -> list[Item]:
-    if is_tiff(image) or (mask is not None and is_tiff(mask)):
-        pages = open_pages(image)
-        masks = None if mask is None else open_pages(mask, mask_role)
-        if pages.count > 1 or (masks is not None and masks.count > 1):
-            return items_of_stack(name, pages, masks)
-    read_mask = None if mask is None else partial(read_single, mask, mask_role)
-    return [Item(name, str(image), partial(read_single, image), read_mask, str(mask or ""))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,14 +316,11 @@ def in_memory(dataset: Dataset, indices: Sequence[int] | None = None) -> InMemor
     from unetkit.devices import available_cores  # it loads torch, which readers do without
 
     def read(index: int) -> Sample:
-        return _held(dataset[index])
+        sample = dataset[index]
+        pixels = np.array(sample.pixels)
+        pixels.flags.writeable = False
+        return replace(sample, pixels=pixels)
 
     with ThreadPoolExecutor(available_cores()) as pool:
         samples = tuple(pool.map(read, range(len(dataset)) if indices is None else indices))
     return InMemory(samples, dataset.classes, held_out_by(dataset) if indices is None else ())
-
-
-def _held(sample: Sample) -> Sample:
-    pixels = np.array(sample.pixels)
-    pixels.flags.writeable = False
-    return replace(sample, pixels=pixels)

@@ -1,4 +1,4 @@
-"""Public data sets, brought from their official places and checked pixel by pixel.
+"""Public data sets, downloaded from their official places and checked pixel by pixel.
 
 `isbi2012` is the stack of the ISBI-2012 segmentation challenge (Cardona et al. 2010; Arganda-Carreras et al. 2015),
 free for non-commercial use with citation. The challenge's server is switched off; its page at imagej.net links to an
@@ -11,7 +11,6 @@ import hashlib
 import shutil
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,6 +23,7 @@ from unetkit.errors import DataError, UsageError
 from unetkit.images import open_pages
 from unetkit.progress import NoProgress, Progress
 from unetkit.storage.atomic import atomic_path, make_folder
+from unetkit.storage.tree import ZIP_DAMAGE
 
 _LARGEST_DOWNLOAD = 2**28
 _SECONDS = 30.0
@@ -67,14 +67,14 @@ def fetch(
     known: Mapping[str, PublicData] = KNOWN,
     progress: Progress | None = None,
 ) -> Path:
-    """Bring a public data set into a folder and return the folder; what is there and whole is left as it is.
+    """Download a public data set into a folder and return the folder; what is there and whole is left as it is.
 
     Args:
         name: `isbi2012`.
         out: the folder.
         source: a folder or a .zip that holds the files, instead of the network.
         known: the data sets and their places.
-        progress: hears how many bytes have come.
+        progress: reports how many bytes have come.
 
     Raises:
         UsageError: a name that is not known.
@@ -84,7 +84,11 @@ def fetch(
     Example:
         >>> fetch("isbi2012", "data/isbi2012")
     """
-    data, folder = _named(name, known), Path(out)
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(known)}"
+        raise UsageError(f"{name}: not a public data set that is known; {hint}")
+    data, folder = known[name], Path(out)
     present = [file for file in data.pixels if (folder / file).exists()]
     for file in present:
         _require_pixels(folder / file, data.pixels[file], "move it away, so that nothing is overwritten")
@@ -92,19 +96,14 @@ def fetch(
     if missing:
         make_folder(folder)
         with tempfile.TemporaryDirectory(prefix="unetkit-fetch-") as scratch:
-            found = _find(data, missing, Path(scratch), source=source, progress=progress or NoProgress())
+            if source is None:
+                found = _download_all(data, missing, Path(scratch), progress or NoProgress())
+            else:
+                found = _verified(data, _files_in(Path(source), missing, Path(scratch)))
             for file, path in found.items():
                 with atomic_path(folder / file) as temporary:
                     shutil.copyfile(path, temporary)
     return folder
-
-
-def _named(name: str, known: Mapping[str, PublicData]) -> PublicData:
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(known)}"
-        raise UsageError(f"{name}: no public data set that is known; {hint}")
-    return known[name]
 
 
 def pixel_checksum(path: Path) -> str:
@@ -123,22 +122,33 @@ def pixel_checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _find(
-    data: PublicData, files: Sequence[str], scratch: Path, *, source: str | Path | None, progress: Progress
-) -> dict[str, Path]:
-    """Return where the verified files are, from the first place that gives all of them."""
-    if source is not None:
-        return _verified(data, _given(Path(source), files, scratch))
+def _download_all(data: PublicData, files: Sequence[str], scratch: Path, progress: Progress) -> dict[str, Path]:
+    """Return where the verified files are, from the first URL that gives all of them."""
     failures: list[str] = []
     for url in data.urls:
         try:
-            return _verified(data, _downloaded(url, files, scratch, progress))
+            if url.endswith(".zip"):
+                archive = _download(url, scratch / "archive.zip", progress)
+                return _verified(data, _unpacked(archive, files, scratch, url))
+            return _verified(data, {file: _download(f"{url}{file}", scratch / file, progress) for file in files})
         except DataError as error:
             failures.append(str(error))
     raise DataError(
         f"{'; '.join(failures)}; by hand: get the data from {data.page}, then run this command again "
         "with --from and the archive or the folder"
     )
+
+
+def _files_in(source: Path, files: Sequence[str], scratch: Path) -> dict[str, Path]:
+    """Return where the files are, of a folder or an archive on this machine."""
+    if source.is_dir():
+        absent = next((file for file in files if not (source / file).is_file()), None)
+        if absent:
+            raise DataError(f"{source}: holds no {absent}; a folder or a .zip with {', '.join(files)} was expected")
+        return {file: source / file for file in files}
+    if not source.exists():
+        raise DataError(f"{source}: there is no such file or folder")
+    return _unpacked(source, files, scratch, str(source))
 
 
 def _verified(data: PublicData, found: dict[str, Path]) -> dict[str, Path]:
@@ -155,38 +165,23 @@ def _require_pixels(path: Path, expected: str, advice: str) -> None:
         )
 
 
-def _given(source: Path, files: Sequence[str], scratch: Path) -> dict[str, Path]:
-    if source.is_dir():
-        absent = next((file for file in files if not (source / file).is_file()), None)
-        if absent:
-            raise DataError(f"{source}: holds no {absent}; a folder or a .zip with {', '.join(files)} was expected")
-        return {file: source / file for file in files}
-    if not source.exists():
-        raise DataError(f"{source}: there is no such file or folder")
-    return _unpacked(source, files, scratch, str(source))
-
-
 def _unpacked(archive: Path, files: Sequence[str], scratch: Path, origin: str) -> dict[str, Path]:
     """Take the files out of an archive, in whatever folder of it they are, without trusting its names or sizes."""
     try:
         with zipfile.ZipFile(archive) as opened:
             members = {Path(info.filename).name: info for info in reversed(opened.infolist())}
+            absent = next((file for file in files if file not in members), None)
+            if absent:
+                raise DataError(f"{origin}: the archive holds no {absent}")
+            contents: dict[str, bytes] = {}
             for file in files:
-                if file not in members:
-                    raise DataError(f"{origin}: the archive holds no {file}")
                 with opened.open(members[file]) as packed:
-                    content = packed.read(_LARGEST_DOWNLOAD)
-                (scratch / file).write_bytes(content)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+                    contents[file] = packed.read(_LARGEST_DOWNLOAD)
+    except ZIP_DAMAGE as error:
         raise DataError(f"{origin}: not a whole .zip archive ({error})") from error
+    for file, content in contents.items():
+        (scratch / file).write_bytes(content)
     return {file: scratch / file for file in files}
-
-
-def _downloaded(url: str, files: Sequence[str], scratch: Path, progress: Progress) -> dict[str, Path]:
-    if url.endswith(".zip"):
-        archive = _download(url, scratch / "archive.zip", progress)
-        return _unpacked(archive, files, scratch, url)
-    return {file: _download(f"{url}{file}", scratch / file, progress) for file in files}
 
 
 def _download(url: str, target: Path, progress: Progress) -> Path:
@@ -197,12 +192,14 @@ def _download(url: str, target: Path, progress: Progress) -> Path:
     try:
         downloader(url, str(target), None)
     except OSError as error:  # the HTTP client's errors are among these
-        raise DataError(f"{url}: no whole answer ({_reason(error)})") from error
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        reason = f"status {status}" if status else type(error).__name__
+        raise DataError(f"{url}: no whole answer ({reason})") from error
     return target
 
 
 class _Watch:
-    """What pooch takes for a progress bar: it tells the reporter and stops an answer that has no end."""
+    """What pooch takes for a progress bar: it updates our progress and stops an answer that has no end."""
 
     def __init__(self, url: str, progress: Progress) -> None:
         self.total, self._url, self._progress, self._done = 0, url, progress, 0
@@ -218,8 +215,3 @@ class _Watch:
 
     def close(self) -> None:
         """Nothing is held."""
-
-
-def _reason(error: Exception) -> str:
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return f"status {status}" if status else type(error).__name__

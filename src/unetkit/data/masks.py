@@ -1,18 +1,14 @@
-"""What a stored mask value means: from grey values, class indices or colours to class indices 0 .. K-1.
+"""Labels as files store them: what mask values mean, and outlines of objects as COCO writes them.
 
 Without a table, a mask with the values 0 and 255 (65535 in 16 bits) or 0 and 1 holds two classes, and any other mask
 holds class indices. A value that has no meaning is refused, never rounded: grey values between two classes come from
 anti-aliasing or from JPEG, and a threshold would hide that the border has moved.
 
-Legend of shapes: C channels, H height, W width, K classes.
-
-Outlines of objects as COCO stores them, drawn: polygons, and run lengths in columns, packed or not; and packed.
-
 Polygons are drawn by pycocotools, whose rule decides the pixels on the border, after their coordinates have been
-bounded. Run lengths are decoded here and not there: the counts come from a file that may be damaged, and it writes
-where they lead.
+bounded. Run lengths, packed or not, are decoded here and not there: the counts come from a file that may be damaged,
+and it writes where they lead.
 
-Legend of shapes: H height, W width.
+Legend of shapes: C channels, H height, W width, K classes.
 """
 
 import re
@@ -77,21 +73,22 @@ class MaskMap:
         Raises:
             DataError: a value without a meaning; the message names the file, the values and what was expected.
         """
-        values = _colour_codes(stored) if self.coloured else _whole_numbers(_grey(stored, source), source)
+        values = _colour_codes(stored) if self.coloured else _index_values(stored, source)
         present = _present(values)
-        table = self.table or self._usual_table(present)
+        table = self.table
+        if table is None:
+            white = next((white for white in _WHITES if white in present and len(self.classes) == 2), 1)
+            table = {0: 0, white: 1} if white > 1 else {index: index for index in range(len(self.classes))}
         unknown = [value for value in present if value not in table]
         if unknown:
             raise DataError(f"{source}: {self._complaint(present, unknown, source)}")
         target = np.uint8 if len(self.classes) <= 256 else np.uint16
-        return _look_up(values, present, table).astype(target, copy=False)
-
-    def _usual_table(self, present: list[int]) -> dict[int, int]:
-        if len(self.classes) == 2:
-            for white in _WHITES:
-                if white in present:
-                    return {0: 0, white: 1}
-        return {index: index for index in range(len(self.classes))}
+        indices = np.array([table[value] for value in present], np.uint16)
+        if not _is_small(values):
+            return indices[np.searchsorted(np.array(present), values)].astype(target, copy=False)
+        lookup = np.zeros(2 ** (8 * values.dtype.itemsize), np.uint16)
+        lookup[present] = indices
+        return lookup[values].astype(target, copy=False)
 
     def _complaint(self, present: list[int], unknown: list[int], source: str) -> str:
         shown = ", ".join(_shown(value, coloured=self.coloured) for value in unknown[:4])
@@ -130,42 +127,34 @@ def _shown(value: int, *, coloured: bool) -> str:
     return f"#{value:06x}" if coloured else str(value)
 
 
-def _grey(stored: NDArray[Any], source: str) -> NDArray[Any]:
-    """Return [H, W] of a mask whose channels are equal."""
-    if len(stored) == 1:
-        return stored[0]
-    if not all(np.array_equal(stored[0], channel) for channel in stored[1:]):
+def _index_values(stored: NDArray[Any], source: str) -> NDArray[Any]:
+    """Return the whole numbers [H, W] of a mask whose channels, 1 or 3, are equal."""
+    values = stored[0]
+    if not all(np.array_equal(values, channel) for channel in stored[1:]):
+        found = str(stored.dtype)
+        if stored.dtype == np.uint8:
+            present = _present(_colour_codes(stored))
+            found = ", ".join(_shown(code, coloured=True) for code in present[:4]) + (", ..." * (len(present) > 4))
         raise DataError(
-            f"{source}: a coloured mask ({_some_colours(stored)}); say what its colours mean in data.mask_values, "
-            "such as {'#000000': 0, '#ff0000': 1}"
+            f"{source}: a coloured mask ({found}); say what its colours mean in data.mask_values, such as "
+            "{'#000000': 0, '#ff0000': 1}"
         )
-    return stored[0]
-
-
-def _some_colours(stored: NDArray[Any]) -> str:
-    if stored.dtype != np.uint8:
-        return str(stored.dtype)
-    present = _present(_colour_codes(stored))
-    return ", ".join(_shown(code, coloured=True) for code in present[:4]) + (", ..." if len(present) > 4 else "")
-
-
-def _colour_codes(stored: NDArray[Any]) -> NDArray[np.int64]:
-    """Return 0xRRGGBB for every pixel of [1 or 3, H, W]; a grey value is the colour of that grey."""
-    red, green, blue = stored if len(stored) == 3 else (stored[0],) * 3
-    return (red.astype(np.int64) << 16) | (green.astype(np.int64) << 8) | blue.astype(np.int64)
-
-
-def _whole_numbers(values: NDArray[Any], source: str) -> NDArray[Any]:
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
     if values.dtype.kind in "ui":
         return values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.dtype.kind != "f" or not np.isfinite(values).all() or (values != np.rint(values)).any():
         raise DataError(
-            f"{source}: a mask of type {values.dtype} with values that are no whole numbers; class indices were "
+            f"{source}: a mask of type {values.dtype} with values that are not whole numbers; class indices were "
             "expected: is this a probability map?"
         )
     return np.clip(values, -1, 2**31).astype(np.int64)
+
+
+def _colour_codes(stored: NDArray[Any]) -> NDArray[np.int64]:
+    """Return 0xRRGGBB for every pixel of [1 or 3, H, W]; a grey value is the colour of that grey."""
+    red, green, blue = stored if len(stored) == 3 else (stored[0],) * 3
+    return (red.astype(np.int64) << 16) | (green.astype(np.int64) << 8) | blue.astype(np.int64)
 
 
 def _is_small(values: NDArray[Any]) -> bool:
@@ -178,15 +167,6 @@ def _present(values: NDArray[Any]) -> list[int]:
         counts = np.bincount(values.ravel(), minlength=1)
         return [int(value) for value in np.flatnonzero(counts)]
     return [int(value) for value in np.unique(values)]
-
-
-def _look_up(values: NDArray[Any], present: list[int], table: Mapping[int, int]) -> NDArray[Any]:
-    if _is_small(values):
-        lookup = np.zeros(2 ** (8 * values.dtype.itemsize), np.uint16)
-        lookup[present] = [table[value] for value in present]
-        return lookup[values]
-    places = np.searchsorted(np.array(present), values)
-    return np.array([table[value] for value in present], np.uint16)[places]
 
 
 def draw_polygons(polygons: Sequence[Sequence[float]], height: int, width: int, source: str) -> NDArray[np.bool_]:
@@ -221,11 +201,12 @@ def draw_runs(counts: Sequence[int] | str, size: Sequence[int], source: str) -> 
         DataError: counts that are negative, unreadable or do not fill the image.
     """
     height, width = size
-    lengths = np.array(_unpacked(counts, source) if isinstance(counts, str) else counts, np.int64)
-    if (lengths < 0).any() or int(lengths.sum()) != height * width:
+    lengths = _unpacked(counts, source) if isinstance(counts, str) else counts
+    # Summed as Python's integers: numbers of 64 bits may wrap to the right sum, and numpy would write where they lead.
+    total, expected = sum(lengths), height * width
+    if min(lengths, default=0) < 0 or total != expected:
         raise DataError(
-            f"{source}: run lengths that make {int(lengths.sum())} pixels; {height} x {width} = {height * width} were "
-            "expected"
+            f"{source}: run lengths that make {total} pixels; {height} x {width} = {expected} were expected"
         )
     inside = np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
     return inside.reshape(width, height).T

@@ -5,7 +5,7 @@ Assumes finite pixels of one channel count. Does not know which samples are for 
 Legend of shapes: C channels, H height, W width.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -37,7 +37,21 @@ class Normalization:
         Raises:
             DataError: no samples, or samples with different numbers of channels or different types.
         """
-        return _FITS[kind](_totals(samples))
+        totals = _Totals.of(samples)
+        channels, low, high = len(totals.mean), totals.low, totals.high
+        if kind == "standardize":
+            std = np.where(totals.std > 0, totals.std, 1.0)
+            return cls(tuple(map(float, totals.mean)), tuple(map(float, std)))
+        if np.issubdtype(totals.dtype, np.integer):
+            low, high = 0.0, float(np.iinfo(totals.dtype).max)
+        elif high <= low:
+            high = low + 1.0
+        mean, std = {
+            "minus-one-to-one": ((low + high) / 2, (high - low) / 2),
+            "zero-to-one": (low, high - low),
+            "none": (0.0, 1.0),
+        }[kind]
+        return cls((mean,) * channels, (std,) * channels)
 
     def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Return (pixels - mean) / std as float32; pixels is [C, H, W] with as many channels as were fitted.
@@ -66,29 +80,36 @@ class _Totals:
     low: float
     high: float
 
-
-def _totals(samples: Iterable[Sample]) -> _Totals:
-    # Each image's own mean and squared deviation are merged (Chan et al. 1979): summed squares would lose float images
-    # whose offset is large against their contrast.
-    count, low, high = 0, np.inf, -np.inf
-    mean = deviation = np.zeros(0)
-    first: Sample | None = None
-    for sample in samples:
-        first = first or sample
-        _require_alike(first, sample)
-        pixels = sample.pixels
-        size = pixels[0].size
-        own_mean, own_deviation = _moments(pixels)
-        if count == 0:
-            mean, deviation = np.zeros_like(own_mean), np.zeros_like(own_deviation)
-        delta = own_mean - mean
-        mean = mean + delta * (size / (count + size))
-        deviation = deviation + own_deviation + delta**2 * (count * size / (count + size))
-        count += size
-        low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
-    if first is None:
-        raise DataError("there is no image to find a normalisation on; at least one was expected")
-    return _Totals(first.pixels.dtype, mean, np.sqrt(deviation / count), low, high)
+    @classmethod
+    def of(cls, samples: Iterable[Sample]) -> "_Totals":
+        # Each image's own mean and squared deviation are merged (Chan et al. 1979): summed squares would lose float
+        # images whose offset is large against their contrast.
+        count, low, high = 0, np.inf, -np.inf
+        mean = deviation = np.zeros(0)
+        first: Sample | None = None
+        for sample in samples:
+            first, pixels = first or sample, sample.pixels
+            for what, expected, found in (
+                ("channels", first.pixels.shape[0], pixels.shape[0]),
+                ("values", first.pixels.dtype, pixels.dtype),
+            ):
+                if expected != found:
+                    raise DataError(
+                        f"{sample.source or sample.name}: has {found} {what}, but {first.source or first.name} has "
+                        f"{expected}; all images of a set must be stored alike"
+                    )
+            size = pixels[0].size
+            own_mean, own_deviation = _moments(pixels)
+            if count == 0:
+                mean, deviation = np.zeros_like(own_mean), np.zeros_like(own_deviation)
+            delta = own_mean - mean
+            mean = mean + delta * (size / (count + size))
+            deviation = deviation + own_deviation + delta**2 * (count * size / (count + size))
+            count += size
+            low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
+        if first is None:
+            raise DataError("there is no image to find a normalisation on; at least one was expected")
+        return cls(first.pixels.dtype, mean, np.sqrt(deviation / count), low, high)
 
 
 def _moments(pixels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -101,53 +122,3 @@ def _moments(pixels: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.floa
     exact = pixels.astype(np.float64)
     mean = exact.mean(axis=(1, 2))
     return mean, ((exact - mean[:, None, None]) ** 2).sum(axis=(1, 2))
-
-
-def _require_alike(first: Sample, other: Sample) -> None:
-    for what, expected, found in (
-        ("channels", first.pixels.shape[0], other.pixels.shape[0]),
-        ("values", first.pixels.dtype, other.pixels.dtype),
-    ):
-        if expected != found:
-            raise DataError(
-                f"{other.source or other.name}: has {found} {what}, but {first.source or first.name} has {expected}; "
-                "all images of a set must be stored alike"
-            )
-
-
-def _standardize(totals: _Totals) -> Normalization:
-    spread = np.where(totals.std > 0, totals.std, 1.0)
-    return Normalization(_floats(totals.mean), _floats(spread))
-
-
-def _minus_one_to_one(totals: _Totals) -> Normalization:
-    low, high = _range(totals)
-    return _same_for_all((low + high) / 2, (high - low) / 2, totals)
-
-
-def _zero_to_one(totals: _Totals) -> Normalization:
-    low, high = _range(totals)
-    return _same_for_all(low, high - low, totals)
-
-
-def _range(totals: _Totals) -> tuple[float, float]:
-    if np.issubdtype(totals.dtype, np.integer):
-        return 0.0, float(np.iinfo(totals.dtype).max)
-    return totals.low, totals.high if totals.high > totals.low else totals.low + 1.0
-
-
-def _same_for_all(mean: float, std: float, totals: _Totals) -> Normalization:
-    channels = len(totals.mean)
-    return Normalization((mean,) * channels, (std,) * channels)
-
-
-def _floats(values: Sequence[float] | NDArray[np.float64]) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
-
-
-_FITS: dict[Kind, Callable[[_Totals], Normalization]] = {
-    "standardize": _standardize,
-    "minus-one-to-one": _minus_one_to_one,
-    "zero-to-one": _zero_to_one,
-    "none": lambda totals: _same_for_all(0.0, 1.0, totals),
-}

@@ -1,8 +1,8 @@
 """Images and labels brought to one size, as the older systems did it before their networks.
 
-Bilinear between the four nearest pixels, without smoothing first. `half-pixel` holds pixels for squares whose corners
+Bilinear between the four nearest pixels, without smoothing first. `half-pixel` takes pixels for squares whose corners
 meet (torch's align_corners=False, MindSpore, OpenCV); `asymmetric` is TensorFlow 1's resize: source = target * scale.
-Places are computed in single precision, as those systems do. Does not know networks.
+The sampling grid is computed in single precision, as those systems do. Does not know networks.
 
 Legend of shapes: C channels or classes, H height, W width.
 """
@@ -25,7 +25,7 @@ Size = tuple[int, int]
 def resize(image_CHW: Tensor, size: Size, kind: Resize) -> Tensor:
     """Return a float image [C, H, W] of another size, bilinear."""
     for axis, side in enumerate(size, start=1):
-        place = _places(image_CHW.shape[axis], side, kind).to(image_CHW.device)
+        place = _sampling_grid(image_CHW.shape[axis], side, kind).to(image_CHW.device)
         low = place.long()
         high = (low + 1).clamp_max(image_CHW.shape[axis] - 1)
         weight = (place - low).view(-1, 1) if axis == 1 else place - low
@@ -54,7 +54,7 @@ def resize_indices(indices_HW: NDArray[Any], size: Size, kind: Resize) -> NDArra
     """Return numbers [H, W] that cannot be mixed, such as object ids, of another size: those of the nearest pixels."""
     upwards = 0.5 if kind == "half-pixel" else 0.0
     rows, columns = (
-        (_places(length, side, kind) + upwards).long().numpy()
+        (_sampling_grid(length, side, kind) + upwards).long().numpy()
         for length, side in zip(indices_HW.shape, size, strict=True)
     )
     return indices_HW[rows[:, None], columns]
@@ -96,13 +96,13 @@ class Resized:
         return resize_sample(self.dataset[index], self.size, self.kind, classes=len(self.classes))
 
 
-def _places(length: int, side: int, kind: Resize) -> Tensor:
-    """Return for every pixel of an axis of `side` its place [side] on the axis of `length`, within it."""
+def _sampling_grid(length: int, side: int, kind: Resize) -> Tensor:
+    """Return for every pixel of an axis of `side` where [side] on the axis of `length` it is sampled, within it."""
     scale = np.float32(length) / np.float32(side)
-    return _PLACES[kind](torch.arange(side, dtype=torch.float32), float(scale)).clamp(0, length - 1)
+    return _GRIDS[kind](torch.arange(side, dtype=torch.float32), float(scale)).clamp(0, length - 1)
 
 
-_PLACES: dict[Resize, Callable[[Tensor, float], Tensor]] = {
+_GRIDS: dict[Resize, Callable[[Tensor, float], Tensor]] = {
     "half-pixel": lambda target, scale: (target + 0.5) * scale - 0.5,
     "asymmetric": lambda target, scale: target * scale,
 }

@@ -32,7 +32,13 @@ def split_dataset(dataset: Dataset, config: SplitConfig) -> Split:
     if config.method == "stacks":
         return split_indices(len(dataset), config, stacks=[stack_of(sample.name) for sample in samples_of(dataset)])
     if config.method == "given":
-        return _given(dataset)
+        held = held_out_by(dataset)
+        if not held:
+            raise ConfigError(
+                "data.split.method=given: the data is not divided into train and val; use another method, such as "
+                "shuffled"
+            )
+        return _without(list(range(len(dataset))), list(held))
     return split_indices(len(dataset), config)
 
 
@@ -48,38 +54,27 @@ def split_indices(count: int, config: SplitConfig, *, stacks: Sequence[str] | No
         return Split(tuple(range(count)), ())
     assert config.method != "given"
     if config.method == "stacks":
-        split = _stacks(count, config, stacks or [str(index) for index in range(count)])
+        # Hold out whole stacks: the sorted names are shuffled and divided into `folds` parts.
+        stacks = stacks or [str(index) for index in range(count)]
+        names = sorted(set(stacks))
+        chosen = {names[index] for index in _shuffled(len(names), config.seed)[_block(len(names), config)]}
+        split = _without(list(range(count)), [index for index in range(count) if stacks[index] in chosen])
     else:
-        split = _RULES[config.method](count, config)
-    if not split.train or not split.validation:
-        raise ConfigError(
-            f"{count} samples cannot be split by '{config.method}' {_asked(config)}, or data.split.method=none"
-        )
-    return split
+        split = RULES[config.method](count, config)
+    if split.train and split.validation:
+        return split
+    asked, key = f"into {config.folds} folds with fold {config.fold} held out", "data.split.folds lower"
+    if config.method == "last":
+        asked, key = f"with a share of {config.share:g} held out", "another data.split.share"
+    raise ConfigError(
+        f"{count} samples cannot be split by '{config.method}' {asked}: one side would be empty; set {key}, or "
+        "data.split.method=none"
+    )
 
 
 def stack_of(name: str) -> str:
     """Return the name of the stack that a sample belongs to: `train-volume` for `train-volume[07]`."""
     return name.rpartition("[")[0] if name.endswith("]") else name
-
-
-def _asked(config: SplitConfig) -> str:
-    """Say what left one side without samples, and what to change."""
-    if config.method == "last":
-        return f"with a share of {config.share:g} held out: one side would be empty; set another data.split.share"
-    return (
-        f"into {config.folds} folds with fold {config.fold} held out: one side would be empty; "
-        "set data.split.folds lower"
-    )
-
-
-def _given(dataset: Dataset) -> Split:
-    held = held_out_by(dataset)
-    if not held:
-        raise ConfigError(
-            "data.split.method=given: the data is not divided into train and val; use another method, such as shuffled"
-        )
-    return _without(list(range(len(dataset))), list(held))
 
 
 def _shuffled(count: int, seed: int) -> list[int]:
@@ -95,7 +90,7 @@ def _rotated(order: list[int], places: int) -> list[int]:
     return order[cut:] + order[:cut]
 
 
-def _mindspore(count: int, config: SplitConfig) -> Split:
+def mindspore_folds(count: int, config: SplitConfig) -> Split:
     """Shuffle, rotate by fold * round(count / folds), and hold out the last round(count / folds).
 
     The folds are a partition where `folds` divides `count`; elsewhere the rule leaves a few out of every fold or uses
@@ -106,7 +101,7 @@ def _mindspore(count: int, config: SplitConfig) -> Split:
     return Split(tuple(order[: count - held]), tuple(order[count - held :]))
 
 
-def _tensorflow(count: int, config: SplitConfig) -> Split:
+def tensorflow_folds(count: int, config: SplitConfig) -> Split:
     """Shuffle, rotate by fold * int((1 - ratio) * count), and train on the first int(ratio * count).
 
     The ratio is 1 - 1 / folds in floating point, so that (1 - 0.8) * 30 is 5.999... and the folds of 30 slices rotate
@@ -118,34 +113,27 @@ def _tensorflow(count: int, config: SplitConfig) -> Split:
     return Split(tuple(order[:trained]), tuple(order[trained:]))
 
 
-def _shuffle_evenly(count: int, config: SplitConfig) -> Split:
+def shuffled_folds(count: int, config: SplitConfig) -> Split:
     """Shuffle, and hold out one of `folds` parts whose sizes differ by one at most: a partition for every count."""
     order = _shuffled(count, config.seed)
     return _without(order, order[_block(count, config)])
 
 
-def _interleaved(count: int, config: SplitConfig) -> Split:
+def interleaved_folds(count: int, config: SplitConfig) -> Split:
     """Hold out every `folds`-th sample, beginning with number `fold`."""
     return _without(list(range(count)), list(range(config.fold, count, config.folds)))
 
 
-def _blocks(count: int, config: SplitConfig) -> Split:
+def block_folds(count: int, config: SplitConfig) -> Split:
     """Hold out one of `folds` runs of neighbours, so that a slice's neighbours are on its own side but for the ends."""
     order = list(range(count))
     return _without(order, order[_block(count, config)])
 
 
-def _last(count: int, config: SplitConfig) -> Split:
+def last_share(count: int, config: SplitConfig) -> Split:
     """Train on the first int(n * (1 - share)) samples, as MindSpore's model zoo does with sorted folders."""
     trained = int(count * (1 - config.share))
     return Split(tuple(range(trained)), tuple(range(trained, count)))
-
-
-def _stacks(count: int, config: SplitConfig, stacks: Sequence[str]) -> Split:
-    """Hold out whole stacks: the sorted stack names are shuffled and dealt into `folds` parts."""
-    names = sorted(set(stacks))
-    chosen = {names[index] for index in _shuffled(len(names), config.seed)[_block(len(names), config)]}
-    return _without(list(range(count)), [index for index in range(count) if stacks[index] in chosen])
 
 
 def _block(count: int, config: SplitConfig) -> slice:
@@ -157,11 +145,11 @@ def _without(order: list[int], held: list[int]) -> Split:
     return Split(tuple(index for index in order if index not in chosen), tuple(held))
 
 
-_RULES: dict[str, Callable[[int, SplitConfig], Split]] = {
-    "mindspore": _mindspore,
-    "tensorflow": _tensorflow,
-    "shuffled": _shuffle_evenly,
-    "interleaved": _interleaved,
-    "blocks": _blocks,
-    "last": _last,
+RULES: dict[str, Callable[[int, SplitConfig], Split]] = {
+    "mindspore": mindspore_folds,
+    "tensorflow": tensorflow_folds,
+    "shuffled": shuffled_folds,
+    "interleaved": interleaved_folds,
+    "blocks": block_folds,
+    "last": last_share,
 }

@@ -1,14 +1,11 @@
-"""What a network may be trained towards besides the classes of its data: a class for the borders of objects.
+"""Targets that follow from objects: a class for their borders, and how much a pixel counts in the cross entropy.
 
 Assumes object ids as readers give them: 0 outside, each object one id. `components` makes them from class indices where
-a form of data holds no objects. The class lies inside the objects, so that all that is not background belongs to one.
+a layout holds no objects. The border class lies inside the objects, so that all that is not background belongs to one.
 
-Legend of shapes: H height, W width.
-
-How much a pixel counts in the cross entropy: its class's weight, and more where it parts two objects.
-
-The second is made once an image and kept in the user's cache, under a checksum of all that it follows from: a resumed
-run, the next fold and the other processes of a run find it there. That cache may be emptied at any time.
+A pixel counts its class's weight, and more where it separates two objects. The latter is made once an image and kept in
+the user's cache, under a checksum of all that it follows from: a resumed run, the next fold and the other processes of
+a run find it there. That cache may be emptied at any time.
 
 Legend of shapes: H height, W width, K classes.
 """
@@ -64,7 +61,7 @@ def border_labels(
         instances: object ids [H, W], 0 for none.
         border: the class index of the border, usually K.
         width: how far the border reaches into an object, in pixels along rows and columns.
-        touching: only where another object is within reach, background between the two included; otherwise all round
+        touching: only where another object is within reach, background between the two included; otherwise all around
             every object, within it.
     """
     side = 2 * width + 1
@@ -126,7 +123,7 @@ class PixelWeights:
         classes: wc of every class.
         w0: weight of a gap without width; 0: none is looked for.
         sigma: how fast it fades, in pixels.
-        border: the class index that parts objects and is outside them here; None: no such class.
+        border: the class index that separates objects and is outside them here; None: no such class.
     """
 
     classes: tuple[float, ...]
@@ -146,7 +143,14 @@ class PixelWeights:
         if config.class_weights is None and config.border_weight == 0:
             return None
         given = config.class_weights or (1.0,) * classes
-        each = balanced(_shares(samples, classes)) if given == "balanced" else tuple(given)
+        if given == "balanced":
+            counts = np.zeros(classes, np.int64)
+            for sample in samples:
+                assert sample.labels is not None
+                counts += np.bincount(sample.labels.ravel(), minlength=classes)
+            each = balanced([float(count) / float(counts.sum()) for count in counts])
+        else:
+            each = tuple(given)
         if len(each) != classes:
             raise ConfigError(f"loss.class_weights: found {len(each)} weights; the network has {classes} classes")
         return cls(each, config.border_weight, config.border_sigma, border)
@@ -157,8 +161,8 @@ class PixelWeights:
         weights = np.asarray(self.classes, np.float32)[sample.labels]
         if self.w0 > 0:
             instances = instances_of(sample)
-            parted = instances if self.border is None else np.where(sample.labels == self.border, 0, instances)
-            weights += cached_border_weights(parted, user_cache("border-weights"), w0=self.w0, sigma=self.sigma)
+            separated = instances if self.border is None else np.where(sample.labels == self.border, 0, instances)
+            weights += cached_border_weights(separated, user_cache("border-weights"), w0=self.w0, sigma=self.sigma)
         return weights
 
 
@@ -178,7 +182,18 @@ def border_weights(instances: NDArray[np.int32], *, w0: float = 10.0, sigma: flo
         w0: weight of a gap without width.
         sigma: how fast it fades, in pixels.
     """
-    first, second = _two_distances(instances, reach=_REACH * sigma)
+    first = np.full(instances.shape, np.inf, np.float32)
+    second = first.copy()
+    margin = int(np.ceil(_REACH * sigma))
+    boxes: list[Any] = ndimage.find_objects(instances)  # None for an id that does not occur
+    for number, box in enumerate(boxes, 1):
+        if box is None:
+            continue
+        window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in box)
+        distance = ndimage.distance_transform_edt(instances[window] != number).astype(np.float32)
+        nearest, next_nearest = first[window], second[window]
+        second[window] = np.minimum(next_nearest, np.maximum(nearest, distance))
+        first[window] = np.minimum(nearest, distance)
     gap = w0 * np.exp(-((first + second) ** 2) / (2 * sigma**2))
     gap[instances > 0] = 0
     return gap.astype(np.float32)
@@ -210,28 +225,3 @@ def cached_border_weights(
     with suppress(OSError):
         temporary.unlink(missing_ok=True)  # on a full disk
     return weights
-
-
-def _shares(samples: Sequence[Sample], classes: int) -> list[float]:
-    counts = np.zeros(classes, np.int64)
-    for sample in samples:
-        assert sample.labels is not None
-        counts += np.bincount(sample.labels.ravel(), minlength=classes)
-    return [float(count) / float(counts.sum()) for count in counts]
-
-
-def _two_distances(instances: NDArray[np.int32], *, reach: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the distances [H, W] to the nearest and second nearest object, infinite beyond `reach`."""
-    first = np.full(instances.shape, np.inf, np.float32)
-    second = first.copy()
-    margin = int(np.ceil(reach))
-    places: list[Any] = ndimage.find_objects(instances)  # None for an id that does not occur
-    for number, place in enumerate(places, 1):
-        if place is None:
-            continue
-        window = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in place)
-        distance = ndimage.distance_transform_edt(instances[window] != number).astype(np.float32)
-        nearest, next_nearest = first[window], second[window]
-        second[window] = np.minimum(next_nearest, np.maximum(nearest, distance))
-        first[window] = np.minimum(nearest, distance)
-    return first, second

@@ -102,7 +102,9 @@ def _to_score(
     section = load_config(config, [] if data is None else [f"data.path={json.dumps(str(data))}"]).data
     if section.path is None:
         raise UsageError("no data is named; give --data DIR with images and their masks")
-    resized = predictor.with_options({"size": section.size, "resize": section.resize, "outside": section.outside})
+    resized = predictor.with_options(
+        {"size": section.size, "resize": section.resize, "padding_mode": section.padding_mode}
+    )
     dataset = open_dataset(section.path, config=section.model_copy(update={"classes": predictor.data_classes}))
     return resized, dataset, None if everything else split_dataset(dataset, section.split).validation or None
 

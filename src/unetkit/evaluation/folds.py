@@ -195,7 +195,7 @@ def read_folder(path: Path) -> Folder:
         RunFolderError: it is damaged.
     """
     known = _read(path)
-    folds = Folds(load_config(known["config"]), tuple(tuple(held) for held in known["held_out"]))
+    folds = Folds(load_config(known["config"], stored=True), tuple(tuple(held) for held in known["held_out"]))
     return Folder(path, folds, tuple(folds.members(known["seeds"])))
 
 
@@ -203,7 +203,7 @@ def _require_same(path: Path, content: dict[str, Any]) -> int:
     """Make sure that the folder holds the same cross-validation, and return how many seeds it has."""
     known = _read(path)
     # Read as a configuration, so that keys which are newer than the folder have their defaults.
-    written = load_config(known["config"]).model_dump(mode="json")
+    written = load_config(known["config"], stored=True).model_dump(mode="json")
     for section, keys in content["config"].items():
         for key, value in keys.items():
             found = written[section][key]

@@ -33,11 +33,11 @@ from unetkit.progress import NoProgress, Progress
 from unetkit.run import Run, open_run
 from unetkit.storage import is_remote
 
-_NECKS = (0.6, 0.7, 0.8, 0.9)
+_MIN_WIDTHS = (0.6, 0.7, 0.8, 0.9)
 GRIDS: dict[str, dict[str, Sequence[float]]] = {
     "components": {"threshold": (0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)},
-    "distance": {"threshold": (0.3, 0.4, 0.5, 0.6, 0.7), "neck": (0.0, *_NECKS, 0.95)},
-    "borders": {"threshold": (0.4, 0.5, 0.6), "seed_threshold": (0.0, 0.2, 0.4), "neck": _NECKS},
+    "distance": {"threshold": (0.3, 0.4, 0.5, 0.6, 0.7), "min_width": (0.0, *_MIN_WIDTHS, 0.95)},
+    "borders": {"threshold": (0.4, 0.5, 0.6), "seed_threshold": (0.0, 0.2, 0.4), "min_width": _MIN_WIDTHS},
 }
 """Which values each method is tried with."""
 

@@ -55,7 +55,7 @@ def make_job(
         raise UsageError(f"batch {options.batch}: at least one image goes into a file")
     if options.preprocessing:
         # No stored pixel need mean 0 after normalisation, so that whoever runs the file could not give it one.
-        predict = predict.model_copy(update={"outside": "mirror"})
+        predict = predict.model_copy(update={"padding_mode": "reflect"})
     of_file = {
         "unetkit": __version__,
         "predict": predict,

@@ -37,7 +37,7 @@ from unetkit.legacy.graphs import (
     read_graph,
     results,
 )
-from unetkit.legacy.graphs.from_torch import TRANSLATIONS, GraphBuilder, Known
+from unetkit.legacy.graphs.from_torch import TRANSLATIONS, GraphBuilder, ValueInfo
 from unetkit.legacy.networks import mindspore_names
 from unetkit.modelfile.card import ExportCard, StoredNetwork
 from unetkit.models import build_model
@@ -155,22 +155,22 @@ def record(
         **signature.inputs_to_lifted_tensor_constants,
     }
     tensors: dict[str, Any] = {**program.state_dict, **program.constants}
-    builder, known, output = GraphBuilder(resize), dict[fx.Node, Known](), ""
+    builder, known, output = GraphBuilder(resize), dict[fx.Node, ValueInfo](), ""
     for node in program.graph.nodes:
         if node.op == "placeholder":
             name = stored.get(node.name)
-            known[node] = Known.of(node, INPUT if name is None else names.get(name, name))
+            known[node] = ValueInfo.of(node, INPUT if name is None else names.get(name, name))
             if name is not None:
                 builder.tensors[known[node].name] = tensors[name]
         elif node.op == "call_function" and node.users:  # checks of types have none
-            known[node] = Known.of(node, _translated(builder, node, known))
+            known[node] = ValueInfo.of(node, _translated(builder, node, known))
         elif node.op == "output":
             ((result,),) = node.args
             output = known[result].name
     return Graph(INPUT, tuple(images.shape), images.dtype, tuple(builder.nodes), builder.weights, output, notes)
 
 
-def _translated(builder: GraphBuilder, node: fx.Node, known: Mapping[fx.Node, Known]) -> str:
+def _translated(builder: GraphBuilder, node: fx.Node, known: Mapping[fx.Node, ValueInfo]) -> str:
     """Add one of PyTorch's operations to the graph and return the name of its result."""
     target: Any = node.target
     operation = str(target).split(".")[1].rstrip("_")
@@ -189,7 +189,7 @@ def _translated(builder: GraphBuilder, node: fx.Node, known: Mapping[fx.Node, Kn
     for place, argument in enumerate(target._schema.arguments):  # noqa: SLF001 - nothing else knows the defaults
         named = node.kwargs.get(argument.name, argument.default_value)
         given[argument.name] = settled(node.args[place] if place < len(node.args) else named)
-    return TRANSLATIONS[operation](builder, given=given, result=Known.of(node, ""))
+    return TRANSLATIONS[operation](builder, given=given, result=ValueInfo.of(node, ""))
 
 
 def read_own_graph(path: Path) -> StoredNetwork | None:

@@ -1,4 +1,4 @@
-"""One image file of any form that unetkit reads: TIFF, PNG, JPEG or BMP, told apart by content.
+"""One image file of any format that unetkit reads: TIFF, PNG, JPEG or BMP, recognised by content.
 
 Assumes nothing about the name. Does not know which images belong together.
 """

@@ -1,8 +1,9 @@
 """An opened image file: what its header says, and a way to its pixels; the decoders fill it in.
 
 Assumes that a file holds pages of one size. Nothing is decoded before `read`, and nothing that a header promises is
-believed without bounds: a compressed page may have `LARGEST_PAGE` pixels and a compressed stack `LARGEST_STACK`, so
-that a small file cannot fill the memory. Uncompressed pages are bounded by the file itself.
+believed without bounds: a compressed page may have `LARGEST_PAGE` pixels, a compressed stack `LARGEST_STACK`, and a
+file `MOST_PAGES` page headers, so that a small file cannot fill the memory or take minutes. Uncompressed pages are
+bounded by the file itself.
 
 Legend of shapes: C channels, H height, W width.
 """
@@ -24,6 +25,9 @@ LARGEST_PAGE = 2**27
 
 LARGEST_STACK = 2**32
 """Pixels of the largest compressed stack that is decoded: 4,096 pages of 1,024 x 1,024."""
+
+MOST_PAGES = 2**16
+"""Page headers of a TIFF file that are followed. An ImageJ stack above 4 GB has one header for all of its pages."""
 
 Role = Literal["image", "mask", "colour-mask"]
 """What a file is read as: the colours of a palette belong to an image and to a mask that is described by colours; in
@@ -57,7 +61,7 @@ def as_pixels(stored: NDArray[Any], source: str) -> NDArray[Any]:
     Two-valued pixels become 0 and 255; other integers and floats become float32.
 
     Raises:
-        DataError: NaN or infinite pixels, or a type that is no image.
+        DataError: NaN or infinite pixels, or a type that is not an image's.
     """
     if stored.dtype == np.bool_:
         return stored.astype(np.uint8) * np.uint8(255)
@@ -111,18 +115,15 @@ def decoding(source: str) -> Generator[None]:
     except MemoryError as error:
         raise DataError(f"{source}: does not fit into the memory of this machine; cut it into parts") from error
     except Exception as error:  # decoders fail on broken files in ways that they do not document
-        raise DataError(f"{source}: truncated, damaged or no image ({_in_one_line(error)}); write it again") from error
+        text = f": {' '.join(str(error).split())[:120]}" if str(error).strip() else ""
+        kind = type(error).__name__
+        raise DataError(f"{source}: truncated, damaged or not an image ({kind}{text}); write it again") from error
     finally:
         logger.removeFilter(silence)
 
 
 class _Silence(logging.Filter):
-    """Drop every record: what a reader mutters about a file becomes a message of ours or nothing."""
+    """Drop every record: what a reader logs about a file becomes a message of ours or nothing."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return False
-
-
-def _in_one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:120]}" if text else type(error).__name__

@@ -19,7 +19,11 @@ from unetkit.images.image import Pages, Role, decoding, require_bounded
 
 FORMATS = ("PNG", "JPEG", "BMP")
 _PNG_DEPTH, _PNG_COLOUR = 24, 25
-"""Places of the bits a sample and of the colour type in a PNG file: both follow the size in its first chunk."""
+"""Offsets of the bits per sample and of the colour type in a PNG file: both follow the size in its first chunk."""
+
+_GREY = frozenset({"1", "L", "LA", "La", "F", "I", "I;16", "I;16L", "I;16B", "I;16N"})
+_PALETTE = frozenset({"P", "PA"})
+_DIRECT = frozenset({"RGB", "RGBA", "RGBX"})
 
 
 def open_raster(opener: Callable[[], BinaryIO], source: str, role: Role) -> Pages:
@@ -48,16 +52,37 @@ def decode_raster(handle: BinaryIO, source: str, role: Role) -> NDArray[Any]:
         DataError: as `open_raster`.
     """
     with decoding(source):
-        return _decode(handle, source, role)
+        head = handle.read(33)
+        handle.seek(0)
+        image = _opened(handle, source)
+        is_png = head.startswith(b"\x89PNG")
+        depth, colour = (head[_PNG_DEPTH], head[_PNG_COLOUR]) if is_png else (0, 0)
+        if depth == 16 and colour & 2:
+            from imagecodecs import png_decode  # slow to import, and rarely needed
 
-
-_GREY = frozenset({"1", "L", "LA", "La", "F", "I", "I;16", "I;16L", "I;16B", "I;16N"})
-_PALETTE = frozenset({"P", "PA"})
-_DIRECT = frozenset({"RGB", "RGBA", "RGBX"})
+            handle.seek(0)
+            return _planes(np.asarray(png_decode(handle.read())))
+        if image.mode in _PALETTE:
+            indices = np.asarray(image.getchannel("P") if image.mode == "PA" else image)
+            palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+            return from_palette(indices, palette, role)
+        if image.mode not in _GREY | _DIRECT:
+            image = image.convert("RGB")
+        values = np.asarray(image)
+        if image.mode == "I" and is_png:
+            values = values.astype(np.uint16)  # older Pillow widens the sixteen bits of a PNG, which cannot hold more
+        planes = _planes(values)
+        if role != "image" and colour == 0 and depth in (2, 4):
+            # Pillow stretches two- and four-bit greys to 0..255, but class indices are stored in such files.
+            top = 2**depth - 1
+            stored = planes // np.uint8(255 // top)
+            is_black_and_white = bool(((stored == 0) | (stored == top)).all())
+            return planes if is_black_and_white else stored
+        return planes
 
 
 def _opened(handle: BinaryIO, source: str) -> Image.Image:
-    """Read a header and refuse what is no image or too large to decode."""
+    """Read a header and refuse what is not an image or too large to decode."""
     try:
         image = Image.open(handle, formats=FORMATS)
     except Image.UnidentifiedImageError:
@@ -68,45 +93,12 @@ def _opened(handle: BinaryIO, source: str) -> Image.Image:
     return image
 
 
-def _decode(handle: BinaryIO, source: str, role: Role) -> NDArray[Any]:
-    head = handle.read(33)
-    handle.seek(0)
-    image = _opened(handle, source)
-    is_png = head.startswith(b"\x89PNG")
-    if is_png and head[_PNG_DEPTH] == 16 and head[_PNG_COLOUR] & 2:
-        handle.seek(0)
-        return _decode_deep_png(handle)
-    if image.mode in _PALETTE:
-        return _decode_palette(image, role)
-    if image.mode not in _GREY | _DIRECT:
-        image = image.convert("RGB")
-    values = np.asarray(image)
-    if image.mode == "I" and is_png:
-        values = values.astype(np.uint16)  # older Pillow widens the sixteen bits of a PNG, which cannot hold more
-    planes = _planes(values)
-    if is_png and role != "image" and head[_PNG_COLOUR] == 0 and head[_PNG_DEPTH] in (2, 4):
-        return _unscaled(planes, head[_PNG_DEPTH])
-    return planes
-
-
 def _planes(values: NDArray[Any]) -> NDArray[Any]:
     """Return [C, H, W] without alpha from [H, W] or [H, W, 1..4]."""
     if values.ndim == 2:
         return values[None]
     channels = 3 if values.shape[2] >= 3 else 1
     return np.moveaxis(values[:, :, :channels], 2, 0)
-
-
-def _decode_deep_png(handle: BinaryIO) -> NDArray[np.uint16]:
-    from imagecodecs import png_decode  # slow to import, and rarely needed
-
-    return _planes(np.asarray(png_decode(handle.read())))
-
-
-def _decode_palette(image: Image.Image, role: Role) -> NDArray[Any]:
-    indices = np.asarray(image.getchannel("P") if image.mode == "PA" else image)
-    palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
-    return from_palette(indices, palette, role)
 
 
 def from_palette(indices: NDArray[Any], palette: NDArray[np.uint8], role: Role) -> NDArray[Any]:
@@ -119,11 +111,3 @@ def from_palette(indices: NDArray[Any], palette: NDArray[np.uint8], role: Role) 
         return np.moveaxis(palette[indices], 2, 0)
     is_grey = bool(len(palette)) and bool((palette == palette[:, :1]).all())
     return (palette[:, 0][indices] if is_grey else indices)[None]
-
-
-def _unscaled(planes: NDArray[np.uint8], depth: int) -> NDArray[np.uint8]:
-    """Undo Pillow's stretching of two- and four-bit greys to 0..255: class indices are stored in such files."""
-    top = 2**depth - 1
-    stored = planes // np.uint8(255 // top)
-    is_black_and_white = bool(((stored == 0) | (stored == top)).all())
-    return planes if is_black_and_white else stored

@@ -71,9 +71,30 @@ def tiff_stack(path: Path, form: Form) -> Generator[Output]:
         StorageError: the disk did not take it.
     """
     with atomic_path(path) as temporary:
-        offset = _write_empty(temporary, form)
+        imagej = form.size <= _LARGEST_IMAGEJ and np.dtype(form.dtype) != np.uint32
+        shape = (form.pages, form.planes, form.height, form.width)
+        axes = "".join(axis for axis, length in zip("ZCYX", shape, strict=True) if axis in "YX" or length > 1)
+        metadata: dict[str, Any] = {"axes": axes}
+        if imagej:
+            shape = (1, *shape, 1)  # ImageJ's axes are TZCYXS, and none is left out
+            metadata = {"min": 0.0, "max": form.white, "mode": "grayscale"}
+            if form.channels:
+                metadata["Labels"] = list(form.channels) * form.pages
+        else:
+            shape = tuple(length for axis, length in zip("ZCYX", shape, strict=True) if axis in axes)
+        with tifffile.TiffWriter(temporary, imagej=imagej, bigtiff=not imagej, byteorder=_NATIVE) as writer:
+            place = writer.write(
+                None,  # the headers alone: the pixels' place stays empty
+                shape=shape,
+                dtype=np.dtype(form.dtype),
+                photometric="minisblack",
+                metadata=metadata,
+                software="unetkit",
+                returnoffset=True,
+            )
+        assert place is not None
         with temporary.open("r+b") as handle:
-            yield _TiffStack(handle, form, offset)
+            yield _TiffStack(handle, form, place[0])
 
 
 @contextmanager
@@ -117,30 +138,3 @@ class _Image:
     def put(self, page: int, top: int, left: int, values_KHW: NDArray[Any]) -> None:
         _, height, width = values_KHW.shape
         self.pixels_HW[top : top + height, left : left + width] = values_KHW[0]
-
-
-def _write_empty(path: Path, form: Form) -> int:
-    """Write the headers and leave the pixels' place empty; return where it begins."""
-    imagej = form.size <= _LARGEST_IMAGEJ and np.dtype(form.dtype) != np.uint32
-    shape = (form.pages, form.planes, form.height, form.width)
-    axes = "".join(axis for axis, length in zip("ZCYX", shape, strict=True) if axis in "YX" or length > 1)
-    metadata: dict[str, Any] = {"axes": axes}
-    if imagej:
-        shape = (1, *shape, 1)  # ImageJ's axes are TZCYXS, and none is left out
-        metadata = {"min": 0.0, "max": form.white, "mode": "grayscale"}
-        if form.channels:
-            metadata["Labels"] = list(form.channels) * form.pages
-    else:
-        shape = tuple(length for axis, length in zip("ZCYX", shape, strict=True) if axis in axes)
-    with tifffile.TiffWriter(path, imagej=imagej, bigtiff=not imagej, byteorder=_NATIVE) as writer:
-        place = writer.write(
-            None,
-            shape=shape,
-            dtype=np.dtype(form.dtype),
-            photometric="minisblack",
-            metadata=metadata,
-            software="unetkit",
-            returnoffset=True,
-        )
-    assert place is not None
-    return place[0]

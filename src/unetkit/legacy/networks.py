@@ -1,9 +1,8 @@
-"""The legacy networks: how each is told, which configuration of ours it is, and what its modules are called.
+"""The legacy networks: how each is recognised, which configuration of ours it is, and what its modules are called.
 
-A network is told by the name of one tensor that no other network has. Its configuration follows from the shapes. Its
-modules are listed in the order in which the older system writes them.
-
-Our networks as MindSpore's model zoo knows them, where they are one of its three.
+A network is recognised by the name of one tensor that no other network has. Its configuration follows from the shapes.
+Its modules are listed in the order in which the older system writes them. The other way, `to_mindspore` gives our
+networks as MindSpore's model zoo knows them, where they are one of its three.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,6 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 NormalizationKind = Literal["minus-one-to-one", "zero-to-one", "none"]
 
-_DOWN = "down{}.maxpool_conv.1.double_conv.0.weight"
 _TORCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 _LEAVES: dict[str, dict[str, dict[str, str]]] = {
     "mindspore": {
@@ -43,7 +41,7 @@ class Architecture:
 
     Attributes:
         name: as its system calls it.
-        marker: the tensor that tells it.
+        marker: the tensor that it is recognised by.
         style: how the leaves of its modules are called.
         fixed: what is always so, as options of ours.
         choices: which values its other options may have.
@@ -63,7 +61,7 @@ class Architecture:
         """Return our configuration of a network with these tensors.
 
         Raises:
-            Unknown: a tensor that decides is missing or is no convolution's.
+            Unknown: a tensor that decides is missing or is not a convolution's.
             ValidationError: channels or levels that no configuration has.
         """
         return ModelConfig(**{**self.fixed, **self.measure(shapes)})
@@ -72,9 +70,9 @@ class Architecture:
         """Return its name of every tensor that a network of this kind can have, by our name, in its order."""
         separator = "/" if self.style == "tensorflow" else "."
         return {
-            f"{ours}.{leaf}": f"{theirs}{separator}{their_leaf}"
-            for ours, theirs in self.modules(depth)
-            for leaf, their_leaf in _LEAVES[self.style]["norm" if "norm" in ours else "conv"].items()
+            f"{ours}.{leaf}": f"{legacy_name}{separator}{legacy_leaf}"
+            for ours, legacy_name in self.modules(depth)
+            for leaf, legacy_leaf in _LEAVES[self.style]["norm" if "norm" in ours else "conv"].items()
         }
 
 
@@ -83,55 +81,12 @@ def depth_of(config: ModelConfig) -> int:
     return config.depth if config.widths is None else len(config.widths) - 1
 
 
-def _double_conv(shapes: Shapes) -> dict[str, Any]:
-    names = [f"down{k}.maxpool_conv.1.double_conv.0.weight" for k in range(1, _count(shapes, _DOWN, start=1) + 1)]
-    return {
-        **_levels([_side(shapes, name, 0) for name in ("inc.double_conv.0.weight", *names)]),
-        "in_channels": _side(shapes, "inc.double_conv.0.weight", 1),
-        "num_classes": _side(shapes, "outc.conv.weight", 0),
-    }
+# How the open options follow from the shapes, and what the modules are called, network by network.
 
 
-def _milesial(shapes: Shapes) -> dict[str, Any]:
-    if "up1.up.weight" not in shapes:
-        raise Unknown("it enlarges by interpolation (bilinear=True); only bilinear=False has its like here")
-    return {**_double_conv(shapes), "conv_bias": "inc.double_conv.0.bias" in shapes}
-
-
-def _simple(shapes: Shapes) -> dict[str, Any]:
-    depth = _count(shapes, "conv{}.convs.0.0.weight") - 1
-    return _zoo(shapes, [f"conv{level}" for level in range(depth + 1)], up="up_concat1", head="final")
-
-
-def _nested(shapes: Shapes) -> dict[str, Any]:
-    depth = _count(shapes, "conv{}0.convs.0.0.weight") - 1
-    found = _zoo(shapes, [f"conv{level}0" for level in range(depth + 1)], up="up_concat01", head=f"final{depth}")
-    return {**found, "deep_supervision": "final1.weight" in shapes}  # an exported graph may have the last head alone
-
-
-def _zoo(shapes: Shapes, levels: list[str], *, up: str, head: str) -> dict[str, Any]:
-    """Return what MindSpore's model zoo leaves open in the simple and the nested network."""
-    return {
-        **_levels([_side(shapes, f"{level}.convs.0.0.weight", 0) for level in levels]),
-        "in_channels": _side(shapes, f"{levels[0]}.convs.0.0.weight", 1),
-        "num_classes": _side(shapes, f"{head}.weight", 0),
-        "norm": "batch" if f"{levels[0]}.convs.0.1.gamma" in shapes else "none",
-        "up": "deconv" if _side(shapes, f"{up}.up_conv.weight", 3) == 2 else "bilinear-legacy",
-    }
-
-
-def _nvidia(shapes: Shapes) -> dict[str, Any]:
-    depth = _count(shapes, "conv2d_transpose_{}/kernel", start=1) + 1
-    names = [_numbered("conv2d", 2 * level) for level in range(depth + 1)]
-    return {
-        **_levels([_side(shapes, f"{name}/kernel", 3) for name in names]),
-        "in_channels": _side(shapes, "conv2d/kernel", 2),
-        "num_classes": _side(shapes, f"{_numbered('conv2d', 4 * depth + 2)}/kernel", 3),
-    }
-
-
-def _levels(widths: list[int]) -> dict[str, Any]:
-    """Return the widths as a configuration says them: by the first one where each level has twice as many."""
+def _widths(shapes: Shapes, names: list[str], axis: int = 0) -> dict[str, Any]:
+    """Return the widths as a configuration has them: by the first one where each level has twice as many."""
+    widths = [_side(shapes, name, axis) for name in names]
     if widths == [widths[0] << level for level in range(len(widths))]:
         return {"width": widths[0], "depth": len(widths) - 1}
     return {"widths": tuple(widths)}
@@ -147,24 +102,40 @@ def _side(shapes: Shapes, name: str, axis: int) -> int:
     if shape is None:
         raise Unknown(f"{name} is missing")
     if len(shape) != 4 or 0 in shape:  # an empty tensor could claim any number of channels
-        raise Unknown(f"{name} has the shape {shape}, which is no convolution's")
+        raise Unknown(f"{name} has the shape {shape}, which is not a convolution's")
     return shape[axis]
 
 
-def _numbered(name: str, number: int) -> str:
-    return f"{name}_{number}" if number else name
-
-
-def _block(ours: str, theirs: str, numbers: tuple[str, str, str, str]) -> Iterator[tuple[str, str]]:
+def _block(ours: str, legacy_name: str, numbers: tuple[str, str, str, str]) -> Iterator[tuple[str, str]]:
     for part, number in zip(("conv1", "norm1", "conv2", "norm2"), numbers, strict=True):
-        yield f"{ours}.{part}", f"{theirs}.{number}"
+        yield f"{ours}.{part}", f"{legacy_name}.{number}"
 
 
-def _double_conv_modules(numbers: tuple[str, str, str, str]) -> Callable[[int], Iterator[tuple[str, str]]]:
+def measure_medical(shapes: Shapes) -> dict[str, Any]:
+    """Return widths, channels and classes of unet_medical, and of milesial's network, which has the same names."""
+    down = "down{}.maxpool_conv.1.double_conv.0.weight"
+    levels = [down.format(number) for number in range(1, _count(shapes, down, start=1) + 1)]
+    return {
+        **_widths(shapes, ["inc.double_conv.0.weight", *levels]),
+        "in_channels": _side(shapes, "inc.double_conv.0.weight", 1),
+        "num_classes": _side(shapes, "outc.conv.weight", 0),
+    }
+
+
+def measure_milesial(shapes: Shapes) -> dict[str, Any]:
+    """Return the same, and whether convolutions have a bias."""
+    if "up1.up.weight" not in shapes:
+        raise Unknown("it upsamples by interpolation (bilinear=True); only bilinear=False is known here")
+    return {**measure_medical(shapes), "conv_bias": "inc.double_conv.0.bias" in shapes}
+
+
+def modules_by(numbers: tuple[str, str, str, str]) -> Callable[[int], Iterator[tuple[str, str]]]:
+    """Return the modules of both, with the numbers of two convolutions and their norms in a block."""
+
     def modules(depth: int) -> Iterator[tuple[str, str]]:
         for level in range(depth + 1):
-            theirs = f"down{level}.maxpool_conv.1.double_conv" if level else "inc.double_conv"
-            yield from _block(f"encoder.{level}", theirs, numbers)
+            legacy_name = f"down{level}.maxpool_conv.1.double_conv" if level else "inc.double_conv"
+            yield from _block(f"encoder.{level}", legacy_name, numbers)
         for number in range(1, depth + 1):
             ours = f"decoder.{depth - number}"
             yield from _block(f"{ours}.block", f"up{number}.conv.double_conv", numbers)
@@ -177,7 +148,31 @@ def _double_conv_modules(numbers: tuple[str, str, str, str]) -> Callable[[int], 
 _ZOO_BLOCK = ("convs.0.0", "convs.0.1", "convs.1.0", "convs.1.1")
 
 
-def _simple_modules(depth: int) -> Iterator[tuple[str, str]]:
+def _measure_zoo(shapes: Shapes, level: str, *, up: str, head: str) -> dict[str, Any]:
+    """Return what MindSpore's model zoo leaves open in the simple and the nested network."""
+    names = [level.format(number) for number in range(_count(shapes, f"{level}.convs.0.0.weight"))]
+    return {
+        **_widths(shapes, [f"{name}.convs.0.0.weight" for name in names]),
+        "in_channels": _side(shapes, f"{names[0]}.convs.0.0.weight", 1),
+        "num_classes": _side(shapes, f"{head.format(len(names) - 1)}.weight", 0),
+        "norm": "batch" if f"{names[0]}.convs.0.1.gamma" in shapes else "none",
+        "up": "deconv" if _side(shapes, f"{up}.up_conv.weight", 3) == 2 else "bilinear-legacy",
+    }
+
+
+def measure_simple(shapes: Shapes) -> dict[str, Any]:
+    """Return widths, channels, classes, norm and upsampling of unet_simple."""
+    return _measure_zoo(shapes, "conv{}", up="up_concat1", head="final")
+
+
+def measure_nested(shapes: Shapes) -> dict[str, Any]:
+    """Return the same of unet_nested, and whether it has all heads: an exported graph may have the last one alone."""
+    found = _measure_zoo(shapes, "conv{}0", up="up_concat01", head="final{}")
+    return {**found, "deep_supervision": "final1.weight" in shapes}
+
+
+def modules_simple(depth: int) -> Iterator[tuple[str, str]]:
+    """Yield the modules of unet_simple."""
     for level in range(depth + 1):
         yield from _block(f"encoder.{level}", f"conv{level}", _ZOO_BLOCK)
     for level in range(depth):
@@ -186,19 +181,35 @@ def _simple_modules(depth: int) -> Iterator[tuple[str, str]]:
     yield "head", "final"
 
 
-def _nested_modules(depth: int) -> Iterator[tuple[str, str]]:
+def modules_nested(depth: int) -> Iterator[tuple[str, str]]:
+    """Yield the modules of unet_nested."""
     for level in range(depth + 1):
         yield from _block(f"encoder.{level}", f"conv{level}0", _ZOO_BLOCK)
     for column in range(1, depth + 1):
         for level in range(depth + 1 - column):
-            ours, theirs = f"nodes.{level}_{column}", f"up_concat{level}{column}"
-            yield from _block(f"{ours}.block", f"{theirs}.conv", _ZOO_BLOCK)
-            yield f"{ours}.up.conv", f"{theirs}.up_conv"
+            ours, legacy_name = f"nodes.{level}_{column}", f"up_concat{level}{column}"
+            yield from _block(f"{ours}.block", f"{legacy_name}.conv", _ZOO_BLOCK)
+            yield f"{ours}.up.conv", f"{legacy_name}.up_conv"
     for column in range(1, depth + 1):
         yield f"heads.{column}", f"final{column}"
 
 
-def _nvidia_modules(depth: int) -> Iterator[tuple[str, str]]:
+def _numbered(name: str, number: int) -> str:
+    return f"{name}_{number}" if number else name
+
+
+def measure_nvidia(shapes: Shapes) -> dict[str, Any]:
+    """Return widths, channels and classes of NVIDIA's UNet_Medical."""
+    depth = _count(shapes, "conv2d_transpose_{}/kernel", start=1) + 1
+    return {
+        **_widths(shapes, [f"{_numbered('conv2d', 2 * level)}/kernel" for level in range(depth + 1)], axis=3),
+        "in_channels": _side(shapes, "conv2d/kernel", 2),
+        "num_classes": _side(shapes, f"{_numbered('conv2d', 4 * depth + 2)}/kernel", 3),
+    }
+
+
+def modules_nvidia(depth: int) -> Iterator[tuple[str, str]]:
+    """Yield the modules of NVIDIA's UNet_Medical."""
     blocks = [f"encoder.{level}" for level in range(depth + 1)]
     blocks += [f"decoder.{level}.block" for level in reversed(range(depth))]
     for number, block in enumerate(blocks):
@@ -226,8 +237,8 @@ MEDICAL = Architecture(
     style="mindspore",
     fixed={**_VALID, "up_bias": False, "init": "mindspore-medical"},
     choices={},
-    measure=_double_conv,
-    modules=_double_conv_modules(("0", "1", "2", "3")),
+    measure=measure_medical,
+    modules=modules_by(("0", "1", "2", "3")),
 )
 SIMPLE = Architecture(
     name="unet_simple",
@@ -235,8 +246,8 @@ SIMPLE = Architecture(
     style="mindspore",
     fixed=_ZOO,
     choices=_ZOO_CHOICES,
-    measure=_simple,
-    modules=_simple_modules,
+    measure=measure_simple,
+    modules=modules_simple,
 )
 NESTED = Architecture(
     name="unet_nested",
@@ -244,8 +255,8 @@ NESTED = Architecture(
     style="mindspore",
     fixed={**_ZOO, "name": "unetpp", "deep_supervision": True},
     choices=_ZOO_CHOICES,
-    measure=_nested,
-    modules=_nested_modules,
+    measure=measure_nested,
+    modules=modules_nested,
 )
 NVIDIA = Architecture(
     name="UNet_Medical",
@@ -253,8 +264,8 @@ NVIDIA = Architecture(
     style="tensorflow",
     fixed={**_VALID, "up_kernel": 3, "dropout": 0.5, "init": "glorot"},
     choices={},
-    measure=_nvidia,
-    modules=_nvidia_modules,
+    measure=measure_nvidia,
+    modules=modules_nvidia,
 )
 MILESIAL = Architecture(
     name="UNet",
@@ -262,13 +273,13 @@ MILESIAL = Architecture(
     style="torch",
     fixed={"odd_sizes": "zeros", "norm": "batch", "init": "torch"},
     choices={"conv_bias": (True, False)},
-    measure=_milesial,
-    modules=_double_conv_modules(("0", "1", "3", "4")),
+    measure=measure_milesial,
+    modules=modules_by(("0", "1", "3", "4")),
 )
 ARCHITECTURES = (MEDICAL, SIMPLE, NESTED, NVIDIA, MILESIAL)
 
-_ZOO_outgoing = (MEDICAL, SIMPLE, NESTED)
-_FREE = (
+_TO_MINDSPORE = (MEDICAL, SIMPLE, NESTED)
+_FREE = {
     "in_channels",
     "num_classes",
     "width",
@@ -279,7 +290,7 @@ _FREE = (
     "odd_sizes",
     "deep_supervision",
     "head",
-)
+}
 """Options that the tensors show or that do not act on what a trained network predicts there."""
 
 
@@ -287,7 +298,7 @@ def to_mindspore(network: ModelConfig, state: dict[str, Tensor]) -> dict[str, Te
     """Return a network's weights as MindSpore's model zoo names them, in the order in which it writes them.
 
     Colour images have the channels R, G, B for our networks and B, G, R for MindSpore's, so the first convolution is
-    turned. Heads that a UNet++ was built without become zeros; MindSpore predicts with the last one.
+    flipped. Heads that a UNet++ was built without become zeros; MindSpore predicts with the last one.
 
     Args:
         network: its configuration.
@@ -296,20 +307,28 @@ def to_mindspore(network: ModelConfig, state: dict[str, Tensor]) -> dict[str, Te
     Raises:
         UsageError: it is none of unet_medical, unet_simple and unet_nested.
     """
-    clashes = {legacy.name: _clashes(legacy, network) for legacy in _ZOO_outgoing}
-    for legacy in _ZOO_outgoing:
-        if not clashes[legacy.name]:
-            return _rename(legacy, network, state)
-    nearest = min(clashes, key=lambda name: len(clashes[name]))
-    raise UsageError(
-        f"this network is none of MindSpore's: for {nearest}, {'; '.join(clashes[nearest])}; "
-        "train one of the presets mindspore-unet-*, or export to ONNX or MindIR"
-    )
+    candidates = [(_clashes(legacy, network), legacy) for legacy in _TO_MINDSPORE]
+    clashes, legacy = min(candidates, key=lambda pair: len(pair[0]))
+    if clashes:
+        raise UsageError(
+            f"this network is none of MindSpore's: for {legacy.name}, {'; '.join(clashes)}; "
+            "train one of the presets mindspore-unet-*, or export to ONNX or MindIR"
+        )
+    depth, tensors = depth_of(network), dict[str, Tensor]()
+    for ours, legacy_name in legacy.names(depth).items():
+        if ours in state:
+            tensors[legacy_name] = state[ours].detach().float()
+        elif ours.startswith("heads.") and ours.endswith(".weight"):
+            tensors[legacy_name] = torch.zeros_like(state[f"heads.{depth}.weight"], dtype=torch.float32)
+    if network.in_channels == 3:
+        first = next(iter(tensors))
+        tensors[first] = tensors[first].flip(1)
+    return tensors
 
 
 def mindspore_names(network: ModelConfig) -> dict[str, str]:
     """Return what MindSpore's model zoo calls the tensors of a network, by our names; nothing for none of its three."""
-    for legacy in _ZOO_outgoing:
+    for legacy in _TO_MINDSPORE:
         if not _clashes(legacy, network):
             return legacy.names(depth_of(network))
     return {}
@@ -330,23 +349,10 @@ def _clashes(legacy: Architecture, network: ModelConfig) -> list[str]:
 
 def _settled(network: ModelConfig) -> dict[str, Any]:
     """Return the options that decide, with null replaced by what it means."""
-    options = network.model_dump(exclude=set(_FREE))
+    options = network.model_dump(exclude=_FREE)
     norms = {options["norm"], options["decoder_norm"] or options["norm"]}
     options["decoder_norm"] = options["decoder_norm"] or options["norm"]
     if options["conv_bias"] is None and len({norm == "none" for norm in norms}) == 1:
         options["conv_bias"] = "none" in norms
     options["up_kernel"] = options["up_kernel"] or (2 if options["up"] == "deconv" else 1)
     return options
-
-
-def _rename(legacy: Architecture, network: ModelConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    depth, tensors = depth_of(network), dict[str, Tensor]()
-    for ours, theirs in legacy.names(depth).items():
-        if ours in state:
-            tensors[theirs] = state[ours].detach().float()
-        elif ours.startswith("heads.") and ours.endswith(".weight"):
-            tensors[theirs] = torch.zeros_like(state[f"heads.{depth}.weight"], dtype=torch.float32)
-    if network.in_channels == 3:
-        first = next(iter(tensors))
-        tensors[first] = tensors[first].flip(1)
-    return tensors

@@ -7,9 +7,9 @@ Keys of the JSON are the names of the fields, and `numbers` for `dtype`. Does no
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 from torch import Tensor
 
 from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig
@@ -169,6 +169,13 @@ class ExportCard(ModelCard):
     def uint8_input(self) -> bool:
         """Whether pixels of 8 bits alone go in."""
         return self.input == "uint8"
+
+    @field_serializer("predict")
+    def _predict_as_in_version_1(self, predict: PredictConfig) -> dict[str, Any]:
+        """Write `padding_mode` as `outside: mirror` or `zeros`, where C++ and earlier versions look for it."""
+        values = predict.model_dump(mode="json")
+        mode = values.pop("padding_mode")
+        return values | {"outside": "mirror" if mode == "reflect" else mode}
 
     @property
     def of_network(self) -> ModelCard:

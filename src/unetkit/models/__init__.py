@@ -8,6 +8,7 @@ from unetkit.config import ModelConfig
 from unetkit.errors import ConfigError
 from unetkit.models.geometry import Geometry
 from unetkit.models.inference import Ensemble, fuse_batch_norm, to_dtype
+from unetkit.models.options import Options
 from unetkit.models.unet import UNet
 from unetkit.models.unetpp import UNetPlusPlus
 
@@ -16,6 +17,7 @@ __all__ = [
     "Geometry",
     "NETWORKS",
     "Network",
+    "Options",
     "UNet",
     "UNetPlusPlus",
     "build_model",
@@ -28,22 +30,17 @@ __all__ = [
 Network = UNet | UNetPlusPlus
 
 
-def _unet(config: ModelConfig) -> UNet:
-    return UNet(**config.model_dump(exclude={"name", "deep_supervision", "head"}))
-
-
-def _unetpp(config: ModelConfig) -> UNetPlusPlus:
-    return UNetPlusPlus(**config.model_dump(exclude={"name"}))
-
-
-NETWORKS: dict[str, Callable[[ModelConfig], Network]] = {"unet": _unet, "unetpp": _unetpp}
+NETWORKS: dict[str, Callable[[ModelConfig, Options], Network]] = {
+    "unet": lambda config, options: UNet(options),
+    "unetpp": lambda config, options: UNetPlusPlus(options, deep_supervision=config.deep_supervision, head=config.head),
+}
 
 
 def build_model(config: ModelConfig) -> Network:
     """Make the network of a configuration, its weights drawn from PyTorch's global generator.
 
     The network takes float32 [N, C, H, W] with any H and W of at least 1 (valid convolutions: more than 2 * margin) and
-    gives logits [N, K, H, W]; its `geometry` tells what one output pixel depends on.
+    gives logits [N, K, H, W]; its `geometry` says what one output pixel depends on.
 
     Args:
         config: with `in_channels` and `num_classes` filled in.
@@ -54,7 +51,7 @@ def build_model(config: ModelConfig) -> Network:
     for key in ("in_channels", "num_classes"):
         if getattr(config, key) is None:
             raise ConfigError(f"model.{key}: found null, and no data to take it from; set it to a number")
-    return NETWORKS[config.name](config)
+    return NETWORKS[config.name](config, Options(**config.model_dump(exclude={"name", "deep_supervision", "head"})))
 
 
 def count_parameters(*modules: nn.Module) -> int:

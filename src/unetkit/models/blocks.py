@@ -4,8 +4,8 @@ Names in a state dict, which files and importers rely on:
 
     Block     conv1, norm1, conv2, norm2, and in residual blocks with another number of channels `shortcut`
     UpConv    conv      [in, out, k, k]
-    Upsample   conv      [out, in, k, k]
-    Join      up (a UpConv or an Upsample), block (a Block)
+    Upsample  conv      [out, in, k, k]
+    UpBlock   up (an UpConv or an Upsample), block (a Block)
 
 In-place operations act only on results that no backward pass needs and that nobody else holds.
 
@@ -78,7 +78,7 @@ class UpStyle:
 
 
 @dataclass(frozen=True, slots=True)
-class JoinStyle:
+class UpBlockStyle:
     """How maps are enlarged and joined.
 
     Attributes:
@@ -174,7 +174,9 @@ UPS: dict[Up, Callable[[int, int, UpStyle], nn.Module]] = {
 class UpBlock(nn.Module):
     """Upsample a map, join it to the skips of its level, and pass all through a block."""
 
-    def __init__(self, channels_below: int, channels: int, style: JoinStyle, *, skips: int = 1, cut: int = 0) -> None:
+    def __init__(
+        self, channels_below: int, channels: int, style: UpBlockStyle, *, skips: int = 1, cut: int = 0
+    ) -> None:
         """Make the step from a level with `channels_below` channels to the one above it.
 
         Args:

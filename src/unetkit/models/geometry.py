@@ -79,7 +79,7 @@ class Layout:
 
     Attributes:
         depth: how many times the image is halved.
-        stem: side of the pixel blocks that the first level sees as channels.
+        downscale: side of the pixel blocks that the first level sees as channels.
         valid: 3x3 convolutions are not padded.
         up: how maps are enlarged.
         up_kernel: side of the convolution that enlarges (deconv) or that follows or precedes the interpolation.
@@ -87,7 +87,7 @@ class Layout:
     """
 
     depth: int
-    stem: int = 1
+    downscale: int = 1
     valid: bool = False
     up: Up = "deconv"
     up_kernel: int = 2
@@ -101,7 +101,7 @@ class Layout:
     @property
     def multiple(self) -> int:
         """Return the side, in pixels, of what becomes one pixel of the lowest level."""
-        return self.stem * 2**self.depth
+        return self.downscale * 2**self.depth
 
     def margin(self, level: int) -> int:
         """Return what a level and all below it lose on each side, in pixels of that level."""
@@ -153,30 +153,24 @@ def unetpp_geometry(layout: Layout, *, head: int, whole_image: bool) -> Geometry
 
 
 def _geometry(layout: Layout, seen_by: Callable[[Span], Span], whole_image: bool) -> Geometry:
-    multiple, stem, margin = layout.multiple, layout.stem, layout.stem * layout.margin(0)
-    cells = [seen_by((cell, cell)) for cell in range(multiple // stem)]
-    spans = [(low * stem, high * stem + stem - 1) for low, high in cells for _ in range(stem)]
+    multiple, downscale, margin = layout.multiple, layout.downscale, layout.downscale * layout.margin(0)
+    cells = [seen_by((cell, cell)) for cell in range(multiple // downscale)]
+    spans = [(low * downscale, high * downscale + downscale - 1) for low, high in cells for _ in range(downscale)]
     places = range(margin, margin + multiple)
     reach = max(max(place - low, high - place) for place, (low, high) in zip(places, spans, strict=True))
-    offset = -2 * stem * layout.block_loss % multiple
+    offset = -2 * downscale * layout.block_loss % multiple
+    # The outputs of a large tile whose spans begin before it, and those whose spans end behind it.
+    size = 3 * multiple * (1 + max(high - low for low, high in spans) // multiple) + offset
+    lows, highs = zip(*spans, strict=True)
+    before = sum(lows[pixel % multiple] + pixel - pixel % multiple < 0 for pixel in range(size - 2 * margin))
+    behind = sum(highs[pixel % multiple] + pixel - pixel % multiple >= size for pixel in range(size - 2 * margin))
     return Geometry(
         multiple=multiple,
         offset=offset,
         halo=None if whole_image else reach,
         margin=margin,
-        disturbed=None if whole_image else _disturbed(spans, offset, margin),
+        disturbed=None if whole_image else max(before, behind),
     )
-
-
-def _disturbed(spans: list[Span], offset: int, margin: int) -> int:
-    """Count the outputs of a large tile whose spans begin before it, and those whose spans end behind it."""
-    multiple = len(spans)
-    periods = 1 + max(high - low for low, high in spans) // multiple
-    size = 3 * periods * multiple + offset
-    lows, highs = zip(*spans, strict=True)
-    before = sum(lows[pixel % multiple] + pixel - pixel % multiple < 0 for pixel in range(size - 2 * margin))
-    behind = sum(highs[pixel % multiple] + pixel - pixel % multiple >= size for pixel in range(size - 2 * margin))
-    return max(before, behind)
 
 
 def _encoder(layout: Layout, span: Span, level: int) -> Span:

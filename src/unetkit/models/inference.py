@@ -1,21 +1,15 @@
-"""Several networks as one: the mean of their probabilities, as logits, so that it stands wherever a network stands.
+"""Networks for prediction: several as one, batch norms fused into convolutions, and weights of a smaller dtype.
 
-Every member sees the pixels through its own normalisation, which is part of it here: the ensemble itself takes pixels
-as they are stored. Assumes members of one build. Does not know files.
+An ensemble gives the mean of its members' probabilities, as logits, so that it stands wherever a network stands. Every
+member sees the pixels through its own normalisation, which is part of it here: the ensemble itself takes pixels as they
+are stored. Assumes members of one build.
+
+At prediction a batch norm is one scale and one shift per channel, which a convolution can carry: the copy without them
+gives the same logits to rounding, predicts faster, and cannot be trained on. Weights are converted to a smaller dtype
+once; autocast would convert them in every call. What follows the logits, such as softmax, blending, and the mean over
+an ensemble, stays in float32. Does not know files.
 
 Legend of shapes: M members, N batch, C channels, K classes, H height, W width.
-
-A copy of a network for prediction, with batch norms folded into the convolutions before them.
-
-At prediction a batch norm is one scale and one shift per channel; a convolution can carry both. The copy gives the same
-logits to rounding, predicts faster, and cannot be trained on.
-
-Networks that compute in a shorter number format, for prediction: float32 goes in, and float32 logits come out.
-
-The weights are converted once; autocast would convert them in every call. What follows the logits, such as softmax,
-blending, and the mean over an ensemble, stays in float32.
-
-Legend of shapes: N images, C channels, K classes, H height, W width.
 """
 
 import copy
@@ -75,33 +69,35 @@ Network = TypeVar("Network", bound=nn.Module)
 
 def fuse_batch_norm(network: Network) -> Network:
     """Return a copy in evaluation mode whose batch norms are folded into the convolutions before them."""
-    folded = copy.deepcopy(network).eval()
-    for block in folded.modules():
+    fused = copy.deepcopy(network).eval()
+    for block in fused.modules():
         if isinstance(block, Block):
-            block.conv1, block.norm1 = _folded(block.conv1, block.norm1)
+            block.conv1, block.norm1 = _fused(block.conv1, block.norm1)
             if block.conv2 is not None and block.norm2 is not None:
-                block.conv2, block.norm2 = _folded(block.conv2, block.norm2)
-    return folded
+                block.conv2, block.norm2 = _fused(block.conv2, block.norm2)
+    return fused
 
 
-def _folded(conv: nn.Conv2d, norm: nn.Module) -> tuple[nn.Conv2d, nn.Module]:
+def _fused(conv: nn.Conv2d, norm: nn.Module) -> tuple[nn.Conv2d, nn.Module]:
     return (fuse_conv_bn_eval(conv, norm), nn.Identity()) if isinstance(norm, nn.BatchNorm2d) else (conv, norm)
 
 
-class _Reduced(nn.Module):
-    def __init__(self, network: nn.Module, numbers: torch.dtype) -> None:
+class _Converted(nn.Module):
+    """A network with weights and maps of a dtype: float32 goes in, and float32 logits come out."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        self.network = fuse_batch_norm(network).to(numbers)  # in this order: what is folded was not rounded before
-        self.numbers = numbers
+        self.network = fuse_batch_norm(network).to(dtype)  # in this order: what is fused was not rounded before
+        self.dtype = dtype
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        return self.network(x_NCHW.to(self.numbers)).float()
+        return self.network(x_NCHW.to(self.dtype)).float()
 
 
-def to_dtype(network: nn.Module, numbers: torch.dtype) -> nn.Module:
-    """Return a copy in evaluation mode with weights and maps, of an ensemble its members', in another number format."""
+def to_dtype(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return a copy in evaluation mode with weights and maps, of an ensemble its members', of another dtype."""
     if not isinstance(network, Ensemble):
-        return _Reduced(network, numbers).eval()
+        return _Converted(network, dtype).eval()
     ensemble = copy.deepcopy(network)
-    ensemble.members = nn.ModuleList(_Reduced(member, numbers) for member in network.members)
+    ensemble.members = nn.ModuleList(_Converted(member, dtype) for member in network.members)
     return ensemble.eval()

@@ -1,21 +1,18 @@
-"""The options of the networks as one frozen value, and what follows from them for the parts.
+"""The options of the networks as one frozen value, what follows from them for the parts, and how weights start.
 
 `ModelConfig` describes every option to users; here stand the types and the defaults for those who build networks in
-Python. Options that contradict each other are the configuration's to refuse.
-
-How the weights of a network start: one function a rule, drawn from PyTorch's global generator as modules do.
-
-Norms start as the identity and biases at zero in all rules but PyTorch's own.
+Python. Options that contradict each other are the configuration's to refuse. Weights are drawn from PyTorch's global
+generator, as modules do; norms start as the identity and biases at zero in all rules but PyTorch's own.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
-from unetkit.models.blocks import WHOLE_IMAGE_NORMS, BlockStyle, JoinStyle, Norm, UpStyle
+from unetkit.models.blocks import WHOLE_IMAGE_NORMS, BlockStyle, Norm, UpBlockStyle, UpStyle
 from unetkit.models.geometry import Layout, Up
 
 Rule = Literal["he", "torch", "mindspore-medical", "mindspore-normal", "glorot"]
@@ -34,43 +31,34 @@ def initialise(network: nn.Module, rule: Rule) -> None:
     """
     if rule == "torch":
         return
-    for layer in _layers(network):
-        RULES[rule](layer)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+    for layer in network.modules():
+        if isinstance(layer, Layer):
+            RULES[rule](layer)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
-def _layers(network: nn.Module) -> Iterator[Layer]:
-    return (module for module in network.modules() if isinstance(module, Layer))
-
-
-def _he(layer: Layer) -> None:
+def he_normal(layer: Layer) -> None:
+    """Draw weights with variance 2 / fan-in; the fan-in of a transposed convolution is what meets in one output."""
     meeting = layer.in_channels * layer.kernel_size[0] * layer.kernel_size[1]
     if isinstance(layer, nn.ConvTranspose2d):
         meeting /= layer.stride[0] * layer.stride[1]
     nn.init.normal_(layer.weight, std=math.sqrt(2 / meeting))
 
 
-def _mindspore_medical(layer: Layer) -> None:
+def mindspore_medical(layer: Layer) -> None:
+    """Draw weights as MindSpore's medical U-Net does."""
     if isinstance(layer, nn.ConvTranspose2d):
         nn.init.normal_(layer.weight, std=0.01)
     else:
         nn.init.trunc_normal_(layer.weight, std=0.06, a=-0.12, b=0.12)
 
 
-def _mindspore_normal(layer: Layer) -> None:
-    nn.init.normal_(layer.weight, std=0.01)
-
-
-def _glorot(layer: Layer) -> None:
-    nn.init.xavier_uniform_(layer.weight)
-
-
-RULES: dict[Rule, Callable[[Layer], None]] = {
-    "he": _he,
-    "mindspore-medical": _mindspore_medical,
-    "mindspore-normal": _mindspore_normal,
-    "glorot": _glorot,
+RULES: dict[Rule, Callable[[Layer], Tensor | None]] = {
+    "he": he_normal,
+    "mindspore-medical": mindspore_medical,
+    "mindspore-normal": lambda layer: nn.init.normal_(layer.weight, std=0.01),
+    "glorot": lambda layer: nn.init.xavier_uniform_(layer.weight),
 }
 
 
@@ -97,7 +85,7 @@ class Options:
     concat: Literal["skip-up", "up-skip"] = "skip-up"
     head_bias: bool = True
     dropout: float = 0.0
-    stem: Literal[1, 2, 4] = 1
+    downscale: Literal[1, 2, 4] = 1
     init: Rule = "he"
 
     @property
@@ -108,7 +96,7 @@ class Options:
     @property
     def channels(self) -> tuple[int, ...]:
         """Return the channels of what the first level sees, and then of every level."""
-        return (self.in_channels * self.stem**2, *self.levels)
+        return (self.in_channels * self.downscale**2, *self.levels)
 
     @property
     def encoder_block(self) -> BlockStyle:
@@ -116,10 +104,10 @@ class Options:
         return BlockStyle(self.norm, self.conv_bias, self.residual, self.padding == "valid")
 
     @property
-    def join(self) -> JoinStyle:
+    def up_block(self) -> UpBlockStyle:
         """Return how maps are enlarged and joined."""
         valid, norm = self.padding == "valid", self.decoder_norm or self.norm
-        return JoinStyle(
+        return UpBlockStyle(
             up=UpStyle(self.up, self._up_kernel, self.up_bias, self.up_relu, valid),
             block=BlockStyle(norm, self.conv_bias, self.residual, valid, self.decoder_convs),
             up_first=self.concat == "up-skip",
@@ -131,7 +119,7 @@ class Options:
         """Return what decides which pixels are seen."""
         return Layout(
             depth=len(self.levels) - 1,
-            stem=self.stem,
+            downscale=self.downscale,
             valid=self.padding == "valid",
             up=self.up,
             up_kernel=self._up_kernel,

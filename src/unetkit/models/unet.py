@@ -16,7 +16,6 @@ Legend of shapes: N batch, C channels, K classes, H height, W width.
 """
 
 from itertools import pairwise
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,26 +28,21 @@ from unetkit.models.options import Options, initialise
 class UNet(nn.Module):
     """The network. `geometry` says what prediction has to know about its sizes."""
 
-    def __init__(self, **options: Any) -> None:
-        """Build the network.
-
-        Args:
-            **options: the fields of `Options`; `in_channels` and `num_classes` are required.
-        """
+    def __init__(self, options: Options) -> None:
+        """Build the network and draw its weights."""
         super().__init__()
-        chosen = Options(**options)
-        self.stem, self.dropout = chosen.stem, chosen.dropout
-        self.floors_odd_sizes = chosen.odd_sizes == "zeros"
-        self.geometry = unet_geometry(chosen.layout, whole_image=chosen.whole_image)
+        self.downscale, self.dropout = options.downscale, options.dropout
+        self.floors_odd_sizes = options.odd_sizes == "zeros"
+        self.geometry = unet_geometry(options.layout, whole_image=options.whole_image)
         self.encoder = nn.ModuleList(
-            Block(channels_in, channels, chosen.encoder_block) for channels_in, channels in pairwise(chosen.channels)
+            Block(channels_in, channels, options.encoder_block) for channels_in, channels in pairwise(options.channels)
         )
         self.decoder = nn.ModuleList(
-            UpBlock(below, channels, chosen.join, cut=chosen.layout.crop(level))
-            for level, (channels, below) in enumerate(pairwise(chosen.levels))
+            UpBlock(below, channels, options.up_block, cut=options.layout.crop(level))
+            for level, (channels, below) in enumerate(pairwise(options.levels))
         )
-        self.head = nn.Conv2d(chosen.levels[0], chosen.num_classes * chosen.stem**2, 1, bias=chosen.head_bias)
-        initialise(self, chosen.init)
+        self.head = nn.Conv2d(options.levels[0], options.num_classes * options.downscale**2, 1, bias=options.head_bias)
+        initialise(self, options.init)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Return the logits [N, K, H, W], or [N, K, H - 2 margin, W - 2 margin] from valid convolutions.
@@ -57,18 +51,17 @@ class UNet(nn.Module):
             UsageError: valid convolutions use the whole input up.
         """
         height, width = (self.geometry.valid_output_size(size) for size in x_NCHW.shape[2:])
-        x_NCHW = pad_end(x_NCHW, *(self._fitting(size) for size in x_NCHW.shape[2:]), mode="replicate")
-        x_NCHW = fold_pixels(x_NCHW, self.stem)
+        least, side = self.geometry.multiple, self.downscale
+        fitting = [
+            at_least(least, size + -size % side) if self.floors_odd_sizes else self.geometry.padded_size(size)
+            for size in x_NCHW.shape[2:]
+        ]
+        x_NCHW = fold_pixels(pad_end(x_NCHW, *fitting, mode="replicate"), side)
         skips: list[Tensor] = []
         for level, block in enumerate(self.encoder):
             x_NCHW = block(F.max_pool2d(x_NCHW, 2) if level else x_NCHW)
             skips.append(x_NCHW)
         x_NCHW = F.dropout(skips.pop(), self.dropout, self.training)
-        for join in reversed(self.decoder):
-            x_NCHW = join(x_NCHW, skips.pop())
-        return cut_end(unfold_pixels(self.head(x_NCHW), self.stem), height, width)
-
-    def _fitting(self, size: int) -> int:
-        if self.floors_odd_sizes:
-            return at_least(self.geometry.multiple, size + -size % self.stem)
-        return self.geometry.padded_size(size)
+        for up_block in reversed(self.decoder):
+            x_NCHW = up_block(x_NCHW, skips.pop())
+        return cut_end(unfold_pixels(self.head(x_NCHW), side), height, width)

@@ -18,7 +18,6 @@ Legend of shapes: J heads, N batch, C channels, K classes, H height, W width.
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,39 +32,37 @@ from unetkit.models.options import Options, initialise
 class UNetPlusPlus(nn.Module):
     """The network. `geometry` says what prediction has to know about its sizes."""
 
-    def __init__(self, *, deep_supervision: bool = False, head: int | None = None, **options: Any) -> None:
-        """Build the network.
+    def __init__(self, options: Options, *, deep_supervision: bool = False, head: int | None = None) -> None:
+        """Build the network and draw its weights.
 
         Args:
+            options: `padding` and `odd_sizes` are as their defaults.
             deep_supervision: every column has a head, not only the last.
             head: the one that predicts, from 1 to depth; None: the last.
-            **options: the fields of `Options`; `in_channels` and `num_classes` are required, `padding` and `odd_sizes`
-                are as their defaults.
         """
         super().__init__()
-        chosen = Options(**options)
-        assert (chosen.padding, chosen.odd_sizes) == ("same", "replicate"), "UNet++ joins maps of one size"
-        levels, depth = chosen.levels, chosen.layout.depth
+        assert (options.padding, options.odd_sizes) == ("same", "replicate"), "UNet++ joins maps of one size"
+        levels, depth = options.levels, options.layout.depth
         self.depth, self.deep_supervision = depth, deep_supervision
-        self.stem, self.dropout = chosen.stem, chosen.dropout
-        self._layout, self._whole_image = chosen.layout, chosen.whole_image
+        self.downscale, self.dropout = options.downscale, options.dropout
+        self._layout, self._whole_image = options.layout, options.whole_image
         self.encoder = nn.ModuleList(
-            Block(channels_in, channels, chosen.encoder_block) for channels_in, channels in pairwise(chosen.channels)
+            Block(channels_in, channels, options.encoder_block) for channels_in, channels in pairwise(options.channels)
         )
         self.nodes = nn.ModuleDict(
             {
-                _node(level, column): UpBlock(levels[level + 1], levels[level], chosen.join, skips=column)
-                for level, column in _places(depth)
+                _node(level, column): UpBlock(levels[level + 1], levels[level], options.up_block, skips=column)
+                for level, column in _nodes_of(depth)
             }
         )
         self.heads = nn.ModuleDict(
             {
-                str(k): nn.Conv2d(levels[0], chosen.num_classes * chosen.stem**2, 1, bias=chosen.head_bias)
+                str(k): nn.Conv2d(levels[0], options.num_classes * options.downscale**2, 1, bias=options.head_bias)
                 for k in range(1 if deep_supervision else depth, depth + 1)
             }
         )
         self.choose_head(head)
-        initialise(self, chosen.init)
+        initialise(self, options.init)
 
     def choose_head(self, head: int | None) -> None:
         """Predict from now on with a head from 1, the fastest, to depth, the default; `geometry` follows.
@@ -80,14 +77,14 @@ class UNetPlusPlus(nn.Module):
 
     def modules_of_head(self, head: int) -> list[nn.Module]:
         """Return what a prediction with one head computes: `count_parameters(*model.modules_of_head(1))`."""
-        nodes = [self.nodes[_node(level, column)] for level, column in _places(head)]
+        nodes = [self.nodes[_node(level, column)] for level, column in _nodes_of(head)]
         return [*self.encoder[: head + 1], *nodes, self.heads[str(head)]]
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         """Return the logits of the chosen head [N, K, H, W]; in training with deep supervision all [J, N, K, H, W]."""
         height, width = x_NCHW.shape[2:]
         padded = (self.geometry.padded_size(size) for size in (height, width))
-        x_NCHW = fold_pixels(pad_end(x_NCHW, *padded, mode="replicate"), self.stem)
+        x_NCHW = fold_pixels(pad_end(x_NCHW, *padded, mode="replicate"), self.downscale)
         if not (self.training and self.deep_supervision):
             return cut_end(self._logits(self._top_nodes(x_NCHW, self.head)[-1], self.head), height, width)
         tops = self._top_nodes(x_NCHW, self.depth)
@@ -98,19 +95,19 @@ class UNetPlusPlus(nn.Module):
         for level in range(head + 1):
             x_NCHW = self.encoder[level](F.max_pool2d(x_NCHW, 2) if level else x_NCHW)
             rows.append([F.dropout(x_NCHW, self.dropout, self.training) if level == self.depth else x_NCHW])
-        for level, column in _places(head):
+        for level, column in _nodes_of(head):
             below_NCHW = rows[level + 1][column - 1]
             rows[level].append(self.nodes[_node(level, column)](below_NCHW, *rows[level]))
         return rows[0][1:]
 
     def _logits(self, top_NCHW: Tensor, head: int) -> Tensor:
-        return unfold_pixels(self.heads[str(head)](top_NCHW), self.stem)
+        return unfold_pixels(self.heads[str(head)](top_NCHW), self.downscale)
 
 
 def _node(level: int, column: int) -> str:
     return f"{level}_{column}"
 
 
-def _places(head: int) -> Iterator[tuple[int, int]]:
+def _nodes_of(head: int) -> Iterator[tuple[int, int]]:
     """Yield level and column of the nodes that a head needs, in an order in which they can be computed."""
     return ((level, column) for column in range(1, head + 1) for level in range(head + 1 - column))

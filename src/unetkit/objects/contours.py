@@ -1,7 +1,7 @@
-"""Gaps in contours, closed: a membrane that is faint at one spot still parts two cells.
+"""Gaps in contours, closed: a membrane that is faint at one spot still separates two cells.
 
 A threshold joins two regions where their contour is weakest, so that one faint pixel outweighs the whole membrane
-beside it. Here a contour is as strong as its mean. The image is cut into basins of the background's probability; the
+next to it. Here a contour is as strong as its mean. The image is cut into basins of the background's probability; the
 two neighbours with the weakest contour become one region, whose contours are the means over all that it now has, and
 so on (average linkage). Every contour is then raised to the strength at which the regions on both sides of it became
 one, so that a threshold leaves closed lines (an ultrametric contour map).
@@ -43,7 +43,9 @@ def with_closed_gaps(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def close_gaps(walls: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return walls [H, W], from 0 to 1, with every contour raised to the strength that it has as a whole."""
-    basins = _basins(walls)
+    smooth = ndimage.gaussian_filter(walls, _SMOOTHING)
+    lowest: Any = ndimage.label(smooth == ndimage.minimum_filter(smooth, footprint=_CORNERS))
+    basins = cast(NDArray[np.int32], watershed(smooth, lowest[0], connectivity=1))
     pairs = _Pairs.of(basins, walls)
     contours, of_pair = np.unique(pairs.basins_2P, axis=1, return_inverse=True)
     heights: Any = np.bincount(of_pair, weights=pairs.heights_P)
@@ -51,12 +53,6 @@ def close_gaps(walls: NDArray[np.float32]) -> NDArray[np.float32]:
     closed = walls.ravel().copy()
     np.maximum.at(closed, pairs.places_P, strengths[of_pair].astype(np.float32))
     return closed.reshape(walls.shape)
-
-
-def _basins(walls: NDArray[np.float32]) -> NDArray[np.int32]:
-    smooth = ndimage.gaussian_filter(walls, _SMOOTHING)
-    lowest: Any = ndimage.label(smooth == ndimage.minimum_filter(smooth, footprint=_CORNERS))
-    return cast(NDArray[np.int32], watershed(smooth, lowest[0], connectivity=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +84,7 @@ class _Pairs:
 
 @dataclass(slots=True)
 class _Contour:
-    """What parts two regions.
+    """What separates two regions.
 
     Attributes:
         number: its own.
@@ -96,7 +92,7 @@ class _Contour:
         total: the sum of its heights.
         length: how many there are.
         parts: the contours between basins that it consists of, by their numbers.
-        gone: it is a part of another one, or parts nothing any more.
+        gone: it is a part of another one, or separates nothing any more.
     """
 
     number: int
@@ -125,7 +121,7 @@ def joining_strengths(
     """Return for each contour the strength [E] at which the regions on both sides of it become one.
 
     Args:
-        contours: [2, E] the two basins that each one parts; each pair of basins once.
+        contours: [2, E] the two basins that each one separates; each pair of basins once.
         heights: [E] sum of the heights along it.
         lengths: [E] in pairs of pixels.
     """
@@ -149,22 +145,15 @@ def joining_strengths(
             continue
         contour.gone = True
         strengths[contour.parts] = strength
-        for changed in _joined(around, *contour.sides):
-            heappush(weakest, (changed.strength, changed.number))
+        one, other = contour.sides
+        kept, lost = (one, other) if len(around[one]) >= len(around[other]) else (other, one)
+        del around[kept][lost], around[lost][kept]
+        for neighbour, moved in around.pop(lost).items():
+            del around[neighbour][lost]
+            if (present := around[kept].get(neighbour)) is not None:
+                present.take(moved)
+                heappush(weakest, (present.strength, present.number))
+            else:
+                moved.sides = {kept, neighbour}
+                around[kept][neighbour] = around[neighbour][kept] = moved
     return strengths
-
-
-def _joined(around: dict[int, dict[int, _Contour]], one: int, other: int) -> list[_Contour]:
-    """Make one region of two neighbours, and return the contours that thereby have another strength."""
-    kept, lost = (one, other) if len(around[one]) >= len(around[other]) else (other, one)
-    del around[kept][lost], around[lost][kept]
-    changed: list[_Contour] = []
-    for neighbour, contour in around.pop(lost).items():
-        del around[neighbour][lost]
-        if (present := around[kept].get(neighbour)) is not None:
-            present.take(contour)
-            changed.append(present)
-        else:
-            contour.sides = {kept, neighbour}
-            around[kept][neighbour] = around[neighbour][kept] = contour
-    return changed

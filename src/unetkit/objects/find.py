@@ -1,28 +1,11 @@
-"""From probabilities to objects: where they are, how they are parted, which are too small, what class each has.
+"""Objects: made of probabilities, taken from labelled data, and drawn on their image.
 
-Every object class is taken by itself: a pixel of an object is of the object class that is most probable there. The same
-probabilities give the same objects. The whole image is held at once; does not know tiles.
+Objects are numbers in an image, and for every number a class and a confidence. Every object class is taken by itself: a
+pixel of an object is of the object class that is most probable there. Regions and seeds are connected along edges; a
+region without a seed is an object, too: a thin one may be all border. The same probabilities give the same objects. The
+whole image is held at once; does not know tiles.
 
-Legend of shapes: K classes, H height, W width, N objects.
-
-Where one object ends and the next begins: the methods, from what an image shows to ids of objects.
-
-Regions and seeds are connected along edges. A region without a seed is an object, too: a thin one may be all border.
-Does not know classes, sizes or holes.
-
-Legend of shapes: H height, W width.
-
-What objects are, here: numbers in an image, and for every number a class and a confidence.
-
-Legend of shapes: H height, W width, N objects.
-
-What labelled data says of its objects.
-
-Legend of shapes: H height, W width.
-
-Objects drawn on their image.
-
-Legend of shapes: C channels, H height, W width.
+Legend of shapes: K classes, C channels, H height, W width, N objects.
 """
 
 from collections.abc import Callable, Sequence
@@ -95,7 +78,7 @@ _SMOOTHING = 1.0  # pixels: without it the distance to a ragged edge has peaks o
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What objects are parted by.
+    """What objects are separated by.
 
     Attributes:
         mask: [H, W] bool, where objects are.
@@ -108,25 +91,20 @@ class Scene:
     config: ObjectsConfig
 
 
-def by_components(scene: Scene) -> Ids:
-    """Return the connected regions."""
-    return regions(scene.mask)
-
-
 def by_distance(scene: Scene) -> Ids:
-    """Return the connected regions, cut at their necks."""
-    return _cut(scene.mask, scene.config.neck)
+    """Return the connected regions, cut where they are narrow."""
+    return _cut(scene.mask, scene.config.min_width)
 
 
 def by_borders(scene: Scene) -> Ids:
-    """Return seeds, cut at their necks and grown from inside towards border, until they meet or the region ends."""
+    """Return seeds, cut where narrow and grown from inside towards border, until they meet or the region ends."""
     assert scene.core is not None
     seeds = scene.mask & (scene.core > scene.config.seed_threshold)
-    return grown(scene.mask, _cut(seeds, scene.config.neck), scene.core)
+    return grown(scene.mask, _cut(seeds, scene.config.min_width), scene.core)
 
 
 METHODS: dict[str, Callable[[Scene], Ids]] = {
-    "components": by_components,
+    "components": lambda scene: regions(scene.mask),
     "distance": by_distance,
     "borders": by_borders,
 }
@@ -142,26 +120,26 @@ def grown(mask: NDArray[np.bool_], seeds: Ids, height: Heights) -> Ids:
     return np.where(disputed, flooded + whole.max(), whole)
 
 
-def _cut(mask: NDArray[np.bool_], neck: float) -> Ids:
-    """Cut regions at their necks, found in the smoothed distance to the region's edge.
+def _cut(mask: NDArray[np.bool_], min_width: float) -> Ids:
+    """Cut regions where they are narrow, by the smoothed distance to the region's edge.
 
-    Every peak of the distance is a part. Two parts stay apart if their pass, the highest point on the way from one to
-    the other, is below `neck` times the lower of their peaks. A peak is half a part's width, a pass half a neck's: the
-    rule is the same for small and large objects.
+    Every peak of the distance is a part. Two parts stay separate if their pass, the highest point on the way from one
+    to the other, is below `min_width` times the lower of their peaks. A peak is half a part's width, a pass half that
+    of the narrow place: the rule is the same for small and large objects.
     """
     height = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask).astype(np.float32), _SMOOTHING)
     peaks = mask & (height == ndimage.maximum_filter(height, footprint=_CORNERS))
-    return _joined(grown(mask, regions(peaks), height), height, neck)
+    parts = grown(mask, regions(peaks), height)
+    # Every two parts that touch, with the highest point where they do; the highest first.
+    found: list[NDArray[Any]] = []
+    for here, there in NEIGHBOURS:
+        touch = (parts[here] != parts[there]) & (parts[here] > 0) & (parts[there] > 0)
+        pair = np.sort(np.stack([parts[here][touch], parts[there][touch]]), axis=0)
+        found.append(np.vstack([pair, np.minimum(height[here], height[there])[touch]]))
+    first, second, level = np.concatenate(found, axis=1)
+    order = np.lexsort((second, first, -level))
+    _, highest = np.unique(np.stack([first, second])[:, order], axis=1, return_index=True)
 
-
-def regions(mask: NDArray[np.bool_], *, corners: bool = False) -> Ids:
-    """Return ids [H, W] of the connected regions, connected along edges, or along corners, too."""
-    found: Any = ndimage.label(mask, _CORNERS if corners else None)
-    return found[0]
-
-
-def _joined(parts: Ids, height: Heights, neck: float) -> Ids:
-    """Join the parts that no neck parts, the highest pass first."""
     peak = np.zeros(int(parts.max()) + 1, np.float32)
     np.maximum.at(peak, parts.ravel(), height.ravel())
     owner = list(range(len(peak)))
@@ -172,32 +150,26 @@ def _joined(parts: Ids, height: Heights, neck: float) -> Ids:
             part = owner[part]
         return part
 
-    for first, second, height_of_pass in _passes(parts, height):
-        low, high = sorted((owner_of(first), owner_of(second)), key=lambda part: peak[part])
-        if height_of_pass >= neck * peak[low]:
+    for place in order[np.sort(highest)]:
+        touching = (owner_of(int(first[place])), owner_of(int(second[place])))
+        low, high = sorted(touching, key=lambda part: peak[part])
+        if float(level[place]) >= min_width * peak[low]:
             owner[low] = high
     return np.array([owner_of(part) for part in range(len(peak))], np.int32)[parts]
 
 
-def _passes(parts: Ids, height: Heights) -> list[tuple[int, int, float]]:
-    """Return every two parts that touch, with the highest point where they do; the highest first."""
-    found: list[NDArray[Any]] = []
-    for here, there in NEIGHBOURS:
-        touch = (parts[here] != parts[there]) & (parts[here] > 0) & (parts[there] > 0)
-        pair = np.sort(np.stack([parts[here][touch], parts[there][touch]]), axis=0)
-        found.append(np.vstack([pair, np.minimum(height[here], height[there])[touch]]))
-    first, second, level = np.concatenate(found, axis=1)
-    order = np.lexsort((second, first, -level))
-    _, highest = np.unique(np.stack([first, second])[:, order], axis=1, return_index=True)
-    return [(int(first[place]), int(second[place]), float(level[place])) for place in order[np.sort(highest)]]
+def regions(mask: NDArray[np.bool_], *, corners: bool = False) -> Ids:
+    """Return ids [H, W] of the connected regions, connected along edges, or along corners, too."""
+    found: Any = ndimage.label(mask, _CORNERS if corners else None)
+    return found[0]
 
 
-_NUMBERS = {
+_KEYS = {
     "components": ("threshold",),
-    "distance": ("threshold", "neck"),
-    "borders": ("threshold", "seed_threshold", "neck"),
+    "distance": ("threshold", "min_width"),
+    "borders": ("threshold", "seed_threshold", "min_width"),
 }
-"""The keys that a method looks at, beside those that all do."""
+"""The keys that a method looks at, besides those that all do."""
 
 
 def find_objects(probabilities: NDArray[np.float32], classes: Sequence[str], config: ObjectsConfig) -> ObjectMap:
@@ -205,7 +177,7 @@ def find_objects(probabilities: NDArray[np.float32], classes: Sequence[str], con
 
     Args:
         probabilities: [K, H, W], summing to one over K; class 0 is the background.
-        classes: the names of the classes; one named 'border' is no object: it keeps objects apart.
+        classes: the names of the classes; one named 'border' is not an object: it separates objects.
         config: the method and its numbers.
 
     Raises:
@@ -213,19 +185,28 @@ def find_objects(probabilities: NDArray[np.float32], classes: Sequence[str], con
     """
     sought, border = object_classes(classes), border_index(classes)
     if not sought:
-        raise ConfigError(f"of the classes {', '.join(classes)} none is an object; name one beside '{BORDER}'")
-    part = METHODS[method_for(classes, config)]
+        raise ConfigError(f"of the classes {', '.join(classes)} none is an object; name one besides '{BORDER}'")
+    method = METHODS[method_for(classes, config)]
     foreground = 1 - probabilities[0]
     core = None if border is None else foreground - 2 * probabilities[border]
     mask = foreground > config.threshold
-    kinds, ids = _most_probable(probabilities, sought), np.zeros(mask.shape, np.int32)
+    if len(sought) == 1:
+        kinds = np.broadcast_to(np.int64(sought[0]), mask.shape)
+    else:
+        kinds = np.array(sought)[probabilities[sought].argmax(0)]  # the first of equals
+    ids = np.zeros(mask.shape, np.int32)
     for kind in sought:
         own = mask if len(sought) == 1 else mask & (kinds == kind)
         if own.any():
-            made = part(Scene(own, core, config))
+            made = method(Scene(own, core, config))
             ids[own] = made[own] + ids.max()
-    objects = _described(_filled(ids) if config.fill_holes else ids, foreground, kinds)
-    return _only(objects, (objects.sizes() >= config.min_size) & (objects.confidences >= config.min_confidence))
+    numbered, first = renumbered(_filled(ids) if config.fill_holes else ids)
+    of_object = kinds.ravel()[first]  # a first pixel is never in a hole that was filled
+    sizes = np.bincount(numbered.ravel())
+    confidences = (np.bincount(numbered.ravel(), foreground.ravel())[1:] / sizes[1:]).astype(np.float32)
+    kept = (sizes[1:] >= config.min_size) & (confidences >= config.min_confidence)
+    numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
+    return ObjectMap(numbers[numbered], of_object[kept], confidences[kept])
 
 
 def method_for(classes: Sequence[str], config: ObjectsConfig) -> str:
@@ -240,7 +221,7 @@ def method_for(classes: Sequence[str], config: ObjectsConfig) -> str:
     if config.method == "borders" and not bordered:
         raise ConfigError(
             f"objects.method=borders needs a class named '{BORDER}', but the network has {', '.join(classes)}; "
-            "train it with data.border_class=1, or choose distance or components"
+            "train it with data.border_width=1, or choose distance or components"
         )
     return config.method
 
@@ -252,30 +233,9 @@ def describe(classes: Sequence[str], config: ObjectsConfig) -> str:
         ConfigError: as `method_for`.
     """
     method = method_for(classes, config)
-    names = [*_NUMBERS[method], "min_size", "min_confidence"]
+    names = [*_KEYS[method], "min_size", "min_confidence"]
     numbers = ", ".join(f"{name} {getattr(config, name):g}" for name in names)
     return f"{method}, {numbers}, holes {'filled' if config.fill_holes else 'left'}"
-
-
-def _only(objects: ObjectMap, kept: NDArray[np.bool_]) -> ObjectMap:
-    """Return some [N] of the objects; their order stays."""
-    numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
-    return ObjectMap(numbers[objects.ids], objects.classes[kept], objects.confidences[kept])
-
-
-def _most_probable(probabilities: NDArray[np.float32], sought: Sequence[int]) -> NDArray[np.int64]:
-    """Return the object class [H, W] that is most probable at each pixel, the first of equals."""
-    if len(sought) == 1:
-        return np.broadcast_to(np.int64(sought[0]), probabilities.shape[1:])
-    return np.array(sought)[probabilities[sought].argmax(0)]
-
-
-def _described(ids: Ids, foreground: NDArray[np.float32], kinds: NDArray[np.int64]) -> ObjectMap:
-    """Number the objects; their first pixels tell their classes, as they are never a hole that was filled."""
-    numbered, first = renumbered(ids)
-    flat = numbered.ravel()
-    sums, sizes = np.bincount(flat, foreground.ravel()), np.bincount(flat)
-    return ObjectMap(numbered, kinds.ravel()[first], (sums[1:] / sizes[1:]).astype(np.float32))
 
 
 def _filled(ids: Ids) -> Ids:
@@ -300,27 +260,24 @@ def true_objects(labels: NDArray[Any], instances: NDArray[np.int32] | None, clas
     Args:
         labels: class indices [H, W].
         instances: object ids [H, W], 0 for none; None: the connected regions (sharing an edge) of each class, and
-            where there is a class 'border', the border is shared out among them.
+            where there is a class 'border', the border is divided among them.
         classes: names of the classes, index 0 first.
     """
     sought = object_classes(classes)
-    ids = _regions(labels, classes) if instances is None else instances
-    numbered, first = renumbered(ids)
+    if instances is None:
+        instances, border = np.zeros(labels.shape, np.int32), border_index(classes)
+        for index in sought:
+            found = regions(labels == index)
+            instances[found > 0] = found[found > 0] + instances.max()
+        if border is not None:
+            instances = grown(labels > 0, instances, (labels != border).astype(np.float32))
+    numbered, first = renumbered(instances)
     count = len(first)
     kinds = np.full(count, sought[0] if sought else 0, np.int64)
     if len(sought) > 1:
         shares = [np.bincount(numbered[labels == index], minlength=count + 1)[1:] for index in sought]
         kinds = np.array(sought)[np.argmax(shares, axis=0)]
     return ObjectMap(numbered, kinds, np.ones(count, np.float32))
-
-
-def _regions(labels: NDArray[Any], classes: Sequence[str]) -> Ids:
-    ids = np.zeros(labels.shape, np.int32)
-    for index in object_classes(classes):
-        found = regions(labels == index)
-        ids[found > 0] = found[found > 0] + ids.max()
-    border = border_index(classes)
-    return ids if border is None else grown(labels > 0, ids, (labels != border).astype(np.float32))
 
 
 _PERCENTILES = (0.5, 99.5)

@@ -1,16 +1,9 @@
 """What the network is given for each tile, in each of its flips and turns, and where in its output the answer lies.
 
-Does not know the network, nor what becomes of the answers.
+Also `prefetch`: items made in another thread while the one before is used. Does not know the network, nor what becomes
+of the answers.
 
-Legend of shapes: C channels, H height, W width.
-
-The eight flips and turns of a square grid: what an image is shown as, and the way back.
-
-Legend of shapes: ... any leading axes, H height, W width.
-
-Items made ahead: while one is used, the next one is being made in another thread.
-
-Assumes that making an item does not depend on what becomes of the one before.
+Legend of shapes: ... any leading axes, C channels, H height, W width.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -22,7 +15,7 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unetkit.prediction.tiling import Grid, Plan, Span, Window, mirrored, window
+from unetkit.prediction.tiling import Plan, Span, Window, mirrored, window
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +86,22 @@ def crops_of(pixels_CHW: NDArray[Any], plan: Plan, symmetries: Iterable[Symmetry
     for row in plan.rows:
         for column in plan.columns:
             for symmetry, shown_CHW in shown:
-                yield _crop(shown_CHW, row, column, symmetry=symmetry, grid=plan.grid)
+                size = shown_CHW.shape[1:]
+                own = symmetry.place(slice(row.low, row.high), slice(column.low, column.high), size)
+                shared = symmetry.place(slice(row.begin, row.end), slice(column.begin, column.end), size)
+                rows, columns = (
+                    window(part.start, part.stop, length=length, grid=plan.grid)
+                    for part, length in zip(own, size, strict=True)
+                )
+                answer = _within(shared[0], rows), _within(shared[1], columns)
+                inside = _inside(rows, size[0]), _inside(columns, size[1])
+                if inside == (slice(0, rows.stop - rows.start), slice(0, columns.stop - columns.start)):
+                    pixels_CHW = shown_CHW[:, rows.start : rows.stop, columns.start : columns.stop]
+                else:
+                    down = mirrored(rows.start, rows.stop, size[0])
+                    across = mirrored(columns.start, columns.stop, size[1])
+                    pixels_CHW = shown_CHW[:, down[:, None], across]
+                yield Crop(row, column, symmetry, pixels_CHW, *answer, inside)
 
 
 def in_batches(crops: Iterable[Crop], size: int) -> Iterator[list[Crop]]:
@@ -108,26 +116,6 @@ def in_batches(crops: Iterable[Crop], size: int) -> Iterator[list[Crop]]:
         yield batch
 
 
-def _crop(shown_CHW: NDArray[Any], row: Span, column: Span, *, symmetry: Symmetry, grid: Grid) -> Crop:
-    size = shown_CHW.shape[1:]
-    own = symmetry.place(slice(row.low, row.high), slice(column.low, column.high), size)
-    shared = symmetry.place(slice(row.begin, row.end), slice(column.begin, column.end), size)
-    rows, columns = (
-        window(part.start, part.stop, length=length, grid=grid) for part, length in zip(own, size, strict=True)
-    )
-    answer = _within(shared[0], rows), _within(shared[1], columns)
-    inside = _inside(rows, size[0]), _inside(columns, size[1])
-    return Crop(row, column, symmetry, _read(shown_CHW, rows, columns), *answer, inside)
-
-
-def _read(image_CHW: NDArray[Any], rows: Window, columns: Window) -> NDArray[Any]:
-    height, width = image_CHW.shape[1:]
-    if min(rows.start, columns.start) >= 0 and rows.stop <= height and columns.stop <= width:
-        return image_CHW[:, rows.start : rows.stop, columns.start : columns.stop]
-    down, across = mirrored(rows.start, rows.stop, height), mirrored(columns.start, columns.stop, width)
-    return image_CHW[:, down[:, None], across]
-
-
 def _inside(given: Window, length: int) -> slice:
     return slice(max(0, -given.start), min(given.stop, length) - given.start)
 
@@ -139,7 +127,7 @@ def _within(part: slice, given: Window) -> slice:
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterator[Item]) -> Generator[Item]:
+def prefetch(items: Iterator[Item]) -> Generator[Item]:
     """Yield the items in their order, each while the next one is being made; two are alive at a time.
 
     What is raised while an item is made is raised here, in the item's place.

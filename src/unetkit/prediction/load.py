@@ -91,13 +91,14 @@ def _legacy(path: Path) -> StoredNetwork | None:
     assert channels is not None
     assert classes is not None
     mean, std = _EIGHT_BIT[legacy.normalization]
+    # Outside an image all of them saw zeros. Which size they resized it to is not in the file.
+    resize = "asymmetric" if legacy.system == "TensorFlow" else "half-pixel"
     card = ModelCard(
         model=legacy.network,
         classes=("background", "foreground") if classes <= 2 else tuple(f"class {index}" for index in range(classes)),
         mean=(mean,) * channels,
         std=(std,) * channels,
-        # Beyond an image all of them saw zeros. Which size they resized it to is not in the file.
-        predict=PredictConfig(outside="zeros", resize="asymmetric" if legacy.system == "TensorFlow" else "half-pixel"),
+        predict=PredictConfig(padding_mode="zeros", resize=resize),
     )
     return StoredNetwork(card, legacy.state, legacy.moments, legacy.notes)
 
@@ -262,10 +263,10 @@ def of_stored(*members: StoredNetwork, device: str = "auto", head: int | None = 
     as_stored = ((0.0,) * first.channels, (1.0,) * first.channels)
     if len(set(statistics)) == 1:
         statistics = [as_stored] * len(members)
-    elif first.predict.outside == "zeros":
+    elif first.predict.padding_mode == "zeros":
         raise UsageError(
             "the members see zeros beyond an image, each in units of its own normalisation, so that they do not make "
-            "one network; train with data.outside=mirror, or with a fixed data.normalization"
+            "one network; train with data.padding_mode=reflect, or with a fixed data.normalization"
         )
     else:
         card = card.model_copy(update=dict(zip(("mean", "std"), as_stored, strict=True)))

@@ -1,28 +1,21 @@
-"""From image files to files of predictions: an image, a stack, or a folder of them.
+"""predict, predict_file, predict_objects: a network on pixels without labels.
 
-Masks of two classes are 0 and 255, as labels are; those of more classes hold class indices. Probabilities are float32:
-of the second class where there are two, of every class otherwise, one channel a class, the border class among them;
-in masks it counts as the object that it belongs to. What can be refused is refused
-before the first pixel is predicted, and an output is there whole or not at all: a folder, too.
+`predict_file` writes masks or probabilities of an image, a stack or a folder. Masks of two classes are 0 and 255, as
+labels are; those of more classes hold class indices. Probabilities are float32: of the second class where there are
+two, of every class otherwise, one channel a class, the border class among them; in masks it counts as the object that
+it belongs to. `predict_objects` writes labels as TIFF, COCO JSON, or outlines drawn on the images; the objects of a
+page are made of all its probabilities at once, which are held in memory, four bytes a class and pixel.
 
-Legend of shapes: K channels of a page, H height, W width.
+What can be refused is refused before the first pixel is predicted, and an output is there whole or not at all: a
+folder, too.
 
-From image files to files of objects: labels as TIFF, COCO JSON, outlines drawn on the images.
-
-Every page is taken by itself, and its objects are made of all its probabilities at once: they are held in memory, four
-bytes a class and pixel. What can be refused is refused before the first pixel is predicted; each file and each folder
-is there whole or not at all.
-
-Legend of shapes: C channels, K classes, H height, W width, N objects.
-
-predict, predict_file, predict_objects: a network on pixels without labels.
+Legend of shapes: C channels, K classes or channels of a page, H height, W width, N objects.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -33,10 +26,10 @@ from numpy.typing import NDArray
 from unetkit.devices import cpu_threads
 from unetkit.errors import UsageError
 from unetkit.images import is_tiff, open_pages
-from unetkit.images.image import Pages, as_pixels
-from unetkit.images.write import Form, Output, png_image, tiff_stack
+from unetkit.images.image import as_pixels
+from unetkit.images.write import Form, png_image, tiff_stack
 from unetkit.objects import ObjectMap, find_objects, method_for
-from unetkit.prediction.crops import ahead
+from unetkit.prediction.crops import prefetch
 from unetkit.prediction.load import LoadOptions, Model, load, members
 from unetkit.prediction.predictor import Part, Predictor, most_probable, require_probabilities
 from unetkit.prediction.results import (
@@ -57,276 +50,6 @@ from unetkit.storage import local_copy
 from unetkit.storage.atomic import make_folder
 
 _OUTPUTS = {".tif": tiff_stack, ".tiff": tiff_stack, ".png": png_image}
-
-
-def predict_to_file(
-    predictor: Predictor,
-    source: str | Path,
-    out: str | Path,
-    *,
-    probabilities: bool = False,
-    uncertain: Sequence[Predictor] = (),
-    progress: Progress | None = None,
-) -> tuple[str, ...]:
-    """Segment an image, a stack or a folder of images, and write as many pages of the same sizes.
-
-    Args:
-        predictor: the network.
-        source: an image file, or a folder whose image files are all segmented.
-        out: the file to write, .tif or .png, or a folder that takes the source's name; for a
-            folder of images, a new or empty folder.
-        probabilities: write probabilities instead of masks.
-        uncertain: write how uncertain these are instead, an ensemble's members or the predictor alone.
-        progress: follows the work.
-
-    Returns:
-        Sentences that say where tiles may differ from an untiled prediction; none where they do not.
-
-    Raises:
-        DataError: an image that cannot be read, or that the network does not take.
-        UsageError: an output that cannot hold the result, or that would overwrite the images.
-        StorageError: the disk did not take the output.
-    """
-    source, out = local_copy(source), Path(out)
-    writing = _Writing(predictor, probabilities, tuple(uncertain), progress or NoProgress())
-    writing.require_fractions()
-    if source.is_dir():
-        return _predict_folder(writing, source, out)
-    if out.is_dir():
-        out /= _name_for(source, fractions=writing.fractions)
-    task = writing.planned(source, out)
-    require_not_source(out, source)
-    make_folder(out.parent)
-    return writing.carry_out([task])
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """One file to be predicted, whose headers have been read."""
-
-    source: Path
-    out: Path
-    form: Form
-    parts: int
-    note: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Writing:
-    """What is common to all files of a prediction."""
-
-    predictor: Predictor
-    probabilities: bool
-    uncertain: tuple[Predictor, ...]
-    progress: Progress
-
-    @property
-    def fractions(self) -> bool:
-        """Whether values between 0 and 1 are written, not classes."""
-        return self.probabilities or len(self.uncertain) > 0
-
-    def require_fractions(self) -> None:
-        """Make sure that there is what is asked for.
-
-        Raises:
-            UsageError: two things at once, or a file that gives classes alone.
-        """
-        if self.probabilities and self.uncertain:
-            raise UsageError("probabilities and uncertainty were both asked for; a file holds one of them")
-        if self.fractions:
-            require_probabilities(self.predictor)
-
-    def planned(self, source: Path, out: Path) -> _Task:
-        """Read the headers of a file and refuse what cannot be done.
-
-        Raises:
-            DataError, UsageError: as `predict_to_file`.
-        """
-        pages = open_fitting(self.predictor, source)
-        if out.suffix.lower() not in _OUTPUTS:
-            raise UsageError(f"{out}: its ending says no form that is written; choose a name with .tif or .png")
-        if out.suffix.lower() == ".png" and (self.fractions or pages.count > 1):
-            found = f"{source} has {pages.count} pages, which are"
-            if self.fractions:
-                found = "uncertainty maps are" if self.uncertain else "probabilities are"
-            raise UsageError(f"{out}: {found} too much for a PNG file; choose a name with .tif")
-        plan = self.predictor.plan(pages.height, pages.width)
-        parts = 1 if self.uncertain else plan.parts
-        return _Task(source, out, self._form(pages), parts * pages.count, plan.note)
-
-    def carry_out(self, tasks: list[_Task]) -> tuple[str, ...]:
-        """Predict and write every file, and return their notes."""
-        done, total, started, pixels = 0, sum(task.parts for task in tasks), time.monotonic(), 0
-        self.progress.update(done, total, {})
-        for task in tasks:
-            with _OUTPUTS[task.out.suffix.lower()](task.out, task.form) as output:
-                for size in self._fill(output, task.source):
-                    done, pixels = done + 1, pixels + size
-                    speed = pixels / 1e6 / (time.monotonic() - started)
-                    self.progress.update(done, total, {"Mpx/s": f"{speed:.2f}"})
-        return tuple(dict.fromkeys(task.note for task in tasks if task.note))
-
-    def _fill(self, output: Output, source: Path) -> Iterator[int]:
-        """Predict every page, and yield the number of pixels that each part has brought."""
-        pages = open_pages(source)
-        images = ((page, as_pixels(pages.read(page), f"{source}, page {page}")) for page in range(pages.count))
-        parts = ((page, part) for page, pixels in ahead(images) for part in self._parts(pixels))
-        for page, part in ahead(parts):
-            values_KHW = self._values(part)
-            output.put(page, part.rows.start, part.columns.start, values_KHW)
-            yield values_KHW[0].size
-
-    def _parts(self, pixels: NDArray[Any]) -> Iterator[Part]:
-        if not self.uncertain:
-            return self.predictor.parts(pixels)
-        measured = torch.from_numpy(uncertainty(answers_to(pixels, self.uncertain)))
-        return iter([Part(slice(0, pixels.shape[1]), slice(0, pixels.shape[2]), measured)])
-
-    def _values(self, part: Part) -> NDArray[Any]:
-        if self.uncertain:
-            return part.probabilities_KHW.numpy()
-        if self.probabilities:
-            two = len(self.predictor.classes) == 2
-            return (part.probabilities_KHW[1:] if two else part.probabilities_KHW).cpu().numpy()
-        labels_HW = most_probable(self.predictor.of_data(part.probabilities_KHW))
-        return (labels_HW * np.uint8(255) if len(self.predictor.data_classes) == 2 else labels_HW)[None]
-
-    def _form(self, pages: Pages) -> Form:
-        classes = self.predictor.classes if self.probabilities else self.predictor.data_classes
-        two = len(classes) == 2
-        channels = MEASURES if self.uncertain else classes if self.probabilities and not two else ()
-        return Form(
-            dtype=np.float32 if self.fractions else self.predictor.label_type,
-            height=pages.height,
-            width=pages.width,
-            pages=pages.count,
-            channels=channels,
-            white=1.0 if self.fractions else 255.0 if two else len(classes) - 1.0,
-        )
-
-
-def _predict_folder(writing: _Writing, source: Path, out: Path) -> tuple[str, ...]:
-    require_empty(out)
-    names = names_for(source, partial(_name_for, fractions=writing.fractions))
-    tasks = [writing.planned(image, Path(name)) for image, name in names.items()]
-    with folder_whole(out) as temporary:
-        return writing.carry_out([replace(task, out=temporary / task.out) for task in tasks])
-
-
-def _name_for(image: Path, *, fractions: bool) -> str:
-    return f"{image.stem}{'.tif' if fractions or is_tiff(image) else '.png'}"
-
-
-_TIFF = (".tif", ".tiff")
-
-
-def objects_to_file(
-    predictor: Predictor,
-    source: str | Path,
-    out: str | Path,
-    *,
-    outlines: bool = False,
-    progress: Progress | None = None,
-) -> tuple[str, ...]:
-    """Find the objects of an image, a stack or a folder of images, and write them.
-
-    Args:
-        predictor: the network, and how objects are made of its probabilities.
-        source: an image file, or a folder whose image files are all taken.
-        out: .tif: labels, 16 bits up to 65535 objects a page, else 32; .json: COCO; .png, with `outlines`: the picture
-            of one page; a folder takes the source's name; for a folder of images, a .json or a new or empty folder.
-        outlines: draw the objects on the images, as `out` or beside it: NAME-outlines.png, a folder for several pages.
-        progress: follows the work.
-
-    Returns:
-        Sentences as those of `predict_to_file`.
-
-    Raises:
-        DataError, UsageError, StorageError: as `predict_to_file`.
-        ConfigError: its classes and the section `objects` do not go together.
-    """
-    source, out = local_copy(source), Path(out)
-    require_probabilities(predictor)
-    method_for(predictor.classes, predictor.object_config)
-    images = list(names_for(source, lambda image: image.stem)) if source.is_dir() else [source]
-    opened = {image: open_fitting(predictor, image) for image in images}
-    if out.is_dir() and not source.is_dir():
-        out /= f"{source.stem}.tif"
-    places = _places(out, source, several=sum(pages.count for pages in opened.values()) > 1, outlines=outlines)
-    make_folder(out.parent)
-    with ExitStack() as stack:
-        sinks = [stack.enter_context(place.sink(predictor)) for place in places]
-        _carry_out(predictor, opened, sinks, progress or NoProgress())
-    notes = (predictor.plan(pages.height, pages.width).note for pages in opened.values())
-    return tuple(dict.fromkeys(note for note in notes if note))
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A file or folder to be written, and whether it shows outlines."""
-
-    path: Path
-    folder: bool
-    outlines: bool
-
-    def sink(self, predictor: Predictor) -> AbstractContextManager[Sink]:
-        if self.outlines:
-            return outlines(self.path, folder=self.folder)
-        if self.path.suffix.lower() == ".json":
-            return coco_file(self.path, predictor.classes, predictor.object_config)
-        return labels(self.path, folder=self.folder)
-
-
-def _places(out: Path, source: Path, *, several: bool, outlines: bool) -> list[_Place]:
-    """Return what is to be written, and refuse what cannot be.
-
-    Raises:
-        UsageError: as `objects_to_file`.
-    """
-    ending, many = out.suffix.lower(), source.is_dir()
-    if ending == ".png" and not outlines:
-        raise UsageError(f"{out}: labels of objects are no PNG; choose .tif or .json, or add --outlines for a picture")
-    if ending == ".png" and (several or many):
-        raise UsageError(f"{out}: {source} is more than one picture; choose .tif, .json or a folder")
-    if not many and ending not in (*_TIFF, ".json", ".png"):
-        raise UsageError(f"{out}: its ending says no form of objects; choose .tif, .json, or .png with --outlines")
-    if many and ending in _TIFF:
-        raise UsageError(f"{out}: {source} is a folder, whose labels are as many files; choose a folder or .json")
-    places = [_Place(out, many and ending != ".json", ending == ".png")]
-    if outlines and ending != ".png":
-        folder = several or many
-        beside = f"{out.name if places[0].folder else out.stem}-outlines{'' if folder else '.png'}"
-        places.append(_Place(out.with_name(beside), folder, True))
-    for place in places:
-        require_empty(place.path) if place.folder else require_not_source(place.path, source)
-    return places
-
-
-def _carry_out(predictor: Predictor, opened: dict[Path, Pages], sinks: Sequence[Sink], progress: Progress) -> None:
-    total, count = sum(pages.count for pages in opened.values()), 0
-    progress.update(0, total, {})
-    for done, found in enumerate((found for image in opened for found in _found(predictor, image)), 1):
-        for sink in sinks:
-            sink.put(found)
-        count += len(found.objects)
-        progress.update(done, total, {"objects": str(count)})
-
-
-def _found(predictor: Predictor, image: Path) -> Iterator[Found]:
-    pages = open_pages(image)
-    for page in range(pages.count):
-        pixels_CHW = as_pixels(pages.read(page), f"{image}, page {page}")
-        probabilities_KHW = predictor.probabilities(pixels_CHW)
-        objects = find_objects(probabilities_KHW, predictor.classes, predictor.object_config)
-        data_KHW = predictor.of_data(torch.from_numpy(probabilities_KHW)).numpy()
-        yield Found(image, page, pages.count, pixels_CHW, objects, scores_of(objects, data_KHW))
-
-
-def scores_of(objects: ObjectMap, probabilities_KHW: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the mean probability [N] of each object's class over its pixels."""
-    classes_HW = np.append(0, objects.classes)[objects.ids]
-    chosen_HW = np.take_along_axis(probabilities_KHW, classes_HW[None], axis=0)[0]
-    return np.bincount(objects.ids.ravel(), chosen_HW.ravel(), len(objects) + 1)[1:] / objects.sizes()
 
 
 def predict(
@@ -436,3 +159,257 @@ def predict_objects(
     predictor = load(model, device=device, options=options).folded()
     with cpu_threads((options or {}).get("threads")):
         return objects_to_file(predictor, source, out, outlines=outlines, progress=progress)
+
+
+def predict_to_file(
+    predictor: Predictor,
+    source: str | Path,
+    out: str | Path,
+    *,
+    probabilities: bool = False,
+    uncertain: Sequence[Predictor] = (),
+    progress: Progress | None = None,
+) -> tuple[str, ...]:
+    """Segment an image, a stack or a folder of images, and write as many pages of the same sizes.
+
+    Args:
+        predictor: the network.
+        source: an image file, or a folder whose image files are all segmented.
+        out: the file to write, .tif or .png, or a folder that takes the source's name; for a
+            folder of images, a new or empty folder.
+        probabilities: write probabilities instead of masks.
+        uncertain: write how uncertain these are instead, an ensemble's members or the predictor alone.
+        progress: follows the work.
+
+    Returns:
+        Sentences that say where tiles may differ from an untiled prediction; none where they do not.
+
+    Raises:
+        DataError: an image that cannot be read, or that the network does not take.
+        UsageError: an output that cannot hold the result, or that would overwrite the images.
+        StorageError: the disk did not take the output.
+    """
+    source, out = local_copy(source), Path(out)
+    writing = _Writing(predictor, probabilities, tuple(uncertain), progress or NoProgress())
+    writing.require_fractions()
+
+    def name_for(image: Path) -> str:
+        return f"{image.stem}{'.tif' if writing.fractions or is_tiff(image) else '.png'}"
+
+    if source.is_dir():
+        require_empty(out)
+        tasks = [writing.planned(image, Path(name)) for image, name in names_for(source, name_for).items()]
+        with folder_whole(out) as temporary:
+            return writing.carry_out([replace(task, out=temporary / task.out) for task in tasks])
+    if out.is_dir():
+        out /= name_for(source)
+    task = writing.planned(source, out)
+    require_not_source(out, source)
+    make_folder(out.parent)
+    return writing.carry_out([task])
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One file to be predicted, whose headers have been read."""
+
+    source: Path
+    out: Path
+    form: Form
+    parts: int
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """What is common to all files of a prediction."""
+
+    predictor: Predictor
+    probabilities: bool
+    uncertain: tuple[Predictor, ...]
+    progress: Progress
+
+    @property
+    def fractions(self) -> bool:
+        """Whether values between 0 and 1 are written, not classes."""
+        return self.probabilities or len(self.uncertain) > 0
+
+    def require_fractions(self) -> None:
+        """Make sure that there is what is asked for.
+
+        Raises:
+            UsageError: two things at once, or a file that gives classes alone.
+        """
+        if self.probabilities and self.uncertain:
+            raise UsageError("probabilities and uncertainty were both asked for; a file holds one of them")
+        if self.fractions:
+            require_probabilities(self.predictor)
+
+    def planned(self, source: Path, out: Path) -> _Task:
+        """Read the headers of a file and refuse what cannot be done.
+
+        Raises:
+            DataError, UsageError: as `predict_to_file`.
+        """
+        pages = open_fitting(self.predictor, source)
+        if out.suffix.lower() not in _OUTPUTS:
+            raise UsageError(f"{out}: its ending says no form that is written; choose a name with .tif or .png")
+        if out.suffix.lower() == ".png" and (self.fractions or pages.count > 1):
+            found = f"{source} has {pages.count} pages, which are"
+            if self.fractions:
+                found = "uncertainty maps are" if self.uncertain else "probabilities are"
+            raise UsageError(f"{out}: {found} too much for a PNG file; choose a name with .tif")
+        classes = self.predictor.classes if self.probabilities else self.predictor.data_classes
+        two = len(classes) == 2
+        form = Form(
+            dtype=np.float32 if self.fractions else self.predictor.label_type,
+            height=pages.height,
+            width=pages.width,
+            pages=pages.count,
+            channels=MEASURES if self.uncertain else classes if self.probabilities and not two else (),
+            white=1.0 if self.fractions else 255.0 if two else len(classes) - 1.0,
+        )
+        plan = self.predictor.plan(pages.height, pages.width)
+        parts = 1 if self.uncertain else plan.parts
+        return _Task(source, out, form, parts * pages.count, plan.note)
+
+    def carry_out(self, tasks: list[_Task]) -> tuple[str, ...]:
+        """Predict and write every file, and return their notes."""
+        done, total, started, written = 0, sum(task.parts for task in tasks), time.monotonic(), 0
+        self.progress.update(done, total, {})
+        for task in tasks:
+            with _OUTPUTS[task.out.suffix.lower()](task.out, task.form) as output:
+                for page, part in prefetch(self._parts(task.source)):
+                    values_KHW = self._values(part)
+                    output.put(page, part.rows.start, part.columns.start, values_KHW)
+                    done, written = done + 1, written + values_KHW[0].size
+                    speed = written / 1e6 / (time.monotonic() - started)
+                    self.progress.update(done, total, {"Mpx/s": f"{speed:.2f}"})
+        return tuple(dict.fromkeys(task.note for task in tasks if task.note))
+
+    def _parts(self, source: Path) -> Iterator[tuple[int, Part]]:
+        """Yield the parts of every page with the page's index; the next page is read in the meantime."""
+        pages = open_pages(source)
+        images = ((page, as_pixels(pages.read(page), f"{source}, page {page}")) for page in range(pages.count))
+        for page, pixels in prefetch(images):
+            if not self.uncertain:
+                yield from ((page, part) for part in self.predictor.parts(pixels))
+            else:
+                measured = torch.from_numpy(uncertainty(answers_to(pixels, self.uncertain)))
+                yield page, Part(slice(0, pixels.shape[1]), slice(0, pixels.shape[2]), measured)
+
+    def _values(self, part: Part) -> NDArray[Any]:
+        """Return what is written of a part, [K, H, W]."""
+        if self.uncertain:
+            return part.probabilities_KHW.numpy()
+        if self.probabilities:
+            two = len(self.predictor.classes) == 2
+            return (part.probabilities_KHW[1:] if two else part.probabilities_KHW).cpu().numpy()
+        labels_HW = most_probable(self.predictor.of_data(part.probabilities_KHW))
+        return (labels_HW * np.uint8(255) if len(self.predictor.data_classes) == 2 else labels_HW)[None]
+
+
+_TIFF = (".tif", ".tiff")
+
+
+def objects_to_file(
+    predictor: Predictor,
+    source: str | Path,
+    out: str | Path,
+    *,
+    outlines: bool = False,
+    progress: Progress | None = None,
+) -> tuple[str, ...]:
+    """Find the objects of an image, a stack or a folder of images, and write them.
+
+    Args:
+        predictor: the network, and how objects are made of its probabilities.
+        source: an image file, or a folder whose image files are all taken.
+        out: .tif: labels, 16 bits up to 65535 objects a page, else 32; .json: COCO; .png, with `outlines`: the picture
+            of one page; a folder takes the source's name; for a folder of images, a .json or a new or empty folder.
+        outlines: draw the objects on the images, as `out` or beside it: NAME-outlines.png, a folder for several pages.
+        progress: follows the work.
+
+    Returns:
+        Sentences as those of `predict_to_file`.
+
+    Raises:
+        DataError, UsageError, StorageError: as `predict_to_file`.
+        ConfigError: its classes and the section `objects` do not go together.
+    """
+    source, out = local_copy(source), Path(out)
+    require_probabilities(predictor)
+    method_for(predictor.classes, predictor.object_config)
+    images = list(names_for(source, lambda image: image.stem)) if source.is_dir() else [source]
+    opened = {image: open_fitting(predictor, image) for image in images}
+    if out.is_dir() and not source.is_dir():
+        out /= f"{source.stem}.tif"
+    places = _places(out, source, several=sum(pages.count for pages in opened.values()) > 1, outlines=outlines)
+    make_folder(out.parent)
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(place.sink(predictor)) for place in places]
+        progress, done, count = progress or NoProgress(), 0, 0
+        total = sum(pages.count for pages in opened.values())
+        progress.update(done, total, {})
+        for image in opened:
+            pages = open_pages(image)
+            for page in range(pages.count):
+                pixels_CHW = as_pixels(pages.read(page), f"{image}, page {page}")
+                p_KHW = predictor.probabilities(pixels_CHW)
+                objects = find_objects(p_KHW, predictor.classes, predictor.object_config)
+                scores = scores_of(objects, predictor.of_data(torch.from_numpy(p_KHW)).numpy())
+                found = Found(image, page, pages.count, pixels_CHW, objects, scores)
+                for sink in sinks:
+                    sink.put(found)
+                done, count = done + 1, count + len(objects)
+                progress.update(done, total, {"objects": str(count)})
+    notes = (predictor.plan(pages.height, pages.width).note for pages in opened.values())
+    return tuple(dict.fromkeys(note for note in notes if note))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A file or folder to be written, and whether it shows outlines."""
+
+    path: Path
+    folder: bool
+    outlines: bool
+
+    def sink(self, predictor: Predictor) -> AbstractContextManager[Sink]:
+        if self.outlines:
+            return outlines(self.path, folder=self.folder)
+        if self.path.suffix.lower() == ".json":
+            return coco_file(self.path, predictor.classes, predictor.object_config)
+        return labels(self.path, folder=self.folder)
+
+
+def _places(out: Path, source: Path, *, several: bool, outlines: bool) -> list[_Place]:
+    """Return what is to be written, and refuse what cannot be.
+
+    Raises:
+        UsageError: as `objects_to_file`.
+    """
+    ending, many = out.suffix.lower(), source.is_dir()
+    if ending == ".png" and not outlines:
+        raise UsageError(f"{out}: labels of objects are no PNG; choose .tif or .json, or add --outlines for a picture")
+    if ending == ".png" and (several or many):
+        raise UsageError(f"{out}: {source} is more than one picture; choose .tif, .json or a folder")
+    if not many and ending not in (*_TIFF, ".json", ".png"):
+        raise UsageError(f"{out}: its ending says no form of objects; choose .tif, .json, or .png with --outlines")
+    if many and ending in _TIFF:
+        raise UsageError(f"{out}: {source} is a folder, whose labels are as many files; choose a folder or .json")
+    places = [_Place(out, many and ending != ".json", ending == ".png")]
+    if outlines and ending != ".png":
+        folder = several or many
+        beside = f"{out.name if places[0].folder else out.stem}-outlines{'' if folder else '.png'}"
+        places.append(_Place(out.with_name(beside), folder, True))
+    for place in places:
+        require_empty(place.path) if place.folder else require_not_source(place.path, source)
+    return places
+
+
+def scores_of(objects: ObjectMap, probabilities_KHW: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the mean probability [N] of each object's class over its pixels."""
+    classes_HW = np.append(0, objects.classes)[objects.ids]
+    chosen_HW = np.take_along_axis(probabilities_KHW, classes_HW[None], axis=0)[0]
+    return np.bincount(objects.ids.ravel(), chosen_HW.ravel(), len(objects) + 1)[1:] / objects.sizes()

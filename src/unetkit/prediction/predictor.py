@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unetkit.config import ObjectsConfig, Outside, PredictConfig, Resize, load_config, read_override
+from unetkit.config import ObjectsConfig, PaddingMode, PredictConfig, Resize, load_config, read_override
 from unetkit.data.normalize import Normalization
 from unetkit.data.resize import resize, resize_pixels
 from unetkit.errors import ConfigError, DataError, UsageError
@@ -25,7 +25,7 @@ from unetkit.modelfile.card import ModelCard
 from unetkit.models import fuse_batch_norm
 from unetkit.models.geometry import Geometry
 from unetkit.objects import ObjectMap, find_objects, with_closed_gaps
-from unetkit.prediction.crops import EIGHT, IDENTITY, Crop, ahead, crops_of, in_batches
+from unetkit.prediction.crops import EIGHT, IDENTITY, Crop, crops_of, in_batches, prefetch
 from unetkit.prediction.tiling import Allowance, Plan, Span, bytes_per_pixel, difference, make_plan
 
 
@@ -41,7 +41,7 @@ class PredictKeys(TypedDict, total=False):
     close_gaps: bool | None
     size: tuple[int, int] | None
     resize: Resize | None
-    outside: Outside | None
+    padding_mode: PaddingMode | None
 
 
 ObjectsKeys = TypedDict(
@@ -50,7 +50,7 @@ ObjectsKeys = TypedDict(
         "objects.method": str | None,
         "objects.threshold": float | None,
         "objects.seed_threshold": float | None,
-        "objects.neck": float | None,
+        "objects.min_width": float | None,
         "objects.min_size": int | None,
         "objects.min_confidence": float | None,
         "objects.fill_holes": bool | None,
@@ -307,7 +307,7 @@ class Predictor:
         symmetries = EIGHT if self.config.tta else (IDENTITY,)
         batches = in_batches(crops_of(pixels_CHW, plan, symmetries), self.config.batch)
         # The next input is made while the network is at work.
-        given = ahead((batch, self._input(batch)) for batch in batches)
+        given = prefetch((batch, self._input(batch)) for batch in batches)
         answers = (answer for batch, x_NCHW in given for answer in self._answers(batch, x_NCHW))
         for crop, total_KHW in answers:
             for _ in symmetries[1:]:
@@ -319,7 +319,7 @@ class Predictor:
         shown: list[Tensor] = []
         for crop in batch:
             pixels_CHW = self.normalization.apply(crop.pixels_CHW)
-            if self.config.outside == "zeros":
+            if self.config.padding_mode == "zeros":
                 inside_CHW, pixels_CHW = pixels_CHW, np.zeros_like(pixels_CHW)
                 pixels_CHW[:, *crop.inside] = inside_CHW[:, *crop.inside]
             shown.append(torch.from_numpy(pixels_CHW))

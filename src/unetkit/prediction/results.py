@@ -1,13 +1,10 @@
-"""Files that objects go to, page by page: labels as TIFF, COCO JSON, outlines as PNG; each whole or not at all.
+"""Files of objects, page by page: labels as TIFF, COCO JSON, outlines as PNG; each whole or not at all.
 
-Labels of a stack have one type, which its last page may decide; till then they are kept packed, in about a
-hundredth of their size.
+Before the first pixel is predicted, `open_fitting`, `names_for`, `require_not_source` and `require_empty` look at what
+is given and where results go. Labels of a stack have one dtype, which its last page may decide; until then they are
+kept compressed, in about a hundredth of their size.
 
 Legend of shapes: C channels, H height, W width, N objects.
-
-What is predicted and where results go, looked at before the first pixel: images that fit, names, free places.
-
-Does not know what is written.
 """
 
 import json
@@ -171,7 +168,7 @@ def outlines(out: Path, *, folder: bool) -> Generator[Sink]:
         StorageError: the disk did not take it.
     """
     with _whole(out, folder=folder) as place:
-        yield _Outlines(lambda found: place / f"{_page_name(found)}.png" if folder else place)
+        yield _Outlines(place, folder)
 
 
 def _whole(out: Path, *, folder: bool) -> AbstractContextManager[Path]:
@@ -223,12 +220,14 @@ class _Labels:
 
 @dataclass(frozen=True, slots=True)
 class _Outlines:
-    place: Callable[[Found], Path]
+    place: Path
+    folder: bool
 
     def put(self, found: Found) -> None:
         from PIL import Image  # needed for PNG alone
 
-        with atomic_path(self.place(found)) as temporary:
+        numbered = found.image.stem if found.pages == 1 else f"{found.image.stem}-{found.page:04}"
+        with atomic_path(self.place / f"{numbered}.png" if self.folder else self.place) as temporary:
             Image.fromarray(outlined(found.pixels_CHW, found.objects)).save(temporary, format="PNG")
 
 
@@ -256,7 +255,3 @@ class _Coco:
                     "score": float(found.scores[index]),
                 }
             )
-
-
-def _page_name(found: Found) -> str:
-    return found.image.stem if found.pages == 1 else f"{found.image.stem}-{found.page:04}"

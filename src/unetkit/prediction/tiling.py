@@ -1,27 +1,21 @@
-"""Where an image is cut, what the network must see for each piece, and how pieces are joined: integers and weights.
+"""Where an image is cut into tiles, what the network must see for each, and how tiles are joined: integers and weights.
 
 An axis is divided into spans that meet at cuts. A span's own pixels lie between two cuts; where the network sees less
 than it would like to, neighbouring spans are blended across their cut, with weights that add up to one. Cuts are
-multiples of the network's pooling grid. A window is what has to be read for a span; its ends lie on the grid, or on the
-border of the image, so that the network pools and pads there as it would in the whole image.
+multiples of the network's pooling grid. A window is what has to be read for a span; its ends lie on the grid, or on
+the border of the image, so that the network pools and pads there as it would in the whole image.
 
-Assumes that a padded network pads below and to the right of what it is given. Does not know pixels, networks or memory.
+Where the configuration names no tile, it is chosen by memory: of all grids of tiles that fit into what is allowed in
+one call of the network, the one that computes the fewest pixels. Each tile sees the network's whole receptive field,
+so that the result is the untiled one. A tile that is named may be too small for that: it then sees what leaves it a
+quarter of its side, neighbouring tiles are blended, and the plan says so in words.
 
-How an image is taken through the network: whole where the memory allows it, else in tiles; and how true that is.
+What one pixel costs in memory is found by following three small forward passes. The tensors that the network's
+modules take and return are counted while they live. At every step their bytes are a quadratic function of the image's
+side, whose leading coefficient three sides give exactly. What is computed outside torch's modules is not seen, nor
+the scratch space of single operations, which is small for convolutions in channels-last layout.
 
-The rule for tiles, where the configuration names none: of all grids of tiles that fit the allowed memory in one call of
-the network, the one that computes the fewest pixels. Each tile sees the network's whole receptive field, so that the
-result is the untiled one. A tile that is named may be too small for that: it then sees what leaves it a quarter of its
-side, and neighbouring tiles are blended. The plan says so in words.
-
-Does not know pixels or tensors.
-
-What one pixel costs a network in memory, found by following three small forward passes.
-
-The tensors that the network's modules take and give are counted while they live. At every step their bytes are a
-quadratic function of the image's side, whose leading coefficient three sides give exactly: so images of a few pixels
-tell what large ones need. Does not see what is computed outside torch's modules, nor the scratch space of single
-operations, which is small for convolutions in channels-last layout.
+Assumes that a padded network pads below and to the right of what it is given.
 
 Legend of shapes: N batch, C channels, H height, W width.
 """
@@ -182,8 +176,8 @@ def mirrored(start: int, stop: int, length: int) -> NDArray[np.intp]:
 
 def _ramp(width: int) -> NDArray[np.float32]:
     """Return a rise from 0 to 1 whose reverse is what is missing to 1."""
-    places = (np.arange(width) + 0.5) / width
-    return ((1 - np.cos(np.pi * places)) / 2).astype(np.float32)
+    x = (np.arange(width) + 0.5) / width
+    return ((1 - np.cos(np.pi * x)) / 2).astype(np.float32)
 
 
 _CONTEXT_OF_WHOLE_IMAGE_NORMS = 64
@@ -233,11 +227,20 @@ def make_plan(height: int, width: int, *, geometry: Geometry, config: PredictCon
     """Plan the tiles of an image of `height` x `width` pixels; `allowance` counts where `config.tile` is None."""
     grid, note = Grid(geometry, _context(geometry, config)), difference(geometry, config)
     blend, full = note is not None, geometry.fixed is not None
-    tile = _named(geometry, config) or _affordable(height, width, grid=grid, allowance=allowance, blend=blend)
+    named = geometry.fixed or ((config.tile, config.tile) if config.tile else None)
+    tile = named or _affordable(height, width, grid=grid, allowance=allowance, blend=blend)
     rows = divide(height, tile=tile[0], grid=grid, blend=blend, full=full)
     columns = divide(width, tile=tile[1], grid=grid, blend=blend, full=full)
     if len(rows) == len(columns) == 1:
-        note = _enlargement(height, width, geometry)
+        note = None
+        if geometry.fixed is not None and not geometry.margin:
+            padded = [geometry.padded_size(side) for side in (height, width, *geometry.fixed)]
+            if padded[:2] != padded[2:]:
+                size = " x ".join(map(str, geometry.fixed))
+                note = (
+                    f"the network takes {size} px only: of smaller images the last row and column are repeated, and "
+                    "results near the border may differ"
+                )
     return Plan(rows, columns, grid, note)
 
 
@@ -252,9 +255,16 @@ def difference(geometry: Geometry, config: PredictConfig) -> str | None:
     context = _context(geometry, config)
     if context >= geometry.overlap:
         return None
+    if geometry.fixed is not None:
+        remedy = "a file of a larger size"
+    elif config.overlap is not None:
+        remedy = f"predict.overlap={geometry.overlap}"
+    else:
+        enough = -(-geometry.overlap * 8 // 3) + 2 * geometry.margin
+        remedy = f"predict.tile={align_up(enough, geometry.multiple)} or more"
     return (
         f"tiles overlap by {context} px on each side, the network sees {geometry.overlap}: results may differ from an "
-        f"untiled prediction near tile edges; {_remedy(geometry, config)} makes them equal"
+        f"untiled prediction near tile edges; {remedy} makes them equal"
     )
 
 
@@ -269,25 +279,6 @@ def _context(geometry: Geometry, config: PredictConfig) -> int:
     if config.tile is None:
         return wanted
     return min(wanted, max(geometry.multiple, _most_context(config.tile - 2 * geometry.margin, geometry)))
-
-
-def _named(geometry: Geometry, config: PredictConfig) -> tuple[int, int] | None:
-    """Return height and width of a tile where they are named: by a network that takes no others, or by the user."""
-    return geometry.fixed or ((config.tile, config.tile) if config.tile else None)
-
-
-def _enlargement(height: int, width: int, geometry: Geometry) -> str | None:
-    """Say how an image differs that is smaller than the only size that goes in; None: it does not."""
-    if geometry.fixed is None or geometry.margin:
-        return None
-    padded = [geometry.padded_size(side) for side in (height, width, *geometry.fixed)]
-    if padded[:2] == padded[2:]:
-        return None
-    size = " x ".join(map(str, geometry.fixed))
-    return (
-        f"the network takes {size} px only: of smaller images the last row and column are repeated, and results near "
-        "the border may differ"
-    )
 
 
 def _most_context(answered: int, geometry: Geometry) -> int:
@@ -320,34 +311,24 @@ def _computed(length: int, spans: int, grid: Grid) -> int:
     return length + 2 * (spans - 1) * grid.context + 2 * spans * grid.geometry.margin
 
 
-def _remedy(geometry: Geometry, config: PredictConfig) -> str:
-    assert geometry.overlap is not None
-    if geometry.fixed is not None:
-        return "a file of a larger size"
-    if config.overlap is not None:
-        return f"predict.overlap={geometry.overlap}"
-    enough = -(-geometry.overlap * 8 // 3) + 2 * geometry.margin
-    return f"predict.tile={align_up(enough, geometry.multiple)} or more"
-
-
 def bytes_per_pixel(
     network: Callable[[Tensor], Tensor], geometry: Geometry, *, channels: int, device: torch.device
 ) -> float:
     """Return the bytes that a large input and the tensors made from it hold at most, for each of its pixels.
 
-    Of a network that is no torch module, its own word is taken, the attribute `bytes_per_pixel`, or the input counted.
+    Of a network that is not a torch module, its attribute `bytes_per_pixel` is taken, or the input counted.
     """
     if not isinstance(network, nn.Module):
         return getattr(network, "bytes_per_pixel", None) or float(channels * torch.float32.itemsize)
     step, smallest = geometry.multiple, geometry.fitting_input_size(1)
     small, middle, large = (
-        _course(network, torch.zeros(1, channels, side, side, device=device))
+        _living_bytes(network, torch.zeros(1, channels, side, side, device=device))
         for side in (smallest, smallest + step, smallest + 2 * step)
     )
     return max(a - 2 * b + c for a, b, c in zip(small, middle, large, strict=True)) / (2 * step**2)
 
 
-def _course(network: nn.Module, x_NCHW: Tensor) -> list[int]:
+def _living_bytes(network: nn.Module, x_NCHW: Tensor) -> list[int]:
     """Return the bytes that are alive when the input is there, and before and after every module of the network."""
     living = _Living()
     living.add([x_NCHW])
@@ -358,14 +339,14 @@ def _course(network: nn.Module, x_NCHW: Tensor) -> list[int]:
     finally:
         for hook in hooks:
             hook.remove()
-    return living.course
+    return living.history
 
 
 class _Living:
     """The storages that are alive."""
 
     def __init__(self) -> None:
-        self.course: list[int] = []
+        self.history: list[int] = []
         self._alive = 0
         self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
@@ -379,7 +360,7 @@ class _Living:
                 self._known.add(storage)
                 self._alive += storage.nbytes()
                 weakref.finalize(storage, self._drop, storage.nbytes())
-        self.course.append(self._alive)
+        self.history.append(self._alive)
 
     def _drop(self, size: int) -> None:
         self._alive -= size

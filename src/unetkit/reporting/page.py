@@ -147,7 +147,7 @@ def page(
         chosen_by = metric if run.best.is_file() else None
         scores = scores_part(evaluation, metric, chosen_by=chosen_by)
         objects = evaluation.object_counts is not None
-        key = key_of(evaluation.classes, borders=run.config.data.border_class > 0, objects=objects)
+        key = key_of(evaluation.classes, borders=run.config.data.border_width > 0, objects=objects)
         cards = tables.definition_cards(tables.scores_shown(evaluation, metric), evaluation.classes)
     if curves_svg is not None:
         chosen = Markup("c, d: scores of the held-out images; the circle marks the best {}.").format(breakable(metric))

@@ -121,7 +121,7 @@ def _examples(predictor: Predictor, held_out: Dataset, config: DataConfig, *, ob
         data_KHW = predictor.of_data(torch.from_numpy(p_KHW)).numpy()
         borders, shown = None, None
         if predictor.border:
-            border, width, touching = len(p_KHW) - 1, config.border_class, config.border_touching
+            border, width, touching = len(p_KHW) - 1, config.border_width, config.border_touching
             true = border_labels(sample.labels, instances_of(sample), border=border, width=width, touching=touching)
             borders = true == border, p_KHW.argmax(0) == border
         if objects:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside their place, flushed to the disk, then renamed.
+"""Files that are there whole or not at all: written next to their place, flushed to the disk, then renamed.
 
 What belongs in object storage is written to a temporary folder and sent from there.
 """
@@ -29,7 +29,9 @@ def atomic_path(path: Path) -> Generator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        mask = os.umask(0o022)  # it can only be read by setting it
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
         flush(temporary)
         temporary.replace(path)
         flush(path.parent)
@@ -49,12 +51,6 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def flush(path: Path) -> None:

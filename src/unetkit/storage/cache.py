@@ -1,14 +1,8 @@
-"""Copies of remote files and folders on this machine, brought once and used again as long as they are the same.
+"""This machine's side of object storage: this user's cache, copies of remote files, and folders that are mirrored.
 
-A copy is the same when the listing's tags and sizes and the copies' own SHA-256 are what they were. Processes of one
-machine wait for each other. Does not throw old copies away: the folder may be deleted at any time.
-
-A folder on this machine and its image in object storage: a run is written here and sent there as it grows.
-
-Only what changed is sent. `config.yaml` goes first, so that the image is a run from the start, and what is gone here is
-deleted there last, so that there is a whole checkpoint at every moment.
-
-Where this user's files lie that can be brought or made again.
+A copy is downloaded once and used again while the listing's tags and sizes and the copy's own SHA-256 are what they
+were. A mirrored folder, such as a run, is written here and sent as it grows; only what changed is sent. Processes of
+one machine wait for each other. Old copies are not thrown away: the cache may be deleted at any time.
 """
 
 import fcntl
@@ -22,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unetkit.errors import RemoteError, StorageError
+from unetkit.errors import RemoteError, StorageError, UsageError
 from unetkit.storage.remote import Place, Stored, is_remote, place_of
 
 
@@ -49,9 +43,12 @@ def local_copy(path: str | Path) -> Path:
     (`model.ckpt-3.index`, ...).
 
     Raises:
+        UsageError: the path is empty.
         RemoteError: nothing is there, or the storage cannot be reached.
         StorageError: the copy cannot be written here.
     """
+    if path == "":
+        raise UsageError("found an empty path; give a file or a folder ('.' is the current one)")
     if not is_remote(path):
         return Path(path)
     place = place_of(path)
@@ -59,45 +56,36 @@ def local_copy(path: str | Path) -> Path:
     folder, cut = cache_folder("copies", place.url), len(place.key) - len(name)
     with alone_in(folder):
         one = place.stored()
-        stem = name.removesuffix(".xml")  # OpenVINO's weights lie beside its graph
-        beside = _family(place, stem) if one is None or stem != name else []
-        wanted = [one, *(other for other in beside if other != one)] if one is not None else place.list() or beside
+        stem, family = name.removesuffix(".xml"), list[Stored]()  # OpenVINO's weights lie next to its graph
+        if one is None or stem != name:
+            above = Place(place.key.rpartition("/")[0], place.scheme, place.files)
+            family = [other for other in above.list() if other.key.startswith(f"{above.key}/{stem}.")]
+        wanted = [one, *(other for other in family if other != one)] if one is not None else place.list() or family
         if not wanted:
             raise RemoteError(f"{place.url}: nothing is there; look at the bucket and the key")
-        _bring(place, wanted, folder, cut)
+        _download(place, wanted, folder, cut)
     return folder / name
 
 
-def _family(place: Place, name: str) -> list[Stored]:
-    above = Place(place.key.rpartition("/")[0], place.scheme, place.files)
-    return [stored for stored in above.list() if stored.key.startswith(f"{above.key}/{name}.")]
-
-
-def _bring(place: Place, wanted: list[Stored], folder: Path, cut: int) -> None:
+def _download(place: Place, wanted: list[Stored], folder: Path, cut: int) -> None:
     """Make the folder hold the wanted objects, by their keys from `cut` on, and nothing else."""
-    index, known = Index(), _read_index(folder)
+    index = Index()
+    try:
+        known: Index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
     for stored in wanted:
         name = stored.key[cut:]
         if ".." in name.split("/") or name.startswith("/"):
             raise RemoteError(f"{place.scheme}://{stored.key}: its name leads out of the folder; rename the object")
         path, entry = folder / name, known.get(name)
-        if entry is None or entry["etag"] != stored.etag or not _unchanged(path, entry):
+        same = entry == {"etag": stored.etag, "size": stored.size, "sha256": _sha256(path) if path.is_file() else ""}
+        if not same:
             place.bring(stored, path)
         index[name] = {"etag": stored.etag, "size": stored.size, "sha256": _sha256(path)}
     for name in known.keys() - index.keys():
         (folder / name).unlink(missing_ok=True)
     (folder / _INDEX).write_text(json.dumps(index), encoding="utf-8")
-
-
-def _read_index(folder: Path) -> Index:
-    try:
-        return json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _unchanged(path: Path, entry: dict[str, Any]) -> bool:
-    return path.is_file() and path.stat().st_size == entry["size"] and _sha256(path) == entry["sha256"]
 
 
 def _sha256(path: Path) -> str:
@@ -107,7 +95,7 @@ def _sha256(path: Path) -> str:
 
 @contextmanager
 def alone_in(folder: Path) -> Generator[None]:
-    """Let one process at a time bring things into a folder.
+    """Let one process at a time download into a folder.
 
     Raises:
         StorageError: the folder cannot be written to.
@@ -129,12 +117,12 @@ _Known = dict[str, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """The pair.
+    """A folder on this machine and its image in object storage.
 
     Attributes:
-        folder: here.
-        place: there.
-        known: size and time of every file when it was last sent or brought.
+        folder: on this machine.
+        place: of the image.
+        known: size and time of every file when it was last uploaded or downloaded.
     """
 
     folder: Path
@@ -156,7 +144,7 @@ class Mirror:
         return not self.place.list()
 
     def pull(self) -> None:
-        """Bring what is there, unless the folder here is further on, as after a connection that was lost.
+        """Download the image, unless the folder here is further on, as after a connection that was lost.
 
         Raises:
             RemoteError: nothing is there, or the storage cannot be reached.
@@ -175,13 +163,16 @@ class Mirror:
             self.known.update(_files(self.folder))
 
     def push(self) -> None:
-        """Send what changed, and delete there what is gone here.
+        """Send what changed, and delete from the image what is gone here.
+
+        `config.yaml` goes first, so that the image is a run from the start, then checkpoints; deletions come last, so
+        that there is a whole checkpoint at every moment.
 
         Raises:
             RemoteError: the storage did not take something; the next push sends it again.
         """
         here = _files(self.folder)
-        for name in sorted(here, key=_order):
+        for name in sorted(here, key=lambda name: (name != "config.yaml", not name.startswith("checkpoints/"), name)):
             if self.known.get(name) != here[name]:
                 self.place.below(name).send(self.folder / name)
                 self.known[name] = here[name]
@@ -196,10 +187,6 @@ def _files(folder: Path) -> _Known:
     found = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
     stats = [(path, path.stat()) for path in found]
     return {path.relative_to(folder).as_posix(): (stat.st_size, stat.st_mtime_ns) for path, stat in stats}
-
-
-def _order(name: str) -> tuple[bool, bool, str]:
-    return name != "config.yaml", not name.startswith("checkpoints/"), name
 
 
 def _newest(names: Iterable[str]) -> str:

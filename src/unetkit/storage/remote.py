@@ -1,11 +1,8 @@
-"""Places in object storage: what a path says, which objects lie there, and how they are brought and sent.
+"""Object storage: which objects a path names, downloaded with checks and uploaded as files or folders.
 
 Endpoint, region and credentials are found the standard AWS way (environment, ~/.aws, instance role): AWS_ENDPOINT_URL
 names another service than Amazon's, such as MinIO or Huawei OBS. Reading is tried again; an object appears whole or
-not at all.
-Does not know what the objects are for.
-
-Results sent to object storage: a file, or a folder of files.
+not at all. Does not know what the objects are for.
 """
 
 import hashlib

@@ -1,14 +1,16 @@
 """Files below a folder or inside a .zip archive, under one set of names.
 
 Assumes that the archive does not change while it is read. A name that would lead out of the archive is refused, and so
-is an entry that promises more than `LARGEST_FILE` bytes; nothing is ever unpacked to the disk.
+is an entry that promises more than `LARGEST_FILE` bytes; an entry never becomes more than its directory promises.
+Nothing is ever unpacked to the disk.
 """
 
 import os
 import re
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import Lock
@@ -22,6 +24,11 @@ _UNSAFE = re.compile(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)|[\\\x00-\x1f]")
 """An absolute name, a drive, a step upwards, a backslash or a control character."""
 
 _LINK = 0o120000
+ZIP_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(OSError, ValueError, OverflowError, NotImplementedError, RuntimeError),
+)
+"""What zipfile raises for damaged archives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,20 @@ def open_tree(path: Path) -> Tree:
     Raises:
         DataError: an archive that is damaged or holds unsafe names.
     """
-    return _open_archive(path) if path.is_file() else _open_folder(path)
+    if path.is_file():
+        return _open_archive(path)
+    found: list[str] = []
+    for folder, _, names in os.walk(path):
+        below = PurePosixPath(Path(folder).relative_to(path).as_posix())
+        found += [str(below / name) for name in names]
+
+    def read(name: str) -> bytes:
+        try:
+            return (path / name).read_bytes()
+        except OSError as error:
+            raise DataError(f"{path / name}: cannot be read: {error.strerror}") from error
+
+    return Tree(path, _visible(found), read)
 
 
 def require_safe(name: str, source: str) -> PurePosixPath:
@@ -69,25 +89,10 @@ def require_safe(name: str, source: str) -> PurePosixPath:
     return path
 
 
-def _open_folder(root: Path) -> Tree:
-    found: list[str] = []
-    for folder, _, names in os.walk(root):
-        below = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        found += [str(below / name) for name in names]
-
-    def read(name: str) -> bytes:
-        try:
-            return (root / name).read_bytes()
-        except OSError as error:
-            raise DataError(f"{root / name}: cannot be read: {error.strerror}") from error
-
-    return Tree(root, _visible(found), read)
-
-
 def _open_archive(path: Path) -> Tree:
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except ZIP_DAMAGE as error:
         raise DataError(f"{path}: not a whole .zip archive ({error}); fetch it again") from error
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
@@ -106,18 +111,19 @@ def _open_archive(path: Path) -> Tree:
         entry = entries[name]
         if entry.file_size > LARGEST_FILE:
             raise DataError(f"{path}/{name}: promises {entry.file_size:,} bytes; at most {LARGEST_FILE:,} are read")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile inflates others unbounded
+            raise DataError(
+                f"{path}/{name}: packed by method {entry.compress_type} of .zip; only deflate is read: pack it again"
+            )
         try:
-            with one_at_a_time:
-                return archive.read(entry)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+            with one_at_a_time, archive.open(entry) as member:
+                return member.read(entry.file_size)  # without a size it inflates whatever is there
+        except ZIP_DAMAGE as error:
             raise DataError(f"{path}/{name}: damaged in the archive ({error}); fetch it again") from error
 
     return Tree(path, _visible(entries), read)
 
 
-def _visible(names: list[str] | dict[str, zipfile.ZipInfo]) -> tuple[str, ...]:
-    return tuple(sorted(name for name in names if not _is_hidden(name)))
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+def _visible(names: Iterable[str]) -> tuple[str, ...]:
+    hidden = (".", "__MACOSX")
+    return tuple(sorted(name for name in names if not any(part.startswith(hidden) for part in name.split("/"))))

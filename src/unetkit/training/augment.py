@@ -81,9 +81,9 @@ def change_intensity(
 
 
 def _flips_and_turns(config: AugmentConfig, batch: int, rng: np.random.Generator) -> Tensor:
-    quarter = rng.integers(4, size=batch) if config.turn else 2 * rng.integers(2, size=batch) * config.flip
+    quarter = rng.integers(4, size=batch) if config.rotate90 else 2 * rng.integers(2, size=batch) * config.flip
     mirror = rng.integers(2, size=batch) * config.flip
-    if not config.turn and config.flip_axes != "both":
+    if not config.rotate90 and config.flip_axes != "both":
         quarter = 2 * mirror if config.flip_axes == "rows" else 0 * mirror  # mirrored columns and half a turn: rows
     cos, sin = np.array([1, 0, -1, 0])[quarter], np.array([0, 1, 0, -1])[quarter]
     sign = 1 - 2 * mirror

@@ -65,7 +65,8 @@ def _orthogonal(kernel: Tensor) -> Tensor:
 def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
     """Make the optimizers: one, or two for muon.
 
-    Weight decay spares norms, and biases too unless `optimizer.decay` says otherwise. A weight with factor 0 is frozen.
+    Weight decay spares norms, and biases too unless `optimizer.decay_params` says otherwise. A weight with factor 0 is
+    frozen.
 
     Raises:
         ConfigError: a pattern of `optimizer.lr_factors` matches no weight, or all weights are frozen.
@@ -112,7 +113,7 @@ def _spared(config: OptimizerConfig, model: nn.Module) -> set[int]:
     """Return the ids of the weights that do not decay: of norms, and of biases where only kernels decay."""
     of_norms = [module for module in model.modules() if getattr(getattr(module, "weight", None), "ndim", 0) == 1]
     spared = [weight for norm in of_norms for weight in norm.parameters(recurse=False)]
-    if config.decay == "kernels":
+    if config.decay_params == "kernels":
         spared += [weight for weight in model.parameters() if weight.ndim == 1]
     return {id(weight) for weight in spared}
 
@@ -143,7 +144,7 @@ def rate_share(config: OptimizerConfig, step: int, steps: int) -> float:
     if step < warmup:
         return (step + 1) / (warmup + 1)
     course = (step - warmup) / max(1.0, steps - warmup)
-    return config.final_lr + (1 - config.final_lr) * _SCHEDULES[config.schedule](course)
+    return config.final_lr_factor + (1 - config.final_lr_factor) * _SCHEDULES[config.schedule](course)
 
 
 class WeightAverage:
@@ -216,7 +217,7 @@ _OPTIMIZERS: dict[str, Build] = {"adamw": _adamw, "adam": _adam, "sgd": _sgd}
 def _parts(config: OptimizerConfig) -> list[tuple[bool, float, Build]]:
     """Return for inner kernels, where they are apart, and for all else: the highest rate and the optimizer."""
     if config.name == "muon":
-        return [(True, config.lr, _muon), (False, config.rest_lr, _adamw)]
+        return [(True, config.lr, _muon), (False, config.adamw_lr, _adamw)]
     return [(False, config.lr, _OPTIMIZERS[config.name])]
 
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unetkit.config import Outside
+from unetkit.config import PaddingMode
 from unetkit.data.dataset import Sample
 from unetkit.data.normalize import Normalization
 from unetkit.errors import DataError
@@ -36,7 +36,7 @@ class PixelStore:
         height: rows of every image, int64.
         width: columns of every image, int64.
         weights_P: how much every pixel counts, float32; None where all count alike.
-        outside: what lies beyond the borders of the images.
+        padding_mode: what lies beyond the borders of the images.
     """
 
     pixels_CP: Tensor
@@ -45,7 +45,7 @@ class PixelStore:
     height: Tensor
     width: Tensor
     weights_P: Tensor | None = None
-    outside: Outside = "mirror"
+    padding_mode: PaddingMode = "reflect"
 
     @classmethod
     def of(
@@ -55,7 +55,7 @@ class PixelStore:
         device: torch.device,
         *,
         weights: Sequence[NDArray[np.float32]] | None = None,
-        outside: Outside = "mirror",
+        padding_mode: PaddingMode = "reflect",
     ) -> "PixelStore":
         """Normalise the samples and lay them on the device, with the weights of their pixels where there are any.
 
@@ -86,7 +86,7 @@ class PixelStore:
             sizes[:, 0].to(device),
             sizes[:, 1].to(device),
             None if weights is None else _in_a_row(weights, np.float32(1)).to(device),
-            outside,
+            padding_mode,
         )
 
     def targets_at(self, image_B: Tensor, places_B2SS: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -116,7 +116,7 @@ class PixelStore:
 
     def _index(self, image_B: Tensor, rows_BSS: Tensor, columns_BSS: Tensor) -> Tensor:
         start, height, width = (field[image_B].view(-1, 1, 1) for field in (self.start, self.height, self.width))
-        if self.outside == "mirror":
+        if self.padding_mode == "reflect":
             return start + _mirrored(rows_BSS, height) * width + _mirrored(columns_BSS, width)
         inside = (rows_BSS >= 0) & (rows_BSS < height) & (columns_BSS >= 0) & (columns_BSS < width)
         return torch.where(inside, start + rows_BSS * width + columns_BSS, self.pixels_CP.shape[1] - 1)

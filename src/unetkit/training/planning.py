@@ -84,7 +84,7 @@ def _data(exam: Exam) -> Iterator[Choice]:
     yield Choice("data.normalization", "standardize", reason)
     if _touching(exam) >= _TOUCHING:
         reason = f"{100 * _touching(exam):.0f} % of the objects touch another one: a border class parts them"
-        yield Choice("data.border_class", 1, reason)
+        yield Choice("data.border_width", 1, reason)
     yield from _split(exam)
 
 
@@ -112,15 +112,19 @@ def _split(exam: Exam) -> Iterator[Choice]:
 
 def _network(exam: Exam) -> Iterator[Choice]:
     across, patch = _across(exam), patch_side(exam)
-    stem = 2 if across >= _SMALL_OBJECT and patch >= 64 else 1
-    halvings = int(np.clip(np.ceil(np.log2(max(across, 1.0) / (_FEW_PX * stem))) + 1, 2, 4))
-    while halvings > 1 and patch < 4 * stem * 2**halvings:
+    downscale = 2 if across >= _SMALL_OBJECT and patch >= 64 else 1
+    halvings = int(np.clip(np.ceil(np.log2(max(across, 1.0) / (_FEW_PX * downscale))) + 1, 2, 4))
+    while halvings > 1 and patch < 4 * downscale * 2**halvings:
         halvings -= 1
     border = _touching(exam) >= _TOUCHING
     yield Choice("model.in_channels", exam.facts[0].shape[0], "grey" if exam.facts[0].shape[0] == 1 else "colour")
     yield Choice("model.num_classes", len(exam.classes) + border, "the classes" + (" and the border" if border else ""))
     fine = "small objects or patches: every pixel counts"
-    yield Choice("model.stem", stem, fine if stem == 1 else "2 x 2 pixels at once: three times as fast, hardly coarser")
+    yield Choice(
+        "model.downscale",
+        downscale,
+        fine if downscale == 1 else "2 x 2 pixels at once: three times as fast, hardly coarser",
+    )
     widths = [min(_WIDTH * 2**level, _WIDEST) for level in range(halvings + 1)]
     told = f"{across:.0f} px across in the median" if across else "of unknown size"
     reason = f"{halvings} halvings: labelled regions are {told}, patches {patch} px"
@@ -135,7 +139,7 @@ def _augment(exam: Exam) -> Iterator[Choice]:
     if photographs:
         yield Choice("augment.flip_axes", "columns", "many classes in colour: photographs have an up and a down")
     yield Choice(
-        "augment.turn", not photographs, "photographs have an up" if photographs else "no direction is special"
+        "augment.rotate90", not photographs, "photographs have an up" if photographs else "no direction is special"
     )
     sizes = [one.objects.areas for one in exam.facts if one.objects is not None and len(one.objects.areas)]
     spread = np.percentile([np.median(areas) for areas in sizes], [10, 90]) if len(sizes) > 4 else np.ones(2)
@@ -162,7 +166,7 @@ def _loss(exam: Exam) -> Iterator[Choice]:
 
 def _optimizer() -> Iterator[Choice]:
     measured = "as in the presets, where it was measured"
-    values: dict[str, Any] = {"name": "muon", "lr": 0.04, "rest_lr": 0.003, "momentum": 0.95, "betas": [0.9, 0.99]}
+    values: dict[str, Any] = {"name": "muon", "lr": 0.04, "adamw_lr": 0.003, "momentum": 0.95, "betas": [0.9, 0.99]}
     reasons = {"name": "gets furthest in a given time on membranes and nuclei", "lr": "of the kernels, " + measured}
     for key, value in (values | {"weight_decay": 0.01, "warmup": 0.05}).items():
         yield Choice(f"optimizer.{key}", value, reasons.get(key, measured))

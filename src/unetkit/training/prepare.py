@@ -104,7 +104,7 @@ def prepare(config: Config, *, diagnosed: bool = False) -> Prepared:
     resolved = _resolved(config, dataset, channels=training[0].pixels.shape[0], classes=len(targets.classes))
     _require_metric(resolved, dataset.classes)
     _require_sought(config.train.best_metric, [dataset[index] for index in split.validation], dataset.classes)
-    border = len(dataset.classes) if config.data.border_class else None
+    border = len(dataset.classes) if config.data.border_width else None
     weights = PixelWeights.of(config.loss, training, classes=len(targets.classes), border=border)
     description = _description(dataset, split, normalization)
     if diagnosis is not None:
@@ -118,7 +118,7 @@ def prepare(config: Config, *, diagnosed: bool = False) -> Prepared:
 def _targets(dataset: Dataset, config: DataConfig) -> Dataset:
     """Return the data set as it is trained on: first resized, then with a border class."""
     resized = dataset if config.size is None else Resized(dataset, config.size, config.resize)
-    return WithBorders(resized, config.border_class, config.border_touching) if config.border_class else resized
+    return WithBorders(resized, config.border_width, config.border_touching) if config.border_width else resized
 
 
 def _notes(config: Config, diagnosis: Diagnosis | None, description: Mapping[str, Any]) -> Iterator[str]:
@@ -170,7 +170,7 @@ def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) 
     model = config.model.model_copy(update=found)
     path = _lasting(str(config.data.path))
     data = config.data.model_copy(update={"classes": dataset.classes, "path": path})
-    as_trained = {"size": data.size, "resize": data.resize, "outside": data.outside}
+    as_trained = {"size": data.size, "resize": data.resize, "padding_mode": data.padding_mode}
     wanted = {key: value for key, value in as_trained.items() if getattr(config.predict, key) is None}
     predict = config.predict.model_copy(update=wanted)
     return config.model_copy(update={"model": model, "data": data, "predict": predict})
@@ -215,8 +215,8 @@ def place_of(config: Config, world: World) -> Place:
 def assemble(run: Run, prepared: Prepared, place: Place, progress: Progress) -> Trainer:
     """Return the training of a run, at its first step."""
     config, device, world = run.config, place.device, place.world
-    weights, outside = _weights(prepared, world), config.data.outside
-    store = PixelStore.of(prepared.training, prepared.normalization, device, weights=weights, outside=outside)
+    weights, padding_mode = _weights(prepared, world), config.data.padding_mode
+    store = PixelStore.of(prepared.training, prepared.normalization, device, weights=weights, padding_mode=padding_mode)
     session = TrainStep(config, store, choose_precision(config.train.precision, device), world)
     card = _card(config, prepared)
     predictor = Predictor(session.predicting, session.model.geometry, card, device)
@@ -246,7 +246,7 @@ def _card(config: Config, prepared: Prepared) -> ModelCard:
     return ModelCard(
         model=config.model,
         classes=prepared.classes,
-        border=config.data.border_class > 0,
+        border=config.data.border_width > 0,
         mean=prepared.normalization.mean,
         std=prepared.normalization.std,
         predict=config.predict,

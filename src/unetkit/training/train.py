@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from unetkit.config import ConfigSource, load_config
-from unetkit.configuring import translate_config
+from unetkit.config import ConfigSource
+from unetkit.configuring import configure, load_config
 from unetkit.devices import choose_device, choose_precision, cpu_threads, keep_freed_memory
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
@@ -61,14 +61,13 @@ def train(
     """
     begun, world = time.perf_counter(), launched_world()
     given = [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])]
-    if translation := translate_config(source, given, flags=flags, bug_compatible=bug_compatible):
-        source, given, out = translation.config, [], out or translation.out
-        if progress is not None and world.is_main_process:
-            for remark in translation.remarks():
-                progress.log(f"note: {remark}")
+    configured = configure(source, given, flags=flags, bug_compatible=bug_compatible)
+    config, out = configured.config, out or configured.out
+    if progress is not None and world.is_main_process:
+        for remark in configured.remarks:
+            progress.log(f"note: {remark}")
     if out is None:
         raise UsageError("--out is missing; write: unetkit train isbi --data DIR --out RUN")
-    config = load_config(source, given)
     if config.train.tensorboard:
         require_tensorboard()
     prepared = prepare(config)

@@ -11,15 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unetkit
+from unetkit.configuring import translate_config
 from unetkit.errors import ConfigError, UnetkitError
-from unetkit.legacy.configs import Translation, tensorflow, translate_config
-from unetkit.legacy.configs.zoo_keys import ALIASES, KEYS
+from unetkit.legacy.configs import Translation
+from unetkit.legacy.configs.tensorflow import TensorFlowSettings
+from unetkit.legacy.configs.zoo_keys import ALIASES, ZooSettings
 
 FILES: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("zoo.yaml").read_text())["files"]
 ZOO = yaml.safe_dump_all([FILES["unet_nested_cell"], {"lr": "the rate"}, {"device_target": ["Ascend", "GPU", "CPU"]}])
 COURSE = "cfg_unet = {'lr': 0.0001, 'epochs': 400, 'batchsize': 16, 'FixedLossScaleManager': 1024.0, 'resume': False}"
 ODD = [10**400, 1 << 20_000, "None", "1e-4", "Softmax", "COCO", "ISBI", "unet_nested", "./", "\x85\u2028", b"x"]
-NAMES = [*KEYS, *ALIASES]
+NAMES = [*ZooSettings.model_fields, *ALIASES]
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),
@@ -78,7 +80,7 @@ def test_any_file(text: str, cut: int, place: int, inserted: str) -> None:
 @given(
     st.sampled_from(["tensorflow-unet-medical", "oneflow-unet"]),
     st.lists(
-        st.sampled_from([f"--{key}" for key in tensorflow.KEYS])
+        st.sampled_from([f"--{key}" for key in TensorFlowSettings.model_fields])
         | st.sampled_from(["--", "-1", "--=", "--x=1", "--epochs=9", "--data_path=a/image", "1", "0", "True"])
         | st.text(max_size=5),
         max_size=6,

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from unetkit.config import load_config
+from unetkit.configuring import translate_config
 from unetkit.errors import UnetkitError
-from unetkit.legacy.configs import Translation, translate_config
+from unetkit.legacy.configs import Translation
 
 TENSORFLOW, ONEFLOW = "tensorflow-unet-medical", "oneflow-unet"
 PUBLISHED = "--exec_mode train_and_evaluate --crossvalidation_idx 0 --max_steps 6400 --batch_size 8 --augment"
@@ -42,7 +43,7 @@ def test_tensorflows_published_training() -> None:
         "data.normalization": "minus-one-to-one",
         "data.size": (388, 388),
         "data.resize": "asymmetric",
-        "data.outside": "zeros",
+        "data.padding_mode": "zeros",
         "data.split.method": "mindspore",
         "data.split.fold": 0,
         "model.padding": "valid",
@@ -54,7 +55,7 @@ def test_tensorflows_published_training() -> None:
         "model.dropout": 0.5,
         "model.init": "glorot",
         "augment.flip": True,
-        "augment.turn": False,
+        "augment.rotate90": False,
         "augment.crop": 0.3,
         "augment.brightness": 0.2,
         "augment.clip": (-1.0, 1.0),
@@ -140,7 +141,7 @@ def test_oneflows_training(tmp_path: Path) -> None:
         "model.num_classes": 1,
         "model.width": 64,
         "augment.flip_axes": "both",
-        "augment.turn": False,
+        "augment.rotate90": False,
         "loss.cross_entropy": 1.0,
         "loss.dice": 0.0,
         "optimizer.name": "adam",
@@ -172,17 +173,17 @@ def test_oneflows_path_is_replaced_in_its_last_folder_alone() -> None:
         (TENSORFLOW, "--exec_mode traing", "expected one of train, train_and_predict"),
         (TENSORFLOW, "--crossvalidation_idx 5", "with 5 folds the last one is 4"),
         (TENSORFLOW, "--crossvalidation_idx x", "expected a whole number"),
-        (TENSORFLOW, "--max_steps", "--max_steps needs a value"),
+        (TENSORFLOW, "--max_steps", "argument --max_steps: expected one argument"),
         (TENSORFLOW, "--max_step=0", "expected 1 or more"),
-        (TENSORFLOW, "--augment=1", "--augment takes no value"),
-        (TENSORFLOW, "--log 3", "could be --log_dir, --log_every"),
+        (TENSORFLOW, "--augment=1", "argument --augment: ignored explicit argument"),
+        (TENSORFLOW, "--log 3", "--log could match --log_dir, --log_every"),
         (TENSORFLOW, "--epochs 3", "unknown flag --epochs"),
         (ONEFLOW, "--epoch 1.5", "expected a whole number"),
         (ONEFLOW, "--data_path stacks", "a folder with 'image' in its name"),
         (ONEFLOW, "--checkpoint c", "unetkit predict MODEL INPUT"),
-        ("isbi", "--epochs 3", "isbi is no legacy configuration"),
-        ("mindspore-unet-simple", "--epochs 3", "is no legacy configuration"),
-        ("nowhere.yaml", "--epochs 3", "is no legacy configuration"),
+        ("isbi", "--epochs 3", "isbi is not a legacy configuration"),
+        ("mindspore-unet-simple", "--epochs 3", "is not a legacy configuration"),
+        ("nowhere.yaml", "--epochs 3", "is not a legacy configuration"),
     ],
 )
 def test_a_wrong_flag_is_one_line(preset: str, words: str, message: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from unetkit.config import load_config
-from unetkit.legacy.configs import translate_config
+from unetkit.configuring import translate_config
 from unetkit.legacy.configs.translation import Draft
 from unetkit.legacy.configs.zoo_keys import zoo_settings
 
@@ -21,10 +21,10 @@ CLOUD = ["--enable_modelarts", "True", "--data_url", "s3://lab/data", "--train_u
 )
 def test_a_job_of_modelarts_names_the_storage(url: str, path: str, expected: str) -> None:
     words = [*CLOUD, "--checkpoint_url", url, "--resume", "True", "--resume_ckpt", path]
-    settings = zoo_settings([ZOO], words, "x.yaml", Draft(bug_compatible=False))
-    assert settings.text("data_path") == "s3://lab/data"
-    assert settings.text("output_path") == "s3://lab/out/"
-    assert settings.text("resume_ckpt") == expected
+    settings = zoo_settings([ZOO], words, Draft("x.yaml"))
+    assert settings.data_path == "s3://lab/data"
+    assert settings.output_path == "s3://lab/out/"
+    assert settings.resume_ckpt == expected
     assert "data_url" in settings.said("data_path")
 
 

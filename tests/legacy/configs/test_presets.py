@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from unetkit.config import load_config
-from unetkit.legacy.configs import translate_config
+from unetkit.configuring import translate_config
 
 FILES: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("zoo.yaml").read_text())["files"]
 SOURCES: dict[str, Any] = {

@@ -116,7 +116,7 @@ def test_two_things_of_one_name(tmp_path: Path) -> None:
 
 def test_what_air_has_no_name_for() -> None:
     graph = small_graph()
-    with pytest.raises(GraphError, match="the operation Pad has no like in AIR"):
+    with pytest.raises(GraphError, match="the operation Pad has no counterpart in AIR"):
         encode_air(replace(graph, nodes=(*graph.nodes, Node("y2", "Pad", ("flat",), {"paddings": ((0, 0),)}))))
 
 

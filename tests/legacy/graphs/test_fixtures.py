@@ -107,7 +107,7 @@ def test_explicit_pads_and_resizing() -> None:
         ("Slice", (Constant((0, -1, 0, 0)), Constant((1, 1, 1, 1))), {}, "Slice does not fit"),
         ("BatchNorm", (torch.ones(2),) * 4, {"is_training": True}, "training mode"),
         ("TupleGetItem", (), {"index": "first"}, "TupleGetItem does not fit"),
-        ("MakeTuple", (), {}, "its output is no tensor"),
+        ("MakeTuple", (), {}, "its output is not a tensor"),
     ],
 )
 def test_what_cannot_be_computed(op: str, inputs: tuple, attributes: dict, complaint: str) -> None:

@@ -1,9 +1,10 @@
-"""Which reader a path needs, told by what lies there.
+"""Which reader a path needs, recognised by what lies there.
 
-Assumes that a folder holds one data set. The forms are tried in the order of `FORMS`; the first that recognises the
+Assumes that a folder holds one data set. The layouts are tried in the order of `LAYOUTS`; the first that recognises the
 path opens it. Does not look at pixels.
 """
 
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,8 +45,8 @@ SAMPLE = "sample"
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """A form of data: how a path is recognised as one, and how it is opened."""
+class Layout:
+    """A layout of data: how a path is recognised as one, and how it is opened."""
 
     name: str
     recognises: Callable[[Path], bool]
@@ -53,8 +54,8 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
-class ArchiveForm:
-    """A form of data that is also read from a .zip archive."""
+class ArchiveLayout:
+    """A layout of data that is also read from a .zip archive."""
 
     name: str
     recognises: Callable[[Tree], bool]
@@ -65,14 +66,14 @@ DEFAULT = DataConfig()
 
 
 def open_dataset(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Dataset:
-    """Open images with their labels; the form is recognised by what lies at the path.
+    """Open images with their labels; the layout is recognised by what lies at the path.
 
     Args:
         path: a folder or a file, or 'sample' for the generated stack; None with `config.images` and `config.labels`.
         config: the names of files and classes and the meaning of mask values; its own path is not looked at.
 
     Raises:
-        DataError: nothing there, no form that is known, or files that do not fit together.
+        DataError: nothing there, no layout that is known, or files that do not fit together.
         ConfigError: `images` without `labels` or the reverse, or a table of mask values that contradicts the classes.
 
     Example:
@@ -86,10 +87,10 @@ def open_dataset(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Da
 
 
 def open_usable(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Dataset:
-    """Open the images and labels that can be used; `complaints_of` tells which files were left out, and why.
+    """Open the images and labels that can be used; `complaints_of` names the files that were left out, and why.
 
     Raises:
-        DataError: nothing there, or no form that is known.
+        DataError: nothing there, or no layout that is known.
         ConfigError: as `open_dataset`.
     """
     if config.images is not None or config.labels is not None:
@@ -103,18 +104,29 @@ def open_usable(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Dat
     place = _existing(path)
     with _listing(place):
         if is_archive(place):
-            return _open_archive(open_tree(place), config)
-        form = next((form for form in FORMS if form.recognises(place)), None)
-        if form is None:
-            raise DataError(f"{place}: no data set that is known ({_contents(place)}); {_KNOWN}")
-        return form.opens(place, config)
+            tree = open_tree(place)
+            packed = next((layout for layout in ARCHIVES if layout.recognises(tree)), None)
+            if packed is None:
+                raise DataError(
+                    f"{place}: not a data set that is known ({len(tree.files)} files); an archive may hold "
+                    "annotations/instances_*.json or ID/images with ID/masks; unpack others"
+                )
+            return packed.opens(tree, config)
+        layout = next((layout for layout in LAYOUTS if layout.recognises(place)), None)
+        if layout is None:
+            found = "a single file without labels next to it"
+            if not place.is_file():
+                names = sorted(inside.name for inside in place.iterdir())
+                found = f"it holds {', '.join(names[:4])}{', ...' * (len(names) > 4)}" if names else "an empty folder"
+            raise DataError(f"{place}: not a data set that is known ({found}); {_KNOWN}")
+        return layout.opens(place, config)
 
 
 def open_images(path: str | Path) -> Dataset:
     """Open images without labels: one file of any number of pages, or a folder of files.
 
-    Of a folder in the ISBI form test-volume.tif is taken, of one with a folder `images` the files there, of a folder or
-    an archive of nuclei their images, and of any other folder the image files that are not named as masks. 'sample'
+    Of a folder with the ISBI names test-volume.tif is taken, of one with a folder `images` the files there, of a folder
+    or an archive of nuclei their images, and of any other folder the image files that are not named as masks. 'sample'
     is a generated stack that is not the training one.
 
     Raises:
@@ -128,23 +140,20 @@ def open_images(path: str | Path) -> Dataset:
     with _listing(place):
         if is_archive(place):
             return open_bare_nuclei(open_tree(place))
-        files = [place] if place.is_file() else _images_in(place)
+        stack = place if place.is_file() else find_stack(place, TEST_IMAGES) or find_stack(place, TRAIN_IMAGES)
+        if stack is not None:
+            files = [stack]
+        elif inner := find_folder(place, IMAGE_FOLDERS):
+            files = image_files(inner)
+        else:
+            files = [path for path in image_files(place) if not is_mask_name(path)]
         if not files:
             return open_bare_nuclei(open_tree(place))
-    complaints: list[str] = []
-    items = items_of_pairs([(_unique_name(file, files), file, None) for file in files], "mask", complaints)
+    stems, complaints = Counter(file.stem for file in files), list[str]()
+    named = [(file.stem if stems[file.stem] == 1 else file.name, file, None) for file in files]
+    items = items_of_pairs(named, "mask", complaints)
     refuse(complaints)
     return ItemDataset(items)
-
-
-def _open_archive(tree: Tree, config: DataConfig) -> Dataset:
-    form = next((form for form in ARCHIVES if form.recognises(tree)), None)
-    if form is None:
-        raise DataError(
-            f"{tree.root}: no data set that is known ({len(tree.files)} files); an archive may hold "
-            "annotations/instances_*.json or ID/images with ID/masks; unpack others"
-        )
-    return form.opens(tree, config)
 
 
 def _open_named(path: str | Path | None, config: DataConfig) -> Dataset:
@@ -179,43 +188,25 @@ def _listing(place: Path) -> Generator[None]:
         raise DataError(f"{error.filename or place}: cannot be read: {error.strerror or error}") from error
 
 
-def _images_in(folder: Path) -> list[Path]:
-    stack = find_stack(folder, TEST_IMAGES) or find_stack(folder, TRAIN_IMAGES)
-    if stack is not None:
-        return [stack]
-    inner = find_folder(folder, IMAGE_FOLDERS)
-    return image_files(inner) if inner else [path for path in image_files(folder) if not is_mask_name(path)]
+def open_labelled_file(path: Path, config: DataConfig) -> Dataset:
+    """Open one image file and the mask file next to it.
 
-
-def _unique_name(file: Path, files: list[Path]) -> str:
-    return file.stem if sum(other.stem == file.stem for other in files) == 1 else file.name
-
-
-def _is_labelled_file(path: Path) -> bool:
-    return path.is_file() and _labels_beside(path) is not None
-
-
-def _open_labelled_file(path: Path, config: DataConfig) -> Dataset:
-    labels = _labels_beside(path)
+    Raises:
+        DataError: files that cannot be read or do not fit together.
+    """
+    labels = _labels_of(path)
     assert labels is not None
     if path.stem == TRAIN_IMAGES:
         return open_stack(path, labels, config)
     return open_pairs([path], [labels], config, place=str(path.parent))
 
 
-def _labels_beside(path: Path) -> Path | None:
+def _labels_of(path: Path) -> Path | None:
     if path.stem == TRAIN_IMAGES:
         return find_stack(path.parent, TRAIN_LABELS)
     if path.suffix.lower() not in SUFFIXES or is_mask_name(path):
         return None
     return next((other for other in image_files(path.parent) if mask_name_of(other) == path.stem), None)
-
-
-def _contents(path: Path) -> str:
-    if path.is_file():
-        return "a single file without labels beside it"
-    names = sorted(inside.name for inside in path.iterdir())
-    return f"it holds {', '.join(names[:4])}{', ...' if len(names) > 4 else ''}" if names else "an empty folder"
 
 
 _KNOWN = (
@@ -224,21 +215,21 @@ _KNOWN = (
     "name other files in data.images and data.labels"
 )
 
-ARCHIVES: tuple[ArchiveForm, ...] = (
-    ArchiveForm("COCO", is_coco, lambda tree, config: open_coco([tree], config)),
-    ArchiveForm("nuclei", is_nuclei, open_nuclei),
+ARCHIVES: tuple[ArchiveLayout, ...] = (
+    ArchiveLayout("COCO", is_coco, lambda tree, config: open_coco([tree], config)),
+    ArchiveLayout("nuclei", is_nuclei, open_nuclei),
 )
 
-FORMS: tuple[Form, ...] = (
-    Form("stack with the ISBI names", lambda path: path.is_dir() and is_isbi_folder(path), open_isbi),
-    Form("COCO", lambda path: path.is_dir() and is_coco_folder(path), open_coco_folder),
-    Form("one COCO file", lambda path: path.suffix.lower() == ".json" and path.is_file(), open_coco_file),
-    Form(
+LAYOUTS: tuple[Layout, ...] = (
+    Layout("stack with the ISBI names", lambda path: path.is_dir() and is_isbi_folder(path), open_isbi),
+    Layout("COCO", lambda path: path.is_dir() and is_coco_folder(path), open_coco_folder),
+    Layout("one COCO file", lambda path: path.suffix.lower() == ".json" and path.is_file(), open_coco_file),
+    Layout(
         "nuclei",
         lambda path: path.is_dir() and is_nuclei_folder(path),
         lambda path, config: open_nuclei(open_tree(path), config),
     ),
-    Form("multi-class folders", is_multiclass, open_multiclass),
-    Form("images and masks", lambda path: path.is_dir() and is_paired_folder(path), open_paired_folder),
-    Form("one file and its mask", _is_labelled_file, _open_labelled_file),
+    Layout("multi-class folders", is_multiclass, open_multiclass),
+    Layout("images and masks", lambda path: path.is_dir() and is_paired_folder(path), open_paired_folder),
+    Layout("one file and its mask", lambda path: path.is_file() and _labels_of(path) is not None, open_labelled_file),
 )

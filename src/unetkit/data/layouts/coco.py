@@ -4,19 +4,15 @@ The classes are the background and the categories, or those of them that are nam
 overlap, the pixel belongs to the one that is annotated first, as in the legacy model zoo. A crowd has its class but
 no object id. Images are given in three channels: a few of COCO's are grey.
 
+Annotation files are checked: nothing of them is believed that the reader relies on, and fields that it does not need
+are not looked at. Assumes that the whole file fits into memory several times (the 450 MB of COCO 2017 take about 4 GB).
+
 Legend of shapes: C channels, H height, W width.
-
-COCO annotation files, read and checked: nothing of them is believed that the reader relies on.
-
-Assumes that the whole file fits into memory several times (the 450 MB of COCO 2017 take about 4 GB). Fields that the
-reader does not need are not looked at.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -106,7 +102,10 @@ def read_annotations(content: bytes, source: str) -> AnnotationFile:
     try:
         read = _Content.model_validate_json(content)
     except ValidationError as error:
-        raise DataError(f"{source}: {_first_fault(error)}; COCO's instances_*.json was expected") from error
+        fault = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        what = f"{place}: {fault['msg']}" if place else fault["msg"]
+        raise DataError(f"{source}: {what}; COCO's instances_*.json was expected") from error
     objects: dict[int, list[Annotation]] = {}
     for picture in read.images:
         require_safe(picture.file_name, source)
@@ -131,13 +130,9 @@ def read_annotations(content: bytes, source: str) -> AnnotationFile:
     )
 
 
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in fault["loc"])
-    return f"{place}: {fault['msg']}" if place else str(fault["msg"])
-
-
 BACKGROUND = "background"
+MOST_CLASSES = 2**16 - 1
+"""Categories that labels of 16 bits can tell apart, the background besides."""
 
 
 def is_coco_folder(folder: Path) -> bool:
@@ -160,7 +155,7 @@ def open_coco_folder(folder: Path, config: DataConfig) -> Dataset:
 
 
 def open_coco_file(path: Path, config: DataConfig) -> Dataset:
-    """Open one annotation file; its images are sought beside the folder `annotations` that it lies in, or beside it.
+    """Open one annotation file; its images are sought next to the folder `annotations` that it lies in, or next to it.
 
     Raises:
         DataError: as `open_coco`.
@@ -173,24 +168,27 @@ def open_coco(trees: Sequence[Tree], config: DataConfig, *, only: str | None = N
     """Open every annotation file, or only one; the split method 'given' holds out what files named 'val' describe.
 
     Raises:
-        DataError: files that are missing, damaged or unsafe, or classes that are no categories.
+        DataError: files that are missing, damaged or unsafe, or classes that are not categories.
     """
     wanted = [(tree, name) for tree in trees for name in ([only] if only else _annotation_files(tree))]
     files = [read_annotations(tree.read(name), tree.source(name)) for tree, name in wanted]
     roots = [PurePosixPath(name).parent.parent for _, name in wanted]
     classes = _classes(files, config.classes)
+    number_of = {name: number for number, name in reversed([*enumerate(classes)][1:])}
     where = {name: tree for tree in reversed(trees) for name in tree.files}
     items: list[ObjectItem] = []
     parts: list[str] = []
     complaints: list[str] = []
     for file, root in zip(files, roots, strict=True):
-        index_of = {key: classes.index(name) for key, name in file.categories.items() if name in classes[1:]}
+        index_of = {key: number_of[name] for key, name in file.categories.items() if name in number_of}
         for picture in file.pictures:
             with kept(complaints):
-                items.append(_item(file, picture, index_of, place=_find(file, picture, root, where)))
+                items.append(_item(file, picture, index_of, root, where))
                 parts.append(file.part)
     held_out = [index for index, part in enumerate(parts) if "val" in part and len(files) > 1]
-    return ObjectDataset(_with_unique_names(items, parts), classes, tuple(held_out), tuple(complaints))
+    if len({item.name for item in items}) < len(items):
+        items = [replace(item, name=f"{part}-{item.name}") for item, part in zip(items, parts, strict=True)]
+    return ObjectDataset(tuple(items), classes, tuple(held_out), tuple(complaints))
 
 
 def _archives_in(folder: Path) -> list[Tree]:
@@ -207,13 +205,18 @@ def _annotation_files(tree: Tree) -> list[str]:
 
 
 def _classes(files: Sequence[AnnotationFile], chosen: Sequence[str] | None) -> tuple[str, ...]:
-    names = list(dict.fromkeys(name for file in files for name in file.categories.values()))
+    names = dict.fromkeys(name for file in files for name in file.categories.values())
+    if len(chosen or names) > MOST_CLASSES:
+        found = len(chosen or names)
+        raise DataError(
+            f"{files[0].source}: has {found:,} categories; at most {MOST_CLASSES:,}: name some in data.classes"
+        )
     if chosen is None:
         return (BACKGROUND, *(name for name in names if name != BACKGROUND))
     if chosen[0] in names and chosen[0] != BACKGROUND:
         raise DataError(
-            f"{files[0].source}: data.classes begins with the category '{chosen[0]}'; the first class is what is no "
-            f"object: write {BACKGROUND} before it"
+            f"{files[0].source}: data.classes begins with the category '{chosen[0]}'; the first class is what is "
+            f"not an object: write {BACKGROUND} before it"
         )
     for name in chosen[1:]:
         if name not in names:
@@ -223,22 +226,19 @@ def _classes(files: Sequence[AnnotationFile], chosen: Sequence[str] | None) -> t
     return tuple(chosen)
 
 
-def _find(file: AnnotationFile, picture: Picture, root: PurePosixPath, where: Mapping[str, Tree]) -> tuple[Tree, str]:
-    folders = (root / "images" / file.part, root / file.part, root / "images", root, PurePosixPath(file.part))
-    for folder in folders:
-        name = str(folder / picture.file_name)
-        if name in where:
-            return where[name], name
-    raise DataError(
-        f"{file.source}: lists {picture.file_name}, which lies neither in images/{file.part} nor in {file.part}"
-    )
-
-
 def _item(
-    file: AnnotationFile, picture: Picture, index_of: Mapping[int, int], *, place: tuple[Tree, str]
+    file: AnnotationFile, picture: Picture, index_of: Mapping[int, int], root: PurePosixPath, where: Mapping[str, Tree]
 ) -> ObjectItem:
-    tree, name = place
-    source = tree.source(name)
+    """Return an image and its objects; `root` is the folder of `annotations`, `where` says what tree holds a name."""
+    folders = (root / "images" / file.part, root / file.part, root / "images", root, PurePosixPath(file.part))
+    candidates = [str(folder / picture.file_name) for folder in folders]
+    name = next((name for name in candidates if name in where), "")
+    if not name:
+        raise DataError(
+            f"{file.source}: lists {picture.file_name}, which lies neither in images/{file.part} nor in {file.part}"
+        )
+    tree, source = where[name], where[name].source(name)
+    annotations = [one for one in file.objects[picture.id] if one.category_id in index_of]
 
     def image() -> NDArray[Any]:
         stored = decode_single(tree.read(name), source)
@@ -249,37 +249,25 @@ def _item(
             )
         return stored if len(stored) == 3 else np.repeat(stored, 3, axis=0)
 
-    chosen = tuple(one for one in file.objects[picture.id] if one.category_id in index_of)
+    def objects(size: tuple[int, int]) -> Objects:
+        labels = np.zeros(size, np.uint16 if max(index_of.values(), default=0) > 255 else np.uint8)
+        instances = np.zeros(size, np.int32)
+        for number, annotation in enumerate(annotations, 1):
+            outline, what = annotation.segmentation, f"{file.source}: annotation {annotation.id}"
+            if isinstance(outline, RunLengths):
+                if outline.size != size:
+                    found = f"{outline.size[0]} x {outline.size[1]}"
+                    raise DataError(f"{what}: run lengths of {found}, but its image has {size}")
+                drawn = draw_runs(outline.counts, outline.size, what)
+            elif outline:
+                drawn = draw_polygons(outline, *size, what)
+            else:
+                raise DataError(f"{what}: has no outline; polygons or run lengths were expected, a box is not enough")
+            free = drawn & (labels == 0)
+            labels[free] = index_of[annotation.category_id]
+            if not annotation.iscrowd:
+                instances[free] = number
+        return Objects(labels, instances)
+
     stem = str(PurePosixPath(picture.file_name).with_suffix("")).replace("/", "-")
-    return ObjectItem(stem, source, image, partial(_draw, chosen, index_of, file.source))
-
-
-def _draw(
-    annotations: Sequence[Annotation], index_of: Mapping[int, int], source: str, size: tuple[int, int]
-) -> Objects:
-    labels = np.zeros(size, np.uint16 if max(index_of.values(), default=0) > 255 else np.uint8)
-    instances = np.zeros(size, np.int32)
-    for number, annotation in enumerate(annotations, 1):
-        free = _outline(annotation, size, f"{source}: annotation {annotation.id}") & (labels == 0)
-        labels[free] = index_of[annotation.category_id]
-        if not annotation.iscrowd:
-            instances[free] = number
-    return Objects(labels, instances)
-
-
-def _outline(annotation: Annotation, size: tuple[int, int], source: str) -> NDArray[np.bool_]:
-    outline = annotation.segmentation
-    if isinstance(outline, RunLengths):
-        if outline.size != size:
-            raise DataError(f"{source}: run lengths of {outline.size[0]} x {outline.size[1]}, but its image has {size}")
-        return draw_runs(outline.counts, outline.size, source)
-    if not outline:
-        raise DataError(f"{source}: has no outline; polygons or run lengths were expected, a box is not enough")
-    return draw_polygons(outline, *size, source)
-
-
-def _with_unique_names(items: Sequence[ObjectItem], parts: Sequence[str]) -> tuple[ObjectItem, ...]:
-    often = Counter(item.name for item in items)
-    if max(often.values(), default=0) <= 1:
-        return tuple(items)
-    return tuple(replace(item, name=f"{part}-{item.name}") for item, part in zip(items, parts, strict=True))
+    return ObjectItem(stem, source, image, objects)

@@ -1,19 +1,17 @@
-"""Folders of image and mask files that belong together by name.
+"""Mask files that belong to image files: by their names, by their folder, or page by page of a stack.
 
-Two forms: images in one folder and masks in another (`images/` and `masks/` or `labels/`, or any two that are named),
-or both in one folder, the masks told by a suffix such as `_mask`. Names are compared without ending and suffix. Assumes
-that files which are no images, and hidden ones, do not belong to the data.
+Pairs: images in one folder and masks in another (`images/` and `masks/` or `labels/`, or any two that are named), or
+both in one folder, the masks recognised by a suffix such as `_mask`. Names are compared without ending and suffix.
+Files that are not images, and hidden ones, are taken for no part of the data.
 
-Folders of ID/image.png and ID/mask.png, the legacy model zoo's multi-class form, also below train/ and val/.
+A folder a sample: ID/image.png and ID/mask.png, the legacy model zoo's layout, also below train/ and val/. Masks hold 0
+and 255 for two classes and class indices for more. Where the data is divided into train/ and val/, the latter is what
+the split method 'given' holds out; elsewhere the legacy split of 0.8 over the sorted ids is the method 'blocks' with
+the last of five folds.
 
-Masks hold 0 and 255 for two classes and class indices for more. Where the data is divided into train/ and val/, the
-latter is what the split method 'given' holds out; elsewhere the legacy split of 0.8 over the sorted ids is the method
-'blocks' with the last of five folds.
-
-Stacks: a multi-page TIFF of images and one of masks, by the names of the ISBI-2012 challenge or by any others.
-
-Assumes that page n of the masks belongs to page n of the images. The challenge's label files are white (255) inside
-cells and black (0) on membranes, so class 0 is the membrane and class 1 the interior.
+Stacks: a multi-page TIFF of images and one of masks, by the names of the ISBI-2012 challenge or by any others. Page n
+of the masks belongs to page n of the images. The challenge's label files are white (255) inside cells and black (0) on
+membranes, so class 0 is the membrane and class 1 the interior.
 """
 
 from collections.abc import Iterable
@@ -55,7 +53,7 @@ def mask_name_of(path: Path) -> str | None:
 
 
 def is_paired_folder(folder: Path) -> bool:
-    """Tell whether a folder holds a folder of images, or masks that are told by a suffix."""
+    """Tell whether a folder holds a folder of images, or masks that a suffix names as such."""
     if find_folder(folder, IMAGE_FOLDERS) or find_folder(folder, MASK_FOLDERS):
         return True
     return any(is_mask_name(path) for path in image_files(folder))
@@ -74,7 +72,7 @@ def open_paired_folder(folder: Path, config: DataConfig) -> Dataset:
         return open_pairs([path for path in files if not is_mask_name(path)], chosen, config, place=str(folder))
     for found, names in ((images, IMAGE_FOLDERS), (masks, MASK_FOLDERS)):
         if found is None:
-            raise DataError(f"{folder}: holds {(images or masks)} but no folder {' or '.join(names[:3])} beside it")
+            raise DataError(f"{folder}: holds {(images or masks)} but no folder {' or '.join(names[:3])} next to it")
     assert images is not None
     assert masks is not None
     return open_two_folders(images, masks, config)
@@ -131,7 +129,11 @@ PARTS = ("train", "val")
 
 def is_multiclass(folder: Path) -> bool:
     """Tell whether a folder, or its train/ or val/, holds folders with an image and a mask."""
-    return folder.is_dir() and any(_has_both(inside) for part in _parts(folder) for inside in _folders(part))
+    return folder.is_dir() and any(
+        {"image", "mask"} <= {path.stem for path in image_files(inside)}
+        for part in _parts(folder)
+        for inside in _folders(part)
+    )
 
 
 def open_multiclass(folder: Path, config: DataConfig) -> Dataset:
@@ -167,15 +169,11 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(inside for inside in folder.iterdir() if inside.is_dir() and not inside.name.startswith("."))
 
 
-def _has_both(folder: Path) -> bool:
-    return {"image", "mask"} <= {path.stem for path in image_files(folder)}
-
-
 def _only(folder: Path, stem: str) -> Path:
     found = [path for path in image_files(folder) if path.stem == stem]
     if len(found) != 1:
         what = "no" if not found else f"{len(found)} files named"
-        raise DataError(f"{folder}: holds {what} {stem}; one {stem}.png was expected beside the other")
+        raise DataError(f"{folder}: holds {what} {stem}; one {stem}.png was expected next to the other")
     return found[0]
 
 
@@ -203,8 +201,8 @@ def open_isbi(folder: Path, config: DataConfig) -> Dataset:
     images, labels = find_stack(folder, TRAIN_IMAGES), find_stack(folder, TRAIN_LABELS)
     for found, name, other in ((images, TRAIN_IMAGES, labels), (labels, TRAIN_LABELS, images)):
         if found is None:
-            beside = other or find_stack(folder, TEST_IMAGES)
-            raise DataError(f"{folder}: {beside} is there, but {name}.tif is missing; put it into the same folder")
+            present = other or find_stack(folder, TEST_IMAGES)
+            raise DataError(f"{folder}: {present} is there, but {name}.tif is missing; put it into the same folder")
     assert images is not None
     assert labels is not None
     return open_stack(images, labels, config)

@@ -6,7 +6,6 @@ names, from 1. Where two masks overlap, the pixel belongs to the first of them. 
 Legend of shapes: C channels, H height, W width.
 """
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -86,26 +85,19 @@ def _item(tree: Tree, identity: str, files: list[str], masks: list[str] | None) 
     def image() -> np.ndarray:
         return decode_single(tree.read(files[0]), source)
 
-    objects = None if masks is None else partial(_objects, tree, masks, source)
-    return ObjectItem(identity.replace("/", "-"), source, image, objects)
+    def objects(size: tuple[int, int]) -> Objects:
+        instances = np.zeros(size, np.int32)
+        for number, name in enumerate(masks or (), 1):
+            file = tree.source(name)
+            mask = (decode_single(tree.read(name), file, "mask") != 0).any(axis=0)
+            require_same_size(source, size, file, mask.shape)
+            rows = np.flatnonzero(mask.any(axis=1))
+            if not len(rows):
+                raise DataError(f"{file}: an empty mask; one object was expected: leave the file out")
+            tall = slice(rows[0], rows[-1] + 1)
+            columns = np.flatnonzero(mask[tall].any(axis=0))
+            box = tall, slice(columns[0], columns[-1] + 1)  # most objects take little of their image
+            instances[box][mask[box] & (instances[box] == 0)] = number
+        return Objects((instances > 0).astype(np.uint8), instances)
 
-
-def _objects(tree: Tree, masks: list[str], image: str, size: tuple[int, int]) -> Objects:
-    instances = np.zeros(size, np.int32)
-    for number, name in enumerate(masks, 1):
-        source = tree.source(name)
-        mask = (decode_single(tree.read(name), source, "mask") != 0).any(axis=0)
-        require_same_size(image, size, source, mask.shape)
-        place = _extent(mask, source)
-        instances[place][mask[place] & (instances[place] == 0)] = number
-    return Objects((instances > 0).astype(np.uint8), instances)
-
-
-def _extent(mask: np.ndarray, source: str) -> tuple[slice, slice]:
-    """Return the rows and columns that an object takes: most take little of their image."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    if not len(rows):
-        raise DataError(f"{source}: an empty mask; one object was expected: leave the file out")
-    tall = slice(rows[0], rows[-1] + 1)
-    columns = np.flatnonzero(mask[tall].any(axis=0))
-    return tall, slice(columns[0], columns[-1] + 1)
+    return ObjectItem(identity.replace("/", "-"), source, image, None if masks is None else objects)

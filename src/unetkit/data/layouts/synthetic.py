@@ -44,11 +44,11 @@ def generate(*, seed: int = 0, slices: int = SLICES, size: int = SIZE) -> Sample
         size: H and W, at least 16.
     """
     rng = np.random.default_rng([seed, slices, size])
-    tissue = _grow(rng, slices, size)
+    tissue = _Tissue.grow(rng, slices, size)
     images = np.empty((slices, size, size), np.uint8)
     labels = np.empty_like(images)
     for number in range(slices):
-        images[number], labels[number] = _expose(rng, tissue, number)
+        images[number], labels[number] = tissue.expose(rng, number)
     return SampleStack(images, labels)
 
 
@@ -123,19 +123,114 @@ class _Tissue:
     stain: Floats
     """[3, N, H/2, W/2]: thickness of membranes, uneven light, darkness of the cell fluid; about -1 to 1."""
 
+    @classmethod
+    def grow(cls, rng: np.random.Generator, slices: int, size: int) -> "_Tissue":
+        """Draw what all slices have in common."""
+        count = max(8, int((size + 120) ** 2 / 1400))
+        start = rng.uniform(-60, size + 60, (count, 2))
+        drift = np.stack([_wander(rng, slices, spacing=6.0, count=count) for _ in range(2)], axis=2) * 14
+        lift = 60 * np.sqrt(rng.uniform(0, 1, count))
+        lifts = lift + 4 * _wander(rng, slices, spacing=5.0, count=count)
+        cells = np.concatenate([start + drift, lifts[..., None]], axis=2)
+        shape = (slices, -(-size // _COARSE), -(-size // _COARSE))
+        bend = [9 * _field(rng, shape, (5, 20, 20)) + 3 * _field(rng, shape, (2.5, 6, 6)) for _ in range(2)]
+        stain = [_field(rng, shape, spacing) for spacing in ((3, 24, 24), (4, 90, 90), (3, 14, 14))]
+        large = np.flatnonzero(lift <= np.median(lift))
+        number = rng.poisson(max(1.0, (slices + 4) * size**2 / 90_000))
+        mitochondria = np.stack(  # near the middle of large cells
+            [
+                rng.uniform(-2, slices + 2, number),
+                rng.choice(large, number).astype(float),
+                rng.normal(0, 5, number),
+                rng.normal(0, 5, number),
+                rng.uniform(2, 5, number),
+                rng.uniform(14, 28, number),
+                rng.uniform(8, 14, number),
+                rng.uniform(0, np.pi, number),
+            ],
+            axis=1,
+        )
+        clusters = rng.poisson(max(1.0, slices * size**2 / 24_000))  # some of the large cells are full of vesicles
+        owners = rng.choice(large, clusters)
+        centre = np.stack([rng.uniform(0, slices, clusters), owners.astype(float)], axis=1)
+        members = np.repeat(centre, rng.integers(3, 30, clusters), axis=0)
+        number = len(members)
+        members[:, 0] += rng.normal(0, 0.8, number)
+        vesicles = np.concatenate([members, rng.normal(0, 16, (number, 2)), rng.uniform(2.8, 4.8, (number, 1))], axis=1)
+        return cls(size, cells, mitochondria, vesicles, np.stack(bend), np.stack(stain))
 
-def _grow(rng: np.random.Generator, slices: int, size: int) -> _Tissue:
-    count = max(8, int((size + 120) ** 2 / 1400))
-    start = rng.uniform(-60, size + 60, (count, 2))
-    drift = np.stack([_wander(rng, slices, spacing=6.0, count=count) for _ in range(2)], axis=2) * 14
-    lift = 60 * np.sqrt(rng.uniform(0, 1, count))
-    lifts = lift + 4 * _wander(rng, slices, spacing=5.0, count=count)
-    cells = np.concatenate([start + drift, lifts[..., None]], axis=2)
-    shape = (slices, -(-size // _COARSE), -(-size // _COARSE))
-    bend = [9 * _field(rng, shape, (5, 20, 20)) + 3 * _field(rng, shape, (2.5, 6, 6)) for _ in range(2)]
-    stain = [_field(rng, shape, spacing) for spacing in ((3, 24, 24), (4, 90, 90), (3, 14, 14))]
-    mitochondria = _mitochondria(rng, slices, size, lift)
-    return _Tissue(size, cells, mitochondria, _vesicles(rng, slices, size, lift), np.stack(bend), np.stack(stain))
+    def expose(self, rng: np.random.Generator, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return one slice and its labels, both [H, W]."""
+        from scipy.ndimage import gaussian_filter  # a third of a second to import, for a form of data that few runs use
+
+        size = self.size
+        thickness, light, fluid = (_enlarged(field[number], size) for field in self.stain)
+        owner, wall = self.cells_at(number)
+        half_width = 2.9 + 0.7 * thickness.clip(-1.6, 3)
+        labels = np.where(wall > half_width, np.uint8(255), np.uint8(0))
+
+        tone = np.random.default_rng(7).normal(0, 7, len(self.cells[number]) + 1).astype(np.float32)
+        image = 164 + tone[owner] - 10 * fluid.clip(-2, 3)
+        self.draw_mitochondria(image, number)
+        self.draw_vesicles(image, number)
+        membrane = np.exp(-((wall / (half_width * 0.68)) ** 2))
+        image -= membrane * (image - 42 - 12 * thickness)
+        image += gaussian_filter(rng.standard_normal((size, size)).astype(np.float32), 1.4) * 75
+        image = gaussian_filter(image, 0.7 + 0.25 * rng.random())
+        image += rng.standard_normal((size, size)).astype(np.float32) * 17
+        image = (image - 125) * (1 + 0.1 * rng.standard_normal()) + 127 + 6 * rng.standard_normal() + 16 * light
+        return image.round().clip(0, 255).astype(np.uint8), labels
+
+    def cells_at(self, number: int) -> tuple[NDArray[np.intp], Floats]:
+        """Return the cell that owns each pixel and the distance of each pixel to the nearest wall between cells.
+
+        A cell's lifted radius adds to its distance, which makes a power diagram: straight walls, cells of different
+        sizes.
+        """
+        from scipy.spatial import cKDTree  # as above
+
+        grid = np.arange(self.bend.shape[2], dtype=np.float32) * _COARSE
+        row, column = self.bend[0, number] + grid[:, None], self.bend[1, number] + grid
+        places = np.stack([row, column, np.zeros_like(row)], axis=-1)
+        cells = self.cells[number]
+        distance, nearest = (np.asarray(found) for found in cKDTree(cells).query(places, k=2))
+        apart = np.linalg.norm(cells[nearest[..., 0], :2] - cells[nearest[..., 1], :2], axis=-1)
+        wall = (distance[..., 1] ** 2 - distance[..., 0] ** 2) / (2 * np.maximum(apart, 4))
+        owner = nearest[..., 0].repeat(_COARSE, axis=0).repeat(_COARSE, axis=1)[: self.size, : self.size]
+        return owner, _enlarged(wall.astype(np.float32), self.size)
+
+    def draw_mitochondria(self, image: Floats, number: int) -> None:
+        """Darken the mitochondria of a slice [H, W] in place."""
+        for centre, cell, down, right, thickness, long, short, angle in self.mitochondria:
+            height = 1 - ((number - centre) / thickness) ** 2
+            if height <= 0:
+                continue
+            row, column = self.middle(number, int(cell))
+            window, y, x = _window(image, row + down, column + right, long + 3)
+            along, across = y * np.cos(angle) + x * np.sin(angle), x * np.cos(angle) - y * np.sin(angle)
+            radius = np.hypot(along / long, across / short) / np.sqrt(height)
+            inside = 1 / (1 + np.exp((radius - 1) * 14))
+            folds = 10 * np.sin(along * 0.9 + 2 * np.sin(across * 0.3))
+            rim = 26 * np.exp(-(((radius - 1) * 8) ** 2))
+            window -= (52 + folds) * inside + rim
+
+    def draw_vesicles(self, image: Floats, number: int) -> None:
+        """Darken the rims of the vesicles of a slice [H, W] in place."""
+        for centre, cell, down, right, radius in self.vesicles[np.abs(self.vesicles[:, 0] - number) < 0.75]:
+            row, column = self.middle(number, int(cell))
+            window, y, x = _window(image, row + down, column + right, radius + 4)
+            seen = radius * np.sqrt(1 - (number - centre) ** 2)
+            distance = np.hypot(y, x) - seen
+            window -= 60 * np.exp(-((distance / 1.3) ** 2)) - 12 * (distance < -1)
+
+    def middle(self, number: int, cell: int) -> tuple[float, float]:
+        """Return where the bent grid shows the place of a cell: p with p + bend(p) = place, by a few repetitions."""
+        place, bend = self.cells[number, cell, :2], self.bend[:, number]
+        found, last = place, bend.shape[1] - 1
+        for _ in range(6):
+            row, column = (min(max(round(float(value)) // _COARSE, 0), last) for value in found)
+            found = place - bend[:, row, column]
+        return float(found[0]), float(found[1])
 
 
 def _wander(rng: np.random.Generator, slices: int, *, spacing: float, count: int) -> NDArray[np.float64]:
@@ -163,115 +258,10 @@ def _spline_weights(length: int, spacing: float) -> Floats:
     return weights
 
 
-def _mitochondria(rng: np.random.Generator, slices: int, size: int, lift: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return mitochondria near the middle of large cells."""
-    count = rng.poisson(max(1.0, (slices + 4) * size**2 / 90_000))
-    large = np.flatnonzero(lift <= np.median(lift))
-    return np.stack(
-        [
-            rng.uniform(-2, slices + 2, count),
-            rng.choice(large, count).astype(float),
-            rng.normal(0, 5, count),
-            rng.normal(0, 5, count),
-            rng.uniform(2, 5, count),
-            rng.uniform(14, 28, count),
-            rng.uniform(8, 14, count),
-            rng.uniform(0, np.pi, count),
-        ],
-        axis=1,
-    )
-
-
-def _vesicles(rng: np.random.Generator, slices: int, size: int, lift: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return vesicles in clusters: some of the large cells are full of them."""
-    clusters = rng.poisson(max(1.0, slices * size**2 / 24_000))
-    cells = rng.choice(np.flatnonzero(lift <= np.median(lift)), clusters)
-    centre = np.stack([rng.uniform(0, slices, clusters), cells.astype(float)], axis=1)
-    members = np.repeat(centre, rng.integers(3, 30, clusters), axis=0)
-    number = len(members)
-    members[:, 0] += rng.normal(0, 0.8, number)
-    return np.concatenate([members, rng.normal(0, 16, (number, 2)), rng.uniform(2.8, 4.8, (number, 1))], axis=1)
-
-
-def _expose(rng: np.random.Generator, tissue: _Tissue, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return one slice and its labels, both [H, W]."""
-    from scipy.ndimage import gaussian_filter  # a third of a second to import, for a form of data that few runs use
-
-    size = tissue.size
-    thickness, light, fluid = (_enlarged(field[number], size) for field in tissue.stain)
-    owner, wall = _cells(tissue, number)
-    half_width = 2.9 + 0.7 * thickness.clip(-1.6, 3)
-    labels = np.where(wall > half_width, np.uint8(255), np.uint8(0))
-
-    tone = np.random.default_rng(7).normal(0, 7, len(tissue.cells[number]) + 1).astype(np.float32)
-    image = 164 + tone[owner] - 10 * fluid.clip(-2, 3)
-    _draw_mitochondria(image, tissue, number)
-    _draw_vesicles(image, tissue, number)
-    membrane = np.exp(-((wall / (half_width * 0.68)) ** 2))
-    image -= membrane * (image - 42 - 12 * thickness)
-    image += gaussian_filter(rng.standard_normal((size, size)).astype(np.float32), 1.4) * 75
-    image = gaussian_filter(image, 0.7 + 0.25 * rng.random())
-    image += rng.standard_normal((size, size)).astype(np.float32) * 17
-    image = (image - 125) * (1 + 0.1 * rng.standard_normal()) + 127 + 6 * rng.standard_normal() + 16 * light
-    return image.round().clip(0, 255).astype(np.uint8), labels
-
-
-def _cells(tissue: _Tissue, number: int) -> tuple[NDArray[np.intp], Floats]:
-    """Return the cell that owns each pixel and the distance of each pixel to the nearest wall between cells.
-
-    A cell's lifted radius adds to its distance, which makes a power diagram: straight walls, cells of different sizes.
-    """
-    from scipy.spatial import cKDTree  # as above
-
-    grid = np.arange(tissue.bend.shape[2], dtype=np.float32) * _COARSE
-    row, column = tissue.bend[0, number] + grid[:, None], tissue.bend[1, number] + grid
-    places = np.stack([row, column, np.zeros_like(row)], axis=-1)
-    cells = tissue.cells[number]
-    distance, nearest = (np.asarray(found) for found in cKDTree(cells).query(places, k=2))
-    apart = np.linalg.norm(cells[nearest[..., 0], :2] - cells[nearest[..., 1], :2], axis=-1)
-    wall = (distance[..., 1] ** 2 - distance[..., 0] ** 2) / (2 * np.maximum(apart, 4))
-    owner = nearest[..., 0].repeat(_COARSE, axis=0).repeat(_COARSE, axis=1)[: tissue.size, : tissue.size]
-    return owner, _enlarged(wall.astype(np.float32), tissue.size)
-
-
 def _enlarged(values: Floats, size: int) -> Floats:
     from scipy.ndimage import zoom  # as above
 
     return zoom(values, _COARSE, order=1, grid_mode=True, mode="nearest")[:size, :size]
-
-
-def _draw_mitochondria(image: Floats, tissue: _Tissue, number: int) -> None:
-    for centre, cell, down, right, thickness, long, short, angle in tissue.mitochondria:
-        height = 1 - ((number - centre) / thickness) ** 2
-        if height <= 0:
-            continue
-        row, column = _middle(tissue, number, int(cell))
-        window, y, x = _window(image, row + down, column + right, long + 3)
-        along, across = y * np.cos(angle) + x * np.sin(angle), x * np.cos(angle) - y * np.sin(angle)
-        radius = np.hypot(along / long, across / short) / np.sqrt(height)
-        inside = 1 / (1 + np.exp((radius - 1) * 14))
-        folds = 10 * np.sin(along * 0.9 + 2 * np.sin(across * 0.3))
-        rim = 26 * np.exp(-(((radius - 1) * 8) ** 2))
-        window -= (52 + folds) * inside + rim
-
-
-def _draw_vesicles(image: Floats, tissue: _Tissue, number: int) -> None:
-    for centre, cell, down, right, radius in tissue.vesicles[np.abs(tissue.vesicles[:, 0] - number) < 0.75]:
-        row, column = _middle(tissue, number, int(cell))
-        window, y, x = _window(image, row + down, column + right, radius + 4)
-        seen = radius * np.sqrt(1 - (number - centre) ** 2)
-        distance = np.hypot(y, x) - seen
-        window -= 60 * np.exp(-((distance / 1.3) ** 2)) - 12 * (distance < -1)
-
-
-def _middle(tissue: _Tissue, number: int, cell: int) -> tuple[float, float]:
-    """Return where the bent grid shows the place of a cell: p with p + bend(p) = place, by a few repetitions."""
-    place, bend = tissue.cells[number, cell, :2], tissue.bend[:, number]
-    found, last = place, bend.shape[1] - 1
-    for _ in range(6):
-        row, column = (min(max(round(float(value)) // _COARSE, 0), last) for value in found)
-        found = place - bend[:, row, column]
-    return float(found[0]), float(found[1])
 
 
 def _window(image: Floats, row: float, column: float, reach: float) -> tuple[Floats, Floats, Floats]:

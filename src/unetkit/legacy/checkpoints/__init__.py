@@ -1,8 +1,8 @@
 """The older systems' checkpoints: read as networks of ours, and written for MindSpore.
 
 `read_legacy` takes what a user of MindSpore's model zoo or course, of OneFlow's or TensorFlow's U-Net, or of
-milesial's Pytorch-UNet has on the disk, and tells it by its content. None of those systems need be installed, and no
-code in any file is run. Of what MindSpore exports the weights are read. It does not predict or train.
+milesial's Pytorch-UNet has on the disk, and recognises it by its content. None of those systems need be installed, and
+no code in any file is run. Of what MindSpore exports the weights are read. It does not predict or train.
 """
 
 from pathlib import Path
@@ -12,23 +12,14 @@ from unetkit.legacy.checkpoints import mindspore, oneflow, pytorch, tensorflow
 from unetkit.legacy.checkpoints.mindspore import write_checkpoint as write_mindspore_checkpoint
 from unetkit.legacy.checkpoints.translate import LegacyNetwork, translate
 from unetkit.legacy.networks import mindspore_names, to_mindspore
-from unetkit.modelfile.card import AdamMoments
 
-__all__ = [
-    "AdamMoments",
-    "LegacyNetwork",
-    "mindspore_names",
-    "read_legacy",
-    "to_mindspore",
-    "write_mindspore_checkpoint",
-]
+__all__ = ["LegacyNetwork", "mindspore_names", "read_legacy", "to_mindspore", "write_mindspore_checkpoint"]
 
-
-_READERS = (mindspore.read, mindspore.read_mindspore_graphs, tensorflow.read, pytorch.read, oneflow.read)
+_READERS = (mindspore.read, mindspore.read_exported, tensorflow.read, pytorch.read, oneflow.read)
 
 
 def read_legacy(path: str | Path) -> LegacyNetwork | None:
-    """Read a older system's checkpoint, told by its content; None for anything else.
+    """Read an older system's checkpoint, recognised by its content; None for anything else.
 
     Args:
         path: a file, a folder (OneFlow, TensorFlow) or the prefix of a TensorFlow bundle, such as `model.ckpt-6400`.
@@ -46,7 +37,7 @@ def read_legacy(path: str | Path) -> LegacyNetwork | None:
     except OSError as error:
         raise ModelFileError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from None
     if path.name.endswith("-graph.meta") and path.is_file():
-        raise ModelFileError(f"{path}: MindSpore's graph, which holds no weights; give the .ckpt beside it")
+        raise ModelFileError(f"{path}: MindSpore's graph, which holds no weights; give the .ckpt next to it")
     if path.suffix == ".ckpt" and path.is_file():
         raise ModelFileError(
             f"{path}: named as a checkpoint, but neither MindSpore's nor PyTorch's: encrypted, empty or damaged; "

@@ -4,14 +4,16 @@
     before 2021-11      `snapshot_done`, `<name>/{meta,out}`
     from 1.0            one pickle with the tensors as NumPy arrays in it
 
-`meta` is a text with shape and type, `out` the content, little-endian in C order. Nothing named in a pickle is run.
+`meta` is a text with shape and type, `out` the content, little-endian in C order. Nothing named in a pickle is run,
+and only regular files are read: a link to a device has no end.
 """
 
 import mmap
 import re
+from math import prod
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, BinaryIO, TypeGuard, cast
+from typing import Any, BinaryIO, cast
 
 import torch
 from torch import Tensor
@@ -69,7 +71,7 @@ _NAMES = _HELD | {
     "numpy._core.numeric _frombuffer",
 }
 
-_PICKLE, _DONE = "pickled_data", "snapshot_done"
+_PICKLE, _DONE, _PARTS = "pickled_data", "snapshot_done", ("meta", "out")
 _LARGEST_META = 4096
 _META = re.compile(r"(?:shape\s*\{(?P<dims>[\sdim:0-9]*)\}\s*)?data_type:\s*(?P<type>\w+)\s*")
 
@@ -80,44 +82,35 @@ def read(path: Path) -> Archive | None:
     Raises:
         ModelFileError: cut short, or with tensors that contradict themselves, or a pickle that wants to run something.
     """
-    if path.is_file():
-        return _read_folder(path.parent) if path.name == _PICKLE else _read_file(path)
-    if (path / _PICKLE).is_file():
-        return _read_folder(path)
-    return _read_legacy_folder(path) if (path / _DONE).exists() else None
-
-
-def _read_folder(path: Path) -> Archive:
-    pickled = path / _PICKLE
-    state = _unpickle(pickled)
-    cache: dict[str, Tensor] = {}
-
-    def resolve(value: Any) -> Tensor | None:
-        if not isinstance(value, Inert) or value.name not in _HELD:
+    if path.is_file() and path.name != _PICKLE:
+        with path.open("rb") as file:
+            head = file.read(4096)
+        if not head.startswith(b"\x80") or b"protocol_version" not in head:
             return None
-        name = cast("dict[Any, Any]", value.state).get("path") if isinstance(value.state, dict) else None
-        if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
-            raise _unreadable(pickled, f"a tensor lies at {str(name)[:100]!r}, which is no folder beside it")
-        if name not in cache:
-            cache[name] = _read_tensor(path / name)
-        return cache[name]
+        return _archive(path, _unpickle(path), lambda value: array_of(path, value))
+    folder = path.parent if path.is_file() else path
+    pickled = folder / _PICKLE
+    if pickled.is_file():
+        cache: dict[str, Tensor] = {}
 
-    return _archive(path, state, resolve)
+        def resolve(value: Any) -> Tensor | None:
+            if not isinstance(value, Inert) or value.name not in _HELD:
+                return None
+            name = cast("dict[Any, Any]", value.state).get("path") if isinstance(value.state, dict) else None
+            if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
+                shown = repr(name[:100]) if isinstance(name, str) else f"a {type(name).__name__}"
+                raise _unreadable(pickled, f"a tensor lies at {shown}, which is not a folder next to it")
+            if name not in cache:
+                cache[name] = read_tensor(folder / name)
+            return cache[name]
 
-
-def _read_legacy_folder(path: Path) -> Archive:
-    folders = [place for place in sorted(path.iterdir()) if (place / "meta").is_file() and (place / "out").is_file()]
-    if len(folders) > MOST_TENSORS:
-        raise _unreadable(path, f"it holds more than {MOST_TENSORS:,} tensors")
-    return _archive(path, {folder.name: _read_tensor(folder) for folder in folders}, lambda value: value)
-
-
-def _read_file(path: Path) -> Archive | None:
-    with path.open("rb") as file:
-        head = file.read(4096)
-    if not head.startswith(b"\x80") or b"protocol_version" not in head:
+        return _archive(folder, _unpickle(pickled), resolve)
+    if not (folder / _DONE).exists():
         return None
-    return _archive(path, _unpickle(path), lambda value: _array_of(path, value))
+    names = [place.name for place in sorted(folder.iterdir()) if all((place / part).is_file() for part in _PARTS)]
+    if len(names) > MOST_TENSORS:
+        raise _unreadable(folder, f"it holds more than {MOST_TENSORS:,} tensors")
+    return _archive(folder, {name: read_tensor(folder / name) for name in names}, lambda value: value)
 
 
 def _archive(path: Path, state: Any, resolve: Resolve) -> Archive:
@@ -139,25 +132,36 @@ def _unpickle(path: Path) -> Any:
     return cast("dict[str, Any]", envelope)["data"]
 
 
-def _read_tensor(folder: Path) -> Tensor:
-    """Read one tensor of a folder."""
+def read_tensor(folder: Path) -> Tensor:
+    """Read one tensor of a folder.
+
+    Raises:
+        ModelFileError: a file of it is missing, is not a regular one, or contradicts the other.
+    """
+    meta, out = (folder / part for part in _PARTS)
     try:
-        text = (folder / "meta").read_bytes() if (folder / "meta").stat().st_size <= _LARGEST_META else b""
-        match = _META.fullmatch(text.decode(errors="replace"))
+        sizes = [file.stat().st_size for file in (meta, out)]
+        if not (meta.is_file() and out.is_file()):
+            raise _unreadable(folder, "it holds a link to something that is not a file")
+        match = _META.fullmatch(meta.read_bytes().decode(errors="replace") if sizes[0] <= _LARGEST_META else "")
         if match is None or match["type"] not in TYPES:
-            raise _unreadable(folder / "meta", "it does not say a shape and a type")
-        shape = tuple(int(side) for side in re.findall(r"\d+", match["dims"] or ""))
-        content = (folder / "out").read_bytes()
+            raise _unreadable(meta, "it does not say a shape and a type")
+        dtype, shape = TYPES[match["type"]], tuple(int(side) for side in re.findall(r"\d+", match["dims"] or ""))
+        content = out.read_bytes() if sizes[1] == prod(shape) * dtype.itemsize else b""
     except OSError as error:
         raise _unreadable(folder, f"{error.strerror or error}") from None
-    tensor = to_tensor(content, TYPES[match["type"]], shape)
+    tensor = to_tensor(content, dtype, shape)
     if tensor is None:
-        raise _unreadable(folder / "out", f"its {len(content):,} bytes do not fill the shape {shape}")
+        raise _unreadable(out, f"its {sizes[1]:,} bytes do not fill the shape {shape}")
     return tensor
 
 
-def _array_of(path: Path, value: Any) -> Tensor | None:
-    """Return the tensor whose content is a NumPy array in the pickle."""
+def array_of(path: Path, value: Any) -> Tensor | None:
+    """Return the tensor whose content is a NumPy array in the pickle; None for what is not a tensor of OneFlow's.
+
+    Raises:
+        ModelFileError: its array is missing, has a type that no network has, or contradicts its shape.
+    """
     if not isinstance(value, Inert) or value.name not in _HELD:
         return None
     match value.state:
@@ -167,24 +171,17 @@ def _array_of(path: Path, value: Any) -> Tensor | None:
             pass
         case _:
             raise _unreadable(path, "a tensor without an array")
-    dtype = _array_type(kind)
-    if dtype is None or not isinstance(content, bytes | bytearray) or not _is_shape(shape):
-        raise _unreadable(path, "a tensor of a type that no network has")
-    tensor = to_tensor(bytes(content), dtype, shape if order == "C" else shape[::-1])
-    if tensor is None:
-        raise _unreadable(path, f"a tensor of shape {shape} has {len(content):,} bytes")
-    return tensor if order == "C" else tensor.permute(tuple(reversed(range(len(shape)))))
-
-
-def _array_type(kind: Inert) -> torch.dtype | None:
     name = kind.arguments[0] if kind.arguments else None
     state = cast("tuple[Any, ...]", kind.state) if isinstance(kind.state, tuple) else ()
-    order = state[1] if len(state) > 1 else "|"
-    return _ARRAY_TYPES.get(name) if isinstance(name, str) and order in ("<", "|") else None
-
-
-def _is_shape(shape: Any) -> TypeGuard[tuple[int, ...]]:
-    return isinstance(shape, tuple) and all(isinstance(side, int) for side in cast("tuple[Any, ...]", shape))
+    endian = state[1] if len(state) > 1 else "|"
+    dtype = _ARRAY_TYPES.get(name) if isinstance(name, str) and endian in ("<", "|") else None
+    sides: list[Any] = list(cast("tuple[Any, ...]", shape)) if isinstance(shape, tuple) else [None]
+    if dtype is None or not isinstance(content, bytes | bytearray) or not all(isinstance(n, int) for n in sides):
+        raise _unreadable(path, "a tensor of a type that no network has")
+    tensor = to_tensor(bytes(content), dtype, tuple(sides if order == "C" else reversed(sides)))
+    if tensor is None:
+        raise _unreadable(path, f"a tensor of shape {tuple(sides)} has {len(content):,} bytes")
+    return tensor if order == "C" else tensor.permute(tuple(reversed(range(len(sides)))))
 
 
 def _unreadable(path: Path, reason: str) -> ModelFileError:

@@ -2,20 +2,20 @@
 
 Opened by `torch.load(weights_only=True)`, which runs no code. Before that, sizes are compared with the file's own: an
 archive of PyTorch 1.6 or later is a zip file whose members are stored as they are and match their checksums, which
-PyTorch does not compare; an older file names no number larger than itself.
+PyTorch does not compare; an older file names no number larger than itself. Tuples have a limit in both.
 """
 
 import mmap
-import pickletools
 import zipfile
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, BinaryIO, cast
 
 import torch
 from torch import Tensor
 
 from unetkit.errors import DamagedFileError, ModelFileError
-from unetkit.legacy.archive import Archive, archive_of_state, one_line
+from unetkit.legacy.archive import Archive, archive_of_state, instructions, one_line
 
 SYSTEM = "PyTorch"
 
@@ -37,21 +37,14 @@ def read(path: Path) -> Archive | None:
     with path.open("rb") as file:
         head = file.read(len(_OLD))
     if head.startswith(_ZIP):
-        if not _check_zip(path):
+        if not check_zip(path):
             return None
     elif head == _OLD:
-        _check_old(path)
+        check_old(path)
     else:
         return None
-    archive = archive_of_state(SYSTEM, _load(path), _whole)
-    if archive is None:
-        raise ModelFileError(f"{path}: a PyTorch file without a network's state dictionary; save model.state_dict()")
-    return archive
-
-
-def _load(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and its unpickler fail on damaged files in any of their ways
         reason = one_line(str(error).partition("\n")[0])
         raise ModelFileError(
@@ -59,16 +52,24 @@ def _load(path: Path) -> Any:
             "save model.state_dict() again"
         ) from None
 
+    def on_cpu(value: Any) -> Tensor | None:
+        """Return a value that is a tensor on the CPU and has memory for all its elements."""
+        if not isinstance(value, Tensor) or value.layout is not torch.strided or value.device.type != "cpu":
+            return None
+        return value.detach() if value.numel() * value.itemsize <= value.untyped_storage().nbytes() else None
 
-def _whole(value: Any) -> Tensor | None:
-    """Return a value that is a tensor on the CPU and has memory for all its elements."""
-    if not isinstance(value, Tensor) or value.layout is not torch.strided or value.device.type != "cpu":
-        return None
-    return value.detach() if value.numel() * value.itemsize <= value.untyped_storage().nbytes() else None
+    archive = archive_of_state(SYSTEM, content, on_cpu)
+    if archive is None:
+        raise ModelFileError(f"{path}: a PyTorch file without a network's state dictionary; save model.state_dict()")
+    return archive
 
 
-def _check_zip(path: Path) -> bool:
-    """Tell whether a zip file is one of torch.save's; see that it is whole."""
+def check_zip(path: Path) -> bool:
+    """Return whether a zip file is one of torch.save's, after checking that it is whole.
+
+    Raises:
+        ModelFileError, DamagedFileError: as `read`.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -82,22 +83,30 @@ def _check_zip(path: Path) -> bool:
                 with archive.open(member) as content:
                     while content.read(_PIECE):
                         pass
+            for member in members:
+                if member.filename.endswith("/data.pkl"):
+                    for _ in instructions(archive.read(member)):
+                        pass
     except zipfile.BadZipFile as error:
         raise DamagedFileError(f"{path}: a damaged PyTorch archive ({one_line(error)}); copy it again") from None
-    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, LookupError, UnpicklingError) as error:
         raise ModelFileError(f"{path}: a zip archive that cannot be read ({one_line(error)}); copy it again") from None
     return True
 
 
-def _check_old(path: Path) -> None:
-    """See that a file of before PyTorch 1.6 announces nothing larger than itself."""
+def check_old(path: Path) -> None:
+    """Check that a file of before PyTorch 1.6 announces nothing larger than itself.
+
+    Raises:
+        ModelFileError: as `read`.
+    """
     size = path.stat().st_size
     try:
         # Reads of a mapped file cannot ask for more than it holds.
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             for number in range(_OLD_PICKLES):
-                for _, argument, _ in pickletools.genops(cast("BinaryIO", content)):
+                for _, argument in instructions(cast("BinaryIO", content)):
                     if number > 1 and isinstance(argument, int) and argument > size:
                         raise ValueError(f"it announces {argument:,} where the file has {size:,} bytes")
-    except (ValueError, OSError, UnicodeError, OverflowError) as error:
+    except (ValueError, OSError, OverflowError, LookupError, UnpicklingError) as error:
         raise ModelFileError(f"{path}: a damaged PyTorch file ({one_line(error)}); copy it again") from None

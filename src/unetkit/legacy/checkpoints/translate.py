@@ -1,4 +1,4 @@
-"""A older system's network as one of ours: its configuration, its weights under our names, its optimizer's state.
+"""An older system's network as one of ours: its configuration, its weights under our names, its optimizer's state.
 
 The names that a network should have come from building ours without memory for its weights; a checkpoint that lacks one
 of them, or has it in another shape, is refused. What is left over is named in the notes.
@@ -26,7 +26,7 @@ _COUNTER = "num_batches_tracked"  # PyTorch counts the batches that a norm has s
 _BUFFERS = ("running_mean", "running_var", _COUNTER)
 _TRANSLATIONS = {
     "mindspore": "gamma, beta, moving_mean and moving_variance became weight, bias, running_mean and running_var",
-    "tensorflow": "kernels were turned from [height, width, in, out] to the order of PyTorch",
+    "tensorflow": "kernels were permuted from [height, width, in, out] to the order of PyTorch",
 }
 _NORMALIZATIONS: dict[str, NormalizationKind] = {
     "MindSpore": "minus-one-to-one",
@@ -62,24 +62,14 @@ class LegacyNetwork:
         """Return the network that gives for RGB images what this one gives for its own order of channels."""
         if self.channels == "rgb":
             return self
-        turned = {**self.state, _FIRST: self.state[_FIRST].flip(1)}
+        flipped = {**self.state, _FIRST: self.state[_FIRST].flip(1)}
         moments = self.moments
         if moments is not None:
             first = {**moments.first, _FIRST: moments.first[_FIRST].flip(1)}
             second = {**moments.second, _FIRST: moments.second[_FIRST].flip(1)}
             moments = AdamMoments(moments.step, first, second)
-        note = "the first convolution's input channels were turned from BGR to RGB"
-        return replace(self, state=turned, moments=moments, channels="rgb", notes=(*self.notes, note))
-
-
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """Which legacy network it is, what stands before its names, and what its tensors should be, by our names."""
-
-    legacy: Architecture
-    prefix: str
-    names: dict[str, str]
-    shapes: dict[str, torch.Size]
+        note = "the first convolution's input channels were flipped from BGR to RGB"
+        return replace(self, state=flipped, moments=moments, channels="rgb", notes=(*self.notes, note))
 
 
 def translate(path: Path, archive: Archive) -> LegacyNetwork:
@@ -92,12 +82,25 @@ def translate(path: Path, archive: Archive) -> LegacyNetwork:
     Raises:
         ModelFileError: not one of the legacy networks, or not a whole one.
     """
-    legacy, prefix = _recognise(path, archive)
+    found = [
+        (legacy, name.removesuffix(legacy.marker))
+        for legacy in ARCHITECTURES
+        for name in sorted(archive.tensors, key=len)
+        if name == legacy.marker or name.endswith((f".{legacy.marker}", f"/{legacy.marker}"))
+    ]
+    if not found:
+        examples = one_line(", ".join(list(archive.tensors)[:3]) or "none")
+        raise ModelFileError(
+            f"{path}: a {archive.system} checkpoint of a network that is not known here (its tensors: {examples}); "
+            f"expected one of {', '.join(legacy.name for legacy in ARCHITECTURES)}"
+        )
+    legacy, prefix = found[0]
     tensors = {name.removeprefix(prefix): tensor for name, tensor in archive.tensors.items() if name.startswith(prefix)}
     try:
         network = legacy.configure({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-        match = _expect(legacy, prefix, network)
-        state = _rename(tensors, match)
+        shapes = shapes_of(network)
+        names = {ours: legacy_name for ours, legacy_name in legacy.names(depth_of(network)).items() if ours in shapes}
+        state = _state(tensors, legacy, names, shapes)
     except Unknown as error:
         raise ModelFileError(
             f"{path}: a {archive.system} checkpoint like {legacy.name}, but {one_line(error)}"
@@ -107,7 +110,17 @@ def translate(path: Path, archive: Archive) -> LegacyNetwork:
         raise ModelFileError(
             f"{path}: a {archive.system} {legacy.name} that cannot be built: {one_line(reason)}"
         ) from None
-    moments = _moments(archive, match)
+    trained = {ours: legacy_name for ours, legacy_name in names.items() if not ours.endswith(_BUFFERS)}
+
+    def collect(found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the moments that fit; their names may lack the prefix."""
+        known = {ours: found.get(prefix + legacy_name, found.get(legacy_name)) for ours, legacy_name in trained.items()}
+        permuted = {ours: _permuted(tensor, legacy) for ours, tensor in known.items() if tensor is not None}
+        return {ours: _contiguous(tensor) for ours, tensor in permuted.items() if tensor.shape == shapes[ours]}
+
+    moments, first, second = None, collect(archive.first), collect(archive.second)
+    if archive.step is not None and archive.step >= 0 and len(first) == len(second) == len(trained):
+        moments = AdamMoments(archive.step, first, second)
     return LegacyNetwork(
         system=archive.system,
         network=network,
@@ -115,7 +128,7 @@ def translate(path: Path, archive: Archive) -> LegacyNetwork:
         moments=moments,
         normalization=_NORMALIZATIONS[archive.system],
         channels="bgr" if legacy.style == "mindspore" and network.in_channels == 3 else "rgb",
-        notes=tuple(_notes(archive, match, moments)),
+        notes=tuple(_notes(archive, legacy, prefix, names, moments)),
     )
 
 
@@ -126,78 +139,51 @@ def shapes_of(network: ModelConfig) -> dict[str, torch.Size]:
         return {name: tensor.shape for name, tensor in build_model(plain).state_dict().items()}
 
 
-def _recognise(path: Path, archive: Archive) -> tuple[Architecture, str]:
-    """Return which network it is, and what stands before the names of its tensors."""
-    for legacy in ARCHITECTURES:
-        ends = (f".{legacy.marker}", f"/{legacy.marker}")
-        found = [name for name in archive.tensors if name == legacy.marker or name.endswith(ends)]
-        if found:
-            return legacy, min(found, key=len).removesuffix(legacy.marker)
-    examples = one_line(", ".join(list(archive.tensors)[:3]) or "none")
-    raise ModelFileError(
-        f"{path}: a {archive.system} checkpoint of a network that is not known here (its tensors: {examples}); "
-        f"expected one of {', '.join(legacy.name for legacy in ARCHITECTURES)}"
-    )
-
-
-def _expect(legacy: Architecture, prefix: str, network: ModelConfig) -> _Match:
-    """Return what the tensors of a network should be."""
-    shapes = shapes_of(network)
-    names = legacy.names(depth_of(network))
-    return _Match(legacy, prefix, {ours: theirs for ours, theirs in names.items() if ours in shapes}, shapes)
-
-
-def _rename(tensors: dict[str, Tensor], match: _Match) -> dict[str, Tensor]:
-    """Return our state dict.
+def _state(
+    tensors: dict[str, Tensor], legacy: Architecture, names: dict[str, str], shapes: dict[str, torch.Size]
+) -> dict[str, Tensor]:
+    """Return our state dict; `names` are the legacy ones by ours, `shapes` what our tensors should have.
 
     Raises:
         Unknown: a tensor is missing, has another shape or holds no floating-point numbers.
     """
     state: dict[str, Tensor] = {}
-    for ours, shape in match.shapes.items():
+    for ours, shape in shapes.items():
         if ours.endswith(_COUNTER):
             state[ours] = torch.zeros((), dtype=torch.int64)
             continue
-        theirs = match.names[ours]
-        if theirs not in tensors:
-            raise Unknown(f"{theirs} is missing")
-        tensor = _turned(tensors[theirs], match.legacy)
+        legacy_name = names[ours]
+        if legacy_name not in tensors:
+            raise Unknown(f"{legacy_name} is missing")
+        tensor = _permuted(tensors[legacy_name], legacy)
         if tensor.shape != shape:
-            raise Unknown(f"{theirs} has the shape {tuple(tensor.shape)} where {tuple(shape)} fits the other tensors")
+            raise Unknown(
+                f"{legacy_name} has the shape {tuple(tensor.shape)} where {tuple(shape)} fits the other tensors"
+            )
         if tensor.dtype not in _FLOATS:
-            raise Unknown(f"{theirs} holds {tensor.dtype}, which no weights are")
+            raise Unknown(f"{legacy_name} holds {tensor.dtype} and not floating-point numbers")
         state[ours] = _contiguous(tensor)
     return state
 
 
-def _turned(tensor: Tensor, legacy: Architecture) -> Tensor:
+def _permuted(tensor: Tensor, legacy: Architecture) -> Tensor:
     """Return a kernel with its axes in our order; TensorFlow has height and width first."""
     return tensor.permute(3, 2, 0, 1) if legacy.style == "tensorflow" and tensor.ndim == 4 else tensor
 
 
-def _moments(archive: Archive, match: _Match) -> AdamMoments | None:
-    """Return Adam's state, or None where it is not whole; its names may lack the prefix."""
-    trained = {ours: theirs for ours, theirs in match.names.items() if not ours.endswith(_BUFFERS)}
-
-    def collect(found: dict[str, Tensor]) -> dict[str, Tensor]:
-        known = {ours: found.get(match.prefix + theirs, found.get(theirs)) for ours, theirs in trained.items()}
-        turned = {ours: _turned(tensor, match.legacy) for ours, tensor in known.items() if tensor is not None}
-        return {ours: _contiguous(tensor) for ours, tensor in turned.items() if tensor.shape == match.shapes[ours]}
-
-    first, second = collect(archive.first), collect(archive.second)
-    if archive.step is None or archive.step < 0 or not len(first) == len(second) == len(trained):
-        return None
-    return AdamMoments(archive.step, first, second)
-
-
-def _notes(archive: Archive, match: _Match, moments: AdamMoments | None) -> Iterator[str]:
-    legacy, prefix, names = match.legacy, match.prefix, match.names
+def _notes(
+    archive: Archive, legacy: Architecture, prefix: str, names: dict[str, str], moments: AdamMoments | None
+) -> Iterator[str]:
     yield f"{archive.system} {legacy.name}: {len(names)} tensors"
     if prefix:
         yield f"the prefix {one_line(prefix)} was taken off the names"
     if legacy.style == "tensorflow" or (legacy.style == "mindspore" and "encoder.0.norm1.weight" in names):
         yield _TRANSLATIONS[legacy.style]
-    others = {archive.tensors[prefix + theirs].dtype for theirs in names.values() if prefix + theirs in archive.tensors}
+    others = {
+        archive.tensors[prefix + legacy_name].dtype
+        for legacy_name in names.values()
+        if prefix + legacy_name in archive.tensors
+    }
     if narrow := sorted(str(dtype).removeprefix("torch.") for dtype in others - {torch.float32, torch.int64}):
         yield f"{' and '.join(narrow)} weights became float32"
     if legacy is NESTED and "heads.1.weight" in names:
@@ -207,8 +193,8 @@ def _notes(archive: Archive, match: _Match, moments: AdamMoments | None) -> Iter
     if moments is not None:
         yield f"Adam's moments after step {moments.step} were taken over"
     elif archive.first or archive.second:
-        yield "Adam's moments were left out: they do not belong to all parameters, or the step is not said"
-    known = {prefix + theirs for theirs in names.values()}
+        yield "Adam's moments were left out: they do not belong to all parameters, or the step is missing"
+    known = {prefix + legacy_name for legacy_name in names.values()}
     if left_out := [*(name for name in archive.tensors if name not in known), *archive.left_out]:
         more = f" and {len(left_out) - 8} more" if len(left_out) > 8 else ""
         yield f"left out: {one_line(', '.join(left_out[:8]))}{more}"

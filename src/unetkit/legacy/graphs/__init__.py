@@ -1,9 +1,8 @@
 """Networks as graphs of operations: MindSpore's MindIR and Ascend's AIR, read, written and computed by PyTorch.
 
-Files of graphs, told by their content: MindSpore's MindIR and Ascend's AIR.
+Files are recognised by their content.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from unetkit.errors import ModelFileError
@@ -12,7 +11,7 @@ from unetkit.legacy.graphs import air, mindir
 from unetkit.legacy.graphs.air import encode as encode_air
 from unetkit.legacy.graphs.graph import Constant, Graph, GraphError, Node, Value, execute, results
 from unetkit.legacy.graphs.mindir import encode as encode_mindir
-from unetkit.storage.protobuf import WireError, as_bytes, as_text, fields, only
+from unetkit.storage.protobuf import Message, WireError, as_bytes, as_text, fields, only
 
 __all__ = [
     "CARD",
@@ -30,29 +29,41 @@ __all__ = [
     "results",
 ]
 
+CARD = "unetkit"
+"""The note under which a graph carries unetkit's card."""
 
+_FORMATS = {"mindir": mindir, "air": air}
+_AIR_FIELDS = frozenset[int](air.ModelDef)
 _MOST_FIELDS = 100_000
-_GRAPH, _NAME = 7, 1  # where both kinds of file have them
-_AIR_FIELDS = {1, 2, 3, 7, 11}
-
-DECODERS: dict[str, Callable[[bytes], Graph]] = {"mindir": mindir.decode, "air": air.decode}
-"""By the kind of the file."""
-
-_NOTES: dict[str, Callable[[bytes], dict[str, str]]] = {"mindir": mindir.notes_of, "air": air.notes_of}
 
 
 def kind_of_graph(path: Path) -> str | None:
     """Return "mindir" or "air"; None for a file that is neither.
 
-    An AIR file has no mark of its own: it is told by being whole, or by its name.
+    An AIR file has no mark of its own: it is recognised by being a whole message with a name and a graph, and nothing
+    that has no place next to them, or by its name.
     """
     if not path.is_file():
         return None
     with path.open("rb") as file:
         head = file.read(LONGEST_NAME)
-    if mindir.begins_a_mindir(head):
+    if mindir.is_mindir(head):
         return "mindir"
-    return "air" if path.suffix.lower() == ".air" or _is_air(path, head) else None
+    if path.suffix.lower() == ".air":
+        return "air"
+    if head[:1] != b"\x0a" or len(head) < 2 or not head[2 : 2 + head[1]].isascii():
+        return None
+    found: Message = {}
+    try:
+        for number, value in fields(path.read_bytes()):
+            found.setdefault(number, []).append(value)
+            if number not in _AIR_FIELDS or len(found[number]) > _MOST_FIELDS:
+                return None
+        as_text(only(found, air.ModelDef.NAME))
+        first, _ = next(fields(as_bytes(only(found, air.ModelDef.GRAPH))), (0, 0))
+        return "air" if first == air.GraphDef.NAME else None
+    except WireError:
+        return None
 
 
 def read_graph(path: Path) -> Graph | None:
@@ -65,7 +76,7 @@ def read_graph(path: Path) -> Graph | None:
     if kind is None:
         return None
     try:
-        graph = DECODERS[kind](path.read_bytes())
+        graph = _FORMATS[kind].decode(path.read_bytes())
         names = [graph.input, *graph.weights, *(node.name for node in graph.nodes)]
         if len(set(names)) != len(names):
             raise WireError("two things have one name")
@@ -78,30 +89,10 @@ def read_graph(path: Path) -> Graph | None:
 
 
 def notes_of(path: Path) -> dict[str, str]:
-    """Return the texts that a file carries beside its graph, without reading the graph.
+    """Return the texts that a file carries next to its graph, without reading the graph.
 
     Raises:
         WireError: cut short or damaged.
     """
     kind = kind_of_graph(path)
-    return {} if kind is None else _NOTES[kind](path.read_bytes())
-
-
-def _is_air(path: Path, head: bytes) -> bool:
-    """Tell whether a file is a message with a name and a graph, and nothing that has no place beside them."""
-    found: dict[int, list[int | memoryview]] = {}
-    if head[:1] != b"\x0a" or len(head) < 2 or not head[2 : 2 + head[1]].isascii():
-        return False
-    try:
-        for number, value in fields(path.read_bytes()):
-            found.setdefault(number, []).append(value)
-            if number not in _AIR_FIELDS or len(found[number]) > _MOST_FIELDS:
-                return False
-        as_text(only(found, _NAME))
-        return next(fields(as_bytes(only(found, _GRAPH))), (0, 0))[0] == _NAME
-    except WireError:
-        return False
-
-
-CARD = "unetkit"
-"""The note under which a graph carries unetkit's card."""
+    return {} if kind is None else _FORMATS[kind].notes_of(path.read_bytes())

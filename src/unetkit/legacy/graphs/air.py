@@ -1,42 +1,128 @@
-"""AIR, Ascend's file of a network, read: a `ge.proto.ModelDef` after ge_ir.proto of Ascend's metadef.
+"""AIR, Ascend's file of a network, both ways: a `ge.proto.ModelDef` after ge_ir.proto of Ascend's metadef.
 
-Weights are operations `Const`, the input is one, `Data`; the rest become MindSpore's operations by the rules. Does not
-know what an operation computes.
-
-What MindSpore's operations are called by Ascend: one rule an operation, read both ways.
-
-Ascend takes as attributes what MindSpore takes as constant inputs. Does not know files.
-
-AIR, Ascend's file of a network, written: a `ge.proto.ModelDef` after ge_ir.proto of Ascend's metadef.
-
-The form follows the published definitions; no Ascend compiler or device has read such a file. Weights and whole numbers
-that are inputs become operations `Const`; tuples are names only.
+Weights are operations `Const`, the input is one, `Data`; the rest are MindSpore's operations by the rules: one rule an
+operation, read both ways. Ascend takes as attributes what MindSpore takes as constant inputs. Does not know what an
+operation computes. What is written follows the published definitions; no Ascend compiler or device has read such a
+file. In it whole numbers that are inputs become operations `Const`; tuples are names only.
 """
 
 import dataclasses
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unetkit.legacy.archive import MOST_TENSORS, to_tensor
+from unetkit.legacy.archive import MOST_TENSORS, to_bytes, to_tensor
 from unetkit.legacy.graphs.graph import Constant, Graph, GraphError, Node, Value, results
+from unetkit.storage import protobuf
 from unetkit.storage.protobuf import (
+    Message,
     WireError,
     as_bytes,
+    as_float,
+    as_message,
     as_number,
     as_signed,
     as_text,
     field,
-    fixed32,
     grouped,
     integers,
+    number_of,
     only,
+    repeated,
     varint,
 )
+
+
+class ModelDef(IntEnum):
+    """Fields of a model."""
+
+    NAME = 1
+    VERSION = 2
+    CUSTOM_VERSION = 3
+    GRAPH = 7
+    ATTR = 11
+
+
+class GraphDef(IntEnum):
+    """Fields of a graph."""
+
+    NAME = 1
+    INPUT = 4
+    OUTPUT = 5
+    OP = 6
+
+
+class OpDef(IntEnum):
+    """Fields of an operation."""
+
+    NAME = 1
+    TYPE = 2
+    INPUT = 5
+    ATTR = 10
+    ID = 21
+    INPUT_DESC = 33
+    OUTPUT_DESC = 34
+
+
+class Entry(IntEnum):
+    """Fields of an entry of a map of attributes."""
+
+    KEY = 1
+    VALUE = 2
+
+
+class AttrDef(IntEnum):
+    """Fields of an attribute, of which it has one."""
+
+    LIST = 1
+    S = 2
+    I = 3  # noqa: E741 - its name in ge_ir.proto
+    F = 4
+    B = 5
+    T = 12
+
+
+class ListValue(IntEnum):
+    """Fields of a list, and of its type."""
+
+    S = 2
+    I = 3  # noqa: E741 - its name in ge_ir.proto
+    VAL_TYPE = 20
+
+
+class ListType(IntEnum):
+    """The types of lists that are written."""
+
+    STRING = 1
+    INT = 2
+
+
+class TensorDef(IntEnum):
+    """Fields of a tensor."""
+
+    DESC = 1
+    DATA = 2
+
+
+class TensorDescriptor(IntEnum):
+    """Fields of what is known of a tensor."""
+
+    NAME = 1
+    DTYPE = 2
+    SHAPE = 3
+    LAYOUT = 4
+    HAS_OUT_ATTR = 9
+
+
+class ShapeDef(IntEnum):
+    """Fields of a shape."""
+
+    DIM = 1
+
 
 TYPES: dict[int, torch.dtype] = {
     1: torch.float32,
@@ -52,8 +138,8 @@ TYPES: dict[int, torch.dtype] = {
 }
 """The numbers of ge.proto.DataType that have a torch type."""
 
-NUMBERS = {dtype: number for number, dtype in TYPES.items()}
-CAST_NUMBERS = {torch.float32: 0, torch.float16: 1, torch.int8: 2, torch.int32: 3, torch.uint8: 4, torch.int64: 9}
+_NUMBERS = {dtype: number for number, dtype in TYPES.items()}
+_CAST_NUMBERS = {torch.float32: 0, torch.float16: 1, torch.int8: 2, torch.int32: 3, torch.uint8: 4, torch.int64: 9}
 """The numbers of ge::DataType, which are others; the attribute of a Cast has them."""
 
 
@@ -68,8 +154,8 @@ class Rule:
         order: the places of those among MindSpore's inputs; empty: the same.
         constants: Ascend's names of the attributes that are constant inputs of MindSpore's, after its other inputs.
         attributes: Ascend's names of attributes, and MindSpore's.
-        added: attributes that Ascend has beside.
-        read: attributes that MindSpore's has beside.
+        added: further attributes of Ascend's.
+        read: further attributes of MindSpore's.
         outputs: Ascend's names of the results.
     """
 
@@ -140,10 +226,8 @@ RULES = (
         outputs=("indice", "values"),
     ),
 )
-BY_OP = {rule.op: rule for rule in RULES}
-BY_KIND = {rule.kind: rule for rule in RULES}
-
-Message = dict[int, list[int | memoryview]]
+_BY_OP = {rule.op: rule for rule in RULES}
+_BY_KIND = {rule.kind: rule for rule in RULES}
 
 
 def decode(content: bytes | memoryview) -> Graph:
@@ -153,8 +237,8 @@ def decode(content: bytes | memoryview) -> Graph:
         WireError: cut short, contradicting itself, or with an operation that no U-Net of MindSpore's has.
     """
     model = grouped(content)
-    graph = grouped(as_bytes(only(model, 7)))
-    operations = [_operation(as_bytes(part)) for part in graph.get(6, [])]
+    graph = as_message(only(model, ModelDef.GRAPH))
+    operations = [_Operation.of(as_message(part)) for part in graph.get(GraphDef.OP, [])]
     data = [operation for operation in operations if operation.kind == "Data"]
     if len(operations) > MOST_TENSORS or len(data) != 1:
         raise WireError(f"{len(operations):,} operations, {len(data)} of them inputs")
@@ -167,13 +251,13 @@ def decode(content: bytes | memoryview) -> Graph:
         dtype=dtype,
         nodes=tuple(node for operation in operations for node in _nodes(operation, weights)),
         weights={name: weight for name, weight in weights.items() if weight.is_floating_point()},
-        output=as_text(only(graph, 5)),
+        output=as_text(only(graph, GraphDef.OUTPUT)),
         notes=_notes(model),
     )
 
 
 def notes_of(content: bytes | memoryview) -> dict[str, str]:
-    """Return the texts beside the graph of a file.
+    """Return the texts next to the graph of a file.
 
     Raises:
         WireError: cut short or contradicting itself.
@@ -182,7 +266,7 @@ def notes_of(content: bytes | memoryview) -> dict[str, str]:
 
 
 def _notes(model: Message) -> dict[str, str]:
-    return {key: value for key, value in _entries(model.get(11, [])) if isinstance(value, str)}
+    return {key: value for key, value in _entries(model.get(ModelDef.ATTR, [])) if isinstance(value, str)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,27 +279,34 @@ class _Operation:
     attributes: dict[str, Value]
     result: tuple[tuple[int, ...], torch.dtype]
 
-
-def _operation(content: memoryview) -> _Operation:
-    parts = grouped(content)
-    results = parts.get(34, [])
-    return _Operation(
-        name=as_text(only(parts, 1)),
-        kind=as_text(only(parts, 2)),
-        inputs=tuple(as_text(part) for part in parts.get(5, [])),
-        attributes=dict(_entries(parts.get(10, []))),
-        result=_described(as_bytes(results[0])) if results else ((), torch.float32),
-    )
+    @classmethod
+    def of(cls, message: Message) -> "_Operation":
+        outputs = message.get(OpDef.OUTPUT_DESC, [])
+        return cls(
+            name=as_text(only(message, OpDef.NAME)),
+            kind=as_text(only(message, OpDef.TYPE)),
+            inputs=tuple(as_text(part) for part in message.get(OpDef.INPUT, [])),
+            attributes=dict(_entries(message.get(OpDef.ATTR, []))),
+            result=_described(as_message(outputs[0])) if outputs else ((), torch.float32),
+        )
 
 
 def _nodes(operation: _Operation, weights: Mapping[str, Tensor]) -> Iterator[Node]:
-    """Yield the nodes of an operation; what it gives is called as others refer to it, `name:number`."""
+    """Yield the nodes of an operation; its results have the names by which others refer to them, `name:number`."""
     if operation.kind in ("Data", "Const", "NetOutput"):
         return
-    rule = BY_KIND.get(operation.kind)
+    rule = _BY_KIND.get(operation.kind)
     if rule is None:
         raise WireError(f"the operation {operation.kind} is not known here")
-    name, inputs = operation.name, [_input(reference, weights) for reference in operation.inputs]
+    name, inputs = operation.name, list[str | Constant]()
+    for reference in operation.inputs:
+        weight = weights.get(reference.removesuffix(":0"))
+        if weight is None:
+            inputs.append(reference)
+        elif weight.is_floating_point():
+            inputs.append(reference.removesuffix(":0"))
+        else:
+            inputs.append(Constant(tuple(int(value) for value in weight.flatten())))
     if rule.op == "Concat":
         yield Node(f"{name}:parts", "MakeTuple", tuple(inputs))
         inputs = [f"{name}:parts"]
@@ -223,10 +314,14 @@ def _nodes(operation: _Operation, weights: Mapping[str, Tensor]) -> Iterator[Nod
         inputs = [inputs[place] for place in rule.order]
     inputs += [Constant(operation.attributes.get(key)) for key in rule.constants]
     attributes = {
-        ours: operation.attributes[theirs] for theirs, ours in rule.attributes.items() if theirs in operation.attributes
+        ours: operation.attributes[ascend] for ascend, ours in rule.attributes.items() if ascend in operation.attributes
     }
     if rule.op == "Cast":
-        attributes = {"dst_type": _of_number(attributes.get("dst_type"))}
+        number = attributes.get("dst_type")
+        dtypes = [dtype for dtype, known in _CAST_NUMBERS.items() if known == number]
+        if not dtypes:
+            raise WireError(f"a cast to the type {number}")
+        attributes = {"dst_type": dtypes[0]}
     several = len(rule.outputs) > 1
     yield Node(f"{name}:all" if several else f"{name}:0", rule.op, tuple(inputs), {**attributes, **rule.read})
     if several:
@@ -234,72 +329,37 @@ def _nodes(operation: _Operation, weights: Mapping[str, Tensor]) -> Iterator[Nod
             yield Node(f"{name}:{place}", "TupleGetItem", (f"{name}:all", Constant(place)))
 
 
-def _input(reference: str, weights: Mapping[str, Tensor]) -> str | Constant:
-    """Return a weight by its name, whole numbers as a constant, and anything else as it is referred to."""
-    name = reference.removesuffix(":0")
-    weight = weights.get(name)
-    if weight is None:
-        return reference
-    return name if weight.is_floating_point() else Constant(tuple(int(value) for value in weight.flatten()))
-
-
-def _of_number(number: Value) -> torch.dtype:
-    found = [dtype for dtype, known in CAST_NUMBERS.items() if known == number]
-    if not found:
-        raise WireError(f"a cast to the type {number}")
-    return found[0]
-
-
-def _entries(parts: Iterable[int | memoryview]) -> Iterator[tuple[str, Value]]:
-    """Yield the attributes of a map."""
+def _entries(parts: Iterable[protobuf.Value]) -> Iterator[tuple[str, Value]]:
+    """Yield the attributes of a map; None for kinds that no operation of a U-Net has."""
     for part in parts:
-        entry = grouped(as_bytes(part))
-        yield as_text(only(entry, 1)), _value(grouped(as_bytes(only(entry, 2))))
+        entry = as_message(part)
+        attribute, value = as_message(only(entry, Entry.VALUE)), None
+        if AttrDef.T in attribute:
+            tensor = as_message(only(attribute, AttrDef.T))
+            shape, dtype = _described(as_message(only(tensor, TensorDef.DESC)))
+            value = to_tensor(as_bytes(only(tensor, TensorDef.DATA)), dtype, shape)
+        elif AttrDef.LIST in attribute:
+            items = as_message(only(attribute, AttrDef.LIST))
+            value = tuple(integers(items.get(ListValue.I, [])))
+            value = value or tuple(as_text(item) for item in items.get(ListValue.S, []))
+        elif AttrDef.S in attribute:
+            value = as_text(only(attribute, AttrDef.S))
+        elif AttrDef.I in attribute:
+            value = as_signed(only(attribute, AttrDef.I))
+        elif AttrDef.F in attribute:
+            value = as_float(only(attribute, AttrDef.F))
+        elif AttrDef.B in attribute:
+            value = bool(as_number(only(attribute, AttrDef.B)))
+        yield as_text(only(entry, Entry.KEY)), value
 
 
-def _value(attribute: Message) -> Value:
-    """Return the value of an AttrDef; None for kinds that no operation of a U-Net has."""
-    if 12 in attribute:
-        tensor = grouped(as_bytes(only(attribute, 12)))
-        shape, dtype = _described(as_bytes(only(tensor, 1)))
-        return to_tensor(as_bytes(only(tensor, 2)), dtype, shape)
-    if 1 in attribute:
-        items = grouped(as_bytes(only(attribute, 1)))
-        return tuple(integers(items.get(3, []))) or tuple(as_text(item) for item in items.get(2, []))
-    if 2 in attribute:
-        return as_text(only(attribute, 2))
-    if 3 in attribute:
-        return as_signed(only(attribute, 3))
-    if 4 in attribute:
-        return struct.unpack("<f", struct.pack("<I", as_number(only(attribute, 4)) & 0xFFFFFFFF))[0]
-    return bool(as_number(only(attribute, 5))) if 5 in attribute else None
-
-
-def _described(content: memoryview) -> tuple[tuple[int, ...], torch.dtype]:
+def _described(message: Message) -> tuple[tuple[int, ...], torch.dtype]:
     """Return the shape and the type of a TensorDescriptor."""
-    parts = grouped(content)
-    number = as_number(parts.get(2, [0])[-1])
+    number, shapes = number_of(message, TensorDescriptor.DTYPE), message.get(TensorDescriptor.SHAPE, [])
     if number not in TYPES:
         raise WireError(f"a tensor of type {number}")
-    shape = grouped(as_bytes(parts[3][-1])).get(1, []) if 3 in parts else []
-    return tuple(integers(shape)), TYPES[number]
-
-
-_STRINGS, _INTEGERS = 1, 2  # AttrDef.ListValue.ListValueType
-
-
-@dataclass(frozen=True, slots=True)
-class _Port:
-    """An input or a result of an operation: its label there, what is referred to, and of what form that is."""
-
-    label: str
-    reference: str
-    form: Tensor
-
-    @property
-    def descriptor(self) -> bytes:
-        """The TensorDescriptor."""
-        return field(1, self.label.encode()) + _described_air_writing(self.form)
+    dims = as_message(shapes[-1]).get(ShapeDef.DIM, []) if shapes else []
+    return tuple(integers(dims)), TYPES[number]
 
 
 def encode(graph: Graph) -> bytes:
@@ -311,133 +371,128 @@ def encode(graph: Graph) -> bytes:
     writer = _Writer(graph)
     for node in graph.nodes:
         writer.put(node)
-    ends = field(4, f"{graph.input}:0".encode()) + field(5, writer.places[graph.output].encode())
-    body = field(1, b"unet") + ends + b"".join(field(6, operation) for operation in writer.operations)
-    notes = b"".join(field(11, _entry(key, text)) for key, text in graph.notes.items())
-    return field(1, b"unet") + field(2, 1) + field(7, body) + notes
+    body = (
+        field(GraphDef.NAME, "unet")
+        + field(GraphDef.INPUT, f"{graph.input}:0")
+        + field(GraphDef.OUTPUT, writer.references[graph.output])
+        + repeated(GraphDef.OP, writer.operations)
+    )
+    return (
+        field(ModelDef.NAME, "unet")
+        + field(ModelDef.VERSION, 1)
+        + field(ModelDef.GRAPH, body)
+        + repeated(ModelDef.ATTR, [_entry(key, text) for key, text in graph.notes.items()])
+    )
 
 
 class _Writer:
-    """Writes operations one after another, and keeps where the results are that others refer to."""
+    """Writes operations one after another, and keeps the references by which others find their results."""
 
     def __init__(self, graph: Graph) -> None:
         self.operations: list[bytes] = []
-        self.places: dict[str, str] = {}
+        self.references: dict[str, str] = {}
         self._values: dict[str, Any] = {**graph.weights, **results(graph)}
         self._values[graph.input] = torch.empty(graph.shape, dtype=graph.dtype, device="meta")
         self._parts: dict[str, tuple[str, ...]] = {}
-        self._write(graph.input, "Data", (), {"index": 0})
+        self._write(graph.input, "Data", {}, {"index": 0})
         for name, tensor in graph.weights.items():
-            self._write(name, "Const", (), {"value": tensor})
+            self._write(name, "Const", {}, {"value": tensor})
 
     def put(self, node: Node) -> None:
         """Write a node, unless it only joins results to a tuple or takes one from it."""
         if node.op == "MakeTuple":
             self._parts[node.name] = tuple(item for item in node.inputs if isinstance(item, str))
-        elif node.op == "TupleGetItem":
+            return
+        if node.op == "TupleGetItem":
             source, place = node.inputs
             assert isinstance(source, str)
             assert isinstance(place, Constant)
-            self.places[node.name] = f"{source}:{place.value}"
-        elif node.op not in BY_OP:
-            raise GraphError(f"the operation {node.op} has no like in AIR")
-        else:
-            self._put(node, BY_OP[node.op])
-
-    def _put(self, node: Node, rule: Rule) -> None:
-        count = len(node.inputs) - len(rule.constants)
-        given = [node.inputs[place] for place in rule.order or range(count)]
-        names = [name for place, item in enumerate(given) for name in self._names(node, place, item)]
+            self.references[node.name] = f"{source}:{place.value}"
+            return
+        rule = _BY_OP.get(node.op)
+        if rule is None:
+            raise GraphError(f"the operation {node.op} has no counterpart in AIR")
+        count, names = len(node.inputs) - len(rule.constants), list[str]()
+        for place, item in enumerate(node.inputs[given] for given in rule.order or range(count)):
+            if isinstance(item, str):
+                names += self._parts.get(item, (item,))
+                continue
+            names.append(f"{node.name}.{place}")
+            self._values[names[-1]] = torch.tensor(item.value, dtype=torch.int32)
+            self._write(names[-1], "Const", {}, {"value": self._values[names[-1]]})
         labels = [f"x{place}" for place in range(len(names))] if node.op == "Concat" else rule.inputs
-        attributes = {theirs: node.attributes[ours] for theirs, ours in rule.attributes.items()}
+        attributes = {ascend: node.attributes[ours] for ascend, ours in rule.attributes.items()}
         for key, item in zip(rule.constants, node.inputs[count:], strict=True):
             assert isinstance(item, Constant)
             attributes[key] = item.value
         if node.op == "Cast":
-            attributes = {"dst_type": CAST_NUMBERS[self._values[node.name].dtype]}
-        ports = [_Port(label, self.places[name], self._values[name]) for label, name in zip(labels, names, strict=True)]
-        self._write(node.name, rule.kind, ports, {**attributes, **rule.added}, outputs=rule.outputs)
-
-    def _names(self, node: Node, place: int, item: str | Constant) -> Iterator[str]:
-        """Yield the names behind an input: those of a tuple's parts, or of a `Const` that is written for numbers."""
-        if isinstance(item, str):
-            yield from self._parts.get(item, (item,))
-            return
-        name = f"{node.name}.{place}"
-        self._values[name] = torch.tensor(item.value, dtype=torch.int32)
-        self._write(name, "Const", (), {"value": self._values[name]})
-        yield name
+            attributes = {"dst_type": _CAST_NUMBERS[self._values[node.name].dtype]}
+        inputs = dict(zip(labels, names, strict=True))
+        self._write(node.name, rule.kind, inputs, {**attributes, **rule.added}, rule.outputs)
 
     def _write(
         self,
         name: str,
         kind: str,
-        inputs: Sequence[_Port],
-        attributes: dict[str, Value],
-        *,
+        inputs: Mapping[str, str],
+        attributes: Mapping[str, Value],
         outputs: Sequence[str] = ("y",),
     ) -> None:
-        """Write an OpDef."""
-        self.places[name] = f"{name}:0"
+        """Write an OpDef; `inputs` are names of values by their label there."""
+        self.references[name] = f"{name}:0"
         value = self._values[name]
         forms: tuple[Tensor, ...] = (value,) if isinstance(value, Tensor) else value
-        given = [_Port(label, "", form) for label, form in zip(outputs, forms, strict=True)]
         keys: dict[str, Value] = {
-            "_input_name_key": tuple(port.label for port in inputs),
+            "_input_name_key": tuple(inputs),
             "_input_name_value": tuple(range(len(inputs))),
-            "_output_name_key": tuple(port.label for port in given),
-            "_output_name_value": tuple(range(len(given))),
+            "_output_name_key": tuple(outputs),
+            "_output_name_value": tuple(range(len(outputs))),
         }
         entries = [_entry(key, content) for key, content in {**attributes, **keys}.items() if content != ()]
+        given = [_descriptor(self._values[item], label) for label, item in inputs.items()]
+        made = [_descriptor(form, label) for label, form in zip(outputs, forms, strict=True)]
         self.operations.append(
-            field(1, name.encode())
-            + field(2, kind.encode())
-            + b"".join(field(5, port.reference.encode()) for port in inputs)
-            + b"".join(field(10, entry) for entry in entries)
-            + field(21, len(self.operations))
-            + b"".join(field(33, port.descriptor) for port in inputs)
-            + b"".join(field(34, port.descriptor) for port in given)
+            field(OpDef.NAME, name)
+            + field(OpDef.TYPE, kind)
+            + repeated(OpDef.INPUT, [self.references[item] for item in inputs.values()])
+            + repeated(OpDef.ATTR, entries)
+            + field(OpDef.ID, len(self.operations))
+            + repeated(OpDef.INPUT_DESC, given)
+            + repeated(OpDef.OUTPUT_DESC, made)
         )
 
 
 def _entry(key: str, value: Value) -> bytes:
     """Return an entry of a map of attributes."""
-    return field(1, key.encode()) + field(2, _attribute(value))
-
-
-def _attribute(value: Value) -> bytes:
-    """Return an AttrDef."""
     match value:
         case bool():
-            return field(5, int(value))
+            attribute = field(AttrDef.B, value)
         case int():
-            return field(3, _unsigned(value))
+            attribute = field(AttrDef.I, value)
         case float():
-            return fixed32(4, struct.pack("<f", value))
+            attribute = field(AttrDef.F, value)
         case str():
-            return field(2, value.encode())
+            attribute = field(AttrDef.S, value)
         case Tensor():
-            content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-            return field(12, field(1, _described_air_writing(value)) + field(2, content))
+            tensor = field(TensorDef.DESC, _descriptor(value)) + field(TensorDef.DATA, to_bytes(value))
+            attribute = field(AttrDef.T, tensor)
+        case tuple() if all(isinstance(item, str) for item in value):
+            items = repeated(ListValue.S, [str(item) for item in value])
+            attribute = field(AttrDef.LIST, items + field(ListValue.VAL_TYPE, ListType.STRING))
         case tuple():
-            return field(1, _list(value))
+            items = field(ListValue.I, b"".join(varint(item) for item in value if isinstance(item, int)))
+            attribute = field(AttrDef.LIST, items + field(ListValue.VAL_TYPE, ListType.INT))
         case _:
             raise GraphError(f"an attribute {value}")
+    return field(Entry.KEY, key) + field(Entry.VALUE, attribute)
 
 
-def _list(values: tuple[Value, ...]) -> bytes:
-    if all(isinstance(value, str) for value in values):
-        return b"".join(field(2, str(value).encode()) for value in values) + field(20, _STRINGS)
-    integers = [value for value in values if isinstance(value, int)]
-    return field(3, b"".join(varint(_unsigned(value)) for value in integers)) + field(20, _INTEGERS)
-
-
-def _described_air_writing(tensor: Tensor) -> bytes:
-    """Return a TensorDescriptor without its name."""
-    shape = field(1, b"".join(varint(side) for side in tensor.shape))
-    layout = b"NCHW" if tensor.ndim == 4 else b"ND"
-    return field(2, NUMBERS[tensor.dtype]) + field(3, shape) + field(4, layout) + field(9, 1)
-
-
-def _unsigned(value: int) -> int:
-    return value & (1 << 64) - 1
+def _descriptor(tensor: Tensor, label: str = "") -> bytes:
+    """Return a TensorDescriptor, with its name where it has a label."""
+    return (
+        (field(TensorDescriptor.NAME, label) if label else b"")
+        + field(TensorDescriptor.DTYPE, _NUMBERS[tensor.dtype])
+        + field(TensorDescriptor.SHAPE, field(ShapeDef.DIM, b"".join(varint(side) for side in tensor.shape)))
+        + field(TensorDescriptor.LAYOUT, "NCHW" if tensor.ndim == 4 else "ND")
+        + field(TensorDescriptor.HAS_OUT_ATTR, 1)
+    )

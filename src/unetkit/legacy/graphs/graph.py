@@ -1,14 +1,12 @@
-"""MindSpore's operations, computed by PyTorch: what runs its files where MindSpore is not.
+"""A network as a graph of MindSpore's operations, which its files and Ascend's hold, and its execution by PyTorch.
+
+A node's name is also the name of its result. Nodes are in an order in which they can be computed.
 
 An operation is a function with MindSpore's names: inputs by position, attributes by keyword. Releases from 2.3 on give
 as inputs what others give as attributes; both bind to the same parameters, and attributes that do not change the result
 are passed over. Only inference is known, and only channels-first layout.
 
 Legend of shapes: N batch, C channels, H height, W width.
-
-A network as a graph of operations, in MindSpore's names for them: what its files and Ascend's hold.
-
-A node's name is also the name of what it gives. Nodes are in an order in which they can be computed.
 """
 
 import inspect
@@ -25,7 +23,7 @@ Value: TypeAlias = "bool | int | float | str | None | torch.dtype | Tensor | tup
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Constant:
-    """An input that stands in the graph itself: a number, numbers, a type; None for what only orders effects."""
+    """An input that is written in the graph itself: a number, numbers, a type; None for what only orders effects."""
 
     value: Value
 
@@ -57,8 +55,8 @@ class Graph:
         dtype: of the input.
         nodes: in an order in which they can be computed.
         weights: by name.
-        output: the name of the node or input that is given back.
-        notes: texts that the file carries beside the graph, such as unetkit's card.
+        output: the name of the node or input that is returned.
+        notes: texts that the file carries next to the graph, such as unetkit's card.
     """
 
     input: str
@@ -93,7 +91,7 @@ class GraphError(Exception):
 
 
 def execute(graph: Graph, images: Tensor) -> Tensor:
-    """Return what the graph gives for its input.
+    """Return the output of the graph for an input.
 
     Raises:
         GraphError: an operation that is not known, or one that does not fit its inputs.
@@ -103,7 +101,7 @@ def execute(graph: Graph, images: Tensor) -> Tensor:
         if name == graph.output:
             result = value
     if not isinstance(result, Tensor):
-        raise GraphError("its output is no tensor")
+        raise GraphError("its output is not a tensor")
     return result
 
 
@@ -128,45 +126,33 @@ def steps(graph: Graph, images: Tensor) -> Iterator[tuple[str, Any]]:
     """
     values: dict[str, Any] = {name: weight.to(images.device) for name, weight in graph.weights.items()}
     values[graph.input] = images
-    last = {name: place for place, node in enumerate(graph.nodes) for name in _names(node)}
+    reads = [[item for item in node.inputs if isinstance(item, str)] for node in graph.nodes]
+    last = {name: place for place, names in enumerate(reads) for name in names}
     for place, node in enumerate(graph.nodes):
         try:
-            given = [item.value if isinstance(item, Constant) else values[item] for item in node.inputs]
+            inputs = [item.value if isinstance(item, Constant) else values[item] for item in node.inputs]
         except KeyError as error:
             raise GraphError(f"{node.op} reads {error.args[0]}, which nothing before it gives") from None
-        result = _computed(node, given)
+        function = OPERATIONS.get(node.op)
+        if function is None:
+            raise GraphError(f"the operation {node.op} is not known here")
+        # Of the attributes, those that the function asks for and that its inputs have not given.
+        parameters = inspect.signature(function).parameters.values()
+        taken = {item.name for item in list(parameters)[: len(inputs)] if item.kind is not item.KEYWORD_ONLY}
+        asked = {item.name for item in parameters if item.kind is not item.VAR_POSITIONAL} - taken
+        try:
+            result = function(*inputs, **{name: node.attributes[name] for name in asked if name in node.attributes})
+        except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, AttributeError, KeyError) as error:
+            raise GraphError(f"{node.op} does not fit its inputs: {error}") from None
+        if isinstance(result, Tensor) and result.numel() > LARGEST:
+            raise GraphError(f"{node.op} gives {result.numel():,} values")
         yield node.name, result
         values[node.name] = result
-        for name in {name for name in (*_names(node), node.name) if last.get(name, place) == place}:
+        for name in {name for name in (*reads[place], node.name) if last.get(name, place) == place}:
             del values[name]
 
 
-def _names(node: Node) -> list[str]:
-    return [item for item in node.inputs if isinstance(item, str)]
-
-
-def _computed(node: Node, inputs: list[Any]) -> Any:
-    function = OPERATIONS.get(node.op)
-    if function is None:
-        raise GraphError(f"the operation {node.op} is not known here")
-    try:
-        result = function(*inputs, **_keywords(function, len(inputs), node.attributes))
-    except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError, AttributeError, KeyError) as error:
-        raise GraphError(f"{node.op} does not fit its inputs: {error}") from None
-    if isinstance(result, Tensor) and result.numel() > LARGEST:
-        raise GraphError(f"{node.op} gives {result.numel():,} values")
-    return result
-
-
-def _keywords(function: Callable[..., Any], taken: int, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes that a function asks for and that its inputs have not given."""
-    parameters = inspect.signature(function).parameters.values()
-    given = {parameter.name for parameter in list(parameters)[:taken] if parameter.kind is not parameter.KEYWORD_ONLY}
-    named = {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_POSITIONAL}
-    return {name: attributes[name] for name in named - given if name in attributes}
-
-
-def _conv(
+def conv2d(
     x_NCHW: Tensor,
     weight: Tensor,
     *,
@@ -176,13 +162,14 @@ def _conv(
     dilation: Lengths = 1,
     group: int = 1,
 ) -> Tensor:
+    """Return the convolution."""
     strides, dilations = _pair(stride), _pair(dilation)
     kernel = [(side - 1) * spread + 1 for side, spread in zip(weight.shape[2:], dilations, strict=True)]
     sides = _pads(pad_mode, x_NCHW.shape[2:], kernel=kernel, strides=strides, pad=pad_list)
     return F.conv2d(_padded(x_NCHW, sides), weight, None, strides, 0, dilations, group)
 
 
-def _deconv(
+def conv2d_transpose(
     x_NCHW: Tensor,
     weight: Tensor,
     size: tuple[int, ...],
@@ -197,6 +184,12 @@ def _deconv(
     full_NCHW = F.conv_transpose2d(x_NCHW, weight, None, _pair(stride))
     below, right = top + height - full_NCHW.shape[2], left + width - full_NCHW.shape[3]
     return _padded(full_NCHW, [-left, right, -top, below])
+
+
+def max_pool(x_NCHW: Tensor, kernel_size: Lengths, strides: Lengths, pad_mode: str = "valid") -> Tensor:
+    """Return the largest value of every window."""
+    sides = _pads(pad_mode, x_NCHW.shape[2:], kernel=_pair(kernel_size), strides=_pair(strides), pad=(0, 0, 0, 0))
+    return F.max_pool2d(_padded(x_NCHW, sides, float("-inf")), _pair(kernel_size), _pair(strides))
 
 
 def _padded(x_NCHW: Tensor, sides: list[int], value: float = 0.0) -> Tensor:
@@ -228,12 +221,8 @@ def _pair(value: Lengths) -> tuple[int, int]:
     return height, width
 
 
-def _max_pool(x_NCHW: Tensor, kernel_size: Lengths, strides: Lengths, pad_mode: str = "valid") -> Tensor:
-    sides = _pads(pad_mode, x_NCHW.shape[2:], kernel=_pair(kernel_size), strides=_pair(strides), pad=(0, 0, 0, 0))
-    return F.max_pool2d(_padded(x_NCHW, sides, float("-inf")), _pair(kernel_size), _pair(strides))
-
-
-def _batch_norm(x_NCHW: Tensor, *given: Any, is_training: bool = False, epsilon: float = 1e-5) -> tuple[Tensor, ...]:
+def batch_norm(x_NCHW: Tensor, *given: Any, is_training: bool = False, epsilon: float = 1e-5) -> tuple[Tensor, ...]:
+    """Return the normalised map, and the statistics as MindSpore returns them."""
     scale, offset, mean, variance, *others = given
     is_training, epsilon = others[:2] if len(others) > 1 else (is_training, epsilon)
     if is_training:
@@ -241,7 +230,22 @@ def _batch_norm(x_NCHW: Tensor, *given: Any, is_training: bool = False, epsilon:
     return F.batch_norm(x_NCHW, mean, variance, scale, offset, eps=epsilon), mean, variance, mean, variance
 
 
-def _slice(x: Tensor, begin: Any, size: Any) -> Tensor:
+def resize_bilinear(x_NCHW: Tensor, size: Any, align_corners: bool = False, half_pixel_centers: bool = False) -> Tensor:
+    """Return the map at another size; without either flag it is sampled at target * scale, clamped (legacy corners)."""
+    if align_corners or half_pixel_centers:
+        return F.interpolate(x_NCHW, tuple(size), mode="bilinear", align_corners=align_corners)
+    for axis, target in zip((2, 3), size, strict=True):
+        side = x_NCHW.shape[axis]
+        source = torch.arange(target, device=x_NCHW.device, dtype=torch.float32) * (side / target)
+        low = source.floor().long().clamp(max=side - 1)
+        share = (source - low).reshape(-1, *(1,) * (x_NCHW.ndim - axis - 1))
+        first, second = x_NCHW.index_select(axis, low), x_NCHW.index_select(axis, (low + 1).clamp(max=side - 1))
+        x_NCHW = first + (second - first) * share
+    return x_NCHW
+
+
+def slice_window(x: Tensor, begin: Any, size: Any) -> Tensor:
+    """Return the part that begins somewhere and has a size."""
     if any(start < 0 or length < 0 for start, length in zip(begin, size, strict=True)):
         raise ValueError(f"it begins at {begin} and has the size {size}")
     for axis, (start, length) in enumerate(zip(begin, size, strict=True)):
@@ -249,71 +253,64 @@ def _slice(x: Tensor, begin: Any, size: Any) -> Tensor:
     return x
 
 
-def _pad(x: Tensor, paddings: Any) -> Tensor:
+def pad(x: Tensor, paddings: Any) -> Tensor:
+    """Return the map with zeros before and after each axis."""
     return F.pad(x, [side for pair in reversed(paddings) for side in pair])
 
 
-def _largest(x: Tensor, axis: int = 0, keep_dims: bool = False) -> tuple[Tensor, Tensor]:
+def argmax_with_value(x: Tensor, axis: int = 0, keep_dims: bool = False) -> tuple[Tensor, Tensor]:
+    """Return where the largest value along an axis is, and that value."""
     values, places = x.max(axis, keepdim=keep_dims)
     return places.int(), values
 
 
-def _softmax(x: Tensor, axis: Lengths = -1) -> Tensor:
+def softmax(x: Tensor, axis: Lengths = -1) -> Tensor:
+    """Return the softmax along one axis."""
     (only,) = (axis,) if isinstance(axis, int) else axis
     return x.softmax(only)
 
 
-def _resize(x_NCHW: Tensor, size: Any, align_corners: bool = False, half_pixel_centers: bool = False) -> Tensor:
-    if align_corners or half_pixel_centers:
-        return F.interpolate(x_NCHW, tuple(size), mode="bilinear", align_corners=align_corners)
-    for axis, target in zip((2, 3), size, strict=True):
-        x_NCHW = _resize_axis(x_NCHW, axis, target)
-    return x_NCHW
-
-
-def _resize_axis(x: Tensor, axis: int, target: int) -> Tensor:
-    """Return the map with one axis sampled at source = target * scale, clamped: the older systems' corner."""
-    side = x.shape[axis]
-    place = torch.arange(target, device=x.device, dtype=torch.float32) * (side / target)
-    low = place.floor().long().clamp(max=side - 1)
-    share = (place - low).reshape(-1, *(1,) * (x.ndim - axis - 1))
-    first, second = x.index_select(axis, low), x.index_select(axis, (low + 1).clamp(max=side - 1))
-    return first + (second - first) * share
-
-
-def _cast(x: Tensor, dst_type: Any) -> Tensor:
-    return x.to(dst_type if isinstance(dst_type, torch.dtype) else _TYPES[dst_type])
-
-
-def _mean(x: Tensor, axis: Any = (), keep_dims: bool = False) -> Tensor:
+def reduce_mean(x: Tensor, axis: Any = (), keep_dims: bool = False) -> Tensor:
+    """Return the mean over axes."""
     return x.mean(axis, keepdim=keep_dims)
 
 
-def _bias_add(x_NCHW: Tensor, bias: Tensor) -> Tensor:
+def bias_add(x_NCHW: Tensor, bias: Tensor) -> Tensor:
+    """Return the map with one number added to each channel."""
     return x_NCHW + bias.reshape(-1, 1, 1)
 
 
-def _concat(tensors: tuple[Tensor, ...], axis: int = 0) -> Tensor:
+def cast(x: Tensor, dst_type: Any) -> Tensor:
+    """Return the values in another type."""
+    return x.to(dst_type if isinstance(dst_type, torch.dtype) else _TYPES[dst_type])
+
+
+def concat(tensors: tuple[Tensor, ...], axis: int = 0) -> Tensor:
+    """Return the tensors joined along an axis."""
     return torch.cat(tensors, axis)
 
 
-def _transpose(x: Tensor, perm: tuple[int, ...]) -> Tensor:
+def transpose(x: Tensor, perm: tuple[int, ...]) -> Tensor:
+    """Return the axes in another order."""
     return x.permute(perm)
 
 
-def _reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return the values in another shape."""
     return x.reshape(shape)
 
 
-def _tuple(*values: Any) -> tuple[Any, ...]:
+def make_tuple(*values: Any) -> tuple[Any, ...]:
+    """Return the inputs as one value."""
     return values
 
 
-def _item(values: tuple[Any, ...], index: int) -> Any:
+def tuple_get_item(values: tuple[Any, ...], index: int) -> Any:
+    """Return one of several values."""
     return values[index]
 
 
-def _first(x: Any, *_: Any) -> Any:
+def first_input(x: Any, *_: Any) -> Any:
     """Return the first input: the others order effects, of which inference has none."""
     return x
 
@@ -329,33 +326,33 @@ def _plain(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "Add": _plain(torch.add),
-    "ArgMaxWithValue": _largest,
-    "BatchNorm": _batch_norm,
-    "BiasAdd": _bias_add,
-    "Cast": _cast,
-    "Concat": _concat,
-    "Conv2D": _conv,
-    "Conv2DTranspose": _deconv,
-    "Depend": _first,
+    "ArgMaxWithValue": argmax_with_value,
+    "BatchNorm": batch_norm,
+    "BiasAdd": bias_add,
+    "Cast": cast,
+    "Concat": concat,
+    "Conv2D": conv2d,
+    "Conv2DTranspose": conv2d_transpose,
+    "Depend": first_input,
     "Greater": _plain(torch.gt),
-    "Load": _first,
-    "MakeTuple": _tuple,
-    "MaxPool": _max_pool,
+    "Load": first_input,
+    "MakeTuple": make_tuple,
+    "MaxPool": max_pool,
     "Mul": _plain(torch.mul),
-    "Pad": _pad,
+    "Pad": pad,
     "RealDiv": _plain(torch.div),
-    "ReduceMean": _mean,
+    "ReduceMean": reduce_mean,
     "ReLU": _plain(torch.relu),
-    "Reshape": _reshape,
-    "ResizeBilinear": _resize,
-    "ResizeBilinearV2": _resize,
+    "Reshape": reshape,
+    "ResizeBilinear": resize_bilinear,
+    "ResizeBilinearV2": resize_bilinear,
     "Rsqrt": _plain(torch.rsqrt),
     "Sigmoid": _plain(torch.sigmoid),
-    "Slice": _slice,
-    "Softmax": _softmax,
+    "Slice": slice_window,
+    "Softmax": softmax,
     "Sub": _plain(torch.sub),
-    "Transpose": _transpose,
-    "TupleGetItem": _item,
-    "UpdateState": _first,
+    "Transpose": transpose,
+    "TupleGetItem": tuple_get_item,
+    "UpdateState": first_input,
 }
 """By MindSpore's names."""

@@ -1,27 +1,137 @@
 """MindIR, MindSpore's file of a network: messages of Protocol Buffers after its mind_ir.proto.
 
 Read are versions 1 to 3, as releases 2.0 to 2.10 write them; written is version 1, which all of them and MindSpore Lite
-take. Operations are listed once as primitives, and nodes refer to them; constants are nodes of their own. What a file
-says beside the graph lies in its `user_info`. Weights in files of their own (above 1 GB), encrypted files and graphs
+take. Operations are listed once as primitives, and nodes refer to them; constants are nodes of their own. Notes
+next to the graph lie in its `user_info`. Weights in files of their own (above 1 GB), encrypted files and graphs
 that call others are refused. Does not know what an operation computes.
 """
 
-import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable
+from enum import IntEnum
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from unetkit.legacy.archive import MOST_TENSORS, to_tensor
+from unetkit.legacy.archive import MOST_TENSORS, to_bytes, to_tensor
 from unetkit.legacy.graphs.graph import Constant, Graph, Node, Value, results
-from unetkit.storage.protobuf import WireError, as_bytes, as_number, as_signed, as_text, field, fixed32, grouped, only
+from unetkit.storage import protobuf
+from unetkit.storage.protobuf import (
+    Message,
+    WireError,
+    as_bytes,
+    as_float,
+    as_message,
+    as_number,
+    as_signed,
+    as_text,
+    field,
+    grouped,
+    number_of,
+    only,
+    repeated,
+)
 
-Message = dict[int, list[int | memoryview]]
-Part = int | memoryview
 
-_REFERENCE, _CONSTANT = "REF::", "Constant"
-_DEEPEST = 8
+class ModelProto(IntEnum):
+    """Fields of a model."""
+
+    IR_VERSION = 1
+    PRODUCER_NAME = 2
+    MODEL_VERSION = 5
+    GRAPH = 7
+    FUNCTIONS = 8
+    LITTLE_ENDIAN = 10
+    PRIMITIVES = 12
+    MIND_IR_VERSION = 13
+    USER_INFO = 14
+
+
+class UserInfo(IntEnum):
+    """Fields of an entry of ModelProto's `user_info`."""
+
+    KEY = 1
+    VALUE = 2
+
+
+class PrimitiveProto(IntEnum):
+    """Fields of a primitive: an operation with its attributes."""
+
+    NAME = 1
+    OP_TYPE = 2
+    ATTRIBUTE = 3
+
+
+class GraphProto(IntEnum):
+    """Fields of a graph."""
+
+    NODE = 1
+    NAME = 2
+    PARAMETER = 3
+    INPUT = 5
+    OUTPUT = 6
+
+
+class NodeProto(IntEnum):
+    """Fields of a node."""
+
+    INPUT = 1
+    OUTPUT = 2
+    NAME = 3
+    OP_TYPE = 4
+    ATTRIBUTE = 5
+    DOMAIN = 7
+
+
+class ValueInfoProto(IntEnum):
+    """Fields of a graph's input or output."""
+
+    NAME = 1
+    TENSOR = 2
+
+
+class TensorProto(IntEnum):
+    """Fields of a tensor; REF_KEY is the name of MindSpore's parameter."""
+
+    DIMS = 1
+    DATA_TYPE = 2
+    NAME = 7
+    RAW_DATA = 9
+    EXTERNAL_DATA = 12
+    REF_KEY = 13
+    COMPRESSION_TYPE = 16
+
+
+class AttributeProto(IntEnum):
+    """Fields of an attribute; a scalar has one field alone and another as an element of a tuple."""
+
+    NAME = 1
+    F = 2
+    I = 3  # noqa: E741 - its name in mind_ir.proto
+    S = 5
+    FLOATS = 8
+    INTS = 10
+    STRINGS = 11
+    TENSORS = 12
+    TYPE = 16
+    VALUES = 17
+
+
+class AttributeType(IntEnum):
+    """The types of attributes that are read or written."""
+
+    FLOAT = 1
+    INT32 = 6
+    INT64 = 7
+    STRING = 8
+    BOOL = 9
+    TENSORS = 19
+    TUPLE = 20
+    LIST = 21
+    UMONAD = 23
+    IOMONAD = 24
+    NONE = 25
+
 
 TYPES: dict[int, torch.dtype] = {
     1: torch.float32,
@@ -37,22 +147,19 @@ TYPES: dict[int, torch.dtype] = {
     16: torch.bfloat16,
 }
 """The numbers of TensorProto.DataType that have a torch type."""
-
 _NUMBERS = {dtype: number for number, dtype in TYPES.items()}
 
-# AttributeProto.AttributeType, and the fields of an AttributeProto
-_FLOAT, _INT64, _STRING, _BOOL, _TENSORS, _TUPLE, _LIST = 1, 7, 8, 9, 19, 20, 21
-_NOTHING = (23, 24, 25)  # the order of effects, and None
-_NAME, _F, _I, _S, _FLOATS, _INTS, _TEXTS, _TENSOR, _TYPE, _VALUES = 1, 2, 3, 5, 8, 10, 11, 12, 16, 17
+_REFERENCE, _CONSTANT, _GRAPH = "REF::", "Constant", "unet"
+_DEEPEST = 8
 
-# How a scalar is read, and in which field it lies: alone, and as an element of a tuple.
-_SCALARS: dict[int, tuple[int, int, Callable[[Part], Value]]] = {
-    _FLOAT: (_F, _FLOATS, lambda part: struct.unpack("<f", struct.pack("<I", as_number(part) & 0xFFFFFFFF))[0]),
-    6: (_I, _INTS, lambda part: as_signed(part)),
-    _INT64: (_I, _INTS, lambda part: as_signed(part)),
-    _BOOL: (_I, _INTS, lambda part: bool(as_number(part))),
-    _STRING: (_S, _TEXTS, lambda part: as_text(part)),
+_SCALARS = {
+    AttributeType.FLOAT: (AttributeProto.F, AttributeProto.FLOATS),
+    AttributeType.INT32: (AttributeProto.I, AttributeProto.INTS),
+    AttributeType.INT64: (AttributeProto.I, AttributeProto.INTS),
+    AttributeType.BOOL: (AttributeProto.I, AttributeProto.INTS),
+    AttributeType.STRING: (AttributeProto.S, AttributeProto.STRINGS),
 }
+"""In which field a scalar lies: alone, and as an element of a tuple."""
 
 _INPUT_NAMES: dict[str, tuple[str, ...]] = {
     "BatchNorm": ("x", "scale", "offset", "mean", "variance"),
@@ -67,8 +174,8 @@ _INPUT_NAMES: dict[str, tuple[str, ...]] = {
 """What MindSpore calls the inputs of an operation, where it is not x, or x and y."""
 
 
-def begins_a_mindir(head: bytes) -> bool:
-    """Tell whether a file starts as MindIR does: with a version in digits, and then the name of what wrote it."""
+def is_mindir(head: bytes) -> bool:
+    """Return whether a file starts as MindIR does: with a version in digits, and then the name of what wrote it."""
     if len(head) < 2 or head[:1] != b"\x0a" or not head[2 : 2 + head[1]].replace(b".", b"").isdigit():
         return False
     return head[2 + head[1] :].startswith((b"\x12\x09MindSpore", b"\x12\x07unetkit"))
@@ -81,27 +188,50 @@ def decode(content: bytes | memoryview) -> Graph:
         WireError: cut short, contradicting itself, or of a form that is not read.
     """
     model = grouped(content)
-    if 8 in model:
+    if ModelProto.FUNCTIONS in model:
         raise WireError("it calls graphs within its graph")
-    primitives = dict(_primitive(part) for part in model.get(12, []))
-    graph = grouped(as_bytes(only(model, 7)))
-    weights = [_weight(part) for part in graph.get(3, [])]
-    aliases = {reference: name for reference, name, _ in weights}
-    name, shape, dtype = _port(graph, 5)
-    output, _, _ = _port(graph, 6)
-    return Graph(
-        input=name,
-        shape=shape,
-        dtype=dtype,
-        nodes=tuple(_nodes(graph.get(1, []), primitives, aliases)),
-        weights={name: tensor for _, name, tensor in weights},
-        output=output,
-        notes=_notes(model),
-    )
+    primitives: dict[str, tuple[str, dict[str, Value]]] = {}
+    for part in model.get(ModelProto.PRIMITIVES, []):
+        message = as_message(part)
+        op, attributes = as_text(only(message, PrimitiveProto.OP_TYPE)), message.get(PrimitiveProto.ATTRIBUTE, [])
+        primitives[as_text(only(message, PrimitiveProto.NAME))] = op, _attributes(attributes)
+
+    graph = as_message(only(model, ModelProto.GRAPH))
+    weights, aliases = dict[str, Tensor](), dict[str, str]()
+    for part in graph.get(GraphProto.PARAMETER, []):
+        message = as_message(part)
+        reference = as_text(only(message, TensorProto.NAME))
+        if TensorProto.EXTERNAL_DATA in message:
+            raise WireError("its weights lie in a file of their own, as those above 1 GB do")
+        tensor, keys = _tensor(message), message.get(TensorProto.REF_KEY, [])
+        if not isinstance(tensor, Tensor):
+            raise WireError(f"{reference} has no values")
+        aliases[reference] = as_text(keys[-1]) if keys else reference.rpartition(":")[2]
+        weights[aliases[reference]] = tensor
+
+    nodes, constants = list[Node](), dict[str, Constant]()
+    for count, part in enumerate(graph.get(GraphProto.NODE, [])):
+        if count == MOST_TENSORS:
+            raise WireError(f"more than {MOST_TENSORS:,} operations")
+        message = as_message(part)
+        name, op = as_text(only(message, NodeProto.OUTPUT)), as_text(only(message, NodeProto.OP_TYPE))
+        if op == _CONSTANT:
+            constants[name] = Constant(_attributes(message.get(NodeProto.ATTRIBUTE, [])).get("value"))
+            continue
+        primitive = primitives.get(op.removeprefix(_REFERENCE))
+        if primitive is None:
+            raise WireError(f"{op} is not one of its primitives")
+        references = [as_text(item) for item in message.get(NodeProto.INPUT, [])]
+        inputs = tuple(constants.get(reference, aliases.get(reference, reference)) for reference in references)
+        nodes.append(Node(name, primitive[0], inputs, primitive[1]))
+
+    name, shape, dtype = _port(graph, GraphProto.INPUT)
+    output, _, _ = _port(graph, GraphProto.OUTPUT)
+    return Graph(name, shape, dtype, tuple(nodes), weights, output, _notes(model))
 
 
 def notes_of(content: bytes | memoryview) -> dict[str, str]:
-    """Return the texts beside the graph of a file.
+    """Return the texts next to the graph of a file.
 
     Raises:
         WireError: cut short or contradicting itself.
@@ -110,92 +240,65 @@ def notes_of(content: bytes | memoryview) -> dict[str, str]:
 
 
 def _notes(model: Message) -> dict[str, str]:
-    pairs = (grouped(as_bytes(pair)) for pair in model.get(14, []))
-    return {as_text(only(pair, 1)): as_text(only(pair, 2)) for pair in pairs}
-
-
-def _primitive(part: Part) -> tuple[str, tuple[str, dict[str, Value]]]:
-    parts = grouped(as_bytes(part))
-    return as_text(only(parts, 1)), (as_text(only(parts, 2)), _attributes(parts.get(3, [])))
-
-
-def _nodes(
-    parts: Iterable[Part], primitives: Mapping[str, tuple[str, dict[str, Value]]], aliases: Mapping[str, str]
-) -> Iterator[Node]:
-    constants: dict[str, Constant] = {}
-    for count, part in enumerate(parts):
-        if count == MOST_TENSORS:
-            raise WireError(f"more than {MOST_TENSORS:,} operations")
-        node = grouped(as_bytes(part))
-        name, op = as_text(only(node, 2)), as_text(only(node, 4))
-        if op == _CONSTANT:
-            constants[name] = Constant(_attributes(node.get(5, [])).get("value"))
-            continue
-        if op.removeprefix(_REFERENCE) not in primitives:
-            raise WireError(f"{op} is none of its primitives")
-        references = [as_text(item) for item in node.get(1, [])]
-        inputs = tuple(constants.get(reference, aliases.get(reference, reference)) for reference in references)
-        op, attributes = primitives[op.removeprefix(_REFERENCE)]
-        yield Node(name, op, inputs, attributes)
-
-
-def _weight(part: Part) -> tuple[str, str, Tensor]:
-    """Return how nodes refer to a weight, its name, and its values."""
-    parts = grouped(as_bytes(part))
-    reference = as_text(only(parts, 7))
-    if 12 in parts:
-        raise WireError("its weights lie in a file of their own, as those above 1 GB do")
-    tensor = _tensor(parts)
-    if not isinstance(tensor, Tensor):
-        raise WireError(f"{reference} has no values")
-    return reference, as_text(parts[13][-1]) if 13 in parts else reference.rpartition(":")[2], tensor
+    pairs = [as_message(pair) for pair in model.get(ModelProto.USER_INFO, [])]
+    return {as_text(only(pair, UserInfo.KEY)): as_text(only(pair, UserInfo.VALUE)) for pair in pairs}
 
 
 def _port(graph: Message, number: int) -> tuple[str, tuple[int, ...], torch.dtype]:
     """Return name, shape and type of the only input or output."""
-    parts = grouped(as_bytes(only(graph, number)))
-    tensor = grouped(as_bytes(parts[2][0])) if 2 in parts else {}
-    return as_text(only(parts, 1)), tuple(as_signed(dim) for dim in tensor.get(1, [])), _dtype(tensor)
+    message = as_message(only(graph, number))
+    tensors = message.get(ValueInfoProto.TENSOR, [])
+    tensor = as_message(tensors[0]) if tensors else {}
+    return as_text(only(message, ValueInfoProto.NAME)), *_described(tensor)
 
 
-def _tensor(parts: Message) -> Tensor | torch.dtype:
+def _described(tensor: Message) -> tuple[tuple[int, ...], torch.dtype]:
+    number = number_of(tensor, TensorProto.DATA_TYPE)
+    if number not in TYPES:
+        raise WireError(f"a tensor of type {number}")
+    return tuple(as_signed(dim) for dim in tensor.get(TensorProto.DIMS, [])), TYPES[number]
+
+
+def _tensor(message: Message) -> Tensor | torch.dtype:
     """Return a tensor, or the type that a tensor without values stands for."""
-    dtype = _dtype(parts)
-    if 9 not in parts:
+    shape, dtype = _described(message)
+    if TensorProto.RAW_DATA not in message:
         return dtype
-    if as_number(parts.get(16, [0])[-1]):
+    if number_of(message, TensorProto.COMPRESSION_TYPE):
         raise WireError("its weights are compressed")
-    shape, content = tuple(as_signed(dim) for dim in parts.get(1, [])), as_bytes(only(parts, 9))
+    content = as_bytes(only(message, TensorProto.RAW_DATA))
     tensor = to_tensor(content, dtype, shape)
     if tensor is None:
         raise WireError(f"a tensor of shape {shape} has {len(content):,} bytes")
     return tensor
 
 
-def _dtype(tensor: Message) -> torch.dtype:
-    number = as_number(tensor.get(2, [0])[-1])
-    if number not in TYPES:
-        raise WireError(f"a tensor of type {number}")
-    return TYPES[number]
-
-
-def _attributes(parts: Iterable[Part]) -> dict[str, Value]:
-    found = (grouped(as_bytes(part)) for part in parts)
-    return {as_text(only(attribute, _NAME)): _value(attribute) for attribute in found}
+def _attributes(parts: Iterable[protobuf.Value]) -> dict[str, Value]:
+    found = (as_message(part) for part in parts)
+    return {as_text(only(attribute, AttributeProto.NAME)): _value(attribute) for attribute in found}
 
 
 def _value(attribute: Message, depth: int = 0) -> Value:
-    kind = as_number(attribute.get(_TYPE, [0])[-1])
+    kind = number_of(attribute, AttributeProto.TYPE)
     if kind in _SCALARS:
-        alone, element, read = _SCALARS[kind]
-        return read(only(attribute, element if element in attribute else alone))
-    if kind == _TENSORS:
-        return _tensor(grouped(as_bytes(only(attribute, _TENSOR))))
-    if kind in _NOTHING:
+        alone, element = _SCALARS[AttributeType(kind)]
+        value = only(attribute, element if element in attribute else alone)
+        match kind:
+            case AttributeType.FLOAT:
+                return as_float(value)
+            case AttributeType.STRING:
+                return as_text(value)
+            case AttributeType.BOOL:
+                return bool(as_number(value))
+            case _:
+                return as_signed(value)
+    if kind == AttributeType.TENSORS:
+        return _tensor(as_message(only(attribute, AttributeProto.TENSORS)))
+    if kind in (AttributeType.UMONAD, AttributeType.IOMONAD, AttributeType.NONE):  # the first two order effects
         return None
-    if kind not in (_TUPLE, _LIST) or depth == _DEEPEST:
+    if kind not in (AttributeType.TUPLE, AttributeType.LIST) or depth == _DEEPEST:
         raise WireError(f"an attribute of type {kind}")
-    return tuple(_value(grouped(as_bytes(part)), depth + 1) for part in attribute.get(_VALUES, []))
+    return tuple(_value(as_message(part), depth + 1) for part in attribute.get(AttributeProto.VALUES, []))
 
 
 def encode(graph: Graph, *, version: str) -> bytes:
@@ -208,111 +311,119 @@ def encode(graph: Graph, *, version: str) -> bytes:
     Raises:
         GraphError: the graph cannot be computed.
     """
-    body, primitives = _encoded_nodes(graph)
-    port = [(5, graph.input, graph.shape, graph.dtype), (6, graph.output, *_form(results(graph)[graph.output]))]
-    body += [field(3, _encoded_weight(name, tensor)) for name, tensor in graph.weights.items()]
-    body += [
-        field(number, field(1, _reference(name)) + field(2, _encoded_form(shape, dtype)))
-        for number, name, shape, dtype in port
-    ]
-    model = field(1, b"0.1.1") + field(2, b"unetkit") + field(5, version.encode())
-    model += field(7, field(2, _GRAPH) + b"".join(body)) + field(10, 1)
-    model += b"".join(field(12, primitive) for primitive in primitives) + field(13, 1)
-    return model + b"".join(
-        field(14, field(1, key.encode()) + field(2, text.encode())) for key, text in graph.notes.items()
-    )
-
-
-_GRAPH = b"unet"
-
-
-def _encoded_nodes(graph: Graph) -> tuple[list[bytes], list[bytes]]:
-    """Return the graph's nodes, constants among them, and the primitives that they refer to."""
     values, nodes = results(graph), list[bytes]()
     constants, primitives = dict[bytes, str](), dict[bytes, str]()
     for place, node in enumerate(graph.nodes):
-        inputs = b""
+        inputs = list[str]()
         for item in node.inputs:
-            if isinstance(item, Constant):
-                content = _encoded_value(item.value)
-                if content not in constants:
-                    constants[content] = f"constant{len(constants)}"
-                    name = constants[content].encode()
-                    value = field(_NAME, b"value") + content
-                    nodes.append(field(2, name) + field(3, name) + field(4, _CONSTANT.encode()) + field(5, value))
-                inputs += field(1, constants[content].encode())
-            else:
-                inputs += field(1, _reference(item))
-        primitive = _encoded_primitive(node)
+            if isinstance(item, str):
+                inputs.append(_reference(item))
+                continue
+            content = _encoded_value(item.value)
+            if content not in constants:
+                constants[content] = name = f"constant{len(constants)}"
+                value = field(AttributeProto.NAME, "value") + content
+                nodes.append(_encoded_names(name, _CONSTANT) + field(NodeProto.ATTRIBUTE, value))
+            inputs.append(constants[content])
+        names: dict[str, Value] = {
+            "input_names": _INPUT_NAMES.get(node.op, ("x", "y")[: len(node.inputs)]),
+            "output_names": ("output",),
+        }
+        attributes = {**names, **node.attributes} if node.op not in ("MakeTuple", "TupleGetItem") else {}
+        primitive = field(PrimitiveProto.OP_TYPE, node.op) + b"".join(
+            field(
+                PrimitiveProto.ATTRIBUTE, field(AttributeProto.NAME, key) + _encoded_value(value, as_list=key in names)
+            )
+            for key, value in attributes.items()
+        )
         name = primitives.setdefault(primitive, f"{node.op}:{len(primitives)}")
-        shape = field(5, field(_NAME, b"shape") + _encoded_result(values[node.name]))
-        domain = f"Default/{node.op}-op{place}".encode()
-        reference = _reference(node.name)
-        kind = field(4, f"{_REFERENCE}{name}".encode())
-        nodes.append(inputs + field(2, reference) + field(3, reference) + kind + shape + field(7, domain))
-    named = [field(1, name.encode()) + content for content, name in primitives.items()]
-    return [field(1, node) for node in nodes], named
-
-
-def _reference(name: str) -> bytes:
-    return _GRAPH + b":" + name.encode()
-
-
-def _encoded_primitive(node: Node) -> bytes:
-    names: dict[str, Value] = {
-        "input_names": _INPUT_NAMES.get(node.op, ("x", "y")[: len(node.inputs)]),
-        "output_names": ("output",),
-    }
-    attributes = {**names, **node.attributes} if node.op not in ("MakeTuple", "TupleGetItem") else {}
-    listed = ("input_names", "output_names")
-    return field(2, node.op.encode()) + b"".join(
-        field(3, field(_NAME, name.encode()) + _encoded_value(value, as_list=name in listed))
-        for name, value in attributes.items()
+        shape = field(AttributeProto.NAME, "shape") + _encoded_result(values[node.name])
+        nodes.append(
+            repeated(NodeProto.INPUT, inputs)
+            + _encoded_names(_reference(node.name), _REFERENCE + name)
+            + field(NodeProto.ATTRIBUTE, shape)
+            + field(NodeProto.DOMAIN, f"Default/{node.op}-op{place}")
+        )
+    weights = [
+        _encoded_tensor(tensor) + field(TensorProto.NAME, _reference(name)) + field(TensorProto.REF_KEY, name)
+        for name, tensor in graph.weights.items()
+    ]
+    output = values[graph.output]
+    body = (
+        field(GraphProto.NAME, _GRAPH)
+        + repeated(GraphProto.NODE, nodes)
+        + repeated(GraphProto.PARAMETER, weights)
+        + field(GraphProto.INPUT, _encoded_port(graph.input, graph.shape, graph.dtype))
+        + field(GraphProto.OUTPUT, _encoded_port(graph.output, output.shape, output.dtype))
+    )
+    return (
+        field(ModelProto.IR_VERSION, "0.1.1")
+        + field(ModelProto.PRODUCER_NAME, "unetkit")
+        + field(ModelProto.MODEL_VERSION, version)
+        + field(ModelProto.GRAPH, body)
+        + field(ModelProto.LITTLE_ENDIAN, 1)
+        + repeated(
+            ModelProto.PRIMITIVES, [field(PrimitiveProto.NAME, name) + text for text, name in primitives.items()]
+        )
+        + field(ModelProto.MIND_IR_VERSION, 1)
+        + repeated(
+            ModelProto.USER_INFO,
+            [field(UserInfo.KEY, key) + field(UserInfo.VALUE, text) for key, text in graph.notes.items()],
+        )
     )
 
 
-def _encoded_weight(name: str, tensor: Tensor) -> bytes:
-    reference, content = field(7, _reference(name)), _encoded_tensor(tensor)
-    return content + reference + field(13, name.encode())
+def _reference(name: str) -> str:
+    return f"{_GRAPH}:{name}"
+
+
+def _encoded_names(name: str, op: str) -> bytes:
+    return field(NodeProto.OUTPUT, name) + field(NodeProto.NAME, name) + field(NodeProto.OP_TYPE, op)
+
+
+def _encoded_port(name: str, shape: Iterable[int], dtype: torch.dtype) -> bytes:
+    return field(ValueInfoProto.NAME, _reference(name)) + field(ValueInfoProto.TENSOR, _encoded_form(shape, dtype))
+
+
+def _encoded_form(shape: Iterable[int], dtype: torch.dtype) -> bytes:
+    return repeated(TensorProto.DIMS, list(shape)) + field(TensorProto.DATA_TYPE, _NUMBERS[dtype])
+
+
+def _encoded_tensor(tensor: Tensor) -> bytes:
+    return _encoded_form(tensor.shape, tensor.dtype) + field(TensorProto.RAW_DATA, to_bytes(tensor))
 
 
 def _encoded_value(value: Value, *, element: bool = False, as_list: bool = False) -> bytes:
     """Return the fields of an attribute; an element of a tuple has its scalar in another field."""
     match value:
         case bool():
-            return field(_INTS if element else _I, int(value)) + field(_TYPE, _BOOL)
+            content, kind = value, AttributeType.BOOL
         case int():
-            return field(_INTS if element else _I, value & (1 << 64) - 1) + field(_TYPE, _INT64)
+            content, kind = value, AttributeType.INT64
         case float():
-            return fixed32(_FLOATS if element else _F, struct.pack("<f", value)) + field(_TYPE, _FLOAT)
+            content, kind = value, AttributeType.FLOAT
         case str():
-            return field(_TEXTS if element else _S, value.encode()) + field(_TYPE, _STRING)
+            content, kind = value, AttributeType.STRING
         case Tensor():
-            return field(_TENSOR, _encoded_tensor(value)) + field(_TYPE, _TENSORS)
+            return _encoded_type(_encoded_tensor(value))
         case torch.dtype():
-            return field(_TENSOR, field(2, _NUMBERS[value])) + field(_TYPE, _TENSORS)
+            return _encoded_type(field(TensorProto.DATA_TYPE, _NUMBERS[value]))
         case tuple():
-            items = b"".join(field(_VALUES, _encoded_value(item, element=True)) for item in value)
-            return field(_TYPE, _LIST if as_list else _TUPLE) + items
+            kind = AttributeType.LIST if as_list else AttributeType.TUPLE
+            items = [_encoded_value(item, element=True) for item in value]
+            return field(AttributeProto.TYPE, kind) + repeated(AttributeProto.VALUES, items)
         case None:
-            return field(_TYPE, _NOTHING[-1])
+            return field(AttributeProto.TYPE, AttributeType.NONE)
+    return field(_SCALARS[kind][element], content) + field(AttributeProto.TYPE, kind)
 
 
-def _encoded_tensor(tensor: Tensor) -> bytes:
-    content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    return _encoded_form(tensor.shape, tensor.dtype) + field(9, content)
-
-
-def _encoded_form(shape: Iterable[int], dtype: torch.dtype) -> bytes:
-    return b"".join(field(1, side) for side in shape) + field(2, _NUMBERS[dtype])
-
-
-def _form(value: Tensor) -> tuple[tuple[int, ...], torch.dtype]:
-    return tuple(value.shape), value.dtype
+def _encoded_type(tensor: bytes) -> bytes:
+    return field(AttributeProto.TENSORS, tensor) + field(AttributeProto.TYPE, AttributeType.TENSORS)
 
 
 def _encoded_result(value: Any) -> bytes:
     """Return the type of a node's result: a tensor's, or those of several."""
     if isinstance(value, Tensor):
-        return field(_TENSOR, _encoded_form(*_form(value))) + field(_TYPE, _TENSORS)
-    return field(_TYPE, _TUPLE) + b"".join(field(_VALUES, _encoded_result(item)) for item in value)
+        return _encoded_type(_encoded_form(value.shape, value.dtype))
+    items = [_encoded_result(item) for item in value]
+    return field(AttributeProto.TYPE, AttributeType.TUPLE) + repeated(AttributeProto.VALUES, items)
