@@ -6,7 +6,8 @@ unetkit stands on has to be installed: the packages named in `dependencies`.
 
 import sys as _sys
 from pathlib import Path as _Path
-from typing import Any as _Any
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Unpack as _Unpack
 
 from torch import nn as _nn
 
@@ -19,13 +20,17 @@ try:
 finally:
     _sys.path.remove(_sources)
 
+if _TYPE_CHECKING:
+    from unetkit.prediction import Predictor as _Predictor
+    from unetkit.prediction.load import LoadOptions as _LoadOptions
 
-def unet(start: str | None = None, **options: _Any) -> _nn.Module:
+
+def unet(start: str | None = None, **options: object) -> _nn.Module:
     """Make a U-Net, float32 [N, C, H, W] -> logits [N, K, H, W]; any H and W go in.
 
     Args:
         start: None: fresh weights, by `options` alone; a preset: fresh weights, by its `model` section and `options`; a
-            run folder, a checkpoint or a older system's file: its weights, in evaluation mode, without `options`.
+            run folder, a checkpoint or a legacy system's file: its weights, in evaluation mode, without `options`.
         **options: keys of the `model` section, such as width=32, depth=4; `in_channels` is 1 and `num_classes` 2 where
             nothing says otherwise.
 
@@ -39,7 +44,7 @@ def unet(start: str | None = None, **options: _Any) -> _nn.Module:
     return _network("unet", start, options)
 
 
-def unetpp(start: str | None = None, **options: _Any) -> _nn.Module:
+def unetpp(start: str | None = None, **options: object) -> _nn.Module:
     """Make a UNet++; as `unet`, and with deep_supervision=True a head at every depth, the last of which predicts.
 
     Example:
@@ -48,13 +53,13 @@ def unetpp(start: str | None = None, **options: _Any) -> _nn.Module:
     return _network("unetpp", start, options)
 
 
-def predictor(model: str, device: str = "auto", **options: _Any) -> _Any:
+def predictor(model: str, device: str = "auto", **options: "_Unpack[_LoadOptions]") -> "_Predictor":
     """Read whatever holds a network, with its preprocessing and its tiling: unetkit.load.
 
     Args:
-        model: a run folder, a checkpoint or a older system's file.
+        model: a run folder, a checkpoint or a legacy system's file.
         device: auto, cpu, cuda or mps.
-        **options: keys of the `predict` section, and `head`.
+        **options: keys of the `predict` section, and `head`, `precision`, `runtime`, `threads` and `overrides`.
 
     Example:
         >>> predictor = torch.hub.load("unetkit", "predictor", "runs/first", source="local")
@@ -63,21 +68,19 @@ def predictor(model: str, device: str = "auto", **options: _Any) -> _Any:
     return _unetkit.load(model, device=device, options=options)
 
 
-def _network(name: str, start: str | None, options: dict[str, _Any]) -> _nn.Module:
+def _network(name: str, start: str | None, options: dict[str, object]) -> _nn.Module:
     from unetkit.config import load_config, preset_names
     from unetkit.errors import UsageError
-    from unetkit.prediction.load import read_network
+    from unetkit.prediction.load import build, read_network
 
     stored = None if start is None or start in preset_names() else read_network(start)
     if stored is not None and options:
         raise UsageError(f"{', '.join(options)}: {start} says how its network is built; leave the options out")
-    preset = load_config(start).model.model_dump(exclude_none=True) if start and not stored else {"name": name}
-    settings = {"in_channels": 1, "num_classes": 2, **preset, **options}
-    model = stored.model if stored else load_config({"model": settings}).model
+    if stored is not None:
+        model = stored.model
+    else:
+        preset = {"name": name} if start is None else load_config(start).model.model_dump(exclude_none=True)
+        model = load_config({"model": {"in_channels": 1, "num_classes": 2, **preset, **options}}).model
     if model.name != name:
         raise UsageError(f"{start}: is a {model.name}, not a {name}; load it with the entry {model.name}")
-    network = _unetkit.build_model(model)
-    if stored is None:
-        return network
-    network.load_state_dict(stored.state)
-    return network.eval()
+    return _unetkit.build_model(model) if stored is None else build(stored).eval()

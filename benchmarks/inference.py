@@ -27,10 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from measure import append_record, circumstances, spread
-from unetkit.config import ModelConfig, PredictConfig, load_config
+from unetkit.config import ModelConfig, load_config
 from unetkit.data.layouts.synthetic import generate
-from unetkit.data.normalize import Normalization
 from unetkit.devices import cpu_threads
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
 from unetkit.prediction import Predictor, predict_to_file
 
@@ -153,9 +153,7 @@ def _job(name: str, model: ModelConfig, *, size: int, folder: Path) -> Job:
     predictor = Predictor(
         network=network,
         geometry=network.geometry,
-        normalization=Normalization((MEAN,), (STD,)),
-        classes=("membrane", "interior"),
-        config=PredictConfig(),
+        card=ModelCard(classes=("membrane", "interior"), mean=(MEAN,), std=(STD,)),
         device=torch.device("cpu"),
     )
     return Job(name, predictor, image, folder)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from unetkit.devices import choose_precision
 from unetkit.distributed import World
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import Geometry
 from unetkit.prediction import Predictor
 from unetkit.training.optim import WeightAverage, build_optimizers, rate_share, set_learning_rates
@@ -46,14 +47,13 @@ class Track:
         prepared = self.prepared
         largest = max(max(prepared.dataset[index].pixels.shape[1:]) for index in prepared.split.validation)
         whole = {"tile": side.geometry.fitting_input_size(largest), "overlap": 0}
-        return Predictor(
-            network=side.network,
-            geometry=side.geometry,
-            normalization=prepared.normalization,
+        card = ModelCard(
             classes=prepared.config.data.classes or (),
-            config=prepared.config.predict.model_copy(update=whole),
-            device=self.device,
+            mean=prepared.normalization.mean,
+            std=prepared.normalization.std,
+            predict=prepared.config.predict.model_copy(update=whole),
         )
+        return Predictor(side.network, side.geometry, card, self.device)
 
 
 @dataclass(frozen=True, slots=True)

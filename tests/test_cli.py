@@ -166,7 +166,7 @@ def test_a_configuration_says_what_is_held_out(unet: Unet, run: Path, data: Path
         (["export", "RUN", "--to", "onxx", "--out", "NEW.onnx"], "there is no format 'onxx'"),
         (["export", "RUN", "--to", "pt2", "--out", "NEW.pt2", "--half"], "cannot express the option half"),
         (["export", "RUN", "--to", "onnx", "--out", "NEW.onnx", "--layout", "nchv"], "layout: found 'nchv'"),
-        (["export", "RUN", "--to", "onnx", "--out", "NEW.onnx", "--head", "soft"], "--head: found soft"),
+        (["export", "RUN", "--to", "onnx", "--out", "NEW.onnx", "--output", "soft"], "output: found 'soft'"),
         (["export", "RUN", "--to", "onnx", "--out", "NEW.onnx", "--size", "1", "1"], "too small"),
         (["check", "RUN", "--data", "DATA"], "not an exported file"),
         (["evaluate", "RUN", "--data", "DATA", "--runtime", "openvino"], "not an exported file"),

@@ -28,7 +28,7 @@ from torch import Tensor
 from unetkit.devices import PRECISIONS, available_cores
 from unetkit.errors import UnetkitError, UsageError
 from unetkit.formats import RUNTIMES, ExportedNetwork
-from unetkit.prediction.load import load
+from unetkit.prediction.load import LoadOptions, load
 from unetkit.progress import NoProgress, Progress
 
 Opened = tuple[Callable[[Tensor], Tensor], tuple[int, int, int], str]
@@ -267,12 +267,13 @@ def _spread(values: Sequence[float], digits: int) -> str:
 def _open(model: str, *, size: int, threads: int | None) -> Opened:
     torch.set_num_threads(threads or available_cores())
     path, how = _how(model)
-    predictor = load(path, options={**how, "threads": threads}, device="cpu").folded()
+    options: LoadOptions = {"threads": threads, "runtime": how.get("runtime"), "precision": how.get("precision")}
+    predictor = load(path, options=options, device="cpu").folded()
     network = predictor.network
-    numbers = network.numbers if isinstance(network, ExportedNetwork) else (how.get("precision", "float32"),)
+    numbers = network.dtypes if isinstance(network, ExportedNetwork) else (how.get("precision", "float32"),)
     side = predictor.geometry.fitting_input_size(size)
     height, width = predictor.geometry.fixed or (side, side)
-    return network, (len(predictor.normalization.mean), height, width), ", ".join(numbers)
+    return network, (predictor.card.channels, height, width), ", ".join(numbers)
 
 
 def _how(model: str) -> tuple[str, dict[str, str]]:

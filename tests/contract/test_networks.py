@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.export import Dim
 
-from unetkit.config import ModelConfig, PredictConfig
-from unetkit.data.normalize import Normalization
-from unetkit.exporting import ExportOptions, export_network, make_job
+from unetkit.config import ModelConfig
+from unetkit.exporting import FileOptions, export_network, make_job
 from unetkit.legacy.networks import ARCHITECTURES
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import Network, build_model, fuse_batch_norm
 from unetkit.prediction import Predictor
 
@@ -314,8 +314,8 @@ def test_exports_to_onnx_and_openvino(name: str, classes: int, tmp_path: Path) -
     if classes == 1 and name in OPTIONS:
         pytest.skip("one logit is shown by the legacy networks")
     network = build(configure({**options, "num_classes": classes}), stirred=True)
-    shift = Normalization((0.0, 1.0), (1.0, 2.0))
-    predictor = Predictor(network, network.geometry, shift, ("a", "b"), PredictConfig(), torch.device("cpu"))
+    card = ModelCard(classes=("a", "b"), mean=(0.0, 1.0), std=(1.0, 2.0))
+    predictor = Predictor(network, network.geometry, card, torch.device("cpu"))
     for to, suffix in (("onnx", ".onnx"), ("openvino", ".xml")):
-        exported = export_network(make_job(predictor, ExportOptions()), to, tmp_path / f"network{suffix}")
+        exported = export_network(make_job(predictor, FileOptions()), to, tmp_path / f"network{suffix}")
         assert exported.parity.relative < 2e-5

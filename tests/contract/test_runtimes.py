@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from unetkit import load
-from unetkit.config import ModelConfig, PredictConfig
-from unetkit.data.normalize import Normalization
+from unetkit.config import ModelConfig
 from unetkit.errors import DeviceError, ModelFileError, UsageError
-from unetkit.exporting import BOUNDS, FORMATS, ExportOptions, export_network, make_job
-from unetkit.formats import FILES, RUNTIMES, ExportedNetwork, RuntimeOptions, open_exported
+from unetkit.exporting import BOUNDS, FORMATS, FileOptions, export_network, make_job
+from unetkit.formats import RUNTIMES, ExportedNetwork, RuntimeOptions, open_exported
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import Network, build_model
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import read_network
@@ -24,7 +24,7 @@ ABSOLUTE = {"mindspore": 1e-4}  # its convolutions round otherwise than all othe
 SIZE, BATCH = (72, 80), 2  # of files that take one of each
 RUNS = [
     pytest.param((kind, runtime), marks=pytest.mark.slow if kind in SLOW else (), id=f"{kind} in {runtime}")
-    for kind, file in FILES.items()
+    for kind, file in FORMATS.items()
     for runtime in file.runtimes
     if runtime not in ABSENT
 ]
@@ -57,8 +57,8 @@ def make_predictor() -> Predictor:
     for name, value in network.state_dict().items():
         if value.is_floating_point() and value.ndim == 1:
             value.copy_(torch.rand_like(value) + 0.5 if "var" in name else value + 0.3 * torch.randn_like(value))
-    shift = Normalization((120.0, 90.0), (50.0, 40.0))
-    return Predictor(network, network.geometry, shift, ("a", "b", "c"), PredictConfig(), torch.device("cpu"))
+    card = ModelCard(classes=("a", "b", "c"), mean=(120.0, 90.0), std=(50.0, 40.0))
+    return Predictor(network, network.geometry, card, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def opened(request: pytest.FixtureRequest, files: dict[str, Path]) -> Opened:
     predictor = make_predictor()
     if kind not in files:
         out = files[""] / f"{kind}{FORMATS[kind].suffix}"
-        options = ExportOptions(size=SIZE, batch=BATCH) if FORMATS[kind].fixed else ExportOptions()
+        options = FileOptions(size=SIZE, batch=BATCH) if FORMATS[kind].fixed else FileOptions()
         files[kind] = export_network(make_job(predictor, options), kind, out).path
     exported = open_exported(files[kind], RuntimeOptions(runtime=runtime, threads=1))
     assert exported is not None
@@ -125,7 +125,7 @@ def test_a_whole_image_is_predicted_as_by_torch(opened: Opened) -> None:
 def test_a_shorter_number_format_gives_nearly_the_same_or_is_refused(opened: Opened, precision: str) -> None:
     options = RuntimeOptions(runtime=opened.runtime, threads=1, precision=precision)
     if opened.runtime != "openvino":
-        with pytest.raises(UsageError, match=f"{opened.runtime} computes in the file's own numbers"):
+        with pytest.raises(UsageError, match=f"{opened.runtime} computes in the types that are in the file"):
             open_exported(opened.path, options)
         return
     try:
@@ -133,7 +133,7 @@ def test_a_shorter_number_format_gives_nearly_the_same_or_is_refused(opened: Ope
     except DeviceError:
         pytest.skip(f"no {precision} on this processor")
     assert exported is not None
-    assert exported.numbers == (precision,)
+    assert exported.dtypes == (precision,)
     images = torch.randn(opened.fitting(2, 16, 12), generator=torch.Generator().manual_seed(1))
     found, expected = exported(images), opened.torch(images)
     assert found.dtype == torch.float32
@@ -141,7 +141,7 @@ def test_a_shorter_number_format_gives_nearly_the_same_or_is_refused(opened: Ope
 
 
 def test_a_runtime_that_does_not_run_the_kind_is_refused(opened: Opened) -> None:
-    other = next(name for name in RUNTIMES if name not in FILES[opened.kind].runtimes)
+    other = next(name for name in RUNTIMES if name not in FORMATS[opened.kind].runtimes)
     with pytest.raises(UsageError, match="does not run"):
         open_exported(opened.path, RuntimeOptions(runtime=other))
     with pytest.raises(UsageError, match="there is no runtime 'tensorrt'"):

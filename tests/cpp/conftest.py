@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from unetkit.config import ModelConfig, PredictConfig
-from unetkit.data.normalize import Normalization
-from unetkit.exporting import ExportOptions, export_network, make_job
+from unetkit.exporting import FileOptions, export_network, make_job
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
 from unetkit.prediction import Predictor
 
@@ -65,8 +65,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
     pytest.importorskip("onnxscript")
     made: dict[str, Exported] = {}
 
-    def make(options: ExportOptions | None = None, *, predict: dict[str, Any] | None = None, **model: Any) -> Exported:
-        options = options or ExportOptions()
+    def make(options: FileOptions | None = None, *, predict: dict[str, Any] | None = None, **model: Any) -> Exported:
+        options = options or FileOptions()
         key = f"{options} {predict} {model}"
         if key not in made:
             torch.manual_seed(0)
@@ -76,10 +76,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
                 network.encoder[0].conv1.in_channels // network.downscale**2,
                 max(settings["num_classes"], 2),
             )
-            shift = Normalization((100.0, 90.0, 80.0)[:channels], (50.0, 60.0, 70.0)[:channels])
-            names = tuple(f"class {index}" for index in range(classes))
-            config = PredictConfig(**(predict or {}))
-            predictor = Predictor(network, network.geometry, shift, names, config, torch.device("cpu"))
+            card = ModelCard(
+                classes=tuple(f"class {index}" for index in range(classes)),
+                mean=(100.0, 90.0, 80.0)[:channels],
+                std=(50.0, 60.0, 70.0)[:channels],
+                predict=PredictConfig(**(predict or {})),
+            )
+            predictor = Predictor(network, network.geometry, card, torch.device("cpu"))
             out = tmp_path_factory.mktemp("network") / "net.xml"
             made[key] = Exported(export_network(make_job(predictor, options), "openvino", out).path, predictor)
         return made[key]

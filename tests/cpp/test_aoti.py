@@ -10,7 +10,7 @@ import pytest
 import tifffile
 import torch
 
-from unetkit.exporting import ExportOptions, export_network, make_job
+from unetkit.exporting import FileOptions, export_network, make_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -19,7 +19,7 @@ def test_packages(build_program: Callable[..., Path], exported: Callable, tmp_pa
     place = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"
     program = build_program(tmp_path / "build", "-DUNETKIT_AOTI=ON", "-DUNETKIT_OPENVINO=OFF", place)
     predictor = exported().predictor
-    package = export_network(make_job(predictor, ExportOptions()), "aoti", tmp_path / "net.pt2").path
+    package = export_network(make_job(predictor, FileOptions()), "aoti", tmp_path / "net.pt2").path
     pages = np.random.default_rng(1).integers(0, 256, (2, 45, 61), np.uint8)
     tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
     out = tmp_path / "out.tif"

@@ -17,7 +17,7 @@ from PIL import Image
 from unetkit import load
 from unetkit.data import open_dataset
 from unetkit.evaluation.score import evaluate
-from unetkit.exporting import ExportOptions
+from unetkit.exporting import FileOptions
 from unetkit.metrics.legacy import soft_dice
 
 
@@ -96,14 +96,14 @@ def test_a_stack_in_tiles(
 @pytest.mark.parametrize(
     "options",
     [
-        ExportOptions(output="softmax", preprocessing=True),
-        ExportOptions(layout="nhwc"),
-        ExportOptions(output="softmax", layout="nchw-nhwc", size=(64, 72)),
-        ExportOptions(size=(56, 64), batch=2),
+        FileOptions(output="softmax", preprocessing=True),
+        FileOptions(layout="nhwc"),
+        FileOptions(output="softmax", layout="nchw-nhwc", size=(64, 72)),
+        FileOptions(size=(56, 64), batch=2),
     ],
     ids=str,
 )
-def test_every_form_of_network(program: Path, exported: Callable, tmp_path: Path, options: ExportOptions) -> None:
+def test_every_form_of_network(program: Path, exported: Callable, tmp_path: Path, options: FileOptions) -> None:
     network = exported(options, in_channels=3, num_classes=3)
     pixels = random_pixels(64, 72, 3)
     Image.fromarray(pixels).save(tmp_path / "image.png")
@@ -122,9 +122,9 @@ def test_class_indices_valid_convolutions_and_one_logit(program: Path, exported:
     tifffile.imwrite(tmp_path / "image.tif", random_pixels(50, 61))
     for number, (options, model) in enumerate(
         [
-            (ExportOptions(output="argmax"), {"num_classes": 5}),
-            (ExportOptions(), {"padding": "valid"}),
-            (ExportOptions(), {"num_classes": 1}),
+            (FileOptions(output="argmax"), {"num_classes": 5}),
+            (FileOptions(), {"padding": "valid"}),
+            (FileOptions(), {"num_classes": 1}),
         ]
     ):
         network = exported(options, **model)

@@ -12,12 +12,13 @@ from PIL import Image
 from scipy import ndimage
 
 import unetkit
-from unetkit.config import ObjectsConfig, PredictConfig, load_config
-from unetkit.data import Normalization, Sample
+from unetkit.config import ObjectsConfig, load_config
+from unetkit.data import Sample
 from unetkit.errors import ConfigError, DataError, UsageError
 from unetkit.evaluation.score import evaluate
 from unetkit.evaluation.tune import FILTERS, GRIDS, tune
 from unetkit.metrics import Overlaps, mean_precision
+from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.models.geometry import Geometry
 from unetkit.objects import true_objects
@@ -47,7 +48,7 @@ def shower(objects: ObjectsConfig | None = None) -> Predictor:
         return torch.cat([torch.zeros_like(p), p.logit()], 1)
 
     geometry = Geometry(multiple=1, offset=0, halo=0, margin=0)
-    shown = Predictor(network, geometry, Normalization((0.0,), (255.0,)), TWO, PredictConfig(), torch.device("cpu"))
+    shown = Predictor(network, geometry, ModelCard(classes=TWO, mean=(0.0,), std=(255.0,)), torch.device("cpu"))
     return shown.with_options({f"objects.{k}": v for k, v in (objects or ObjectsConfig()).model_dump().items()})
 
 

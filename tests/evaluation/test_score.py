@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from unetkit.config import PredictConfig
-from unetkit.data import InMemory, Normalization, Sample
+from unetkit.data import InMemory, Sample
 from unetkit.evaluation.score import evaluate
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import Geometry
 from unetkit.prediction import Predictor
 
@@ -25,9 +25,7 @@ def test_images_are_scored_resized_as_the_founding_systems_did(channels: int, si
     predictor = Predictor(
         network=_threshold,
         geometry=Geometry(1, 0, 0, 0),
-        normalization=Normalization((127.5,) * channels, (127.5,) * channels),
-        classes=("background", "nucleus"),
-        config=PredictConfig(),
+        card=ModelCard(classes=("background", "nucleus"), mean=(127.5,) * channels, std=(127.5,) * channels),
         device=torch.device("cpu"),
     )
     dataset = InMemory((sample,), ("background", "nucleus"))

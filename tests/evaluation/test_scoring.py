@@ -1,6 +1,6 @@
 """Scores out of fold, with networks that show their input: objects, several seeds, files of what was predicted."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,12 @@ import tifffile
 import torch
 from scipy import ndimage
 
-from unetkit.config import BORDER, ObjectsConfig, PredictConfig, load_config
-from unetkit.data import Normalization, Sample
+from unetkit.config import BORDER, ObjectsConfig, load_config
+from unetkit.data import Sample
 from unetkit.evaluation import Folder, Folds, score_folder, written
 from unetkit.evaluation.crossval import read_objects, read_predictions
 from unetkit.evaluation.score import evaluate
+from unetkit.modelfile.card import ModelCard
 from unetkit.models.geometry import Geometry
 from unetkit.prediction import Predictor
 
@@ -52,11 +53,9 @@ def shower(gain: float, *, border: bool = False) -> Predictor:
 
     geometry = Geometry(multiple=1, offset=0, halo=0, margin=0)
     classes = (*CLASSES, BORDER) if border else CLASSES
-    normalization = Normalization((0.0,), (255.0,))
-    config = ObjectsConfig(threshold=0.5)
-    return Predictor(
-        network, geometry, normalization, classes, PredictConfig(), torch.device("cpu"), border, object_config=config
-    )
+    objects = ObjectsConfig(threshold=0.5)
+    card = ModelCard(classes=classes, mean=(0.0,), std=(255.0,), border=border, objects=objects)
+    return Predictor(network, geometry, card, torch.device("cpu"))
 
 
 def folder(path: Path, images: int, *, seeds: int = 1) -> Folder:
@@ -98,7 +97,7 @@ def test_several_seeds_are_scored_by_the_objects_of_their_mean(tmp_path: Path) -
 
 def test_networks_that_make_objects_in_their_own_ways_are_told_apart(tmp_path: Path) -> None:
     images, made = cells(32, 32), folder(tmp_path, 2)
-    odd = replace(shower(1.0), object_config=ObjectsConfig(threshold=0.3, chosen="a choice"))
+    odd = shower(1.0).with_card(objects=ObjectsConfig(threshold=0.3, chosen="a choice"))
     load = {"fold-0-seed-0": shower(1.0), "fold-1-seed-0": odd}
     scored = score_folder(made, images, lambda path: load[path.parent.name], challenge=None, families=("objects",))
     first, second = scored.whole.notes

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from unetkit import load
-from unetkit.config import ModelConfig, PredictConfig
-from unetkit.data.normalize import Normalization
+from unetkit.config import ModelConfig
 from unetkit.errors import DataError, ParityError, UsageError
-from unetkit.exporting import FORMATS, ExportOptions, export_network, make_job
+from unetkit.exporting import FORMATS, FileOptions, export_network, make_job
 from unetkit.formats import format_for, open_exported
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
 from unetkit.prediction import Predictor
 
@@ -29,14 +29,14 @@ def make() -> Make:
             ModelConfig(in_channels=channels, **{"num_classes": classes, "width": 4, "depth": 2, **model})
         ).eval()
         names = tuple(f"class {index}" for index in range(max(classes, 2)))
-        shift = Normalization((120.0,) * channels, (40.0,) * channels)
-        return Predictor(network, network.geometry, shift, names, PredictConfig(), torch.device("cpu"))
+        card = ModelCard(classes=names, mean=(120.0,) * channels, std=(40.0,) * channels)
+        return Predictor(network, network.geometry, card, torch.device("cpu"))
 
     return predictor
 
 
 def written(predictor: Predictor, out: Path, to: str = "torchscript", **options: Any) -> Path:
-    return export_network(make_job(predictor, ExportOptions(**options)), to, out).path
+    return export_network(make_job(predictor, FileOptions(**options)), to, out).path
 
 
 def pixels(height: int, width: int) -> np.ndarray:
@@ -55,7 +55,7 @@ def test_probabilities_are_those_of_the_network(
     for output in ("logits", "softmax", "argmax"):
         out = written(predictor, tmp_path / f"{output}.pt", output=output, layout=layout, preprocessing=preprocessing)
         loaded = load(out)
-        assert loaded.hard == (output == "argmax")
+        assert loaded.card.outputs_labels == (output == "argmax")
         assert np.array_equal(loaded.labels(image), predictor.labels(image))
         if output != "argmax":
             np.testing.assert_allclose(loaded.probabilities(image), expected, rtol=0, atol=1e-5)
@@ -96,7 +96,7 @@ def test_a_file_that_computes_something_else_is_not_kept(
 ) -> None:
     out = tmp_path / "net.pt"
     out.write_bytes(b"older")
-    other = make_job(make(init="torch"), ExportOptions())
+    other = make_job(make(init="torch"), FileOptions())
     right = FORMATS["torchscript"]
     wrong = replace(right, write=lambda job, path: right.write(other, path))
     monkeypatch.setitem(FORMATS, "torchscript", wrong)
@@ -112,7 +112,7 @@ def test_a_file_that_is_not_accepted_is_not_kept(make: Make, tmp_path: Path) -> 
         raise ParityError("its score is another")
 
     with pytest.raises(ParityError, match="another"):
-        export_network(make_job(make(), ExportOptions()), "torchscript", tmp_path / "net.pt", accept=refuse)
+        export_network(make_job(make(), FileOptions()), "torchscript", tmp_path / "net.pt", accept=refuse)
     assert not list(tmp_path.iterdir())
 
 
@@ -128,13 +128,13 @@ def test_a_file_that_is_not_accepted_is_not_kept(make: Make, tmp_path: Path) -> 
 )
 def test_what_a_format_cannot_express_is_refused(to: str, name: str, options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
-        format_for(to, Path(name), ExportOptions(**options))
+        format_for(to, Path(name), FileOptions(**options))
 
 
 @pytest.mark.parametrize("options", [{"size": (2, 64)}, {"batch": 0}])
 def test_impossible_sizes_are_refused(make: Make, options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="give sides of|at least one"):
-        make_job(make(), ExportOptions(**options))
+        make_job(make(), FileOptions(**options))
 
 
 @pytest.mark.parametrize("opset", [3, 99])
@@ -163,7 +163,7 @@ def test_weights_alone_are_a_network_file(make: Make, tmp_path: Path) -> None:
 def test_an_exported_file_is_not_exported_again(make: Make, tmp_path: Path) -> None:
     loaded = load(written(make(), tmp_path / "net.pt"))
     with pytest.raises(UsageError, match="exported file already"):
-        make_job(loaded, ExportOptions())
+        make_job(loaded, FileOptions())
 
 
 def test_what_is_no_exported_file_is_left_to_others(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_file_of_integers_keeps_the_score(run: Path, data: Path, tmp_path: Path, to: str, name: str) -> None:
     written = unetkit.export(run, to=to, out=tmp_path / name, data=data, options={"int8": True, "max_drop": 0.02})
     assert written.gain is not None
-    assert written.card.numbers == "int8"
+    assert written.card.dtype == "int8"
     assert written.gain.calibrated_on == 4, "on what the run was trained on"
     through_file = unetkit.evaluate(tmp_path / name, data=data).scores[METRIC]
     in_torch = unetkit.evaluate(run, data=data, everything=True).scores[METRIC]

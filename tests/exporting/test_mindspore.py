@@ -9,16 +9,16 @@ import torch
 from torch import nn
 
 from unetkit import export
-from unetkit.config import ModelConfig, PredictConfig, load_config
+from unetkit.config import ModelConfig, load_config
 from unetkit.data.normalize import Normalization
 from unetkit.errors import ModelFileError, UsageError
-from unetkit.exporting import ExportOptions, export_network, make_job
+from unetkit.exporting import FileOptions, export_network, make_job
 from unetkit.formats import RuntimeOptions, open_exported
 from unetkit.formats.job import ExportJob
 from unetkit.legacy.checkpoints import read_legacy, to_mindspore
 from unetkit.legacy.graphs import read_graph
 from unetkit.legacy.networks import MEDICAL, MILESIAL, NESTED, NVIDIA, SIMPLE, Architecture
-from unetkit.modelfile.card import StoredNetwork
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import read_network
@@ -54,7 +54,7 @@ NETWORKS = {
 OUTPUTS = ("softmax", "argmax", "logits")
 
 
-def job_of(model: ModelConfig, options: ExportOptions, normalization: Normalization | None = None) -> ExportJob:
+def job_of(model: ModelConfig, options: FileOptions, normalization: Normalization | None = None) -> ExportJob:
     torch.manual_seed(0)
     network = build_model(model).eval()
     for module in network.modules():
@@ -64,15 +64,14 @@ def job_of(model: ModelConfig, options: ExportOptions, normalization: Normalizat
     channels, classes = model.in_channels or 1, max(model.num_classes or 1, 2)
     shift = normalization or Normalization((100.0,) * channels, (40.0,) * channels)
     names = tuple(f"class {index}" for index in range(classes))
-    predictor = Predictor(network, network.geometry, shift, names, PredictConfig(), torch.device("cpu"))
-    stored = StoredNetwork(model, network.state_dict(), shift, names, PredictConfig())
-    return make_job(predictor, options, stored=stored)
+    card = ModelCard(model=model, classes=names, mean=shift.mean, std=shift.std)
+    return make_job(Predictor(network, network.geometry, card, torch.device("cpu")), options)
 
 
-def options_for(name: str, **options: Any) -> ExportOptions:
+def options_for(name: str, **options: Any) -> FileOptions:
     place = list(NETWORKS).index(name)
     size = (60, 76) if NETWORKS[name].padding == "valid" else (37, 41)
-    return ExportOptions(output=OUTPUTS[place % 3], size=size, preprocessing=place % 2 == 0, **options)
+    return FileOptions(output=OUTPUTS[place % 3], size=size, preprocessing=place % 2 == 0, **options)
 
 
 @pytest.mark.parametrize("kind", ["mindir", "mindir-lite", "air"])
@@ -98,11 +97,10 @@ def test_both_spellings_of_resizing(tmp_path: Path, kind: str, spelling: str) ->
 
 @pytest.mark.parametrize("name", ["unet_medical", "unet_simple", "unet_nested"])
 def test_weights_have_the_names_of_the_model_zoo(tmp_path: Path, name: str) -> None:
-    job = job_of(NETWORKS[name], ExportOptions(size=(60, 60), output="softmax", layout="nchw-nhwc"), ZOO)
+    job = job_of(NETWORKS[name], FileOptions(size=(60, 60), output="softmax", layout="nchw-nhwc"), ZOO)
     graph = read_graph(export_network(job, "mindir", tmp_path / "net.mindir").path)
     assert graph is not None
-    assert job.stored is not None
-    expected = to_mindspore(job.stored.model, job.stored.state)
+    expected = to_mindspore(job.stored().model, job.stored().state)
     unused = {f"net.final{head}.weight" for head in (1,) if name == "unet_nested"}
     assert set(graph.weights) == {f"net.{theirs}" for theirs in expected} - unused
     assert all(torch.equal(weight, expected[key.removeprefix("net.")]) for key, weight in graph.weights.items())
@@ -117,11 +115,10 @@ def test_the_file_of_a_checkpoint_is_the_checkpoint(shared: Path, tmp_path: Path
 
 
 def test_a_checkpoint_goes_back_with_what_mindspore_shows_it(tmp_path: Path) -> None:
-    job = job_of(NETWORKS["unet_simple"], ExportOptions(), ZOO)
+    job = job_of(NETWORKS["unet_simple"], FileOptions(), ZOO)
     legacy = read_legacy(export_network(job, "mindspore-ckpt", tmp_path / "net.ckpt").path)
     assert legacy is not None
-    assert job.stored is not None
-    assert all(torch.equal(legacy.state[name], value) for name, value in job.stored.state.items())
+    assert all(torch.equal(legacy.state[name], value) for name, value in job.stored().state.items())
 
 
 @pytest.mark.parametrize(
@@ -129,14 +126,14 @@ def test_a_checkpoint_goes_back_with_what_mindspore_shows_it(tmp_path: Path) -> 
     [
         ("mindir", "isbi", {}, "mindir takes images of one size; give it as --size H W"),
         ("mindir", "isbi", {"size": (40, 40), "half": True}, "mindir cannot express the option half"),
-        ("mindspore-ckpt", "isbi", {}, "none of MindSpore's: .* stem should be 1 and is 2"),
+        ("mindspore-ckpt", "isbi", {}, "none of MindSpore's: .* downscale should be 1 and is 2"),
         ("mindspore-ckpt", "unet_simple", {}, r"sees \(x - 100\) / 40, and MindSpore's programs .* x / 127.5"),
     ],
 )
 def test_what_cannot_be_written(tmp_path: Path, kind: str, name: str, options: dict[str, Any], complaint: str) -> None:
     out = tmp_path / ("net.ckpt" if kind == "mindspore-ckpt" else "net.mindir")
     with pytest.raises(UsageError, match=complaint):
-        export_network(job_of(NETWORKS[name], ExportOptions(**options)), kind, out)
+        export_network(job_of(NETWORKS[name], FileOptions(**options)), kind, out)
     assert not any(tmp_path.iterdir())
 
 
@@ -145,7 +142,7 @@ def test_an_operation_that_mindspore_does_not_have(tmp_path: Path) -> None:
         def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
             return torch.fft.fft(x_NCHW).real
 
-    job = job_of(NETWORKS["isbi"], ExportOptions(size=(40, 40)))
+    job = job_of(NETWORKS["isbi"], FileOptions(size=(40, 40)))
     job.reference.network = Odd()
     with pytest.raises(UsageError, match="the network computes fft_fft, which is written to no file of MindSpore's"):
         export_network(job, "mindir", tmp_path / "net.mindir")
@@ -173,18 +170,18 @@ def test_mindspore_itself_computes_the_same(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("kind", ["mindir", "air"])
 @pytest.mark.parametrize("name", ["isbi", "unet_medical", "unet_nested", "group norms, residual, interpolated"])
 def test_a_graph_is_a_network_to_start_from(tmp_path: Path, name: str, kind: str) -> None:
-    job = job_of(NETWORKS[name], ExportOptions(size=(60, 60), preprocessing=True))
+    job = job_of(NETWORKS[name], FileOptions(size=(60, 60), preprocessing=True))
     stored = read_network(export_network(job, kind, tmp_path / f"net.{kind}").path)
     model = build_model(stored.model)
     model.load_state_dict(stored.state)
     images = torch.randn(1, 1, 60, 76)
     with torch.inference_mode():
         torch.testing.assert_close(model.eval()(images), job.reference.network(images))
-    assert stored.normalization == Normalization((100.0,), (40.0,))
+    assert stored.card.normalization == Normalization((100.0,), (40.0,))
 
 
 def test_a_graph_of_a_low_head_is_no_whole_network(tmp_path: Path) -> None:
-    job = job_of(NETWORKS["unet_nested, head 1"], ExportOptions(size=(40, 40)))
+    job = job_of(NETWORKS["unet_nested, head 1"], FileOptions(size=(40, 40)))
     written = export_network(job, "mindir", tmp_path / "net.mindir").path
     with pytest.raises(ModelFileError, match=r"holds a part of the network, without encoder\.2\.conv1\.weight and"):
         read_network(written)

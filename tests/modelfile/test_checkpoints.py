@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.errors import DamagedFileError, ModelFileError, StorageError
-from unetkit.modelfile.card import Card, ExportCard
+from unetkit.modelfile.card import ExportCard, ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.models.geometry import Geometry
 
-CARD = Card(
+CARD = ModelCard(
     model=ModelConfig(in_channels=1, num_classes=2),
     classes=("membrane", "interior"),
     mean=(120.0,),
@@ -103,7 +103,8 @@ def test_a_card_with_the_keys_of_earlier_versions_is_read() -> None:
     old["objects"]["neck"] = old["objects"].pop("min_width") / 2
     old["predict"]["outside"] = "mirror"
     del old["predict"]["padding_mode"]
-    card = Card.model_validate_json(json.dumps(old))
+    card = ModelCard.model_validate_json(json.dumps(old))
+    assert card.model is not None
     assert (card.model.downscale, card.objects.min_width, card.predict.padding_mode) == (2, 0.4, "reflect")
 
 

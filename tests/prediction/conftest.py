@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from unetkit.config import ModelConfig, PredictConfig
-from unetkit.data.normalize import Normalization
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import UNet, build_model
 from unetkit.models.geometry import Geometry
 from unetkit.prediction import Predictor
@@ -42,14 +42,11 @@ def make_predictor() -> Callable[..., Predictor]:
 
     def make(*, channels: int = 1, classes: int = 2, predict: dict[str, Any] | None = None, **model: Any) -> Predictor:
         network = _network(channels, classes, **{"width": 4, "depth": 2, **model})
-        return Predictor(
-            network,
-            network.geometry,
-            Normalization((127.0,) * channels, (64.0,) * channels),
-            tuple(f"class {number}" for number in range(classes)),
-            PredictConfig(**(predict or {})),
-            CPU,
+        names = tuple(f"class {number}" for number in range(max(classes, 2)))
+        card = ModelCard(
+            classes=names, mean=(127.0,) * channels, std=(64.0,) * channels, predict=PredictConfig(**(predict or {}))
         )
+        return Predictor(network, network.geometry, card, CPU)
 
     return make
 
@@ -67,7 +64,8 @@ def around() -> Callable[..., Predictor]:
     ) -> Predictor:
         names = tuple(f"class {number}" for number in range(classes))
         given = geometry or Geometry(multiple=1, offset=0, halo=0, margin=0)
-        return Predictor(network, given, Normalization((0.0,), (1.0,)), names, PredictConfig(**predict), CPU)
+        card = ModelCard(classes=names, mean=(0.0,), std=(1.0,), predict=PredictConfig(**predict))
+        return Predictor(network, given, card, CPU)
 
     return make
 

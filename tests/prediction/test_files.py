@@ -319,7 +319,7 @@ SLOW_PREDICTION = """
 import signal, sys, time
 import torch
 from unetkit.config import PredictConfig
-from unetkit.data.normalize import Normalization
+from unetkit.modelfile.card import ModelCard
 from unetkit.models.geometry import Geometry
 from unetkit.prediction import Predictor, predict_to_file
 
@@ -332,7 +332,10 @@ def network(x):
     return torch.cat([x, -x], 1)
 
 predictor = Predictor(
-    network, Geometry(1, 0, 0, 0), Normalization((0.0,), (1.0,)), ("a", "b"), PredictConfig(tile=8), torch.device("cpu")
+    network,
+    Geometry(1, 0, 0, 0),
+    ModelCard(classes=("a", "b"), mean=(0.0,), std=(1.0,), predict=PredictConfig(tile=8)),
+    torch.device("cpu"),
 )
 predict_to_file(predictor, sys.argv[1], sys.argv[2])
 """

@@ -63,7 +63,7 @@ PREDICT_LARGE = """
 import json, resource, sys
 import numpy as np, tifffile, torch
 from unetkit.config import ModelConfig, PredictConfig
-from unetkit.data.normalize import Normalization
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
 from unetkit.prediction import Predictor, predict_to_file
 
@@ -72,8 +72,11 @@ torch.set_num_threads(2)
 classes = options["classes"]
 model = build_model(ModelConfig(in_channels=1, num_classes=classes, width=16, depth=3, **options["model"])).eval()
 predictor = Predictor(
-    model.to(memory_format=torch.channels_last), model.geometry, Normalization((128.0,), (60.0,)),
-    tuple(map(str, range(classes))), PredictConfig(**options["predict"]), torch.device("cpu"),
+    model.to(memory_format=torch.channels_last), model.geometry,
+    ModelCard(
+        classes=tuple(map(str, range(classes))), mean=(128.0,), std=(60.0,), predict=PredictConfig(**options["predict"])
+    ),
+    torch.device("cpu"),
 )
 rows, columns = np.ogrid[:3000, :4000]
 tifffile.imwrite(f"{folder}/image.tif", ((rows * 7 + columns * 3) % 251).astype(np.uint8))

@@ -1,7 +1,6 @@
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def finder(around: Callable[..., Predictor]) -> Predictor:
         bright = (images / 255).clamp(1e-6, 1 - 1e-6)
         return torch.cat([(1 - bright).log(), bright.log()], dim=1)
 
-    return replace(around(network), object_config=ObjectsConfig(method="components", min_size=1))
+    return around(network).with_card(objects=ObjectsConfig(method="components", min_size=1))
 
 
 @pytest.fixture
@@ -193,7 +192,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(
 
 
 def test_a_method_that_the_classes_do_not_allow_is_refused(finder: Predictor, picture: Path) -> None:
-    predictor = replace(finder, object_config=ObjectsConfig(method="borders"))
+    predictor = finder.with_card(objects=ObjectsConfig(method="borders"))
     with pytest.raises(ConfigError, match="border"):
         objects_to_file(predictor, picture, picture.with_name("x.tif"))
 

@@ -68,11 +68,11 @@ def test_a_stack_of_maps_is_written(run: Path, tmp_path: Path) -> None:
 
 def test_the_temperature_is_kept_with_the_weights_and_used_on_request(run: Path) -> None:
     plain, calibrated = unetkit.load(run), unetkit.load(run, options={"calibrate": True})
-    assert plain.temperature is not None
+    assert plain.card.temperature is not None
     pixels = generate(slices=1, size=64).images
     p, q = plain.probabilities(pixels), calibrated.probabilities(pixels)
     np.testing.assert_array_equal(p.argmax(0), q.argmax(0))
-    odds = np.log(p[1] / p[0]) / plain.temperature
+    odds = np.log(p[1] / p[0]) / plain.card.temperature
     np.testing.assert_allclose(np.log(q[1] / q[0]), odds, atol=1e-3)
     scores = unetkit.evaluate(run).scores, unetkit.evaluate(run, options={"calibrate": True}).scores
     assert scores[0]["mean_iou"] == scores[1]["mean_iou"]

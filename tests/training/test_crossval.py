@@ -99,6 +99,19 @@ def test_the_folder_is_a_model_the_mean_of_its_members(folder: Path, data: Path,
     assert tifffile.imread(tmp_path / "masks.tif").shape == (5, 64, 64)
 
 
+def test_a_calibrated_configuration_is_scored_out_of_fold_without_a_temperature(data: Path, tmp_path: Path) -> None:
+    calibrated = [*SMALL, "predict.calibrate=true"]
+    folder = unetkit.crossval("isbi", data=data, out=tmp_path / "folds", folds=2, overrides=calibrated).path
+    assert unetkit.load(folder / "fold-0-seed-0").card.temperature is not None
+    own = unetkit.evaluate(folder)
+    assert own.scores["soft_dice_two_class"] == summary(folder)["out_of_fold"]["scores"]["soft_dice_two_class"]
+    pixels = unetkit.open_dataset(data)[0].pixels
+    assert unetkit.predict(folder, pixels).shape == (64, 64)
+    unetkit.predict_file(folder, data / "test-volume.tif", tmp_path / "uncertain.tif", uncertainty=True)
+    with pytest.raises(UsageError, match="no temperature"):
+        unetkit.predict(folder, pixels, calibrate=True)
+
+
 def test_its_own_data_is_scored_out_of_fold_unless_all_is_asked(folder: Path) -> None:
     own = unetkit.evaluate(folder)
     assert own.scores["soft_dice_two_class"] == summary(folder)["out_of_fold"]["scores"]["soft_dice_two_class"]

@@ -76,17 +76,6 @@ def require(value: Any, what: str, example: str) -> None:
         raise UsageError(f"{what} is missing; write: {example}")
 
 
-def keys_of(words: list[str] | None) -> dict[str, Any]:
-    """Return the keys and values of texts such as "objects.threshold=0.4".
-
-    Raises:
-        ConfigError: a text of another form.
-    """
-    from unetkit.config import read_override
-
-    return dict(read_override(word) for word in words or [])
-
-
 def print_notes(notes: Iterable[str]) -> None:
     """Print what the reader of a result should know."""
     for note in notes:

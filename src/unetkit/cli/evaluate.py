@@ -22,7 +22,6 @@ from unetkit.cli.app import (
     ThreadsOption,
     TtaOption,
     app,
-    keys_of,
     print_beside,
     print_notes,
 )
@@ -31,6 +30,7 @@ from unetkit.errors import UsageError
 if TYPE_CHECKING:
     from unetkit.config import ObjectsConfig
     from unetkit.evaluation.score import Evaluation
+    from unetkit.prediction.load import LoadOptions
 
 JsonOption = Annotated[Path | None, typer.Option("--json", help="write the scores here ('-': standard output)")]
 ConfigOption = Annotated[
@@ -75,7 +75,7 @@ def evaluate(
     if tune and (everything or metrics or config):
         raise UsageError("--tune chooses by mean precision on what was held out; leave out --all, --metrics, --config")
     families = [*(metrics or ()), *(["objects"] if objects else [])]
-    options = {"tta": tta or None, "calibrate": calibrate or None, "head": head} | keys_of(keys)
+    options: LoadOptions = {"tta": tta or None, "calibrate": calibrate or None, "head": head, "overrides": keys}
     options, device = options | {"runtime": runtime, "threads": threads, "precision": precision}, device or "auto"
     with show_progress("evaluating") as shown:
         told = None if str(json_file) == "-" else shown

@@ -1,11 +1,9 @@
-"""The verbs of files for other runtimes: export, check.
-
-The verb that times: bench.
-"""
+"""The verbs of files for other runtimes: export, check; and of time: bench."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -13,10 +11,13 @@ from unetkit.cli.app import DataOption, HeadOption, PrecisionOption, RuntimeOpti
 from unetkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from unetkit.exporting.export import Checked
+    from unetkit.exporting.export import Checked, ExportOptions
+    from unetkit.modelfile.card import Layout, Output
+    from unetkit.prediction.load import LoadOptions
 
-JsonOption = Annotated[Path | None, typer.Option("--json", help="write what was measured here", show_default=False)]
-_OUTPUTS = ("logits", "softmax", "argmax")
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", help="write what was measured here ('-': standard output)", show_default=False)
+]
 
 
 @app.command()
@@ -24,12 +25,14 @@ def export(
     model: Annotated[Path, typer.Argument(help="a run folder or a network file")],
     to: Annotated[str, typer.Option("--to", help="the format, such as onnx or openvino", show_default=False)],
     out: Annotated[Path, typer.Option(help="the file to write", show_default=False)],
-    head: Annotated[
-        list[str] | None,
+    output: Annotated[
+        str | None,
         typer.Option(
-            "--head", help="output: logits, softmax or argmax; or a number: head of a unetpp", show_default=False
+            help="what comes out: logits, softmax or argmax",
+            show_default="logits; softmax with --with-preprocessing",
         ),
     ] = None,
+    head: HeadOption = None,
     layout: Annotated[str, typer.Option(help="of images and output: nchw, nhwc, or nchw-nhwc")] = "nchw",
     preprocessing: Annotated[
         bool, typer.Option("--with-preprocessing", help="pixels go in as stored, probabilities come out")
@@ -52,13 +55,28 @@ def export(
     """Write a network for another runtime and prove it there: unetkit export RUN --to onnx --out FILE.onnx."""
     import unetkit
     from unetkit.progress import show_progress
+    from unetkit.storage import url_of
 
-    options = _heads(head or []) | {"layout": layout, "preprocessing": preprocessing, "half": half}
-    options |= {"int8": int8, "max_drop": max_drop, "size": size, "batch": batch, "opset": opset}
+    options: ExportOptions = {
+        "output": cast("Output | None", output),  # of these two, other words are refused with all other options
+        "head": head,
+        "layout": cast("Layout", layout),
+        "preprocessing": preprocessing,
+        "size": size,
+        "batch": batch,
+        "opset": opset,
+        "half": half,
+        "int8": int8,
+        "max_drop": max_drop,
+    }
     with show_progress("exporting") as progress:
-        checked = unetkit.export(model, to=to, out=out, data=data, options=options, progress=progress)
-    _print(checked, json_file)
-    _print_files(checked)
+        told = None if str(json_file) == "-" else progress
+        checked = unetkit.export(model, to=to, out=out, data=data, options=options, progress=told)
+    if not _show(checked, json_file):
+        return
+    for file in checked.files:
+        length = f" ({file.stat().st_size:,} bytes)" if file.is_file() else ""
+        print(f"written: {url_of(file)}{length}")
 
 
 @app.command()
@@ -78,33 +96,27 @@ def check(
     import unetkit
     from unetkit.progress import show_progress
 
-    options = {"head": head, "runtime": runtime, "threads": threads, "precision": precision}
+    options: LoadOptions = {"head": head, "runtime": runtime, "threads": threads, "precision": precision}
     with show_progress("checking") as progress:
-        checked = unetkit.check(model, data=data, against=against, options=options, progress=progress)
-    _print(checked, json_file)
+        told = None if str(json_file) == "-" else progress
+        checked = unetkit.check(model, data=data, against=against, options=options, progress=told)
+    _show(checked, json_file)
 
 
-def _print_files(checked: "Checked") -> None:
-    from unetkit.storage import url_of
-
-    for file in checked.files:
-        size = f" ({file.stat().st_size:,} bytes)" if file.is_file() else ""
-        print(f"written: {url_of(file)}{size}")
-
-
-def _heads(words: list[str]) -> dict[str, Any]:
-    """Return what is to come out, and the number of a UNet++'s head, as options."""
-    outputs = [word for word in words if word in _OUTPUTS]
-    numbers = [int(word) for word in words if word.isdecimal()]
-    if len(outputs) + len(numbers) < len(words) or max(len(outputs), len(numbers)) > 1:
-        found = " and ".join(words)
-        raise UsageError(f"--head: found {found}; expected one of {', '.join(_OUTPUTS)}, or a head's number, or both")
-    return {"output": next(iter(outputs), None), "head": next(iter(numbers), None)}
-
-
-def _print(checked: "Checked", json_file: Path | None) -> None:
+def _show(checked: "Checked", json_file: Path | None) -> bool:
+    """Print what was measured and write it as JSON; return False where JSON alone goes to standard output."""
     from unetkit.storage.atomic import atomic_write
 
+    content = {
+        "file": str(checked.path),
+        "card": checked.card.model_dump(mode="json"),
+        "parity": None if checked.parity is None else asdict(checked.parity),
+        "scored": None if checked.scored is None else asdict(checked.scored),
+        "gain": None if checked.gain is None else asdict(checked.gain),
+    }
+    if str(json_file) == "-":
+        print(json.dumps(content, indent=2))
+        return False
     for case in checked.parity.cases if checked.parity else ():
         shape = " x ".join(map(str, case.shape))
         print(f"{case.images:<24} {shape:<22} differs by {case.absolute:.2e}  ({case.relative:.2e} relative)")
@@ -121,20 +133,9 @@ def _print(checked: "Checked", json_file: Path | None) -> None:
             f"lost, {gain.floating} convolutions at either end in float32, calibrated on {gain.calibrated_on} images"
         )
     if json_file is not None:
-        atomic_write(json_file, json.dumps(_plain(checked), indent=2) + "\n")
+        atomic_write(json_file, json.dumps(content, indent=2) + "\n")
         print(f"written: {json_file}")
-
-
-def _plain(checked: "Checked") -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {
-        "file": str(checked.path),
-        "card": checked.card.model_dump(mode="json"),
-        "parity": None if checked.parity is None else asdict(checked.parity),
-        "scored": None if checked.scored is None else asdict(checked.scored),
-        "gain": None if checked.gain is None else asdict(checked.gain),
-    }
+    return True
 
 
 @app.command()
@@ -145,11 +146,10 @@ def bench(
     rounds: Annotated[int, typer.Option(help="calls of each", min=1)] = 7,
     threads: ThreadsOption = None,
     picture_file: Annotated[Path | None, typer.Option("--picture", help="write bars as a PNG here")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write what was measured here")] = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Time networks and exported files side by side: unetkit bench RUN FILE.xml FILE.onnx."""
     import unetkit
-    from unetkit.errors import UsageError
     from unetkit.progress import show_progress
     from unetkit.storage.atomic import atomic_write
     from unetkit.timing import as_json, picture, table
@@ -157,12 +157,19 @@ def bench(
     numbers = [int(word) for word in batches.split(",") if word.strip().isdecimal() and int(word) > 0]
     if len(numbers) != len(batches.split(",")):
         raise UsageError(f"--batches: found {batches}; expected numbers such as 1,2,4")
-    with show_progress("timing") as progress:
+    alone = str(json_file) == "-"
+    with show_progress("timing") as shown:
+        progress = None if alone else shown
         timings = unetkit.bench(models, size=size, batches=numbers, rounds=rounds, threads=threads, progress=progress)
-    print(table(timings))
     if picture_file is not None:
         atomic_write(picture_file, picture(timings))
+    content = json.dumps(as_json(timings), indent=2)
+    if alone:
+        print(content)
+        return
+    print(table(timings))
+    if picture_file is not None:
         print(f"written: {picture_file}")
     if json_file is not None:
-        atomic_write(json_file, json.dumps(as_json(timings), indent=2) + "\n")
+        atomic_write(json_file, f"{content}\n")
         print(f"written: {json_file}")

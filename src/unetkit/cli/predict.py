@@ -1,7 +1,7 @@
 """The verb that segments images: predict."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,10 +15,12 @@ from unetkit.cli.app import (
     ThreadsOption,
     TtaOption,
     app,
-    keys_of,
     print_notes,
 )
 from unetkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from unetkit.prediction.load import LoadOptions
 
 ProbabilitiesOption = Annotated[bool, typer.Option("--probabilities", help="write probabilities instead of masks")]
 UncertaintyOption = Annotated[
@@ -60,10 +62,10 @@ def predict(
     from unetkit.progress import show_progress
 
     _require_one_result(objects, outlines=outlines, other=probabilities or uncertainty)
-    options = {"tta": tta or None, "calibrate": calibrate or None, "tile": tile, "overlap": overlap, "head": head}
-    options |= {"runtime": runtime, "threads": threads, "precision": precision} | keys_of(keys)
+    options: LoadOptions = {"tta": tta or None, "calibrate": calibrate or None, "tile": tile, "overlap": overlap}
+    options |= {"head": head, "runtime": runtime, "threads": threads, "precision": precision, "overrides": keys}
     with show_progress("predicting") as progress:
-        common: Any = {"options": options, "device": device or "auto", "reporter": progress}
+        common: Any = {"options": options, "device": device or "auto", "progress": progress}
         if objects:
             notes = unetkit.predict_objects(model, source, out, outlines=outlines, **common)
         else:

@@ -4,7 +4,7 @@ score_isbi: anybody's label and probability files by the ISBI 2012 challenge's o
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from unetkit.images import open_pages
 from unetkit.images.image import Pages, Role
 from unetkit.metrics import ImageScores, IsbiSlice, overlap, pool_slices, score_slice
 from unetkit.prediction import Predictor
-from unetkit.prediction.load import Model, load, member_folders, run_of
+from unetkit.prediction.load import LoadOptions, Model, load, member_folders, run_of
 from unetkit.progress import NoProgress, Progress
 from unetkit.run import Run
 from unetkit.storage import local_copy
@@ -38,7 +38,7 @@ def evaluate(
     config: ConfigSource | None = None,
     everything: bool = False,
     metrics: Sequence[str] = (),
-    options: Mapping[str, Any] | None = None,
+    options: LoadOptions | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -62,9 +62,13 @@ def evaluate(
     Example:
         >>> unetkit.evaluate("runs/first", metrics=["isbi"]).scores["v_rand_thinned"]
     """
-    ready, folder = partial(load, device=device, options=options), folder_of(model)
+    folder = folder_of(model)
+    # The trainings of a cross-validation have no temperature: it would be fitted on the images that they are scored on.
+    given: LoadOptions = options or {}
+    given = {**given, "calibrate": bool(given.get("calibrate"))} if folder else given
+    ready = partial(load, device=device, options=given)
     predictor, dataset, held = _to_score(model, ready(model), config, data=data, everything=everything)
-    wanted: dict[str, Any] = _families(metrics, predictor) | {"reporter": progress}
+    wanted: dict[str, Any] = _families(metrics, predictor) | {"progress": progress}
     with cpu_threads((options or {}).get("threads")):
         if folder is None or held is None or config is not None:
             scored = score.evaluate(predictor, dataset, indices=held, legacy_protocol=True, **wanted)
@@ -98,7 +102,9 @@ def _to_score(
     section = load_config(config, [] if data is None else [f"data.path={json.dumps(str(data))}"]).data
     if section.path is None:
         raise UsageError("no data is named; give --data DIR with images and their masks")
-    resized = predictor.with_options({key: getattr(section, key) for key in ("size", "resize", "padding_mode")})
+    resized = predictor.with_options(
+        {"size": section.size, "resize": section.resize, "padding_mode": section.padding_mode}
+    )
     dataset = open_dataset(section.path, config=section.model_copy(update={"classes": predictor.data_classes}))
     return resized, dataset, None if everything else split_dataset(dataset, section.split).validation or None
 

@@ -210,11 +210,11 @@ def score_answer(
     classes = predictor.data_classes
     of_data = predictor.of_data(torch.from_numpy(probabilities)).numpy()
     scored = score_prediction(of_data, sample, classes, challenge)
-    image = scored.image.without_soft() if predictor.hard else scored.image
+    image = scored.image.without_soft() if predictor.card.outputs_labels else scored.image
     if found is not None:
         image = image.with_objects(Overlaps.of(objects_of(sample, classes), found).count())
     sure = None
-    if confidence and not predictor.hard and sample.labels is not None:
+    if confidence and not predictor.card.outputs_labels and sample.labels is not None:
         pixels = some_pixels(probabilities, sample.labels, border=predictor.border)
         sure = ImageConfidence(reliability(of_data, sample.labels), pixels)
     return replace(scored, image=image, confidence=sure)
@@ -222,14 +222,14 @@ def score_answer(
 
 def _other_size(predictor: Predictor, *, legacy_protocol: bool) -> tuple[int, int] | None:
     """Return the size at which soft scores are computed too; None: a file has none to give, or takes no fractions."""
-    if predictor.hard or predictor.uint8_input:
+    if predictor.card.outputs_labels or predictor.card.uint8_input:
         return None
     return predictor.config.size or (_legacy_size(predictor) if legacy_protocol else None)
 
 
 def _legacy_size(predictor: Predictor) -> tuple[int, int] | None:
     """Return what the older systems resized such images to; None where they had nothing like it."""
-    return LEGACY_SIZES.get(len(predictor.normalization.mean)) if len(predictor.data_classes) == 2 else None
+    return LEGACY_SIZES.get(predictor.card.channels) if len(predictor.data_classes) == 2 else None
 
 
 def score_prediction(

@@ -8,9 +8,9 @@ that the network was not trained on.
 tune_objects: the numbers with which objects are made, chosen on images that a network was not trained on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from unetkit.metrics import Overlaps, mean_precision, pool
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.objects import find_objects, method_for
 from unetkit.prediction import Predictor
-from unetkit.prediction.load import Model, load, run_of
+from unetkit.prediction.load import LoadOptions, Model, load, run_of
 from unetkit.progress import NoProgress, Progress
 from unetkit.run import Run, open_run
 from unetkit.storage import is_remote
@@ -98,7 +98,7 @@ def tune(
     first, second = slice(half), slice(half, None)
     parts: list[Evaluation] = []
     for scored, judged in ((first, second), (second, first)):
-        chosen = replace(predictor, object_config=_best(tried[judged], partings, names[judged]))
+        chosen = predictor.with_card(objects=_best(tried[judged], partings, names[judged]))
         parts.append(evaluate(chosen, dataset, indices=order[scored], legacy_protocol=True, families=("objects",)))
     chosen = _best(tried, partings, names).model_copy(update={"chosen_on": sha256})
     return Tuning(chosen, _joined(parts))
@@ -148,7 +148,7 @@ def tune_objects(
     *,
     data: str | Path | None = None,
     keep: bool = False,
-    options: Mapping[str, Any] | None = None,
+    options: LoadOptions | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Tuning:

@@ -36,6 +36,12 @@ class Scored:
     torch: float | None
     images: int
 
+    @property
+    def drop(self) -> float:
+        """How much of the score in PyTorch the file loses."""
+        assert self.torch is not None
+        return self.torch - self.file
+
 
 @dataclass(frozen=True, slots=True)
 class Gain:
@@ -54,25 +60,26 @@ class Gain:
     calibrated_on: int
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What an export in int8 has to keep.
+def export_int8(
+    job: ExportJob,
+    to: str,
+    out: Path,
+    *,
+    inputs: tuple[NDArray[Any], ...],
+    score: Callable[[Path], Scored],
+    max_drop: float,
+    progress: Progress,
+) -> tuple[Exported, Scored, Gain]:
+    """Write a network in int8, with more and more layers left in float32 until the score is kept.
 
-    Attributes:
-        inputs: to calibrate on.
-        score: gives the score of a file beside that of PyTorch.
+    Args:
+        job: what to write.
+        to: name of the format.
+        out: the file to write.
+        inputs: images as the file takes them, to calibrate on.
+        score: gives the score of a file and that of PyTorch.
         max_drop: of the score.
         progress: follows the work.
-    """
-
-    inputs: tuple[NDArray[Any], ...]
-    score: Callable[[Path], Scored]
-    max_drop: float
-    progress: Progress
-
-
-def export_in_integers(job: ExportJob, to: str, out: Path, demand: Demand) -> tuple[Exported, Scored, Gain]:
-    """Write a network in int8, with more and more layers left in float32 until the score is kept.
 
     Raises:
         ParityError: the score drops too far even so; no file is kept.
@@ -80,38 +87,30 @@ def export_in_integers(job: ExportJob, to: str, out: Path, demand: Demand) -> tu
     drops = list[float]()
     for floating in FLOATING:
         scored = list[Scored]()
-        quantised = replace(job, quantisation=Quantisation(demand.inputs, floating))
+
+        def accept(draft: Path, scored: list[Scored] = scored) -> None:
+            scored.append(score(draft))
+            if not scored[0].drop <= max_drop:
+                raise ParityError(f"the score drops by {scored[0].drop:.4f}")
+
         try:
-            written = export_network(quantised, to, out, accept=lambda draft, seen=scored: _accept(draft, seen, demand))
+            quantised = replace(job, quantisation=Quantisation(inputs, floating))
+            written = export_network(quantised, to, out, accept=accept)
         except ParityError:
-            drops.append(_drop(scored[0]))
-            demand.progress.log(f"{floating} convolutions at either end in float32: the score drops {drops[-1]:.4f}")
+            if not scored:
+                raise
+            drops.append(scored[0].drop)
+            progress.log(f"{floating} convolutions at either end in float32: the score drops {drops[-1]:.4f}")
             continue
-        gain = Gain(_drop(scored[0]), _times_faster(job, to, out), floating, len(demand.inputs))
-        return written, scored[0], gain
+        # Timed in turns with the float32 file of the same job.
+        card = job.card.model_copy(update={"dtype": "float32"})
+        plain = replace(job, options=replace(job.options, int8=False), card=card)
+        with TemporaryDirectory(prefix="unetkit-") as folder:
+            whole = export_network(plain, to, Path(folder) / out.name)
+            float32, int8 = bench([whole.path, out], batches=(1,))
+        faster = statistics.median(int8.times_faster(float32))
+        return written, scored[0], Gain(scored[0].drop, faster, floating, len(inputs))
     raise ParityError(
         f"int8 costs {min(drops):.4f} of the score with {FLOATING[-1]} convolutions at either end left in float32; at "
-        f"most {demand.max_drop:g} is allowed: use --half, leave --int8 out, or give more with --max-drop"
+        f"most {max_drop:g} is allowed: use --half, leave --int8 out, or give more with --max-drop"
     )
-
-
-def _accept(draft: Path, seen: list[Scored], demand: Demand) -> None:
-    seen.append(demand.score(draft))
-    if not _drop(seen[0]) <= demand.max_drop:
-        raise ParityError(f"the score drops by {_drop(seen[0]):.4f}")
-
-
-def _drop(scored: Scored) -> float:
-    assert scored.torch is not None
-    return scored.torch - scored.file
-
-
-def _times_faster(job: ExportJob, to: str, out: Path) -> float:
-    """Compare with the float32 file of the same job, in turns."""
-    plain = replace(
-        job, options=replace(job.options, int8=False), card=job.card.model_copy(update={"numbers": "float32"})
-    )
-    with TemporaryDirectory(prefix="unetkit-") as folder:
-        written = export_network(plain, to, Path(folder) / out.name)
-        float32, int8 = bench([written.path, out], batches=(1,))
-    return statistics.median(int8.times_faster(float32))

@@ -1,9 +1,4 @@
-"""The one way to an exported file: write it under a temporary name, load it, compare it, and only then rename it.
-
-What is exported: the network with all that its user wants inside the file, as one module, and the card for it.
-
-Legend of shapes: N images, C channels, K classes, L logits (1 or K), H height, W width.
-"""
+"""The one way to an exported file: write it under a temporary name, load it, compare it, and only then rename it."""
 
 import os
 import shutil
@@ -18,13 +13,13 @@ from torch import nn
 
 from unetkit.errors import StorageError, UsageError
 from unetkit.exporting.parity import Parity, compare
-from unetkit.formats import ExportCard, ExportedNetwork, RuntimeOptions, TorchModule, format_for, open_exported
-from unetkit.formats.job import ExportJob, ExportOptions, Half, Image, Pipeline
-from unetkit.modelfile.card import LAYOUTS, OUTPUTS, StoredNetwork
-from unetkit.models import build_model, fuse_batch_norm
-from unetkit.models.geometry import Geometry
+from unetkit.formats import ExportedNetwork, RuntimeOptions, format_for, open_exported
+from unetkit.formats.job import ExportJob, FileOptions, Half, Image, Pipeline
+from unetkit.formats.pt2 import TorchModule
+from unetkit.modelfile.card import LAYOUTS, OUTPUTS, ExportCard
+from unetkit.models import fuse_batch_norm
 from unetkit.prediction import Predictor
-from unetkit.prediction.load import read_network
+from unetkit.prediction.load import build, read_network
 from unetkit.prediction.tiling import bytes_per_pixel
 from unetkit.storage import is_remote, send_file
 from unetkit.storage.atomic import flush, make_folder
@@ -32,79 +27,24 @@ from unetkit.version import __version__
 
 
 def make_job(
-    predictor: Predictor,
-    options: ExportOptions,
-    *,
-    stored: StoredNetwork | None = None,
-    images: Sequence[Image] = (),
-    eight_bit: bool = True,
+    predictor: Predictor, options: FileOptions, *, images: Sequence[Image] = (), eight_bit: bool = True
 ) -> ExportJob:
     """Prepare an export.
 
     Args:
-        predictor: a torch network with its preprocessing, on the CPU.
+        predictor: a torch network with its card, on the CPU.
         options: what the file takes and gives.
-        stored: the network as it lay on the disk.
         images: real ones, to compare on.
         eight_bit: with preprocessing, the file takes uint8 pixels, unless images are resized before the network, which
             gives fractions; False: float32 in stored units.
 
     Raises:
-        UsageError: the network is no torch module, or the options contradict it or each other.
+        UsageError: the network is not a torch module, or the options contradict it or each other.
     """
-    _require_possible(predictor.geometry, options)
-    card = _card(predictor, options, stored, eight_bit=eight_bit)
-    reference = pipeline_of(predictor, card)
-    folded = fuse_batch_norm(reference.network)
-    graph = Pipeline(Half(folded) if options.half else folded, card).eval()
-    return ExportJob(graph, reference, card, options, stored, tuple(images))
-
-
-def pipeline_of(predictor: Predictor, card: ExportCard) -> Pipeline:
-    """Return what a file with this card should compute, in PyTorch.
-
-    Raises:
-        UsageError: the network is no torch module.
-    """
-    if not isinstance(predictor.network, nn.Module):
-        raise UsageError("this is an exported file already; give the run or the checkpoint that it was made from")
-    return Pipeline(predictor.network, card).eval()
-
-
-def _card(predictor: Predictor, options: ExportOptions, stored: StoredNetwork | None, *, eight_bit: bool) -> ExportCard:
     geometry, predict = predictor.geometry, predictor.config
-    if options.preprocessing:
-        # No stored pixel need mean 0 after normalisation, so that whoever runs the file could not give it one.
-        predict = predict.model_copy(update={"padding_mode": "reflect"})
-    return ExportCard(
-        unetkit=__version__,
-        model=stored.model if stored else None,
-        classes=predictor.classes,
-        border=predictor.border,
-        mean=predictor.normalization.mean,
-        std=predictor.normalization.std,
-        preprocessing=options.preprocessing,
-        input="uint8" if options.preprocessing and eight_bit and predictor.config.size is None else "float32",
-        output=options.output,
-        layout=options.layout,
-        size=options.size,
-        batch=options.batch,
-        geometry=replace(geometry, fixed=options.size),
-        numbers="int8" if options.int8 else "float16" if options.half else "float32",
-        predict=predict,
-        objects=predictor.object_config,
-        bytes_per_pixel=bytes_per_pixel(
-            predictor.network, geometry, channels=len(predictor.normalization.mean), device=predictor.device
-        ),
-        scores=dict(stored.scores) if stored else {},
-        data_sha256=stored.data_sha256 if stored else "",
-    )
-
-
-def _require_possible(geometry: Geometry, options: ExportOptions) -> None:
     if options.half and options.int8:
         raise UsageError("float16 and int8 were both asked for; choose one")
-    for name, value, known in (("head", options.output, OUTPUTS), ("layout", options.layout, LAYOUTS)):
+    for name, value, known in (("output", options.output, OUTPUTS), ("layout", options.layout, LAYOUTS)):
         if value not in known:
             raise UsageError(f"{name}: found {value!r}; expected one of {', '.join(known)}")
     least = geometry.fitting_input_size(geometry.multiple)
@@ -113,6 +53,40 @@ def _require_possible(geometry: Geometry, options: ExportOptions) -> None:
         raise UsageError(f"size {found} is too small for the network; give sides of {least} or more")
     if options.batch is not None and options.batch < 1:
         raise UsageError(f"batch {options.batch}: at least one image goes into a file")
+    if options.preprocessing:
+        # No stored pixel need mean 0 after normalisation, so that whoever runs the file could not give it one.
+        predict = predict.model_copy(update={"padding_mode": "reflect"})
+    of_file = {
+        "unetkit": __version__,
+        "predict": predict,
+        "preprocessing": options.preprocessing,
+        "input": "uint8" if options.preprocessing and eight_bit and predict.size is None else "float32",
+        "output": options.output,
+        "layout": options.layout,
+        "size": options.size,
+        "batch": options.batch,
+        "geometry": replace(geometry, fixed=options.size),
+        "dtype": "int8" if options.int8 else "float16" if options.half else "float32",
+        "bytes_per_pixel": bytes_per_pixel(
+            predictor.network, geometry, channels=predictor.card.channels, device=predictor.device
+        ),
+    }
+    card = ExportCard.model_validate({**dict(predictor.card), **of_file})
+    reference = pipeline_of(predictor, card)
+    folded = fuse_batch_norm(reference.network)
+    graph = Pipeline(Half(folded) if options.half else folded, card).eval()
+    return ExportJob(graph, reference, card, options, tuple(images))
+
+
+def pipeline_of(predictor: Predictor, card: ExportCard) -> Pipeline:
+    """Return what a file with this card should compute, in PyTorch.
+
+    Raises:
+        UsageError: the network is not a torch module.
+    """
+    if not isinstance(predictor.network, nn.Module):
+        raise UsageError("this is an exported file already; give the run or the checkpoint that it was made from")
+    return Pipeline(predictor.network, card).eval()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +106,14 @@ class Exported:
     parity: Parity
 
 
-def export_network(
-    job: ExportJob,
-    to: str,
-    out: Path,
-    *,
-    accept: Callable[[Path], None] | None = None,
-) -> Exported:
+def export_network(job: ExportJob, to: str, out: Path, *, accept: Callable[[Path], object] | None = None) -> Exported:
     """Write a network in a format, and keep the file if it computes the same.
 
     Args:
         job: what to write.
         to: name of the format, a key of `FORMATS`.
         out: the file to write; an older one is replaced.
-        accept: has a look at the file before it gets its name, and raises what speaks against it.
+        accept: looks at the file before it gets its name, and raises what is against it.
 
     Raises:
         UsageError: a format, or an option that it cannot express.
@@ -160,29 +128,28 @@ def export_network(
                 send_file(file, out.parent / file.name)
             return replace(here, path=out, files=tuple(out.parent / file.name for file in here.files))
     make_folder(out.parent)
-    with _folder_beside(out) as folder:
+    with _draft_folder(out) as folder:
         draft = folder / out.name
         chosen.write(job, draft)
-        exported = _opened(draft, job)
+        exported = open_exported(draft, RuntimeOptions(device="cpu"))
+        if exported is None:  # a file of weights, which PyTorch itself runs
+            network = build(read_network(draft)).eval()
+            exported = ExportedNetwork(TorchModule(network, torch.device("cpu")), job.card)
         parity = compare(exported, job.reference, job.images)
         if accept is not None:
             accept(draft)
-        files = _moved(draft, out)
-    return Exported(out, files, exported.card, parity)
-
-
-def _opened(draft: Path, job: ExportJob) -> ExportedNetwork:
-    exported = open_exported(draft, RuntimeOptions(device="cpu"))
-    if exported is not None:
-        return exported
-    stored = read_network(draft)  # a file of weights, which PyTorch itself runs
-    network = build_model(stored.model)
-    network.load_state_dict(stored.state)
-    return ExportedNetwork(TorchModule(network.eval(), torch.device("cpu")), job.card)
+        # The file gets its final name after all that belongs to it.
+        files = [draft, *sorted((one for one in folder.iterdir() if one != draft), reverse=True)]
+        for file in reversed(files):
+            flush(file)
+            file.replace(out.parent / file.name)
+        flush(out.parent)
+    return Exported(out, tuple(out.parent / file.name for file in files), exported.card, parity)
 
 
 @contextmanager
-def _folder_beside(out: Path) -> Generator[Path]:
+def _draft_folder(out: Path) -> Generator[Path]:
+    """Make a folder next to a file, for what becomes the file; it is gone at the end, with all that is in it then."""
     folder = out.with_name(f".{out.name}.{os.getpid()}.part")
     make_folder(folder)
     try:
@@ -191,14 +158,3 @@ def _folder_beside(out: Path) -> Generator[Path]:
         raise StorageError(f"{out}: cannot be written ({error.strerror or error}); choose another place") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _moved(draft: Path, out: Path) -> tuple[Path, ...]:
-    """Move the file, after all that belongs to it, to its final name."""
-    beside = sorted(path for path in draft.parent.iterdir() if path.stem == draft.stem and path != draft)
-    files = [*beside, draft]
-    for path in files:
-        flush(path)
-        path.replace(out.parent / path.name)
-    flush(out.parent)
-    return tuple(out.parent / path.name for path in reversed(files))

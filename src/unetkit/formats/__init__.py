@@ -1,27 +1,19 @@
-"""From a path to a network that computes: which runtime runs a file, and that it is there.
+"""The formats that a network is exported to and read from: one table, one file a format.
 
-A runtime is one function in `RUNTIMES`, a kind of file one entry of `FILES`.
-
-The formats that a network is exported to: an explicit table, one file a format.
-
-A format says which of the options it can express; any other is refused before anything is computed.
-
-Exported files, told by their content, and the card that each carries. No file is run for that, nothing is unpacked.
+`FORMATS` says of each how it is written and with which options, by which content its files are recognised, where they
+have their card, and which runtimes run them, the best first. No file is run or unpacked to be recognised:
 
     onnx          a protobuf message that begins with a version      metadata property `unetkit`
-    openvino      an XML text with a <net>; its weights lie beside   <rt_info> <unetkit value="..."/>
+    openvino      an XML text with a <net>; weights are next to it   <rt_info> <unetkit value="..."/>
+    aoti          an archive with compiled code                      a key in the metadata next to the code
     pt2           torch.export's archive                             archive member extra/unetkit
-    aoti          an archive with compiled code                      a key in the metadata beside the code
     torchscript   an archive with TorchScript                        archive member extra/unetkit.json
     bioimageio    an archive with rdf.yaml                           that of the ONNX file in it
     mindir        a protobuf message that begins as MindSpore's do   entry `unetkit` of user_info
     air           a protobuf message with a name and a graph         attribute `unetkit` of the model
 
-Does not know how any of them is computed.
-
-Exported files, ready to compute: one file a runtime, and the card that says what each file takes and gives.
-
-`open_exported` tells a file by its content. Does not know how files are written; `exporting` does.
+The others are weights, which PyTorch itself runs: `prediction.load` reads them. `open_exported` opens a file in its
+runtime, as an `ExportedNetwork`.
 """
 
 import tempfile
@@ -33,113 +25,208 @@ from xml.etree import ElementTree
 
 from unetkit.errors import DamagedFileError, ModelFileError, UsageError
 from unetkit.formats import aoti, bioimageio, mindspore, onnx, openvino, pt2, safetensors, torchscript
-from unetkit.formats.aoti import aoti_card
-from unetkit.formats.bioimageio import ZOO_WEIGHTS, bioimageio_card
-from unetkit.formats.job import ExportJob, ExportOptions
-from unetkit.formats.mindspore import graph_card, is_graph
-from unetkit.formats.onnx import is_onnx, onnx_card
-from unetkit.formats.openvino import is_openvino, openvino_card
-from unetkit.formats.pt2 import TorchModule
-from unetkit.formats.runtime import (
-    CARD_KEY,
-    ExportedNetwork,
-    Runtime,
-    RuntimeOptions,
-    has,
-    member,
-    required,
-)
-from unetkit.formats.torchscript import TORCHSCRIPT_CARD
+from unetkit.formats.job import ExportJob, FileOptions
+from unetkit.formats.runtime import ExportedNetwork, Runtime, RuntimeOptions
 from unetkit.modelfile.card import ExportCard, Output
 from unetkit.storage import local_copy
 from unetkit.storage.protobuf import WireError
 
 __all__ = [
-    "CARD_KEY",
-    "ExportCard",
+    "Engine",
     "ExportedNetwork",
-    "FILES",
+    "FORMATS",
+    "Format",
     "RUNTIMES",
     "Runtime",
     "RuntimeOptions",
-    "TORCHSCRIPT_CARD",
-    "TorchModule",
-    "ZOO_WEIGHTS",
+    "format_for",
     "kind_of",
     "open_exported",
-    "required",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class FileKind:
-    """A kind of exported file.
+class Format:
+    """A format, both ways.
 
     Attributes:
-        recognises: by the first bytes, or the members of an archive.
-        card: gives the text of the card; None: the file has none.
+        what: it is, in a few words.
+        suffix: that the file's name must have.
+        write: writes a file, and no other file but ones with the same stem next to it.
+        options: names of the fields of `FileOptions` that it can express.
+        output: what comes out where nothing is said.
+        fixed: a file takes images of one size and number only.
+        recognises: whether a file is one, by its first bytes or the members of an archive; None: a file of weights, or
+            another format's by its content.
+        card: gives the text of a file's card; None: the file has none.
         runtimes: names of those that run it, the best first.
-        inner: the member of an archive that they run; None: the file itself.
+        member: of an archive, which they run; None: the file itself.
+        shared: other programs write such files: one without a card is another reader's.
     """
 
-    recognises: Callable[[Path], bool]
-    card: Callable[[Path], str | None]
-    runtimes: tuple[str, ...]
-    inner: str | None = None
+    what: str
+    suffix: str
+    write: Callable[[ExportJob, Path], None]
+    options: frozenset[str] = frozenset()
+    output: Output = "logits"
+    fixed: bool = False
+    recognises: Callable[[Path], bool] | None = None
+    card: Callable[[Path], str | None] = lambda path: None
+    runtimes: tuple[str, ...] = ()
+    member: str | None = None
+    shared: bool = False
+
+
+_GRAPH = frozenset(("output", "layout", "preprocessing", "size", "batch"))
+
+FORMATS: dict[str, Format] = {
+    "onnx": Format(
+        "ONNX, for every runtime",
+        ".onnx",
+        onnx.write,
+        _GRAPH | {"opset", "half", "int8"},
+        recognises=onnx.recognises,
+        card=onnx.card,
+        runtimes=("onnxruntime", "openvino"),
+        shared=True,
+    ),
+    "openvino": Format(
+        "OpenVINO's own, the fastest on a CPU",
+        ".xml",
+        openvino.write,
+        _GRAPH | {"half", "int8"},
+        recognises=openvino.recognises,
+        card=openvino.card,
+        runtimes=("openvino",),
+    ),
+    "aoti": Format(
+        "machine code by AOTInductor",
+        ".pt2",
+        aoti.write,
+        _GRAPH,
+        recognises=aoti.recognises,
+        card=aoti.card,
+        runtimes=("aoti",),
+    ),
+    "pt2": Format(
+        "a program of torch.export",
+        ".pt2",
+        pt2.write,
+        _GRAPH,
+        recognises=pt2.recognises,
+        card=pt2.card,
+        runtimes=("pt2",),
+    ),
+    "torchscript": Format(
+        "TorchScript, for programs that take nothing newer",
+        ".pt",
+        torchscript.write,
+        _GRAPH,
+        recognises=torchscript.recognises,
+        card=torchscript.card,
+        runtimes=("torchscript",),
+    ),
+    "bioimageio": Format(
+        "a package for the BioImage Model Zoo",
+        ".zip",
+        bioimageio.write,
+        frozenset(("output", "opset")),
+        output="softmax",
+        recognises=bioimageio.recognises,
+        card=bioimageio.card,
+        runtimes=("onnxruntime", "openvino"),
+        member=bioimageio.WEIGHTS,
+    ),
+    "mindir": Format(
+        "MindIR, for MindSpore",
+        ".mindir",
+        mindspore.mindir_writer("ResizeBilinearV2"),
+        _GRAPH,
+        fixed=True,
+        recognises=mindspore.is_graph("mindir"),
+        card=mindspore.card,
+        runtimes=("interpreter", "mindspore"),
+        shared=True,
+    ),
+    "mindir-lite": Format(
+        "MindIR, for MindSpore Lite and MindSpore 2.0",
+        ".mindir",
+        mindspore.mindir_writer("ResizeBilinear"),
+        _GRAPH,
+        fixed=True,
+    ),
+    "air": Format(
+        "AIR, for Ascend; never run on one",
+        ".air",
+        mindspore.write_air,
+        _GRAPH,
+        fixed=True,
+        recognises=mindspore.is_graph("air"),
+        card=mindspore.card,
+        runtimes=("interpreter",),
+        shared=True,
+    ),
+    "mindspore-ckpt": Format("the weights, for MindSpore's model zoo", ".ckpt", mindspore.write_checkpoint),
+    "safetensors": Format("the weights, for unetkit", ".safetensors", safetensors.write),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A runtime.
+
+    Attributes:
+        load: makes a file of a format that it runs ready to compute.
+        any_precision: it computes in a shorter type on request; all others in the types that are in the file.
+    """
+
+    load: Callable[[Path, RuntimeOptions], Runtime]
+    any_precision: bool = False
+
+
+RUNTIMES: dict[str, Engine] = {
+    "onnxruntime": Engine(onnx.load),
+    "openvino": Engine(openvino.load, any_precision=True),
+    "pt2": Engine(pt2.load),
+    "aoti": Engine(aoti.load),
+    "torchscript": Engine(torchscript.load),
+    "interpreter": Engine(mindspore.load_interpreter),
+    "mindspore": Engine(mindspore.load),
+}
+"""Every runtime but PyTorch itself, by the name that `--runtime` takes."""
+
+
+def format_for(name: str, out: Path, options: FileOptions) -> Format:
+    """Return the format of a name.
+
+    Raises:
+        UsageError: there is no such format, it cannot express an option, or the file's name has another suffix.
+    """
+    chosen = FORMATS.get(name)
+    if chosen is None:
+        raise UsageError(f"there is no format {name!r}; there are: {', '.join(FORMATS)}")
+    if out.suffix.lower() != chosen.suffix:
+        raise UsageError(f"{out}: a file of the format {name} is called FILE{chosen.suffix}; choose such a name")
+    if beyond := sorted(options.given() - chosen.options):
+        able = ", ".join(other for other, format in FORMATS.items() if format.options.issuperset(beyond))
+        raise UsageError(f"{name} cannot express the option {', '.join(beyond)}; {able} can")
+    if chosen.fixed and options.size is None:
+        raise UsageError(f"a file of the format {name} takes images of one size; give it as --size H W")
+    return chosen
 
 
 def kind_of(path: Path) -> str | None:
-    """Return the name of the kind in `FILES`; None for what is not an exported file."""
+    """Return the name of the format that a file is recognised as; None for what is not an exported file."""
     if not path.is_file():
         return None
-    return next((name for name, kind in FILES.items() if kind.recognises(path)), None)
+    return next((name for name, one in FORMATS.items() if one.recognises is not None and one.recognises(path)), None)
 
-
-def card_text(path: Path, kind: str) -> str | None:
-    """Return the text of the card in a file of this kind; None where it has none.
-
-    Raises:
-        DamagedFileError: cut short or changed.
-    """
-    try:
-        return FILES[kind].card(path)
-    except (WireError, ElementTree.ParseError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
-        raise DamagedFileError(f"{path}: a damaged {kind} file ({error}); copy it again or export again") from None
-
-
-FILES: dict[str, FileKind] = {
-    "onnx": FileKind(is_onnx, onnx_card, ("onnxruntime", "openvino")),
-    "openvino": FileKind(is_openvino, openvino_card, ("openvino",)),
-    "aoti": FileKind(has("/data/aotinductor/"), aoti_card, ("aoti",)),
-    "pt2": FileKind(has("/models/model.json"), member(f"/extra/{CARD_KEY}"), ("pt2",)),
-    "bioimageio": FileKind(has("rdf.yaml"), bioimageio_card, ("onnxruntime", "openvino"), ZOO_WEIGHTS),
-    "mindir": FileKind(is_graph("mindir"), graph_card, ("interpreter", "mindspore")),
-    "air": FileKind(is_graph("air"), graph_card, ("interpreter",)),
-    "torchscript": FileKind(has("/code/__torch__"), member(f"/extra/{TORCHSCRIPT_CARD}"), ("torchscript",)),
-}
-
-RUNTIMES: dict[str, Callable[[Path, RuntimeOptions], Runtime]] = {
-    "onnxruntime": onnx.load,
-    "openvino": openvino.load,
-    "pt2": pt2.load,
-    "aoti": aoti.load,
-    "torchscript": torchscript.load,
-    "interpreter": mindspore.load_interpreter,
-    "mindspore": mindspore.load,
-}
-"""Every runtime beside PyTorch itself, by the name that `--runtime` takes."""
-
-_REDUCE = ("openvino",)
-"""Runtimes that compute in a shorter number format on request; all others in the numbers that are in the file."""
-
-_OTHERS_WRITE = ("onnx", "mindir", "air")
-"""Kinds that an older system writes, too: a file without our card is another reader's."""
 
 DEFAULT = RuntimeOptions()
 
 
 def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> ExportedNetwork | None:
-    """Load an exported file, told by its content; None for anything else.
+    """Load an exported file, recognised by its content; None for anything else.
 
     Args:
         path: of the file.
@@ -152,97 +239,37 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
     """
     path = local_copy(path)
     kind = kind_of(path)
-    text = None if kind is None else card_text(path, kind)
-    if kind is None or (text is None and kind in _OTHERS_WRITE):
+    if kind is None:
+        return None
+    try:
+        text = FORMATS[kind].card(path)
+    except (WireError, ElementTree.ParseError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+        raise DamagedFileError(f"{path}: a damaged {kind} file ({error}); copy it again or export again") from None
+    if text is None and FORMATS[kind].shared:
         return None
     if text is None:
         raise ModelFileError(
             f"{path}: a file of the kind {kind} without unetkit's card; expected one that `unetkit export` wrote"
         )
-    card, load = ExportCard.from_json(text, path), RUNTIMES[_chosen(path, kind, options)]
-    inner = FILES[kind].inner
-    if inner is None:
+    card, load = ExportCard.from_json(text, path), RUNTIMES[_runtime_for(path, kind, options)].load
+    member = FORMATS[kind].member
+    if member is None:
         return ExportedNetwork(load(path, options), card, options.precision)
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
-        return ExportedNetwork(load(Path(archive.extract(inner, folder)), options), card, options.precision)
+        return ExportedNetwork(load(Path(archive.extract(member, folder)), options), card, options.precision)
 
 
-def _chosen(path: Path, kind: str, options: RuntimeOptions) -> str:
-    able = FILES[kind].runtimes
+def _runtime_for(path: Path, kind: str, options: RuntimeOptions) -> str:
+    able = FORMATS[kind].runtimes
     if options.runtime not in (None, *RUNTIMES):
         raise UsageError(f"there is no runtime {options.runtime!r}; there are: {', '.join(RUNTIMES)}")
     if options.runtime not in (None, *able):
         raise UsageError(f"{path}: of the kind {kind}, which {options.runtime} does not run; {' or '.join(able)} does")
     asked = able if options.runtime is None else (options.runtime,)
-    chosen = asked if options.precision == "float32" else tuple(name for name in asked if name in _REDUCE)
+    chosen = [name for name in asked if options.precision == "float32" or RUNTIMES[name].any_precision]
     if not chosen:
         raise UsageError(
-            f"{path}: {' or '.join(asked)} computes in the file's own numbers, not in {options.precision}; "
+            f"{path}: {' or '.join(asked)} computes in the types that are in the file, not in {options.precision}; "
             "OpenVINO does (its own files and ONNX), and PyTorch (runs and network files)"
         )
     return chosen[0]
-
-
-_GRAPH = frozenset(("output", "layout", "preprocessing", "size", "batch"))
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A format.
-
-    Attributes:
-        write: writes a file, and no other file but ones with the same stem beside it.
-        suffix: that the file's name must have.
-        options: names of the options that it can express.
-        what: it is, in a few words.
-        output: what comes out where nothing is said.
-        fixed: a file takes images of one size and number only.
-    """
-
-    write: Callable[[ExportJob, Path], None]
-    suffix: str
-    options: frozenset[str]
-    what: str
-    output: Output = "logits"
-    fixed: bool = False
-
-
-FORMATS: dict[str, Format] = {
-    "onnx": Format(onnx.write, ".onnx", _GRAPH | {"opset", "half", "int8"}, "ONNX, for every runtime"),
-    "openvino": Format(openvino.write, ".xml", _GRAPH | {"half", "int8"}, "OpenVINO's own, the fastest on a CPU"),
-    "pt2": Format(pt2.write, ".pt2", _GRAPH, "a program of torch.export"),
-    "aoti": Format(aoti.write, ".pt2", _GRAPH, "machine code by AOTInductor"),
-    "torchscript": Format(torchscript.write, ".pt", _GRAPH, "TorchScript, for programs that take nothing newer"),
-    "bioimageio": Format(
-        bioimageio.write, ".zip", frozenset(("output", "opset")), "a package for the BioImage Model Zoo", "softmax"
-    ),
-    "mindir": Format(mindspore.write_mindir, ".mindir", _GRAPH, "MindIR, for MindSpore", fixed=True),
-    "mindir-lite": Format(
-        mindspore.write_mindir_for_lite, ".mindir", _GRAPH, "MindIR, for MindSpore Lite and MindSpore 2.0", fixed=True
-    ),
-    "air": Format(mindspore.write_air, ".air", _GRAPH, "AIR, for Ascend; never run on one", fixed=True),
-    "mindspore-ckpt": Format(
-        mindspore.write_checkpoint, ".ckpt", frozenset(), "the weights, for MindSpore's model zoo"
-    ),
-    "safetensors": Format(safetensors.write, ".safetensors", frozenset(), "the weights, for unetkit"),
-}
-
-
-def format_for(name: str, out: Path, options: ExportOptions) -> Format:
-    """Return the format of a name.
-
-    Raises:
-        UsageError: there is no such format, it cannot express an option, or the file's name has another suffix.
-    """
-    chosen = FORMATS.get(name)
-    if chosen is None:
-        raise UsageError(f"there is no format {name!r}; there are: {', '.join(FORMATS)}")
-    if out.suffix.lower() != chosen.suffix:
-        raise UsageError(f"{out}: a file of the format {name} is called FILE{chosen.suffix}; choose such a name")
-    legacy = [option for option in options.given() if option not in chosen.options]
-    if legacy:
-        able = ", ".join(other for other, format in FORMATS.items() if set(legacy) <= format.options)
-        raise UsageError(f"{name} cannot express the option {', '.join(legacy)}; {able} can")
-    if chosen.fixed and options.size is None:
-        raise UsageError(f"a file of the format {name} takes images of one size; give it as --size H W")
-    return chosen

@@ -3,6 +3,11 @@
 Legend of shapes: N images, C channels, K classes, L logits (1 or K), H height, W width.
 """
 
+import io
+import logging
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from unetkit.errors import UsageError
 from unetkit.modelfile.card import ExportCard, Layout, Output, StoredNetwork
 
 Image = tuple[str, NDArray[Any]]
@@ -17,8 +23,8 @@ Image = tuple[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportOptions:
-    """What the file takes and gives.
+class FileOptions:
+    """What a file takes and gives.
 
     Attributes:
         output: logits, softmax (probabilities), or argmax (int32 class indices).
@@ -40,11 +46,10 @@ class ExportOptions:
     half: bool = False
     int8: bool = False
 
-    def given(self) -> dict[str, object]:
-        """Return the options that are not at their default."""
-        plain = ExportOptions()
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: value for name, value in values.items() if value != getattr(plain, name)}
+    def given(self) -> set[str]:
+        """Return the names of the options that are not at their default."""
+        plain = FileOptions()
+        return {name for name in self.__dataclass_fields__ if getattr(self, name) != getattr(plain, name)}
 
 
 class Pipeline(nn.Module):
@@ -70,12 +75,14 @@ class Pipeline(nn.Module):
 
     def output(self, logits_NLHW: Tensor) -> Tensor:
         """Return the file's output for the network's logits."""
+        single = logits_NLHW.shape[1] == 1
         if self.card.output == "argmax":
-            if logits_NLHW.shape[1] == 1:
-                return (logits_NLHW[:, 0] > 0).to(torch.int32)
-            return logits_NLHW.argmax(1).to(torch.int32)
-        if self.card.output == "softmax":
-            logits_NLHW = _probabilities(logits_NLHW)
+            return ((logits_NLHW[:, 0] > 0) if single else logits_NLHW.argmax(1)).to(torch.int32)
+        if self.card.output == "softmax" and single:
+            second_N1HW = logits_NLHW.sigmoid()
+            logits_NLHW = torch.cat([1 - second_N1HW, second_N1HW], 1)
+        elif self.card.output == "softmax":
+            logits_NLHW = logits_NLHW.softmax(1)
         return logits_NLHW.permute(0, 2, 3, 1) if self.card.layout.endswith("nhwc") else logits_NLHW
 
 
@@ -96,13 +103,21 @@ class Half(nn.Module):
 class Quantisation:
     """How a network becomes one of eight-bit integers.
 
+    The layers that lose most are usually the first, which sees the pixels, and the last, which gives the logits.
+
     Attributes:
-        inputs: images as the file takes them, to find the ranges of activations with.
+        inputs: images as the file takes them, a batch each, to find the ranges of activations with.
         floating: how many convolutions at either end stay in float32.
     """
 
     inputs: tuple[NDArray[Any], ...]
     floating: int = 0
+
+    def in_float32(self, convolutions: list[str]) -> list[str]:
+        """Return the names of the convolutions that stay in float32, of all in their order."""
+        if 2 * self.floating >= len(convolutions):
+            return convolutions
+        return convolutions[: self.floating] + convolutions[len(convolutions) - self.floating :]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,16 +129,14 @@ class ExportJob:
         reference: the same before folding, in float32: what the file is compared with.
         card: for the file.
         options: as asked for.
-        stored: the network as it lay on the disk, where it is a single one.
-        images: real ones, to compare on beside noise.
+        images: real ones, to compare on in addition to noise.
         quantisation: how it becomes one of integers, where it does.
     """
 
     graph: nn.Module
     reference: Pipeline
     card: ExportCard
-    options: ExportOptions
-    stored: StoredNetwork | None
+    options: FileOptions
     images: tuple[Image, ...]
     quantisation: Quantisation | None = None
 
@@ -133,22 +146,70 @@ class ExportJob:
         height, width = self.card.size or (geometry.fitting_input_size(33), geometry.fitting_input_size(49))
         return noise(self.card, self.card.batch or 2, height, width)
 
+    def stored(self) -> StoredNetwork:
+        """Return the network as one that was read from a file, for formats that hold weights alone.
+
+        Raises:
+            UsageError: no configuration describes the network, as of an ensemble.
+        """
+        if self.card.model is None:
+            raise UsageError("such a file holds the weights of one network as trained; give a run or a checkpoint")
+        return StoredNetwork(self.card.of_network, self.reference.network.state_dict())
+
 
 def noise(card: ExportCard, count: int, height: int, width: int) -> Tensor:
     """Return random images as a file takes them."""
     generator = torch.Generator().manual_seed(height * 1000 + width)
     shape = (count, height, width, card.channels) if card.layout == "nhwc" else (count, card.channels, height, width)
-    if card.input == "uint8":
+    if card.uint8_input:
         return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     images = torch.randn(shape, generator=generator)
     if not card.preprocessing:
         return images
-    places = (1, 1, 1, -1) if card.layout == "nhwc" else (1, -1, 1, 1)
-    return images * torch.tensor(card.std).view(places) + torch.tensor(card.mean).view(places)
+    channels = (1, 1, 1, -1) if card.layout == "nhwc" else (1, -1, 1, 1)
+    return images * torch.tensor(card.std).view(channels) + torch.tensor(card.mean).view(channels)
 
 
-def _probabilities(logits_NLHW: Tensor) -> Tensor:
-    if logits_NLHW.shape[1] > 1:
-        return logits_NLHW.softmax(1)
-    second_N1HW = logits_NLHW.sigmoid()
-    return torch.cat([1 - second_N1HW, second_N1HW], 1)
+_NOISY = ("torch.onnx", "torch.export", "torch._inductor", "torch.fx")
+_WARNINGS: dict[str, type[Warning]] = {
+    # PyTorch about itself: torch.export's own copying, and its exporter for opsets below 18.
+    r"`isinstance\(treespec, LeafSpec\)`": FutureWarning,
+    "You are using the legacy TorchScript-based ONNX export": DeprecationWarning,
+    "The feature will be removed": DeprecationWarning,
+    "`torch.jit": DeprecationWarning,
+    # A question about a size, which is answered the same for every size that the network takes.
+    "Converting a tensor to a Python boolean": Warning,
+    "Constant folding": UserWarning,
+    # A program of torch.export has no modes: its one graph is that of prediction.
+    "You are exporting the model in training mode": UserWarning,
+    "It is recommended that constant folding be turned off": UserWarning,
+}
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """Keep from the user what PyTorch's exporters log, and the warnings of theirs that are known to be harmless."""
+    levels = {name: logging.getLogger(name).level for name in _NOISY}
+    try:
+        for name in _NOISY:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            for message, kind in _WARNINGS.items():
+                warnings.filterwarnings("ignore", message, kind)
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def silent() -> Generator[None]:
+    """Keep from the user all that a tool logs, warns of and prints: the advice and progress bars of quantisers."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,62 +1,32 @@
-"""MindSpore's and Ascend's files, written without either: MindIR, AIR, and the model zoo's checkpoints.
+"""MindSpore's and Ascend's files, written and run without either: MindIR, AIR, and the model zoo's checkpoints.
 
-A graph is recorded for one size and number of images. Weights are called as in MindSpore's model zoo where the network
-is one of its three, and by our own names otherwise; batch norms stay, so that the weights can be read from the graph.
-Colour images have the channels R, G, B, as in all files that unetkit exports; a checkpoint has the zoo's order.
-
-A PyTorch module as a graph of MindSpore's operations: what MindIR and AIR are written from.
-
-The module is recorded by torch.export for one size and batch, and each of PyTorch's operations is handed to its
+A graph is recorded by torch.export for one size and number of images, and each of PyTorch's operations is handed to its
 translation. In-place operations are taken as others: the networks use them only on results that nobody else reads.
-Batch norms stay as they are, so that weights keep their names. Does not know any single operation.
+Weights are called as in MindSpore's model zoo where the network is one of its three, and by unetkit's names otherwise;
+batch norms stay, so that the weights can be read from the graph: with them the network can be trained on, or run at any
+size. Colour images have the channels R, G, B, as in all files that unetkit exports; a checkpoint has the zoo's order.
 
-MindIR in MindSpore itself, where it is installed: it takes 2.8 GB, and no extra of unetkit brings it.
-
-Releases from 2.0 on read what unetkit writes.
-
-MindIR and AIR, computed operation by operation in PyTorch: what MindSpore and Ascend should make of them.
-
-It is there to check files and to use them where MindSpore is not; it is not fast.
-
-The network behind a MindIR or AIR file that unetkit wrote: its card and its weights, by our names.
-
-Such a file computes for one size only; with its weights the network can be trained on, or run at any size. A file of a
-UNet++ has what its head needs: with the last head that is all but the others.
-
-Exported files, told by their content, and the card that each carries. No file is run for that, nothing is unpacked.
-
-    onnx          a protobuf message that begins with a version      metadata property `unetkit`
-    openvino      an XML text with a <net>; its weights lie beside   <rt_info> <unetkit value="..."/>
-    pt2           torch.export's archive                             archive member extra/unetkit
-    aoti          an archive with compiled code                      a key in the metadata beside the code
-    torchscript   an archive with TorchScript                        archive member extra/unetkit.json
-    bioimageio    an archive with rdf.yaml                           that of the ONNX file in it
-    mindir        a protobuf message that begins as MindSpore's do   entry `unetkit` of user_info
-    air           a protobuf message with a name and a graph         attribute `unetkit` of the model
-
-Does not know how any of them is computed.
+Two runtimes: MindSpore itself from 2.0 on, where it is installed (it takes 2.8 GB, and no extra of unetkit brings it),
+and an interpreter that computes a graph operation by operation in PyTorch. The interpreter is there to check files and
+to use them where MindSpore is not; it is not fast.
 """
 
 import copy
-import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, fx, nn
 
 from unetkit.config import ModelConfig
 from unetkit.devices import choose_device, cpu_threads
 from unetkit.errors import ModelFileError, UsageError
-from unetkit.formats.job import ExportJob, noise
-from unetkit.formats.pt2 import quiet
+from unetkit.formats.job import ExportJob, noise, quiet
 from unetkit.formats.runtime import CARD_KEY, Runtime, RuntimeOptions, refused
 from unetkit.legacy.checkpoints import to_mindspore, write_mindspore_checkpoint
 from unetkit.legacy.graphs import (
-    CARD,
     Graph,
     GraphError,
     encode_air,
@@ -69,21 +39,89 @@ from unetkit.legacy.graphs import (
 )
 from unetkit.legacy.graphs.from_torch import TRANSLATIONS, GraphBuilder, ValueInfo
 from unetkit.legacy.networks import mindspore_names
-from unetkit.modelfile.card import Card
-from unetkit.modelfile.checkpoint import Checkpoint
+from unetkit.modelfile.card import ExportCard, StoredNetwork
 from unetkit.models import build_model
 from unetkit.models.blocks import Upsample, legacy_bilinear
 
 INPUT = "x"
 
+_ZOO = ((127.5, 127.5), "x / 127.5 - 1")
+_MOST_BYTES = 10**9  # above, MindSpore itself puts weights into files of their own
+
+
+def is_graph(kind: str) -> Callable[[Path], bool]:
+    """Return a test whether a file is a graph of this kind, by its content."""
+    return lambda path: kind_of_graph(path) == kind
+
+
+def card(path: Path) -> str | None:
+    """Return the text of the card in a MindIR or AIR file; None where it has none."""
+    return notes_of(path).get(CARD_KEY)
+
+
+def mindir_writer(resize: str) -> Callable[[ExportJob, Path], None]:
+    """Return what writes MindIR that MindSpore loads; raises UsageError where the network does not go into it.
+
+    Args:
+        resize: what it calls the bilinear resizing: ResizeBilinearV2, as MindSpore 2.0 to 2.10 do, or ResizeBilinear,
+            as MindSpore up to 2.0 and MindSpore Lite do.
+    """
+
+    def write(job: ExportJob, path: Path) -> None:
+        content = encode_mindir(_graph(job, resize), version=job.card.unetkit)
+        if len(content) > _MOST_BYTES:
+            raise UsageError(f"MindIR in one file holds up to 1 GB, and this network takes {len(content):,} bytes")
+        path.write_bytes(content)
+
+    return write
+
+
+def write_air(job: ExportJob, path: Path) -> None:
+    """Write AIR.
+
+    Raises:
+        UsageError: the network computes what AIR does not express.
+    """
+    path.write_bytes(encode_air(_graph(job, "ResizeBilinear")))
+
+
+def write_checkpoint(job: ExportJob, path: Path) -> None:
+    """Write a `.ckpt` byte for byte as MindSpore writes one of the same weights.
+
+    Raises:
+        UsageError: the network is none of MindSpore's model zoo, or sees other pixels than its programs give it.
+    """
+    stored, (zoo, formula) = job.stored(), _ZOO
+    tensors = to_mindspore(stored.model, stored.state)
+    found = set(zip(stored.card.mean, stored.card.std, strict=True))
+    if found != {zoo}:
+        pairs = ", ".join(f"(x - {mean:g}) / {std:g}" for mean, std in sorted(found))
+        raise UsageError(
+            f"this network sees {pairs}, and MindSpore's programs would show it {formula}; train it with "
+            "data.normalization=minus-one-to-one, or export to mindir with --with-preprocessing"
+        )
+    write_mindspore_checkpoint(path, tensors)
+
+
+def _graph(job: ExportJob, resize: str) -> Graph:
+    """Return the job as a graph of MindSpore's operations, its card among the notes."""
+    card = job.card.model_copy(update={"batch": job.card.batch or 1})
+    assert card.size is not None, "formats of one size are not written without it"
+    assert card.batch is not None
+    names = {name: name.removeprefix("network.") for name in job.reference.state_dict()}
+    if card.model is not None:
+        names |= {f"network.{ours}": f"net.{theirs}" for ours, theirs in mindspore_names(card.model).items()}
+    images = noise(card, card.batch, *card.size)
+    return record(job.reference, images, names=names, resize=resize, notes={CARD_KEY: card.model_dump_json()})
+
 
 @torch.library.custom_op("unetkit::legacy_bilinear", mutates_args=())
-def _legacy(x_NCHW: Tensor) -> Tensor:
+def _recorded_bilinear(x_NCHW: Tensor) -> Tensor:
     """Compute `legacy_bilinear`, and be recorded as one operation."""
     return legacy_bilinear(x_NCHW)
 
 
-@_legacy.register_fake
+@_recorded_bilinear.register_fake
 def _(x_NCHW: Tensor) -> Tensor:
     count, channels, height, width = x_NCHW.shape
     return x_NCHW.new_empty(count, channels, 2 * height, 2 * width)
@@ -104,7 +142,12 @@ def record(
     Raises:
         UsageError: it computes something that MindSpore's operations do not express.
     """
-    program = _program(module, images)
+    module = copy.deepcopy(module)
+    for part in module.modules():
+        if isinstance(part, Upsample) and part.interpolate is legacy_bilinear:
+            part.interpolate = _recorded_bilinear
+    with quiet(), torch.no_grad():
+        program: Any = torch.export.export(module, (images,))
     signature = program.graph_signature
     stored = {
         **signature.inputs_to_parameters,
@@ -112,7 +155,7 @@ def record(
         **signature.inputs_to_lifted_tensor_constants,
     }
     tensors: dict[str, Any] = {**program.state_dict, **program.constants}
-    builder, known = GraphBuilder(resize), dict[fx.Node, ValueInfo]()
+    builder, known, output = GraphBuilder(resize), dict[fx.Node, ValueInfo](), ""
     for node in program.graph.nodes:
         if node.op == "placeholder":
             name = stored.get(node.name)
@@ -121,135 +164,83 @@ def record(
                 builder.tensors[known[node].name] = tensors[name]
         elif node.op == "call_function" and node.users:  # checks of types have none
             known[node] = ValueInfo.of(node, _translated(builder, node, known))
-    output = known[_output(program)]
-    return Graph(INPUT, tuple(images.shape), images.dtype, tuple(builder.nodes), builder.weights, output.name, notes)
-
-
-def _program(module: nn.Module, images: Tensor) -> Any:
-    module = copy.deepcopy(module)
-    for part in module.modules():
-        if isinstance(part, Upsample) and part.interpolate is legacy_bilinear:
-            part.interpolate = _legacy
-    with quiet(), torch.no_grad():
-        return torch.export.export(module, (images,))
-
-
-def _output(program: Any) -> fx.Node:
-    (outputs,) = next(node for node in program.graph.nodes if node.op == "output").args
-    (output,) = outputs
-    return output
+        elif node.op == "output":
+            ((result,),) = node.args
+            output = known[result].name
+    return Graph(INPUT, tuple(images.shape), images.dtype, tuple(builder.nodes), builder.weights, output, notes)
 
 
 def _translated(builder: GraphBuilder, node: fx.Node, known: Mapping[fx.Node, ValueInfo]) -> str:
-    """Put one of PyTorch's operations in the graph and return the name of its result."""
+    """Add one of PyTorch's operations to the graph and return the name of its result."""
     target: Any = node.target
     operation = str(target).split(".")[1].rstrip("_")
     if operation not in TRANSLATIONS:
         raise UsageError(
             f"the network computes {operation}, which is written to no file of MindSpore's; export it to onnx"
         )
-    given = {
-        argument.name: node.args[place]
-        if place < len(node.args)
-        else node.kwargs.get(argument.name, argument.default_value)
-        for place, argument in enumerate(target._schema.arguments)  # noqa: SLF001 - nothing else tells the defaults
-    }
-    settled = {name: _settled(value, known) for name, value in given.items()}
-    return TRANSLATIONS[operation](builder, given=settled, result=ValueInfo.of(node, ""))
+
+    def settled(value: Any) -> Any:
+        """Return an argument with what is known of the nodes in it."""
+        if isinstance(value, fx.Node):
+            return known[value]
+        return [settled(item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
+
+    given = dict[str, Any]()
+    for place, argument in enumerate(target._schema.arguments):  # noqa: SLF001 - nothing else knows the defaults
+        named = node.kwargs.get(argument.name, argument.default_value)
+        given[argument.name] = settled(node.args[place] if place < len(node.args) else named)
+    return TRANSLATIONS[operation](builder, given=given, result=ValueInfo.of(node, ""))
 
 
-def _settled(value: Any, known: Mapping[fx.Node, ValueInfo]) -> Any:
-    """Return an argument with what is known of the nodes in it."""
-    if isinstance(value, fx.Node):
-        return known[value]
-    return [_settled(item, known) for item in cast("list[Any]", value)] if isinstance(value, list) else value
+def read_own_graph(path: Path) -> StoredNetwork | None:
+    """Read the network behind a graph with unetkit's card; None for any other file.
 
-
-def is_graph(kind: str) -> Callable[[Path], bool]:
-    """Return whether a file is a graph of this kind, by its content."""
-    return lambda path: kind_of_graph(path) == kind
-
-
-def graph_card(path: Path) -> str | None:
-    """Return the text of the card in a MindIR or AIR file; None where it has none."""
-    return notes_of(path).get(CARD_KEY)
-
-
-_ZOO = ((127.5, 127.5), "x / 127.5 - 1")
-_MOST_BYTES = 10**9  # above, MindSpore itself puts weights into files of their own
-
-
-def write_mindir(job: ExportJob, path: Path) -> None:
-    """Write MindIR that MindSpore 2.0 to 2.10 load.
+    A file of a UNet++ has what its head needs: with the last head that is all but the others.
 
     Raises:
-        UsageError: the network computes what MindIR does not express, or is too large.
+        ModelFileError: damaged, or without a part of the network.
     """
-    path.write_bytes(_mindir(job, "ResizeBilinearV2"))
-
-
-def write_mindir_for_lite(job: ExportJob, path: Path) -> None:
-    """Write MindIR that MindSpore Lite takes, too: bilinear resizing is spelt as MindSpore had it up to 2.0.
-
-    Raises:
-        UsageError: as `write_mindir`.
-    """
-    path.write_bytes(_mindir(job, "ResizeBilinear"))
-
-
-def write_air(job: ExportJob, path: Path) -> None:
-    """Write AIR.
-
-    Raises:
-        UsageError: the network computes what AIR does not express.
-    """
-    path.write_bytes(encode_air(_graph(job, "ResizeBilinear")))
-
-
-def write_checkpoint(job: ExportJob, path: Path) -> None:
-    """Write a `.ckpt` byte for byte as MindSpore writes one of the same weights.
-
-    Raises:
-        UsageError: the network is none of MindSpore's model zoo, or sees other pixels than its programs give it.
-    """
-    stored, zoo = job.stored, _ZOO[0]
-    if stored is None:
-        raise UsageError("a checkpoint holds the weights of one network; this is none that was read from one")
-    tensors = to_mindspore(stored.model, stored.state)
-    found = set(zip(stored.normalization.mean, stored.normalization.std, strict=True))
-    if found != {zoo}:
-        pairs = ", ".join(f"(x - {mean:g}) / {std:g}" for mean, std in sorted(found))
-        raise UsageError(
-            f"this network sees {pairs}, and MindSpore's programs would show it {_ZOO[1]}; train it with "
-            "data.normalization=minus-one-to-one, or export to mindir with --with-preprocessing"
+    graph = read_graph(path)
+    if graph is None or CARD_KEY not in graph.notes:
+        return None
+    card = ExportCard.from_json(graph.notes[CARD_KEY], path).of_network
+    if card.model is None:
+        raise ModelFileError(f"{path}: its card describes no network; give the run that it was made from")
+    state, missing = _weights(graph, card.model)
+    if missing and all(name.startswith("heads.") for name in missing):
+        model = card.model.model_copy(update={"deep_supervision": False, "head": None})
+        card, (state, missing) = card.model_copy(update={"model": model}), _weights(graph, model)
+    if missing:
+        raise ModelFileError(
+            f"{path}: holds a part of the network, without {missing[0]} and {len(missing) - 1} more; "
+            "give the run that it was made from"
         )
-    write_mindspore_checkpoint(path, tensors)
+    return StoredNetwork(card, state)
 
 
-def _mindir(job: ExportJob, resize: str) -> bytes:
-    content = encode_mindir(_graph(job, resize), version=job.card.unetkit)
-    if len(content) > _MOST_BYTES:
-        raise UsageError(f"MindIR in one file holds up to 1 GB, and this network takes {len(content):,} bytes")
-    return content
-
-
-def _graph(job: ExportJob, resize: str) -> Graph:
-    card = job.card.model_copy(update={"batch": job.card.batch or 1})
-    assert card.size is not None, "formats of one size are not written without it"
-    assert card.batch is not None
-    names = {name: name.removeprefix("network.") for name in job.reference.state_dict()}
-    if card.model is not None:
-        names |= {f"network.{ours}": f"net.{theirs}" for ours, theirs in mindspore_names(card.model).items()}
-    notes = {CARD_KEY: card.model_dump_json()}
-    return record(job.reference, noise(card, card.batch, *card.size), names=names, resize=resize, notes=notes)
+def _weights(graph: Graph, model: ModelConfig) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the weights of a network by our names, and the names of those that the graph lacks."""
+    with torch.device("meta"):
+        shapes = build_model(model.model_copy(update={"init": "torch"})).state_dict()
+    names = {ours: f"net.{theirs}" for ours, theirs in mindspore_names(model).items()}
+    state, missing = dict[str, Tensor](), list[str]()
+    for ours, shape in shapes.items():
+        weight = graph.weights.get(names.get(ours, ours))
+        if ours.endswith("num_batches_tracked"):
+            state[ours] = torch.zeros((), dtype=torch.int64)
+        elif weight is None or weight.shape != shape.shape:
+            missing.append(ours)
+        else:
+            state[ours] = weight
+    return state, missing
 
 
 def load(path: Path, options: RuntimeOptions) -> Runtime:
-    """Load a file, on the CPU or on the device that MindSpore was told to use.
+    """Load a file into MindSpore, on the CPU or on the device that MindSpore was set to use.
 
     Raises:
         UsageError: MindSpore is not installed.
-        ModelFileError: it is no graph that MindSpore takes.
+        ModelFileError: not a graph that MindSpore takes.
     """
     try:
         package: Any = import_module("mindspore")
@@ -271,11 +262,11 @@ class _Cell:
 
 
 def load_interpreter(path: Path, options: RuntimeOptions) -> Runtime:
-    """Read a file and make sure that it can be computed.
+    """Read a file and make sure that it can be computed operation by operation.
 
     Raises:
         DeviceError: the device is not there.
-        ModelFileError: cut short, or no graph that can be computed.
+        ModelFileError: cut short, or not a graph that can be computed.
     """
     device, graph = choose_device("cpu" if options.device == "auto" else options.device), read_graph(path)
     if graph is None:
@@ -284,10 +275,10 @@ def load_interpreter(path: Path, options: RuntimeOptions) -> Runtime:
         results(graph)
     except GraphError as error:
         raise refused(path, "the interpreter", error) from None
-    return _Graph(graph, device, options.threads)
+    return _Interpreter(graph, device, options.threads)
 
 
-class _Graph:
+class _Interpreter:
     def __init__(self, graph: Graph, device: torch.device, threads: int | None) -> None:
         self._graph, self._device, self._threads = graph, device, threads
 
@@ -295,52 +286,3 @@ class _Graph:
     def run(self, images: Tensor) -> Tensor:
         with cpu_threads(self._threads):
             return execute(self._graph, images.to(self._device))
-
-
-_COUNTER = "num_batches_tracked"
-
-
-def read_own_graph(path: Path) -> Checkpoint | None:
-    """Read a graph with unetkit's card as a checkpoint without training state; None for any other file.
-
-    Raises:
-        ModelFileError: damaged, or without a part of the network.
-    """
-    graph = read_graph(path)
-    if graph is None or CARD not in graph.notes:
-        return None
-    try:
-        said = cast("dict[str, Any]", json.loads(graph.notes[CARD]))
-        known = {key: value for key, value in said.items() if key in Card.model_fields}
-        card = Card.model_validate_json(json.dumps({**known, "step": 0, "train_seconds": 0.0}))
-    except (ValueError, TypeError, AttributeError, ValidationError):
-        raise ModelFileError(f"{path}: its card describes no network; give the run that it was made from") from None
-    state, missing = _weights(graph, card.model)
-    if missing and all(name.startswith("heads.") for name in missing):
-        card = card.model_copy(
-            update={"model": card.model.model_copy(update={"deep_supervision": False, "head": None})}
-        )
-        state, missing = _weights(graph, card.model)
-    if missing:
-        raise ModelFileError(
-            f"{path}: holds a part of the network, without {missing[0]} and {len(missing) - 1} more; "
-            "give the run that it was made from"
-        )
-    return Checkpoint(card=card, tensors=state)
-
-
-def _weights(graph: Graph, model: ModelConfig) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the weights of a network by our names, and the names of those that the graph lacks."""
-    with torch.device("meta"):
-        shapes = build_model(model.model_copy(update={"init": "torch"})).state_dict()
-    names = {ours: f"net.{theirs}" for ours, theirs in mindspore_names(model).items()}
-    state, missing = dict[str, Tensor](), list[str]()
-    for ours, shape in shapes.items():
-        weight = graph.weights.get(names.get(ours, ours))
-        if ours.endswith(_COUNTER):
-            state[ours] = torch.zeros((), dtype=torch.int64)
-        elif weight is None or weight.shape != shape.shape:
-            missing.append(ours)
-        else:
-            state[ours] = weight
-    return state, missing

@@ -1,27 +1,10 @@
-"""What every runtime is to us, and what its user may choose.
-
-Does not know networks, cards or files' formats.
-
-An exported file as a network: normalised images in, logits out, whatever the file itself takes and gives.
+"""What a runtime is to unetkit, and an exported file in one as a network: normalised images in, logits out.
 
 What the file does beyond that is undone: probabilities become their logarithms, whose softmax they are; class indices
 become logits so far apart that their softmax is 0 and 1. A file of one size gets smaller images with their last row and
-column repeated; a file of one batch gets its last batch filled up.
+column repeated; a file of one batch gets its last batch filled up. Does not know any single format.
 
 Legend of shapes: N images, C channels, K classes, H height, W width.
-
-Exported files, told by their content, and the card that each carries. No file is run for that, nothing is unpacked.
-
-    onnx          a protobuf message that begins with a version      metadata property `unetkit`
-    openvino      an XML text with a <net>; its weights lie beside   <rt_info> <unetkit value="..."/>
-    pt2           torch.export's archive                             archive member extra/unetkit
-    aoti          an archive with compiled code                      a key in the metadata beside the code
-    torchscript   an archive with TorchScript                        archive member extra/unetkit.json
-    bioimageio    an archive with rdf.yaml                           that of the ONNX file in it
-    mindir        a protobuf message that begins as MindSpore's do   entry `unetkit` of user_info
-    air           a protobuf message with a name and a graph         attribute `unetkit` of the model
-
-Does not know how any of them is computed.
 """
 
 import importlib
@@ -84,10 +67,14 @@ def required(module: str, extra: str) -> ModuleType:
         raise UsageError(f"{package} is not installed; write: pip install 'unetkit[{extra}]'") from None
 
 
+def reason(error: Exception) -> str:
+    """Return the beginning of what a runtime says of its failure, as one line."""
+    return " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+
+
 def refused(path: Path, runtime: str, error: Exception) -> ModelFileError:
     """Return the error for a file that a runtime does not load."""
-    reason = " ".join(str(error).split())
-    return ModelFileError(f"{path}: {runtime} does not load it ({reason[:_LONGEST_REASON]}); export it again")
+    return ModelFileError(f"{path}: {runtime} does not load it ({reason(error)}); export it again")
 
 
 _CERTAIN = 200.0  # the exponential of its negative is 0 in float32
@@ -108,9 +95,9 @@ class ExportedNetwork:
     precision: str = "float32"
 
     @property
-    def numbers(self) -> tuple[str, ...]:
-        """What it computes with: float32, or the file's own numbers and those that the rest is reduced to."""
-        short = dict.fromkeys(name for name in (self.card.numbers, self.precision) if name != "float32")
+    def dtypes(self) -> tuple[str, ...]:
+        """What it computes in: float32, or the file's own type and the one that the rest is reduced to."""
+        short = dict.fromkeys(name for name in (self.card.dtype, self.precision) if name != "float32")
         return tuple(short) or ("float32",)
 
     @property
@@ -125,42 +112,56 @@ class ExportedNetwork:
 
         Raises:
             UsageError: larger images than a file of one size takes.
-            DataError: pixels that are no whole numbers of 8 bits, of a file that takes no others.
+            DataError: pixels that are not whole numbers of 8 bits, for a file that takes no others.
+            ModelFileError: the file does not compute what its card says.
         """
-        height, width = (self.card.geometry.valid_output_size(size) for size in x_NCHW.shape[2:])
-        step = self.card.batch or len(x_NCHW)
-        batches = (x_NCHW[start : start + step] for start in range(0, len(x_NCHW), step))
-        answers = [self._logits(self.outputs(self._filled(batch_NCHW))) for batch_NCHW in batches]
-        return torch.cat(answers)[: len(x_NCHW), :, :height, :width]
+        count, _, height, width = x_NCHW.shape
+        out_height, out_width = (self.card.geometry.valid_output_size(side) for side in (height, width))
+        if self.card.size is not None:
+            below, right = self.card.size[0] - height, self.card.size[1] - width
+            if min(below, right) < 0:
+                most = " x ".join(map(str, self.card.size))
+                raise UsageError(f"found an image of {height} x {width} px; the file takes {most} at most")
+            if below or right:
+                x_NCHW = F.pad(x_NCHW, (0, right, 0, below), mode="replicate")
+        batch, answers = self.card.batch or count, list[Tensor]()
+        for start in range(0, count, batch):
+            part_NCHW = x_NCHW[start : start + batch]
+            if missing := batch - len(part_NCHW):
+                part_NCHW = torch.cat([part_NCHW, part_NCHW[-1:].expand(missing, -1, -1, -1)])
+            answers.append(self._logits(part_NCHW, out_height, out_width))
+        return torch.cat(answers)[:count]
 
-    def outputs(self, x_NCHW: Tensor) -> Tensor:
-        """Return what the file itself gives for images of a size and number that it takes."""
-        if self.card.input == "uint8":
-            x_NCHW = _whole(x_NCHW)
-        images = x_NCHW.movedim(1, -1) if self.card.layout == "nhwc" else x_NCHW
-        return self.runtime.run(images.contiguous())
+    def _logits(self, x_NCHW: Tensor, height: int, width: int) -> Tensor:
+        """Return the logits of images of a size and number that the file takes, cut to their upper left corner."""
+        if self.card.uint8_input:
+            x_NCHW = _as_uint8(x_NCHW)
+        images = (x_NCHW.movedim(1, -1) if self.card.layout == "nhwc" else x_NCHW).contiguous()
+        try:
+            output, classes = self.runtime.run(images), len(self.card.classes)
+        except Exception as error:  # every runtime fails in its own way
+            raise ModelFileError(
+                f"the file does not compute images of {tuple(images.shape)}, which its card says it takes "
+                f"({reason(error)}); export it again"
+            ) from error
+        inside = tuple(self.card.geometry.valid_output_size(side) for side in x_NCHW.shape[2:])
+        if self.card.outputs_labels:
+            if tuple(output.shape[1:]) == inside and 0 <= int(output.min()) <= int(output.max()) < classes:
+                return F.one_hot(output.long(), classes).movedim(-1, 1)[:, :, :height, :width] * _CERTAIN
+        elif output.ndim == 4:
+            logits_NKHW = output.movedim(-1, 1) if self.card.layout.endswith("nhwc") else output
+            single = self.card.output == "logits" and classes == 2 and logits_NKHW.shape[1] == 1
+            if tuple(logits_NKHW.shape[2:]) == inside and (single or logits_NKHW.shape[1] == classes):
+                logits_NKHW = logits_NKHW[:, :, :height, :width].float()
+                return logits_NKHW.log() if self.card.output == "softmax" else logits_NKHW
+        raise ModelFileError(
+            f"the file gives {self.card.output} of shape {tuple(output.shape)} for images of {tuple(images.shape)}, "
+            f"which are not those of {classes} classes and a margin of {self.card.geometry.margin} px, as its card "
+            "says; export it again"
+        )
 
-    def _filled(self, x_NCHW: Tensor) -> Tensor:
-        """Return the images with rows, columns and images repeated up to the size and number that the file takes."""
-        height, width = self.card.size or x_NCHW.shape[2:]
-        below, right = height - x_NCHW.shape[2], width - x_NCHW.shape[3]
-        if min(below, right) < 0:
-            found = f"{x_NCHW.shape[2]} x {x_NCHW.shape[3]}"
-            raise UsageError(f"found an image of {found} px; the file takes {height} x {width} at most")
-        if below or right:
-            x_NCHW = F.pad(x_NCHW, (0, right, 0, below), mode="replicate")
-        missing = (self.card.batch or len(x_NCHW)) - len(x_NCHW)
-        return torch.cat([x_NCHW, x_NCHW[-1:].expand(missing, -1, -1, -1)]) if missing else x_NCHW
 
-    def _logits(self, output: Tensor) -> Tensor:
-        if self.card.output == "argmax":
-            one_hot_NHWK = F.one_hot(output.long(), len(self.card.classes))
-            return one_hot_NHWK.movedim(-1, 1) * _CERTAIN
-        logits_NKHW = output.movedim(-1, 1) if self.card.layout.endswith("nhwc") else output
-        return logits_NKHW.float().log() if self.card.output == "softmax" else logits_NKHW.float()
-
-
-def _whole(pixels: Tensor) -> Tensor:
+def _as_uint8(pixels: Tensor) -> Tensor:
     small = pixels.clamp(0, 255).to(torch.uint8)
     if not torch.equal(small.to(pixels.dtype), pixels):
         low, high = pixels.aminmax()
@@ -175,24 +176,29 @@ CARD_KEY = "unetkit"
 """Under this name a file's metadata hold the card."""
 
 
-def members(path: Path) -> list[str]:
-    """Return the names in a zip archive; none for any other file."""
-    if head(path, 2) != b"PK":
-        return []
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
-    except (zipfile.BadZipFile, NotImplementedError):
-        return []
+def first_bytes(path: Path, count: int) -> bytes:
+    """Return the first bytes of a file."""
+    with path.open("rb") as file:
+        return file.read(count)
 
 
-def has(part: str) -> Callable[[Path], bool]:
-    """Return a test whether a name in an archive contains this part."""
-    return lambda path: any(part in name for name in members(path))
+def has_member(part: str) -> Callable[[Path], bool]:
+    """Return a test whether a file is a zip archive with a member whose name contains this part."""
+
+    def test(path: Path) -> bool:
+        if first_bytes(path, 2) != b"PK":
+            return False
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return any(part in name for name in archive.namelist())
+        except (zipfile.BadZipFile, NotImplementedError, ValueError):
+            return False
+
+    return test
 
 
-def member(ending: str) -> Callable[[Path], str | None]:
-    """Return a reader of the archive member whose name ends so."""
+def read_member(ending: str) -> Callable[[Path], str | None]:
+    """Return a reader of the archive member whose name ends so; None where there is none."""
 
     def read(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
@@ -200,9 +206,3 @@ def member(ending: str) -> Callable[[Path], str | None]:
             return None if name is None else archive.read(name).decode()
 
     return read
-
-
-def head(path: Path, size: int) -> bytes:
-    """Return the first bytes of a file."""
-    with path.open("rb") as file:
-        return file.read(size)

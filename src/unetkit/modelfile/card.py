@@ -1,28 +1,15 @@
-"""The card that every exported file carries as JSON: what goes in, what comes out, and what is to be known of both.
+"""The one record of a network: all that is known of it besides its weights.
 
-Whoever runs the file, in whatever language, needs nothing else. The card has a version: a field that is added keeps
-it, a field that changes its meaning raises it. Does not know how a format stores the text.
-
-Network files: safetensors with a card of what they hold and a checksum over all of it. No code can hide in them.
-
-The tensors under plain names are the weights to predict with, named as in the module's state dict. A checkpoint of a
-running training has more, under `training/`: what is needed to go on exactly where it stopped.
-
-Whatever holds a network, read by its content: a run, a checkpoint of ours, a older system's file or folder.
-
-The folder of a cross-validation holds several, its members: `read_members`.
-
-A older system's network as one of ours: its configuration, its weights under our names, its optimizer's state.
-
-The names that a network should have come from building ours without memory for its weights; a checkpoint that lacks one
-of them, or has it in another shape, is refused. What is left over is named in the notes.
+A checkpoint, a predictor and an exported file each hold a `ModelCard`; that of an exported file, `ExportCard`, says in
+addition what the file takes and gives. In a file the card is JSON. Whoever runs an exported file, in whatever language,
+needs nothing else. The JSON has a version: a field that is added keeps it, a field that changes its meaning raises it.
+Keys of the JSON are the names of the fields, and `numbers` for `dtype`. Does not know how a file stores the text.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 from torch import Tensor
 
 from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig
@@ -34,62 +21,62 @@ CARD_VERSION = 1
 
 Output = Literal["logits", "softmax", "argmax"]
 Layout = Literal["nchw", "nhwc", "nchw-nhwc"]
-Number = Literal["float32", "float16", "int8"]
-OUTPUTS: tuple[str, ...] = get_args(Output)
-LAYOUTS: tuple[str, ...] = get_args(Layout)
+Dtype = Literal["float32", "float16", "int8"]
+OUTPUTS: tuple[Output, ...] = get_args(Output)
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1)]
 
 
-class ExportCard(BaseModel):
-    """What an exported file says of itself.
-
-    Legend of shapes: N images, C channels, K classes, L logits (1 or K), H height, W width, and h = H - 2 margin.
+class ModelCard(BaseModel):
+    """What is known of a network besides its weights: enough to predict without the run that made it.
 
     Attributes:
-        version: of the card.
-        unetkit: the version that wrote it.
-        model: the network's configuration; None where it is none of ours alone, such as an ensemble.
+        model: the network's configuration, channels and classes included; None where no configuration describes it,
+            such as an ensemble.
         classes: names of the K classes, index 0 first.
-        border: the last class is the border of objects, made for training.
         mean: of each of the C channels, in stored units.
         std: likewise: the network sees (pixels - mean) / std.
-        preprocessing: that normalisation is inside the file; False: the caller does it.
-        input: the type of the pixels that go in; uint8 only with `preprocessing`.
-        output: logits [N, L, h, w], softmax: probabilities [N, K, h, w], argmax: int32 class indices [N, h, w].
-        layout: of images and of `logits` and `softmax`: nchw, nhwc with channels last, or nchw-nhwc: nchw goes in and
-            nhwc comes out, as in MindSpore's model zoo.
-        size: the only height and width that the file takes; None: any.
-        batch: the only number of images that it takes at once; None: any.
-        geometry: multiple and offset of sides that need no padding, halo and margin; see `Geometry`.
-        numbers: the format of the weights.
         predict: tiles, overlap and flips as the run was configured.
         objects: how objects are made of its probabilities.
-        bytes_per_pixel: memory that one pixel of a call takes in PyTorch, roughly.
+        border: the last class is the border of objects, made for training; the data does not have it.
+        step: of the training.
+        train_seconds: that its steps took so far.
         scores: of the validation that chose the weights.
-        data_sha256: checksum of the pixels that the network was trained on.
+        temperature: what logits are divided by to make probabilities trustworthy; None: it was never fitted.
+        data_sha256: checksum of the pixels that the network was trained on; empty: not known.
+        unetkit: the version that wrote it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    version: Literal[1] = CARD_VERSION
-    unetkit: str
     model: ModelConfig | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
-    border: bool = False
-    mean: Annotated[tuple[float, ...], Field(min_length=1)]
-    std: tuple[float, ...]
-    preprocessing: bool = False
-    input: Literal["uint8", "float32"] = "float32"
-    output: Output = "logits"
-    layout: Layout = "nchw"
-    size: tuple[int, int] | None = None
-    batch: int | None = None
-    geometry: Geometry
-    numbers: Number = "float32"
+    mean: Annotated[tuple[_Finite, ...], Field(min_length=1)]
+    std: tuple[_Positive, ...]
     predict: PredictConfig = PredictConfig()
     objects: ObjectsConfig = ObjectsConfig()
-    bytes_per_pixel: float | None = None
+    border: bool = False
+    step: int = 0
+    train_seconds: float = 0.0
     scores: dict[str, float] = {}
+    temperature: _Positive | None = None
     data_sha256: str = ""
+    unetkit: str = ""
+
+    @model_validator(mode="after")
+    def _channels_and_classes_agree(self) -> Self:
+        if len(self.std) != len(self.mean):
+            raise ValueError(f"std has {len(self.std)} values, mean {len(self.mean)}")
+        if self.model is None:
+            return self
+        if self.model.in_channels != len(self.mean):
+            raise ValueError(f"the network takes {self.model.in_channels} channels, mean has {len(self.mean)}")
+        if self.model.num_classes != len(self.classes) and (self.model.num_classes, len(self.classes)) != (1, 2):
+            raise ValueError(f"the network gives {self.model.num_classes} classes, {len(self.classes)} are named")
+        return self
 
     @property
     def channels(self) -> int:
@@ -98,10 +85,90 @@ class ExportCard(BaseModel):
 
     @property
     def normalization(self) -> Normalization:
+        """What is to be done to pixels as stored before they go in."""
+        return Normalization(self.mean, self.std)
+
+    @property
+    def data_classes(self) -> tuple[str, ...]:
+        """The names of the classes that the data has: all but the border."""
+        return self.classes[:-1] if self.border else self.classes
+
+    @property
+    def outputs_labels(self) -> bool:
+        """Whether classes alone come out, as of an exported file: probabilities are 0 and 1 then."""
+        return False
+
+    @property
+    def uint8_input(self) -> bool:
+        """Whether pixels of 8 bits alone go in, as into an exported file."""
+        return False
+
+
+class ExportCard(ModelCard):
+    """What an exported file says of itself: its network's card, and what the file takes and gives.
+
+    Legend of shapes: N images, C channels, K classes, L logits (1 or K), H height, W width, and h = H - 2 margin.
+
+    Attributes:
+        version: of the card.
+        preprocessing: the normalisation is inside the file; False: the caller does it.
+        input: the type of the pixels that go in; uint8 only with `preprocessing`.
+        output: logits [N, L, h, w], softmax: probabilities [N, K, h, w], argmax: int32 class indices [N, h, w].
+        layout: of images and of `logits` and `softmax`: nchw, nhwc with channels last, or nchw-nhwc: nchw goes in and
+            nhwc comes out, as in MindSpore's model zoo.
+        size: the only height and width that the file takes; None: any.
+        batch: the only number of images that it takes at once; None: any.
+        geometry: multiple and offset of sides that need no padding, halo and margin; see `Geometry`.
+        dtype: of the weights; `numbers` in the JSON.
+        bytes_per_pixel: memory that one pixel of a call takes in PyTorch, roughly.
+    """
+
+    model_config = ConfigDict(extra="ignore", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    version: Literal[1] = CARD_VERSION
+    preprocessing: bool = False
+    input: Literal["uint8", "float32"] = "float32"
+    output: Output = "logits"
+    layout: Layout = "nchw"
+    size: tuple[_Count, _Count] | None = None
+    batch: _Count | None = None
+    geometry: Geometry
+    dtype: Dtype = Field(default="float32", validation_alias="numbers", serialization_alias="numbers")
+    bytes_per_pixel: _Positive | None = None
+
+    @field_validator("geometry")
+    @classmethod
+    def _geometry_is_of_a_network(cls, geometry: Geometry) -> Geometry:
+        if geometry.multiple < 1 or not 0 <= geometry.offset < geometry.multiple:
+            raise ValueError(f"found a multiple of {geometry.multiple} px with an offset of {geometry.offset} px")
+        if min(geometry.margin, geometry.halo or 0, geometry.disturbed or 0) < 0:
+            raise ValueError(f"found a margin of {geometry.margin} px and a halo of {geometry.halo} px")
+        return geometry
+
+    @model_validator(mode="after")
+    def _input_and_size_fit(self) -> Self:
+        if self.input == "uint8" and not self.preprocessing:
+            raise ValueError("pixels of 8 bits go in without their normalisation")
+        if self.size is not None and min(self.size) <= 2 * self.geometry.margin:
+            raise ValueError(f"images of {self.size} px leave nothing inside a margin of {self.geometry.margin} px")
+        return self
+
+    @property
+    def normalization(self) -> Normalization:
         """What is still to be done to pixels as stored before they go in."""
         if self.preprocessing:
             return Normalization((0.0,) * self.channels, (1.0,) * self.channels)
         return Normalization(self.mean, self.std)
+
+    @property
+    def outputs_labels(self) -> bool:
+        """Whether classes alone come out."""
+        return self.output == "argmax"
+
+    @property
+    def uint8_input(self) -> bool:
+        """Whether pixels of 8 bits alone go in."""
+        return self.input == "uint8"
 
     @field_serializer("predict")
     def _predict_as_in_version_1(self, predict: PredictConfig) -> dict[str, Any]:
@@ -110,13 +177,18 @@ class ExportCard(BaseModel):
         mode = values.pop("padding_mode")
         return values | {"outside": "mirror" if mode == "reflect" else mode}
 
+    @property
+    def of_network(self) -> ModelCard:
+        """What it says of the network alone, whatever the file does."""
+        return ModelCard(**{name: getattr(self, name) for name in ModelCard.model_fields})
+
     @classmethod
-    def from_json(cls, text: str, place: object) -> "ExportCard":
+    def from_json(cls, text: str, path: object) -> "ExportCard":
         """Read a card.
 
         Args:
             text: the JSON text.
-            place: of the file, for messages.
+            path: of the file, for messages.
 
         Raises:
             ModelFileError: not a card, or one of a later version.
@@ -124,31 +196,16 @@ class ExportCard(BaseModel):
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "text"
             raise ModelFileError(
-                f"{place}: its card is damaged or of another version of unetkit ({where}: {first['msg']}); export again"
+                f"{path}: its card is damaged or of another version of unetkit ({first_complaint(error)}); export again"
             ) from None
 
 
-class Card(BaseModel):
-    """What a network file says about itself: enough to predict without the run that made it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-    model: ModelConfig
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    predict: PredictConfig
-    objects: ObjectsConfig = ObjectsConfig()
-    border: bool = False  # the last class is the border of objects, which the data does not have
-    step: int
-    train_seconds: float
-    scores: dict[str, float] = {}
-    temperature: float | None = None  # what logits are divided by to make probabilities trustworthy, once it was fitted
-    data_sha256: str = ""
-    unetkit: str = ""
+def first_complaint(error: ValidationError) -> str:
+    """Return which field of a card is wrong first, and what of it."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return f"{field}: {first['msg']}" if field else first["msg"].removeprefix("Value error, ")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,34 +223,24 @@ class AdamMoments:
     second: dict[str, Tensor]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class StoredNetwork:
-    """A network as it lies on the disk, in our terms.
+    """A network that was read from a file: its card, which has a configuration, and its weights.
 
     Attributes:
-        model: its configuration, channels and classes included.
+        card: what is known of it.
         state: its weights by the names of our state dict.
-        normalization: what is done to pixels before it.
-        classes: names, index 0 first.
-        predict: how it wants to be used.
-        objects: how objects are made of its probabilities.
-        border: the last class is the border of objects, which the data does not have.
-        moments: Adam's state, where a older system's file has it.
+        moments: Adam's state, where a legacy file has it.
         notes: what was translated, a line each.
-        scores: of the validation that chose the weights, where one did.
-        data_sha256: checksum of the pixels that it was trained on, where it is known.
-        temperature: what its logits are divided by to make its probabilities trustworthy, where it was fitted.
     """
 
-    model: ModelConfig
+    card: ModelCard
     state: dict[str, Tensor]
-    normalization: Normalization
-    classes: tuple[str, ...]
-    predict: PredictConfig
-    objects: ObjectsConfig = ObjectsConfig()
-    border: bool = False
     moments: AdamMoments | None = None
     notes: tuple[str, ...] = ()
-    scores: Mapping[str, float] = field(default_factory=dict[str, float])
-    data_sha256: str = ""
-    temperature: float | None = None
+
+    @property
+    def model(self) -> ModelConfig:
+        """The network's configuration, channels and classes included."""
+        assert self.card.model is not None
+        return self.card.model

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from unetkit.config import ObjectsConfig
 from unetkit.errors import DamagedFileError, ModelFileError
-from unetkit.modelfile.card import Card
+from unetkit.modelfile.card import ModelCard, StoredNetwork, first_complaint
 from unetkit.storage.atomic import atomic_path
 
 TRAINING = "training/"
@@ -29,7 +29,7 @@ class Checkpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
-    card: Card
+    card: ModelCard
     tensors: dict[str, Tensor]
     state: dict[str, Any] = {}
 
@@ -41,6 +41,11 @@ class Checkpoint(BaseModel):
         """Return the tensors of one group of the training state, such as "weights", by their names in the group."""
         prefix = f"{TRAINING}{group}/"
         return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+
+    @property
+    def network(self) -> StoredNetwork:
+        """The network to predict with."""
+        return StoredNetwork(self.card, self.weights())
 
     def with_objects(self, objects: ObjectsConfig) -> Self:
         """Return the checkpoint of a network whose objects are made in another way."""
@@ -58,7 +63,7 @@ class Checkpoint(BaseModel):
         """
         tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in self.tensors.items()}
         metadata = {"card": self.card.model_dump_json(), "state": json.dumps(self.state)}
-        metadata["sha256"] = _digest(tensors, metadata)
+        metadata["sha256"] = digest(tensors, metadata)
         with atomic_path(path) as temporary:
             try:
                 save_file(tensors, temporary, metadata)
@@ -73,23 +78,32 @@ class Checkpoint(BaseModel):
             ModelFileError: not a network file of unetkit.
             DamagedFileError: cut short or changed since it was written.
         """
-        tensors, metadata = _read(path)
+        try:
+            with safe_open(path, framework="pt", device="cpu") as file:  # pyright: ignore[reportUnknownVariableType] untyped
+                opened = cast(_Opened, file)
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 not a dict
+                metadata = dict(opened.metadata() or {})
+        except (SafetensorError, OSError, ValueError) as error:
+            raise DamagedFileError(f"{path}: not a whole safetensors file ({error}); use another checkpoint") from None
         if "card" not in metadata or "sha256" not in metadata:
             raise ModelFileError(
                 f"{path}: a safetensors file without unetkit's card; expected a checkpoint that unetkit wrote"
             )
         found = metadata.pop("sha256")
-        if _digest(tensors, metadata) != found:
+        if digest(tensors, metadata) != found:
             raise DamagedFileError(f"{path}: damaged: its content does not match its checksum; use another checkpoint")
         try:
-            card = Card.model_validate_json(metadata["card"])
+            card = ModelCard.model_validate_json(metadata["card"])
         except ValidationError as error:
-            complaint = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in complaint["loc"])
-            raise ModelFileError(
-                f"{path}: its card is of another version of unetkit ({place}: {complaint['msg']})"
-            ) from None
-        return cls(card=card, tensors=tensors, state=json.loads(metadata.get("state", "{}")))
+            complaint = first_complaint(error)
+            raise ModelFileError(f"{path}: its card is of another version of unetkit ({complaint})") from None
+        if card.model is None:
+            raise ModelFileError(f"{path}: its card describes no network; expected a checkpoint that unetkit wrote")
+        try:
+            state = json.loads(metadata.get("state", "{}"))
+            return cls.model_validate({"card": card, "tensors": tensors, "state": state})
+        except ValueError:
+            raise DamagedFileError(f"{path}: its training state is not JSON's; use another checkpoint") from None
 
 
 class _Opened(Protocol):
@@ -102,17 +116,8 @@ class _Opened(Protocol):
     def metadata(self) -> dict[str, str] | None: ...
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:  # pyright: ignore[reportUnknownVariableType] untyped
-            opened = cast(_Opened, file)
-            names = opened.keys()
-            return {name: opened.get_tensor(name) for name in names}, dict(opened.metadata() or {})
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DamagedFileError(f"{path}: not a whole safetensors file ({error}); use another checkpoint") from None
-
-
-def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Return the checksum over tensors and metadata that a file holds."""
     sha256 = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -1,30 +1,28 @@
 """load: whatever holds a network, ready to predict.
 
-Whatever holds a network, read by its content: a run, a checkpoint of ours, a older system's file or folder.
-
-The folder of a cross-validation holds several, its members: `read_members`.
+What a path holds is recognised by its content: a run, a checkpoint or an exported file of unetkit, a legacy system's
+file or folder. The folder of a cross-validation holds several networks, its members: together they are an ensemble.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from torch import nn
 
 from unetkit.config import ModelConfig, PredictConfig
-from unetkit.data.normalize import Normalization
 from unetkit.devices import choose_device, dtype
 from unetkit.errors import ModelFileError, RunFolderError, UsageError
-from unetkit.formats import ExportedNetwork, RuntimeOptions, kind_of, open_exported
+from unetkit.formats import RuntimeOptions, kind_of, open_exported
 from unetkit.formats.mindspore import read_own_graph
-from unetkit.legacy.checkpoints import LegacyNetwork, read_legacy
-from unetkit.modelfile.card import StoredNetwork
+from unetkit.legacy.checkpoints import read_legacy
+from unetkit.modelfile.card import ModelCard, StoredNetwork
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.models import Ensemble, Network, build_model, to_dtype
-from unetkit.prediction.predictor import Predictor
+from unetkit.prediction.predictor import Predictor, PredictorOptions
 from unetkit.run import Run, open_run
 from unetkit.storage import local_copy
 
@@ -35,23 +33,18 @@ LAST = "last.safetensors"
 
 
 def read_network(source: Run | str | Path) -> StoredNetwork:
-    """Read a network from a run (its best weights), a checkpoint, or a older system's file or folder.
+    """Read a network from a run (its best weights), a checkpoint, or a legacy system's file or folder.
 
     Raises:
         ModelFileError: no network is there, its file is damaged, or it was exported for a runtime.
         RunFolderError: a run without weights yet.
     """
-    if isinstance(source, Run):
-        return _of_checkpoint(Checkpoint.load(source.weights()))
-    path = local_copy(source)
-    if (path / "config.yaml").is_file():
-        return read_network(open_run(path))
-    legacy = read_legacy(path)
-    if legacy is not None:
-        return _of_legacy(legacy.for_rgb())
-    own = read_own_graph(path)
-    if own is not None:
-        return _of_checkpoint(own)
+    path = source.weights() if isinstance(source, Run) else local_copy(source)
+    for read in _READERS:
+        found = read(path)
+        if found is not None:
+            _require_weights(found, path)
+            return found
     if not path.is_file():
         raise ModelFileError(f"{path}: no network is there; expected a run folder, or a file such as best.safetensors")
     if kind_of(path) is not None:
@@ -59,27 +52,99 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
             f"{source}: was exported for a runtime, its weights are not read back; "
             "give the run or the checkpoint that it was made from"
         )
-    return _of_checkpoint(Checkpoint.load(path))
+    return _checkpoint(path)
+
+
+def _checkpoint(path: Path) -> StoredNetwork:
+    network = Checkpoint.load(path).network
+    _require_weights(network, path)
+    return network
+
+
+def _require_weights(stored: StoredNetwork, path: Path) -> None:
+    """Make sure that a file holds the weights of the network that its card describes, and no others."""
+    with torch.device("meta"):  # which takes no memory, however large the network is said to be
+        expected = build_model(stored.model.model_copy(update={"init": "torch"})).state_dict()
+    for name in dict.fromkeys((*expected, *stored.state)):
+        found, wanted = (tuple(state[name].shape) if name in state else "none" for state in (stored.state, expected))
+        if found != wanted:
+            raise ModelFileError(
+                f"{path}: its weights are not those of the network that its card describes (found {found} for {name}, "
+                f"expected {wanted}); use another file"
+            )
+
+
+def _run(path: Path) -> StoredNetwork | None:
+    return _checkpoint(open_run(path).weights()) if (path / "config.yaml").is_file() else None
+
+
+# What each legacy system did to 8-bit pixels: subtracted, and divided by.
+_EIGHT_BIT = {"minus-one-to-one": (127.5, 127.5), "zero-to-one": (0.0, 255.0), "none": (0.0, 1.0)}
+
+
+def _legacy(path: Path) -> StoredNetwork | None:
+    legacy = read_legacy(path)
+    if legacy is None:
+        return None
+    legacy = legacy.for_rgb()
+    channels, classes = legacy.network.in_channels, legacy.network.num_classes
+    assert channels is not None
+    assert classes is not None
+    mean, std = _EIGHT_BIT[legacy.normalization]
+    # Outside an image all of them saw zeros. Which size they resized it to is not in the file.
+    resize = "asymmetric" if legacy.system == "TensorFlow" else "half-pixel"
+    card = ModelCard(
+        model=legacy.network,
+        classes=("background", "foreground") if classes <= 2 else tuple(f"class {index}" for index in range(classes)),
+        mean=(mean,) * channels,
+        std=(std,) * channels,
+        predict=PredictConfig(padding_mode="zeros", resize=resize),
+    )
+    return StoredNetwork(card, legacy.state, legacy.moments, legacy.notes)
+
+
+_READERS: tuple[Callable[[Path], StoredNetwork | None], ...] = (_run, _legacy, read_own_graph)
+"""Each gives the network that a path holds, or None for what is not its kind; what none takes should be a checkpoint.
+
+Those of the legacy systems come before: some of their files could be taken for exported ones.
+"""
+
+
+def build(stored: StoredNetwork, head: int | None = None) -> Network:
+    """Build the network that was read, with its weights, to predict with its own head or another.
+
+    Raises:
+        UsageError: the network has no such head.
+    """
+    network = build_model(with_head(stored.model, head))
+    network.load_state_dict(stored.state)
+    return network
 
 
 def read_members(source: Run | str | Path) -> tuple[StoredNetwork, ...]:
     """Read the networks of all folds of a cross-validation, or the one network that anything else holds.
 
-    The members are those of the last step: nothing was chosen on the images that they were scored on.
+    The members are those of the last step: nothing was chosen on the images that they were scored on. So they have no
+    temperature, and are not calibrated whatever their configuration says.
 
     Raises:
         ModelFileError, RunFolderError: as `read_network`, or a fold is not trained yet.
     """
-    members = None if isinstance(source, Run) else member_folders(local_copy(source))
-    if members is None:
+    folders = None if isinstance(source, Run) else member_folders(local_copy(source))
+    if folders is None:
         return (read_network(source),)
-    missing = [path.name for path in members if not (path / LAST).is_file()]
+    missing = [path.name for path in folders if not (path / LAST).is_file()]
     if missing:
         raise RunFolderError(
-            f"{source}: {len(missing)} of {len(members)} trainings are not finished ({missing[0]}); run the same "
+            f"{source}: {len(missing)} of {len(folders)} trainings are not finished ({missing[0]}); run the same "
             "crossval command again to go on with it"
         )
-    return tuple(_of_checkpoint(Checkpoint.load(path / LAST)) for path in members)
+    found = list[StoredNetwork]()
+    for path in folders:
+        network = _checkpoint(path / LAST)
+        predict = network.card.predict.model_copy(update={"calibrate": False})
+        found.append(replace(network, card=network.card.model_copy(update={"predict": predict})))
+    return tuple(found)
 
 
 def member_folders(path: Path) -> tuple[Path, ...] | None:
@@ -97,127 +162,115 @@ def member_folders(path: Path) -> tuple[Path, ...] | None:
         raise RunFolderError(f"{file}: is not what `unetkit crossval` wrote; bring it back") from None
 
 
-def _of_checkpoint(checkpoint: Checkpoint) -> StoredNetwork:
-    card = checkpoint.card
-    normalization = Normalization(card.mean, card.std)
-    return StoredNetwork(
-        model=card.model,
-        state=checkpoint.weights(),
-        normalization=normalization,
-        classes=card.classes,
-        predict=card.predict,
-        objects=card.objects,
-        border=card.border,
-        scores=card.scores,
-        data_sha256=card.data_sha256,
-        temperature=card.temperature,
-    )
-
-
-# What each older system did to 8-bit pixels: subtracted, and divided by.
-_EIGHT_BIT = {"minus-one-to-one": (127.5, 127.5), "zero-to-one": (0.0, 255.0), "none": (0.0, 1.0)}
-
-
-def _of_legacy(legacy: LegacyNetwork) -> StoredNetwork:
-    channels, classes = legacy.network.in_channels, legacy.network.num_classes
-    assert channels is not None
-    assert classes is not None
-    mean, std = _EIGHT_BIT[legacy.normalization]
-    names = ("background", "foreground") if classes <= 2 else tuple(f"class {index}" for index in range(classes))
-    return StoredNetwork(
-        model=legacy.network,
-        state=legacy.state,
-        normalization=Normalization((mean,) * channels, (std,) * channels),
-        classes=names,
-        # Beyond an image all of them saw zeros. Which size they resized it to is not in the file.
-        predict=PredictConfig(
-            padding_mode="zeros", resize="asymmetric" if legacy.system == "TensorFlow" else "half-pixel"
-        ),
-        moments=legacy.moments,
-        notes=legacy.notes,
-    )
-
-
 Model = Run | Predictor | str | Path
-
-_OF_NETWORKS = ("head", "runtime", "threads", "precision")
-"""The options that are no keys of `predict` or `objects`."""
+"""What holds a network: a run, a predictor, or the path of a run, a cross-validation, a network file or an export."""
 
 
-def load(model: Model, *, device: str = "auto", options: Mapping[str, Any] | None = None) -> Predictor:
+class LoadOptions(PredictorOptions, total=False):
+    """How a network is loaded and used: keys of `predict` and `objects`, and these; None is as left out.
+
+    `head` of a UNet++: 1 is the fastest, its depth the most accurate. `runtime` and `threads` of an exported file.
+    `precision` that the network computes in: float32 (default), bfloat16 or float16.
+    """
+
+    head: int | None
+    runtime: str | None
+    threads: int | None
+    precision: str | None
+
+
+def load(model: Model, *, device: str = "auto", options: LoadOptions | None = None) -> Predictor:
     """Read whatever holds a network and make it ready to predict.
 
     Args:
-        model: a run or its folder (its best weights), a network file, an exported file, a older system's checkpoint,
+        model: a run or its folder (its best weights), a network file, an exported file, a legacy system's checkpoint,
             or the folder of a cross-validation (the mean of its trainings' probabilities).
         device: auto, cpu, cuda or mps; for an exported file one that its runtime has.
         options: keys of the `predict` section that go before the file's own, and of `objects` by their whole names
-            (`objects.threshold`); `head` of a UNet++ (1 is the fastest, its depth the most accurate); `runtime` and
-            `threads` of an exported file; `precision`, in which the network computes: float32 (default), bfloat16 or
-            float16, faster where the processor has it. None values are passed over.
+            (`objects.threshold`); `overrides`, the same as texts such as "tile=64"; `head` of a UNet++ (1 is the
+            fastest, its depth the most accurate); `runtime` and `threads` of an exported file; `precision`, in which
+            the network computes: float32 (default), bfloat16 or float16, faster where the processor has it. None
+            values are passed over.
 
     Returns:
-        The predictor; `predictor.network` is the torch.nn.Module, or the `ExportedNetwork` of an exported file.
+        The predictor; `predictor.network` is the torch.nn.Module, or the `ExportedNetwork` of an exported file, and
+        `predictor.card` all that is known of it.
 
     Raises:
         ModelFileError: no network is there, or its file is damaged.
         UsageError: a head, a runtime or a precision that it does not have.
+        ConfigError: an unknown key of `predict` or `objects`, or an impossible value.
         DeviceError: the device is not there, or has no such precision.
 
     Example:
         >>> predictor = unetkit.load("runs/first")
     """
-    given = {key: value for key, value in (options or {}).items() if value is not None}
-    head, runtime, threads, precision = (given.pop(key, None) for key in _OF_NETWORKS)
-    dtype(precision := precision or "float32")
+    given = options or LoadOptions()
+    precision, runtime, head = given.get("precision") or "float32", given.get("runtime"), given.get("head")
+    dtype(precision)
     if isinstance(model, Predictor):
-        return reduced(model, precision).with_options(given)
-    chosen = RuntimeOptions(runtime, threads, device, precision)
+        return reduced(model, precision).with_options(_of_predictor(given))
+    chosen = RuntimeOptions(runtime, given.get("threads"), device, precision)
     exported = None if isinstance(model, Run) else open_exported(model, chosen)
     if exported is not None:
-        return _of_exported(exported, head).with_options(given)
+        if head is not None:
+            raise UsageError(f"head {head} was asked for, but an exported file has the one that it was exported with")
+        predictor = Predictor(exported, exported.card.geometry, exported.card, torch.device("cpu"))
+        return predictor.with_options(_of_predictor(given))
     if runtime not in (None, "torch"):
         raise UsageError(f"{model}: not an exported file, so {runtime} does not run it; use unetkit export first")
-    return reduced(of_stored(*read_members(model), device=device, head=head), precision).with_options(given)
+    predictor = of_stored(*read_members(model), device=device, head=head)
+    return reduced(predictor, precision).with_options(_of_predictor(given))
 
 
 def members(
-    model: Model, whole: Predictor, *, device: str = "auto", options: Mapping[str, Any] | None = None
+    model: Model, whole: Predictor, *, device: str = "auto", options: LoadOptions | None = None
 ) -> tuple[Predictor, ...]:
     """Return the predictors that an ensemble is made of; of any other model, `whole`, the model as it was loaded."""
     if isinstance(model, Run | Predictor) or not isinstance(whole.network, nn.Module):
         return (whole,)
-    stored = read_members(model)
+    stored, given = read_members(model), options or LoadOptions()
     if len(stored) == 1:
         return (whole,)
-    given = {key: value for key, value in (options or {}).items() if key not in _OF_NETWORKS}
-    head, precision = (options or {}).get("head"), (options or {}).get("precision") or "float32"
-    loaded = (of_stored(one, device=device, head=head).with_options(given) for one in stored)
-    return tuple(reduced(one, precision).folded() for one in loaded)
+    loaded = (of_stored(one, device=device, head=given.get("head")) for one in stored)
+    precision = given.get("precision") or "float32"
+    return tuple(reduced(one.with_options(_of_predictor(given)), precision).folded() for one in loaded)
+
+
+def _of_predictor(options: LoadOptions) -> PredictorOptions:
+    """Return the options that are keys of `predict` and `objects`."""
+    beyond = LoadOptions.__annotations__.keys() - PredictorOptions.__annotations__.keys()
+    return cast(PredictorOptions, {key: value for key, value in options.items() if key not in beyond})
 
 
 def of_stored(*members: StoredNetwork, device: str = "auto", head: int | None = None) -> Predictor:
     """Build a network that was read, or the ensemble of several, and make it ready to predict.
 
+    An ensemble whose members' normalisations differ takes pixels as they are stored, and each member normalises them
+    itself. Its card is that of the first without what is a member's own: configuration, scores and temperature.
+
     Raises:
-        UsageError: a head that it does not have.
+        UsageError: a head that it does not have, or members that do not make one network.
         DeviceError: the device is not there.
     """
-    place, networks = choose_device(device), [_built(member, head) for member in members]
-    network, normalization = (
-        (networks[0], members[0].normalization) if len(networks) == 1 else _ensemble(networks, members)
-    )
-    return Predictor(
-        network=network.eval().to(place),
-        geometry=networks[0].geometry,
-        normalization=normalization,
-        classes=members[0].classes,
-        config=members[0].predict,
-        device=place,
-        border=members[0].border,
-        object_config=members[0].objects,
-        temperature=members[0].temperature if len(members) == 1 else None,
-    )
+    place, networks = choose_device(device), [build(member, head) for member in members]
+    first, geometry = members[0].card, networks[0].geometry
+    if len(networks) == 1:
+        card = first.model_copy(update={"model": with_head(members[0].model, head)})
+        return Predictor(networks[0].eval().to(place), geometry, card, place)
+    card = first.model_copy(update={"model": None, "scores": {}, "temperature": None})
+    statistics = [(member.card.mean, member.card.std) for member in members]
+    as_stored = ((0.0,) * first.channels, (1.0,) * first.channels)
+    if len(set(statistics)) == 1:
+        statistics = [as_stored] * len(members)
+    elif first.predict.padding_mode == "zeros":
+        raise UsageError(
+            "the members see zeros beyond an image, each in units of its own normalisation, so that they do not make "
+            "one network; train with data.padding_mode=reflect, or with a fixed data.normalization"
+        )
+    else:
+        card = card.model_copy(update=dict(zip(("mean", "std"), as_stored, strict=True)))
+    return Predictor(Ensemble(networks, geometry, statistics).eval().to(place), geometry, card, place)
 
 
 def reduced(predictor: Predictor, precision: str) -> Predictor:
@@ -226,56 +279,14 @@ def reduced(predictor: Predictor, precision: str) -> Predictor:
     Raises:
         UsageError: an exported file, loaded already, or no such precision.
     """
-    numbers = dtype(precision)
-    if numbers == torch.float32:
+    wanted = dtype(precision)
+    if wanted == torch.float32:
         return predictor
     if not isinstance(predictor.network, nn.Module):
         raise UsageError(f"precision {precision} of an exported file is chosen where it is loaded")
-    return replace(predictor, network=to_dtype(predictor.network, numbers))
-
-
-def _built(stored: StoredNetwork, head: int | None) -> Network:
-    network = build_model(with_head(stored.model, head))
-    network.load_state_dict(stored.state)
-    return network
-
-
-def _ensemble(networks: Sequence[Network], members: Sequence[StoredNetwork]) -> tuple[Ensemble, Normalization]:
-    """Return the networks as one, with what is done to pixels before it.
-
-    Where the members' normalisations differ it takes pixels as they are stored, and each member normalises them itself.
-    """
-    first, geometry = members[0], networks[0].geometry
-    channels = len(first.normalization.mean)
-    as_stored = Normalization((0.0,) * channels, (1.0,) * channels)
-    if all(member.normalization == first.normalization for member in members):
-        same = [(as_stored.mean, as_stored.std)] * len(members)
-        return Ensemble(networks, geometry, same), first.normalization
-    if first.predict.padding_mode == "zeros":
-        raise UsageError(
-            "the members see zeros beyond an image, each in units of its own normalisation, so that they do not make "
-            "one network; train with data.padding_mode=reflect, or with a fixed data.normalization"
-        )
-    statistics = [(member.normalization.mean, member.normalization.std) for member in members]
-    return Ensemble(networks, geometry, statistics), as_stored
-
-
-def _of_exported(exported: ExportedNetwork, head: int | None) -> Predictor:
-    if head is not None:
-        raise UsageError(f"head {head} was asked for, but an exported file has the one that it was exported with")
-    card = exported.card
-    return Predictor(
-        network=exported,
-        geometry=card.geometry,
-        normalization=card.normalization,
-        classes=card.classes,
-        config=card.predict,
-        device=torch.device("cpu"),
-        border=card.border,
-        hard=card.output == "argmax",
-        uint8_input=card.input == "uint8",
-        object_config=card.objects,
-    )
+    # The copy has other weights than the card's configuration describes.
+    card = predictor.card.model_copy(update={"model": None})
+    return replace(predictor, network=to_dtype(predictor.network, wanted), card=card)
 
 
 def with_head(model: ModelConfig, head: int | None) -> ModelConfig:

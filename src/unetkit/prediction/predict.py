@@ -13,11 +13,11 @@ Legend of shapes: C channels, K classes or channels of a page, H height, W width
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from unetkit.images.image import as_pixels
 from unetkit.images.write import Form, png_image, tiff_stack
 from unetkit.objects import ObjectMap, find_objects, method_for
 from unetkit.prediction.crops import prefetch
-from unetkit.prediction.load import Model, load, members
+from unetkit.prediction.load import LoadOptions, Model, load, members
 from unetkit.prediction.predictor import Part, Predictor, most_probable, require_probabilities
 from unetkit.prediction.results import (
     Found,
@@ -52,7 +52,9 @@ from unetkit.storage.atomic import make_folder
 _OUTPUTS = {".tif": tiff_stack, ".tiff": tiff_stack, ".png": png_image}
 
 
-def predict(model: Model, image: NDArray[Any], *, probabilities: bool = False, **options: Any) -> NDArray[Any]:
+def predict(
+    model: Model, image: NDArray[Any], *, probabilities: bool = False, **options: Unpack[LoadOptions]
+) -> NDArray[Any]:
     """Segment one image of any size.
 
     Args:
@@ -86,7 +88,7 @@ def predict_file(
     *,
     probabilities: bool = False,
     uncertainty: bool = False,
-    options: Mapping[str, Any] | None = None,
+    options: LoadOptions | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
@@ -126,7 +128,7 @@ def predict_objects(
     out: str | Path,
     *,
     outlines: bool = False,
-    options: Mapping[str, Any] | None = None,
+    options: LoadOptions | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> tuple[str, ...]:

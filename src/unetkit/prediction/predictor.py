@@ -4,37 +4,69 @@ Assumes a network in evaluation mode that gives logits [N, K, H, W], or [N, 1, H
 Does not know files.
 
 Legend of shapes: N tiles, C channels, K classes, H height, W width.
-
-From image files to files of predictions: an image, a stack, or a folder of them.
-
-Masks of two classes are 0 and 255, as labels are; those of more classes hold class indices. Probabilities are float32:
-of the second class where there are two, of every class otherwise, one channel a class, the border class among them;
-in masks it counts as the object that it belongs to. What can be refused is refused
-before the first pixel is predicted, and an output is there whole or not at all: a folder, too.
-
-Legend of shapes: K channels of a page, H height, W width.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unetkit.config import ObjectsConfig, PredictConfig, load_config
+from unetkit.config import ObjectsConfig, PaddingMode, PredictConfig, Resize, load_config, read_override
 from unetkit.data.normalize import Normalization
 from unetkit.data.resize import resize, resize_pixels
 from unetkit.errors import ConfigError, DataError, UsageError
+from unetkit.modelfile.card import ModelCard
 from unetkit.models import fuse_batch_norm
 from unetkit.models.geometry import Geometry
 from unetkit.objects import ObjectMap, find_objects, with_closed_gaps
 from unetkit.prediction.crops import EIGHT, IDENTITY, Crop, crops_of, in_batches, prefetch
 from unetkit.prediction.tiling import Allowance, Plan, Span, bytes_per_pixel, difference, make_plan
+
+
+class PredictKeys(TypedDict, total=False):
+    """Keys of the section `predict`; one that is None is as one that is left out."""
+
+    tile: int | None
+    overlap: int | None
+    memory: float | None
+    batch: int | None
+    tta: bool | None
+    calibrate: bool | None
+    close_gaps: bool | None
+    size: tuple[int, int] | None
+    resize: Resize | None
+    padding_mode: PaddingMode | None
+
+
+ObjectsKeys = TypedDict(
+    "ObjectsKeys",
+    {
+        "objects.method": str | None,
+        "objects.threshold": float | None,
+        "objects.seed_threshold": float | None,
+        "objects.min_width": float | None,
+        "objects.min_size": int | None,
+        "objects.min_confidence": float | None,
+        "objects.fill_holes": bool | None,
+        "objects.chosen": str | None,
+        "objects.chosen_on": str | None,
+    },
+    total=False,
+)
+"""Keys of the section `objects`, by their whole names."""
+
+
+class PredictorOptions(PredictKeys, ObjectsKeys, total=False):
+    """How a network is used. `overrides` are texts such as "objects.threshold=0.4" or "tile=64", and go last."""
+
+    overrides: Sequence[str] | None
+
 
 _BYTES_OF_A_VALUE = 4
 _KEPT_BY_THE_ALLOCATOR = 1.5
@@ -67,50 +99,66 @@ class _Tile:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network, its preprocessing, and how images are taken through it.
+    """A network, its card, and how images are taken through it.
 
     Attributes:
         network: float32 [N, C, H, W] -> logits [N, K, H, W], less `geometry.margin` on each side.
         geometry: which sizes fit the network, and how far it sees.
-        normalization: from stored units to what the network was trained on.
-        classes: names, index 0 first.
-        config: tiles, batch and flips.
+        card: what is known of the network; an `ExportCard` where it is an exported file.
         device: where the network is.
-        border: the last class is the border of objects, made for training; the data does not have it.
-        hard: the network gives classes alone, as an exported file may: its probabilities are 0 and 1.
-        uint8_input: the network takes pixels of 8 bits alone, as an exported file may.
-        object_config: how objects are made of its probabilities.
-        temperature: what logits are divided by where `config.calibrate` asks for it; None: it was never fitted.
     """
 
     network: Callable[[Tensor], Tensor]
     geometry: Geometry
-    normalization: Normalization
-    classes: tuple[str, ...]
-    config: PredictConfig
+    card: ModelCard
     device: torch.device
-    border: bool = False
-    hard: bool = False
-    uint8_input: bool = False
-    object_config: ObjectsConfig = ObjectsConfig()
-    temperature: float | None = None
+
+    @property
+    def config(self) -> PredictConfig:
+        """Tiles, batch and flips."""
+        return self.card.predict
+
+    @property
+    def object_config(self) -> ObjectsConfig:
+        """How objects are made of its probabilities."""
+        return self.card.objects
+
+    @property
+    def normalization(self) -> Normalization:
+        """From stored units to what the network was trained on."""
+        return self.card.normalization
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that the network gives, index 0 first."""
+        return self.card.classes
+
+    @property
+    def border(self) -> bool:
+        """Whether the last class is the border of objects, made for training; the data does not have it."""
+        return self.card.border
 
     @property
     def data_classes(self) -> tuple[str, ...]:
         """The names of the classes that the data has: all but the border."""
-        return self.classes[:-1] if self.border else self.classes
+        return self.card.data_classes
 
-    def with_options(self, options: Mapping[str, Any]) -> "Predictor":
+    def with_card(self, *, predict: PredictConfig | None = None, objects: ObjectsConfig | None = None) -> "Predictor":
+        """Return the predictor of the same network that is used in another way."""
+        changed = {"predict": predict or self.config, "objects": objects or self.object_config}
+        return replace(self, card=self.card.model_copy(update=changed))
+
+    def with_options(self, options: PredictorOptions) -> "Predictor":
         """Return the predictor with some keys of `predict` and `objects` replaced; None values are passed over.
-
-        A key such as `objects.threshold` names its section; one without is of `predict`.
 
         Raises:
             ConfigError: an unknown key or an impossible value.
         """
-        given = {key if "." in key else f"predict.{key}": value for key, value in options.items() if value is not None}
+        given = {key: value for key, value in options.items() if value is not None and key != "overrides"}
+        given |= map(read_override, options.get("overrides") or ())
+        given = {key if "." in key else f"predict.{key}": value for key, value in given.items()}
         if any(key.startswith("objects.") for key in given):
-            given = {"objects.chosen": None, "objects.chosen_on": None} | given  # that told of other numbers
+            given = {"objects.chosen": None, "objects.chosen_on": None} | given  # those were of other numbers
         sections = {
             "predict": self.config.model_dump(mode="json"),
             "objects": self.object_config.model_dump(mode="json"),
@@ -121,11 +169,14 @@ class Predictor:
                 raise ConfigError(f"{key}: a prediction takes keys of {' and '.join(sections)} alone")
             sections[section][name] = value
         config = load_config(sections)
-        return replace(self, config=config.predict, object_config=config.objects)
+        return self.with_card(predict=config.predict, objects=config.objects)
 
     def folded(self) -> "Predictor":
         """Return the predictor of the same network with its batch norms folded away: faster, equal to rounding."""
-        return replace(self, network=fuse_batch_norm(self.network)) if isinstance(self.network, nn.Module) else self
+        if not isinstance(self.network, nn.Module):
+            return self
+        # The copy has other weights than the card's configuration describes.
+        return replace(self, network=fuse_batch_norm(self.network), card=self.card.model_copy(update={"model": None}))
 
     def probabilities(self, pixels_CHW: NDArray[Any]) -> NDArray[np.float32]:
         """Return the probability of each class at each pixel, [K, H, W] float32, for pixels [C, H, W] as stored.
@@ -185,21 +236,24 @@ class Predictor:
         if pixels_CHW.ndim != 3 or 0 in pixels_CHW.shape:
             raise DataError(f"an image of shape {pixels_CHW.shape} was given; [channels, height, width] was expected")
         self._require_evaluation()
-        if self.config.calibrate and self.temperature is None:
+        if self.config.calibrate and self.card.temperature is None:
             raise UsageError(
                 "this network has no temperature to calibrate it with; the best weights of a run get one at the end of "
                 "the training, where images were held out"
             )
-        parts = self._at_own_size(pixels_CHW)
-        yield from [self._closed(parts, *pixels_CHW.shape[1:])] if self.config.close_gaps else parts
-
-    def _at_own_size(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:
-        size = self.config.size
-        yield from self._parts(pixels_CHW) if size is None else [self._resized(pixels_CHW, size)]
-
-    def _closed(self, parts: Iterator[Part], height: int, width: int) -> Part:
-        whole_KHW = self.closed(_gathered(parts, torch.empty(len(self.classes), height, width)).numpy())
-        return Part(slice(0, height), slice(0, width), torch.from_numpy(whole_KHW).to(self.device))
+        (height, width), size = pixels_CHW.shape[1:], self.config.size
+        whole = (slice(0, height), slice(0, width))
+        if size is None:
+            parts = self._parts(pixels_CHW)
+        else:  # at the size that the network was trained on, and the probabilities back at the image's own
+            kind = self.config.resize or "half-pixel"
+            resized = self._parts(resize_pixels(pixels_CHW, size, kind))
+            p_KHW = _gathered(resized, torch.empty(len(self.classes), *size, device=self.device))
+            parts = iter([Part(*whole, resize(p_KHW, (height, width), kind))])
+        if self.config.close_gaps:
+            closed_KHW = self.closed(_gathered(parts, torch.empty(len(self.classes), height, width)).numpy())
+            parts = iter([Part(*whole, torch.from_numpy(closed_KHW).to(self.device))])
+        yield from parts
 
     def closed(self, probabilities_KHW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probabilities of a whole image with closed gaps where `config.close_gaps` asks for it."""
@@ -208,14 +262,12 @@ class Predictor:
     def _parts(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:
         plan = self.plan(*pixels_CHW.shape[1:])
         tiles = self._tiles(pixels_CHW, plan)
-        yield from _whole_parts(tiles) if plan.note is None else _blended_parts(tiles, width=pixels_CHW.shape[2])
-
-    def _resized(self, pixels_CHW: NDArray[Any], size: tuple[int, int]) -> Part:
-        """Predict an image at the size that the network was trained on, and bring the probabilities back to its own."""
-        kind, (height, width) = self.config.resize or "half-pixel", pixels_CHW.shape[1:]
-        parts = self._parts(resize_pixels(pixels_CHW, size, kind))
-        answer_KHW = _gathered(parts, torch.empty(len(self.classes), *size, device=self.device))
-        return Part(slice(0, height), slice(0, width), resize(answer_KHW, (height, width), kind))
+        if plan.note is not None:
+            yield from _blended(tiles, width=pixels_CHW.shape[2])
+            return
+        for tile in tiles:
+            rows, columns = slice(tile.row.low, tile.row.high), slice(tile.column.low, tile.column.high)
+            yield Part(rows, columns, tile.probabilities_KHW)
 
     def plan(self, height: int, width: int) -> Plan:
         """Plan the tiles of an image of `height` x `width` pixels.
@@ -240,12 +292,10 @@ class Predictor:
     @cached_property
     def _bytes_per_pixel(self) -> float:
         self._require_evaluation()  # in training mode, norms would learn from the images that memory is measured with
-        network = bytes_per_pixel(
-            self.network, self.geometry, channels=len(self.normalization.mean), device=self.device
-        )
+        network = bytes_per_pixel(self.network, self.geometry, channels=self.card.channels, device=self.device)
         answer = float(_BYTES_OF_A_VALUE * len(self.classes))
         # The part before is still being used, flips and turns are summed up, and the next input is made ahead.
-        kept = (2 if self.config.tta else 1) * answer + _BYTES_OF_A_VALUE * len(self.normalization.mean)
+        kept = (2 if self.config.tta else 1) * answer + _BYTES_OF_A_VALUE * self.card.channels
         return (kept + max(network, 2 * answer)) * _KEPT_BY_THE_ALLOCATOR
 
     def _require_evaluation(self) -> None:
@@ -256,45 +306,49 @@ class Predictor:
         """Yield every tile, row by row, averaged over its flips and turns."""
         symmetries = EIGHT if self.config.tta else (IDENTITY,)
         batches = in_batches(crops_of(pixels_CHW, plan, symmetries), self.config.batch)
-        given = prefetch((batch, self._given(batch)) for batch in batches)
+        # The next input is made while the network is at work.
+        given = prefetch((batch, self._input(batch)) for batch in batches)
         answers = (answer for batch, x_NCHW in given for answer in self._answers(batch, x_NCHW))
         for crop, total_KHW in answers:
             for _ in symmetries[1:]:
                 total_KHW = total_KHW + next(answers)[1]
             yield _Tile(crop.row, crop.column, total_KHW / len(symmetries) if self.config.tta else total_KHW)
 
-    def _given(self, batch: list[Crop]) -> Tensor:
-        x_NCHW = torch.stack([torch.from_numpy(self._shown(crop)) for crop in batch])
-        return x_NCHW.to(self.device, memory_format=torch.channels_last)
-
-    def _shown(self, crop: Crop) -> NDArray[np.float32]:
-        pixels_CHW = self.normalization.apply(crop.pixels_CHW)
-        if self.config.padding_mode != "zeros":
-            return pixels_CHW
-        shown_CHW = np.zeros_like(pixels_CHW)
-        shown_CHW[:, *crop.inside] = pixels_CHW[:, *crop.inside]
-        return shown_CHW
+    def _input(self, batch: list[Crop]) -> Tensor:
+        """Return the normalised pixels of crops; zeros outside the image where the network was trained so."""
+        shown: list[Tensor] = []
+        for crop in batch:
+            pixels_CHW = self.normalization.apply(crop.pixels_CHW)
+            if self.config.padding_mode == "zeros":
+                inside_CHW, pixels_CHW = pixels_CHW, np.zeros_like(pixels_CHW)
+                pixels_CHW[:, *crop.inside] = inside_CHW[:, *crop.inside]
+            shown.append(torch.from_numpy(pixels_CHW))
+        return torch.stack(shown).to(self.device, memory_format=torch.channels_last)
 
     def _answers(self, batch: list[Crop], x_NCHW: Tensor) -> Iterator[tuple[Crop, Tensor]]:
-        cooling = 1 / self.temperature if self.config.calibrate and self.temperature is not None else 1.0
+        """Yield the probabilities of each crop, turned back."""
+        temperature = self.card.temperature
+        # Of labels alone, probabilities stay 0 and 1.
+        warm = self.config.calibrate and temperature is not None and not self.card.outputs_labels
+        cooling = 1 / temperature if warm and temperature is not None else 1.0
         for crop, logits_KHW in zip(batch, self.network(x_NCHW), strict=True):
             shown_KHW = logits_KHW[:, crop.rows, crop.columns].float()
-            yield crop, crop.symmetry.undo(_probabilities(shown_KHW if cooling == 1 else shown_KHW * cooling))
+            if cooling != 1:
+                shown_KHW = shown_KHW * cooling
+            if len(shown_KHW) == 1:
+                second_1HW = shown_KHW.sigmoid()
+                p_KHW = torch.cat([1 - second_1HW, second_1HW])
+            else:
+                # In channels-last layout this needs less time and memory than torch.softmax, which rearranges first.
+                powers_KHW = (shown_KHW - shown_KHW.amax(0)).exp_()
+                p_KHW = powers_KHW.div_(powers_KHW.sum(0))
+            yield crop, crop.symmetry.undo(p_KHW)
 
 
 def most_probable(probabilities_KHW: Tensor) -> NDArray[Any]:
     """Return the index [H, W] of the most probable class, the lower of two equals, as uint8 or int32."""
     small = torch.uint8 if probabilities_KHW.shape[0] <= 256 else torch.int32
     return probabilities_KHW.max(0).indices.to(small).cpu().numpy()  # argmax takes ten times as long on a CPU
-
-
-def _probabilities(logits_KHW: Tensor) -> Tensor:
-    if logits_KHW.shape[0] == 1:
-        second_1HW = logits_KHW.sigmoid()
-        return torch.cat([1 - second_1HW, second_1HW])
-    # In channels-last layout this needs less time and memory than torch.softmax, which rearranges its input first.
-    powers_KHW = (logits_KHW - logits_KHW.amax(0)).exp_()
-    return powers_KHW.div_(powers_KHW.sum(0))
 
 
 def _gathered(parts: Iterator[Part], whole_KHW: Tensor) -> Tensor:
@@ -304,33 +358,24 @@ def _gathered(parts: Iterator[Part], whole_KHW: Tensor) -> Tensor:
     return whole_KHW
 
 
-def _whole_parts(tiles: Iterator[_Tile]) -> Iterator[Part]:
-    for tile in tiles:
-        yield Part(slice(tile.row.low, tile.row.high), slice(tile.column.low, tile.column.high), tile.probabilities_KHW)
-
-
-def _blended_parts(tiles: Iterator[_Tile], width: int) -> Iterator[Part]:
+def _blended(tiles: Iterator[_Tile], width: int) -> Iterator[Part]:
     """Add up weighted tiles to rows of tiles, and yield each row as far as the next one has no share in it."""
     rest_KHW: Tensor | None = None
     for row, in_row in groupby(tiles, key=lambda tile: tile.row):
-        band_KHW = _band(in_row, row, width)
+        band_KHW: Tensor | None = None
+        for tile in in_row:
+            share_KHW = tile.probabilities_KHW
+            if band_KHW is None:
+                band_KHW = share_KHW.new_zeros(share_KHW.shape[0], share_KHW.shape[1], width)
+            across_W = torch.from_numpy(tile.column.weights()).to(band_KHW.device)
+            band_KHW[:, :, tile.column.begin : tile.column.end].addcmul_(share_KHW, across_W)
+        assert band_KHW is not None
+        band_KHW.mul_(torch.from_numpy(row.weights()).to(band_KHW.device)[:, None])
         if rest_KHW is not None:
             band_KHW[:, : rest_KHW.shape[1]] += rest_KHW
         finished = row.high - row.fall
         rest_KHW = band_KHW[:, finished - row.begin :]
         yield Part(slice(row.begin, finished), slice(0, width), band_KHW[:, : finished - row.begin])
-
-
-def _band(tiles: Iterator[_Tile], row: Span, width: int) -> Tensor:
-    band_KHW: Tensor | None = None
-    for tile in tiles:
-        share_KHW = tile.probabilities_KHW
-        if band_KHW is None:
-            band_KHW = share_KHW.new_zeros(share_KHW.shape[0], share_KHW.shape[1], width)
-        across_W = torch.from_numpy(tile.column.weights()).to(band_KHW.device)
-        band_KHW[:, :, tile.column.begin : tile.column.end].addcmul_(share_KHW, across_W)
-    assert band_KHW is not None
-    return band_KHW.mul_(torch.from_numpy(row.weights()).to(band_KHW.device)[:, None])
 
 
 def require_probabilities(predictor: Predictor) -> None:
@@ -339,5 +384,5 @@ def require_probabilities(predictor: Predictor) -> None:
     Raises:
         UsageError: it has not.
     """
-    if predictor.hard:
-        raise UsageError("this file gives classes alone, no probabilities; export it again with --head softmax")
+    if predictor.card.outputs_labels:
+        raise UsageError("this file gives classes alone, no probabilities; export it again with --output softmax")

@@ -42,7 +42,7 @@ def open_fitting(predictor: Predictor, source: Path) -> Pages:
     Raises:
         DataError: other channels, or as `open_pages`.
     """
-    pages, wanted = open_pages(source), len(predictor.normalization.mean)
+    pages, wanted = open_pages(source), predictor.card.channels
     if pages.channels != wanted:
         raise DataError(
             f"{source}: has {pages.channels} channels, but the network was trained on images with {wanted}; "

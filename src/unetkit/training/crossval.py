@@ -102,6 +102,8 @@ def _configured(
 def _train(folder: Folder, dask: str | None, progress: Progress) -> None:
     for note in folder.folds.notes:
         progress.log(f"note: {note}")
+    if folder.folds.config.predict.calibrate:
+        progress.log("note: predict.calibrate: of every fold's best weights alone, not out of fold and not together")
     if dask is None:
         _train_here(folder, progress)
         return
@@ -152,9 +154,10 @@ def _score(folder: Folder, dataset: Dataset, progress: Progress) -> OutOfFold:
     wanted: Any = {
         "challenge": challenge_of(dataset.classes),
         "families": families_of(dataset, config.train.best_metric),
-        "reporter": progress,
+        "progress": progress,
     }
-    ready = partial(load, device=config.train.device)
+    # The weights of the last step have no temperature: it would be fitted on the images that they are scored on.
+    ready = partial(load, device=config.train.device, options={"calibrate": False})
     with cpu_threads(config.train.threads), written(folder.path, dataset) as put:
         scores = score_folder(folder, dataset, ready, put=put, **wanted)
     summary = as_json(folder, scores, folder.folds.notes)

@@ -20,7 +20,7 @@ import torch
 from unetkit.errors import DivergedError, InterruptedRun
 from unetkit.evaluation.score import Evaluation
 from unetkit.metrics import better
-from unetkit.modelfile.card import Card
+from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.progress import Progress
 from unetkit.reporting.tensorboard import Follow
@@ -87,7 +87,7 @@ class Trainer:
         run: Run,
         step: TrainStep,
         *,
-        card: Card,
+        card: ModelCard,
         validate: Callable[[], Evaluation] | None,
         progress: Progress,
     ) -> None:

@@ -23,7 +23,7 @@ from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
 from unetkit.evaluation.score import Evaluation, evaluate
 from unetkit.metrics import objects
-from unetkit.modelfile.card import Card
+from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.prediction import Predictor
 from unetkit.progress import NoProgress, Progress
@@ -172,6 +172,7 @@ def _require_unchanged(run: Run, config: Config, newest: Checkpoint, overrides: 
 
     Checkpoints that were written before they kept their configuration are compared by their network alone.
     """
+    assert newest.card.model is not None  # a checkpoint is refused without
     kept: dict[str, Any] = newest.state.get("config") or {"model": newest.card.model.model_dump(mode="json")}
     trained, asked = dict(_leaves(kept)), {word.partition("=")[0].strip() for word in overrides}
     for key, value in _leaves(config.model_dump(mode="json")):
@@ -199,7 +200,7 @@ def _train(
     run: Run, prepared: Prepared, newest: Checkpoint | None, world: World, progress: Progress, *, begun: float
 ) -> None:
     """Take every step that is left, with its validations, and write the weights and summary.json."""
-    config, border = run.config, run.config.data.border_width > 0
+    config = run.config
     for note in prepared.notes:
         progress.log(note)
     device = world.own_device(choose_device(config.train.device))
@@ -209,28 +210,10 @@ def _train(
         mode = config.data.padding_mode
         store = PixelStore.of(prepared.training, normalization, device, weights=weights, padding_mode=mode)
         step = TrainStep(config, store, choose_precision(config.train.precision, device), world)
-        predictor = Predictor(
-            network=step.predicting,
-            geometry=step.model.geometry,
-            normalization=normalization,
-            classes=prepared.classes,
-            config=config.predict.model_copy(update={"tta": False, "calibrate": False}),
-            device=device,
-            border=border,
-            object_config=config.objects,
-        )
-        families = ("objects",) if config.train.best_metric in objects.DEFINITIONS else ()
-        held_out = prepared.split.validation
-
-        def validate() -> Evaluation:
-            step.predicting.eval()
-            world.same_buffers(step.predicting)
-            return evaluate(predictor, prepared.dataset, indices=held_out, families=families, world=world)
-
-        card = Card(
+        card = ModelCard(
             model=config.model,
             classes=prepared.classes,
-            border=border,
+            border=config.data.border_width > 0,
             mean=normalization.mean,
             std=normalization.std,
             predict=config.predict,
@@ -240,6 +223,16 @@ def _train(
             data_sha256=prepared.description["sha256_pixels"],
             unetkit=__version__,
         )
+        shown = config.predict.model_copy(update={"tta": False, "calibrate": False})
+        predictor = Predictor(step.predicting, step.model.geometry, card, device).with_card(predict=shown)
+        families = ("objects",) if config.train.best_metric in objects.DEFINITIONS else ()
+        held_out = prepared.split.validation
+
+        def validate() -> Evaluation:
+            step.predicting.eval()
+            world.same_buffers(step.predicting)
+            return evaluate(predictor, prepared.dataset, indices=held_out, families=families, world=world)
+
         trainer = Trainer(run, step, card=card, validate=validate if held_out else None, progress=progress)
         if newest is not None:
             trainer.resume(newest)
