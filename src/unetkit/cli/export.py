@@ -3,19 +3,27 @@
 The verb that times: bench.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from unetkit.cli.app import DataOption, HeadOption, PrecisionOption, RuntimeOption, ThreadsOption, app
+from unetkit.cli.app import (
+    DataOption,
+    HeadOption,
+    JsonOption,
+    PrecisionOption,
+    RuntimeOption,
+    ThreadsOption,
+    app,
+    give_result,
+    progress_with,
+)
 from unetkit.errors import UsageError
 
 if TYPE_CHECKING:
     from unetkit.exporting.export import Checked
 
-JsonOption = Annotated[Path | None, typer.Option("--json", help="write what was measured here", show_default=False)]
 _OUTPUTS = ("logits", "softmax", "argmax")
 
 
@@ -51,14 +59,12 @@ def export(
 ) -> None:
     """Write a network for another runtime and prove it there: unetkit export RUN --to onnx --out FILE.onnx."""
     import unetkit
-    from unetkit.progress import show_progress
 
     options = _heads(head or []) | {"layout": layout, "preprocessing": preprocessing, "half": half}
     options |= {"int8": int8, "max_drop": max_drop, "size": size, "batch": batch, "opset": opset}
-    with show_progress("exporting") as progress:
+    with progress_with("exporting", json_file) as progress:
         checked = unetkit.export(model, to=to, out=out, data=data, options=options, progress=progress)
-    _print(checked, json_file)
-    _print_files(checked)
+    give_result(_plain(checked), json_file, lambda: _print(checked, files=True))
 
 
 @app.command()
@@ -76,20 +82,11 @@ def check(
 ) -> None:
     """Compare an exported file with what it was made from: unetkit check FILE --data DIR [--against RUN]."""
     import unetkit
-    from unetkit.progress import show_progress
 
     options = {"head": head, "runtime": runtime, "threads": threads, "precision": precision}
-    with show_progress("checking") as progress:
+    with progress_with("checking", json_file) as progress:
         checked = unetkit.check(model, data=data, against=against, options=options, progress=progress)
-    _print(checked, json_file)
-
-
-def _print_files(checked: "Checked") -> None:
-    from unetkit.storage import url_of
-
-    for file in checked.files:
-        size = f" ({file.stat().st_size:,} bytes)" if file.is_file() else ""
-        print(f"written: {url_of(file)}{size}")
+    give_result(_plain(checked), json_file, lambda: _print(checked))
 
 
 def _heads(words: list[str]) -> dict[str, Any]:
@@ -102,8 +99,8 @@ def _heads(words: list[str]) -> dict[str, Any]:
     return {"output": next(iter(outputs), None), "head": next(iter(numbers), None)}
 
 
-def _print(checked: "Checked", json_file: Path | None) -> None:
-    from unetkit.storage.atomic import atomic_write
+def _print(checked: "Checked", *, files: bool = False) -> None:
+    from unetkit.storage import url_of
 
     for case in checked.parity.cases if checked.parity else ():
         shape = " x ".join(map(str, case.shape))
@@ -120,9 +117,9 @@ def _print(checked: "Checked", json_file: Path | None) -> None:
             f"int8: {gain.times_faster:.2f} times as fast as float32 in the same runtime, {gain.drop:.4f} of the score "
             f"lost, {gain.floating} convolutions at either end in float32, calibrated on {gain.calibrated_on} images"
         )
-    if json_file is not None:
-        atomic_write(json_file, json.dumps(_plain(checked), indent=2) + "\n")
-        print(f"written: {json_file}")
+    for file in checked.files if files else ():
+        size = f" ({file.stat().st_size:,} bytes)" if file.is_file() else ""
+        print(f"written: {url_of(file)}{size}")
 
 
 def _plain(checked: "Checked") -> dict[str, Any]:
@@ -145,24 +142,19 @@ def bench(
     rounds: Annotated[int, typer.Option(help="calls of each", min=1)] = 7,
     threads: ThreadsOption = None,
     picture_file: Annotated[Path | None, typer.Option("--picture", help="write bars as a PNG here")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write what was measured here")] = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Time networks and exported files side by side: unetkit bench RUN FILE.xml FILE.onnx."""
     import unetkit
-    from unetkit.errors import UsageError
-    from unetkit.progress import show_progress
     from unetkit.storage.atomic import atomic_write
     from unetkit.timing import as_json, picture, table
 
     numbers = [int(word) for word in batches.split(",") if word.strip().isdecimal() and int(word) > 0]
     if len(numbers) != len(batches.split(",")):
         raise UsageError(f"--batches: found {batches}; expected numbers such as 1,2,4")
-    with show_progress("timing") as progress:
+    with progress_with("timing", json_file) as progress:
         timings = unetkit.bench(models, size=size, batches=numbers, rounds=rounds, threads=threads, progress=progress)
-    print(table(timings))
     if picture_file is not None:
         atomic_write(picture_file, picture(timings))
-        print(f"written: {picture_file}")
-    if json_file is not None:
-        atomic_write(json_file, json.dumps(as_json(timings), indent=2) + "\n")
-        print(f"written: {json_file}")
+    drawn = "" if picture_file is None else f"\nwritten: {picture_file}"
+    give_result(as_json(timings), json_file, lambda: print(f"{table(timings)}{drawn}"))

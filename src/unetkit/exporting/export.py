@@ -11,7 +11,7 @@ from unetkit.data import Dataset
 from unetkit.devices import cpu_threads
 from unetkit.errors import DataError, ModelFileError, ParityError, UsageError
 from unetkit.evaluation.evaluate import labelled
-from unetkit.evaluation.score import evaluate
+from unetkit.evaluation.score import score_predictor
 from unetkit.exporting.int8 import MAX_DROP, Demand, Gain, Scored, export_in_integers
 from unetkit.exporting.parity import Parity, compare, real_inputs
 from unetkit.exporting.write import Exported, export_network, make_job, pipeline_of
@@ -253,7 +253,7 @@ def _score(file: Predictor, torch: Predictor | None, images: _Images | None, *, 
     numbers = file.network.numbers if isinstance(file.network, ExportedNetwork) else (card.numbers,)
     metric, bound = _METRICS[card.output], max(_METRIC_BOUNDS[name] for name in numbers)
     found, expected = (
-        None if one is None else evaluate(one, images.dataset, indices=images.chosen).scores[metric]
+        None if one is None else score_predictor(one, images.dataset, indices=images.chosen).scores[metric]
         for one in (file, torch)
     )
     assert found is not None
