@@ -10,8 +10,8 @@ Both sides train in one process, one after the other and seed by seed, on the sa
 (`Session.batch`), the same number of steps and the same course of the learning rate, and `score_predictor` scores both
 on the slices held out. The peer is BasicUNet as MONAI makes it (instance norm, leaky ReLU), in float32 and contiguous
 memory, moved by AdamW at the best of several rates: the one that reaches the first goal soonest with seed 0.
-`--peer-tuned` adds a third side: the same network given the preset's number format, layout and weight average, so that what the
-recipe gives can be told from what the network gives.
+`--peer-tuned` adds a third side: the same network given the preset's number format, layout and weight average, so
+that what the recipe gives can be told from what the network gives.
 
 Seconds count the training steps alone, the making of their batches included. Imports, reading and validation stand
 beside them. A goal counts as reached at the first validation that shows it: every 20 steps until the second goal is
