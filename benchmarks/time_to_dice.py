@@ -7,11 +7,11 @@ The peer is installed by `make bench`, or by hand with `pip install --no-deps mo
 another build of torch in the place of the one that is there.
 
 Both sides train in one process, one after the other and seed by seed, on the same patches with the same augmentation
-(`Session.batch`), the same number of steps and the same course of the learning rate, and `evaluate` scores both on the
-slices held out. The peer is BasicUNet as MONAI makes it (instance norm, leaky ReLU), in float32 and contiguous memory,
-moved by AdamW at the best of several rates: the one that reaches the first goal soonest with seed 0. `--peer-tuned`
-adds a third side: the same network given the preset's number format, layout and weight average, so that what the
-recipe gives can be told from what the network gives.
+(`Session.batch`), the same number of steps and the same course of the learning rate, and `score_predictor` scores both
+on the slices held out. The peer is BasicUNet as MONAI makes it (instance norm, leaky ReLU), in float32 and contiguous
+memory, moved by AdamW at the best of several rates: the one that reaches the first goal soonest with seed 0.
+`--peer-tuned` adds a third side: the same network given the preset's number format, layout and weight average, so
+that what the recipe gives can be told from what the network gives.
 
 Seconds count the training steps alone, the making of their batches included. Imports, reading and validation stand
 beside them. A goal counts as reached at the first validation that shows it: every 20 steps until the second goal is
@@ -34,7 +34,7 @@ from sides import Side, Track, ours, peer
 from unetkit.config import load_config
 from unetkit.devices import choose_device, cpu_threads
 from unetkit.errors import UnetkitError
-from unetkit.evaluation.score import evaluate
+from unetkit.evaluation.score import score_predictor
 from unetkit.models import count_parameters
 from unetkit.training.patches import PixelStore
 from unetkit.training.prepare import prepare
@@ -101,7 +101,7 @@ def race(track: Track, side: Side, seed: int, *, until: float = math.inf) -> Res
         trained, worked = trained + time.perf_counter() - started, worked + time.process_time() - busy
         started, step = time.perf_counter(), stop
         side.network.eval()
-        scores = evaluate(predictor, track.prepared.dataset, indices=track.prepared.split.validation).scores
+        scores = score_predictor(predictor, track.prepared.dataset, indices=track.prepared.split.validation).scores
         points.append(Point(step, trained, scores[METRIC]))
         validated += time.perf_counter() - started
     result = Result(side.name, seed, count_parameters(side.network), tuple(points), worked, validated)

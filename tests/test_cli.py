@@ -14,6 +14,7 @@ import tifffile
 import unetkit
 from unetkit import cli
 from unetkit.data import write_sample
+from unetkit.metrics import FAMILIES
 
 SMALL = ["model.widths=[4,8]", "train.steps=6", "train.batch=2", "train.patch=32", "train.validate_every=3"]
 
@@ -88,6 +89,46 @@ def test_the_main_road(unet: Unet, data: Path, tmp_path: Path) -> None:
 def test_scores_go_to_standard_output_as_pure_json(unet: Unet, run: Path, data: Path) -> None:
     ended = unet("evaluate", run, "--data", data, "--json", "-")
     assert json.loads(ended.out)["scores"]["pixel_accuracy"] > 0
+
+
+def test_the_table_is_short_and_json_alone_is_printed_where_it_is_asked_for(
+    unet: Unet, run: Path, data: Path, tmp_path: Path
+) -> None:
+    shown = unet("evaluate", run, "--data", data)
+    assert shown.code == 0, shown.err
+    rows = shown.out[shown.out.index("score  ") : shown.out.index("\n\n")].splitlines()
+    assert rows[0].split() == ["score", "value", "meaning"]
+    assert 4 <= len(rows) - 1 <= 10
+    assert rows[1].startswith("soft_dice_two_class")
+    assert rows[1].endswith("chooses the weights")
+    assert "confidence  " in shown.out
+    assert f"--json FILE, {run}/report.html" in " ".join(shown.out.split())
+    further = unet("evaluate", run, "--data", data, "--metrics", "isbi", "legacy")
+    assert further.code == 0, further.err
+    assert "v_rand_thinned" in further.out
+    assert "soft_dice_two_class_388" in further.out
+    assert "evaluate --metrics objects\n" in further.out
+    assert unet("evaluate", run, "--data", data, "--metrics", "isbi", "pq").code == 2
+    other = write_sample(tmp_path, slices=2, size=64, seed=9)
+    for words in (
+        ("evaluate", run, "--data", data),
+        ("compare", run, run, "--data", other, "--metric", "mean_iou"),
+        ("metrics",),
+        ("data", "check", data),
+        ("bench", run, "--rounds", 1, "--batches", 1, "--size", 32),
+    ):
+        alone = unet(*words, "--json", "-")
+        assert json.loads(alone.out), words
+
+
+def test_the_families_of_metrics_are_listed(unet: Unet) -> None:
+    listed = unet("metrics")
+    assert listed.code == 0, listed.err
+    for name, family in FAMILIES.items():
+        assert f"{name}: {family.about}\n" in listed.out
+    assert "  dice_{class}  " in listed.out
+    content = json.loads(unet("metrics", "--json", "-").out)
+    assert [card["name"] for card in content["isbi"]["scores"]] == list(FAMILIES["isbi"].definitions)
 
 
 def test_a_run_is_scored_on_what_it_held_out_unless_all_is_asked(unet: Unet, run: Path, data: Path) -> None:

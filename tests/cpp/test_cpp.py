@@ -16,7 +16,7 @@ from PIL import Image
 
 from unetkit import load
 from unetkit.data import open_dataset
-from unetkit.evaluation.score import evaluate
+from unetkit.evaluation.score import score_predictor
 from unetkit.exporting import FileOptions
 from unetkit.metrics.legacy import soft_dice
 
@@ -215,7 +215,7 @@ def test_the_real_stack(program: Path, exported: Callable, shared: Path, tmp_pat
     expected = probabilities(network, pages[:, None])
     np.testing.assert_allclose(tifffile.imread(tmp_path / "p.tif"), expected, rtol=0, atol=1e-5)
     text = run(program, network.path, data / "train-volume.tif", "--labels", data / "train-labels.tif")
-    scores = evaluate(replace(network.predictor, classes=("membrane", "interior")), open_dataset(data)).scores
+    scores = score_predictor(replace(network.predictor, classes=("membrane", "interior")), open_dataset(data)).scores
     dice, iou = (float(re.findall(rf"Cross valid {name} is: (\S+)", text)[0]) for name in ("dice coeff", "IOU"))
     assert dice == pytest.approx(scores["soft_dice_two_class"], abs=1e-5)
     assert iou == pytest.approx(scores["soft_iou_two_class"], abs=1e-5)

@@ -13,12 +13,14 @@ from unetkit.config import BORDER, ObjectsConfig, load_config
 from unetkit.data import Sample
 from unetkit.evaluation import Folder, Folds, score_folder, written
 from unetkit.evaluation.crossval import read_objects, read_predictions
-from unetkit.evaluation.score import evaluate
+from unetkit.evaluation.score import score_predictor
+from unetkit.metrics import Metrics
 from unetkit.modelfile.card import ModelCard
 from unetkit.models.geometry import Geometry
 from unetkit.prediction import Predictor
 
 CLASSES = ("background", "cell")
+OBJECTS = Metrics(("overlap", "objects"))
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,11 @@ GAINS = {"fold-0-seed-0": 1.0, "fold-1-seed-0": 0.5, "fold-0-seed-1": 1.2, "fold
 def test_objects_are_scored_by_what_had_not_seen_them(tmp_path: Path) -> None:
     images, made = cells(32, 32, 32, 32), folder(tmp_path, 4)
     load = {name: shower(gain) for name, gain in GAINS.items()}
-    scored = score_folder(
-        made, images, lambda path: load[path.parent.name], challenge=None, families=("objects", "confidence")
-    )
+    metrics = Metrics(("overlap", "objects", "calibration"))
+    scored = score_folder(made, images, lambda path: load[path.parent.name], metrics)
     blind, seeing = scored.members["fold-1-seed-0"], scored.members["fold-0-seed-0"]
     assert (blind.scores["f1_50"], seeing.scores["f1_50"]) == (0.0, 1.0), "half of 200 / 255 is below the threshold"
-    alone = evaluate(load["fold-0-seed-0"], images, indices=[2, 3], families=("objects", "confidence"))
+    alone = score_predictor(load["fold-0-seed-0"], images, indices=[2, 3], metrics=metrics)
     assert seeing.scores == alone.scores
     assert seeing.notes == alone.notes
     assert scored.whole.scores["mean_precision"] == pytest.approx(alone.scores["mean_precision"] / 2)
@@ -90,7 +91,7 @@ def test_objects_are_scored_by_what_had_not_seen_them(tmp_path: Path) -> None:
 def test_several_seeds_are_scored_by_the_objects_of_their_mean(tmp_path: Path) -> None:
     images, made = cells(32, 32, 32, 32), folder(tmp_path, 4, seeds=2)
     load = {name: shower(gain) for name, gain in GAINS.items()}
-    scored = score_folder(made, images, lambda path: load[path.parent.name], challenge=None, families=("objects",))
+    scored = score_folder(made, images, lambda path: load[path.parent.name], OBJECTS)
     assert scored.members["fold-1-seed-0"].scores["f1_50"] == 0.0
     assert scored.whole.scores["f1_50"] == 1.0, "(0.5 + 1.2) / 2 of 200 / 255 is above the threshold"
 
@@ -99,7 +100,7 @@ def test_networks_that_make_objects_in_their_own_ways_are_told_apart(tmp_path: P
     images, made = cells(32, 32), folder(tmp_path, 2)
     odd = shower(1.0).with_card(objects=ObjectsConfig(threshold=0.3, chosen="a choice"))
     load = {"fold-0-seed-0": shower(1.0), "fold-1-seed-0": odd}
-    scored = score_folder(made, images, lambda path: load[path.parent.name], challenge=None, families=("objects",))
+    scored = score_folder(made, images, lambda path: load[path.parent.name], OBJECTS)
     first, second = scored.whole.notes
     assert first.startswith("fold-0-seed-0: objects are made by distance, threshold 0.5")
     assert second.startswith("fold-1-seed-0: objects are made by distance, threshold 0.3")
@@ -111,7 +112,7 @@ def test_networks_that_make_objects_in_their_own_ways_are_told_apart(tmp_path: P
 def test_what_was_predicted_is_written_and_read_again(tmp_path: Path, sizes: tuple[int, ...], border: bool) -> None:
     images, made, network = cells(*sizes), folder(tmp_path, 2), shower(1.0, border=border)
     with written(tmp_path, images) as put:
-        score_folder(made, images, lambda path: network, challenge=None, families=("objects",), put=put)
+        score_folder(made, images, lambda path: network, OBJECTS, put=put)
     for index, sample in enumerate(images.samples):
         expected = network.objects(sample.pixels)
         found = read_objects(tmp_path, images, index)
@@ -126,5 +127,5 @@ def test_what_was_predicted_is_written_and_read_again(tmp_path: Path, sizes: tup
 def test_no_file_of_objects_is_written_where_none_were_looked_for(tmp_path: Path) -> None:
     images = cells(32, 32)
     with written(tmp_path, images) as put:
-        score_folder(folder(tmp_path, 2), images, lambda path: shower(1.0), challenge=None, put=put)
+        score_folder(folder(tmp_path, 2), images, lambda path: shower(1.0), Metrics(), put=put)
     assert [path.name for path in tmp_path.iterdir()] == ["out-of-fold.tif"]

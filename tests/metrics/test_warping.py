@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.measure import label as skimage_label
 
-from unetkit.metrics.isbi_pixels import _simple_codes, count_warping_errors
+from unetkit.metrics.isbi_pixels import count_warping_errors, simple_codes
 
 Mask = NDArray[np.bool_]
 EIGHT = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
@@ -69,7 +69,7 @@ def blobs(seed: int, shape: tuple[int, int]) -> tuple[Mask, NDArray[np.float64]]
 
 
 def test_simple_points_are_those_of_the_two_topological_numbers() -> None:
-    codes = _simple_codes()
+    codes = simple_codes()
     for code in range(256):
         square = np.zeros((3, 3), np.bool_)
         for bit, (down, right) in enumerate(CLOCKWISE):

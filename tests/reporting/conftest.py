@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from unetkit.config import load_config
 from unetkit.evaluation.score import Evaluation
-from unetkit.metrics import pool, score_image
+from unetkit.metrics import ImageScores, pool, score_image
 from unetkit.reporting.pictures import Example
 from unetkit.run import Run, create_run
 
@@ -33,7 +33,8 @@ def exhibit_of(
 
 def evaluation_of(exhibits: list[Example], classes: tuple[str, ...]) -> Evaluation:
     images = [score_image(each.probabilities, each.labels, classes=classes, name=each.name) for each in exhibits]
-    return Evaluation(pool(images, classes), tuple(images), classes)
+    named = (ImageScores(each.name, image.scores) for each, image in zip(exhibits, images, strict=True))
+    return Evaluation(pool(images, classes), tuple(named), classes)
 
 
 def log_lines(steps: int, every: int, validate_every: int, names: list[str]) -> list[dict[str, Any]]:

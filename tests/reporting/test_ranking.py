@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,12 +6,10 @@ from unetkit.evaluation.score import Evaluation
 from unetkit.metrics import ImageScores
 from unetkit.reporting.history import extremes, image_score, ranked, ranking_metric
 
-COUNTS = np.ones((2, 2), np.int64)
-
 
 def evaluation(values: list[float | None]) -> Evaluation:
     images = tuple(
-        ImageScores(f"i{place}", {"pixel_accuracy": 0.5} | ({} if value is None else {"dice_cell": value}), COUNTS)
+        ImageScores(f"i{place}", {"pixel_accuracy": 0.5} | ({} if value is None else {"dice_cell": value}))
         for place, value in enumerate(values)
     )
     return Evaluation({}, images, ("background", "cell"))

@@ -1,7 +1,10 @@
 """What the verbs share: the application that they are registered with, their common options, and how they speak."""
 
+import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +12,7 @@ import typer
 from unetkit.errors import UnetkitError, UsageError
 
 if TYPE_CHECKING:
-    from unetkit.evaluation.score import Evaluation
+    from unetkit.progress import Progress
 
 app = typer.Typer(
     help="From a stack of microscope images and a handful of masks to a trained U-Net.",
@@ -52,6 +55,12 @@ PrecisionOption = Annotated[
     str | None, typer.Option("--precision", help="to compute in: float32, bfloat16 or float16", show_default="float32")
 ]
 TtaOption = Annotated[bool, typer.Option("--tta", help="average over the eight flips and turns")]
+JsonOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--json", help="write the result here ('-': to standard output, and nothing else)", show_default=False
+    ),
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="of the CPU", show_default=False)]
 
 
@@ -82,14 +91,31 @@ def print_notes(notes: Iterable[str]) -> None:
         print(f"note: {note}")
 
 
-def print_beside(evaluation: "Evaluation") -> None:
-    """Print what an evaluation holds beside its scores: the challenge's tables, counts of objects, confidence."""
-    from unetkit.reporting.text import isbi_tables, objects_line
+@contextmanager
+def progress_with(title: str, json_file: Path | None) -> "Generator[Progress | None]":
+    """Give the progress of a verb with `--json`; None where standard output is for JSON alone."""
+    from unetkit.progress import show_progress
 
-    if evaluation.isbi is not None:
-        print(f"\n{isbi_tables(evaluation)}")
-    print()
-    if evaluation.object_counts is not None:
-        print(objects_line(evaluation.object_counts))
-    if evaluation.confidence is not None:
-        print(evaluation.confidence)
+    if str(json_file) == "-":
+        yield None
+        return
+    with show_progress(title) as progress:
+        yield progress
+
+
+def give_result(content: Any, json_file: Path | None, show: Callable[[], object]) -> None:
+    """Show a result and write it as JSON where that is asked for; with `--json -` the JSON alone is printed.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    from unetkit.storage.atomic import atomic_write
+
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    if str(json_file) == "-":
+        print(text)
+        return
+    show()
+    if json_file is not None:
+        atomic_write(json_file, f"{text}\n")
+        print(f"written: {json_file}")

@@ -1,12 +1,11 @@
 """The verbs about data: data sample, data fetch, data convert, data check."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetkit.cli.app import Overrides, data_app
+from unetkit.cli.app import JsonOption, Overrides, data_app, give_result, progress_with
 
 if TYPE_CHECKING:
     from unetkit.checks.findings import CheckReport
@@ -59,37 +58,25 @@ def data_convert(
 def data_check(
     data: Annotated[str, typer.Argument(help="the data set: whatever `train --data` takes")],
     overrides: Overrides = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="write the findings here ('-': standard output)", show_default=False)
-    ] = None,
+    json_file: JsonOption = None,
     html: Annotated[Path | None, typer.Option(help="write a page with pictures here", show_default=False)] = None,
 ) -> None:
     """Say what is wrong with a data set, before training: unetkit data check DIR [data.split.method=blocks ...]."""
     import unetkit
-    from unetkit.progress import show_progress
-    from unetkit.storage.atomic import atomic_write
 
-    alone = str(json_file) == "-"
-    with show_progress("checking") as progress:
-        report = unetkit.check_data(data, overrides=overrides or [], html=html, progress=None if alone else progress)
-    text = json.dumps(report.as_json(), indent=2, ensure_ascii=False)
-    if alone:
-        print(text)
-    else:
-        _print_report(report)
-    if json_file is not None and not alone:
-        atomic_write(json_file, text + "\n")
-        print(f"written: {json_file}")
-    if html is not None and not alone:
-        print(f"written: {html}")
+    with progress_with("checking", json_file) as progress:
+        report = unetkit.check_data(data, overrides=overrides or [], html=html, progress=progress)
+    give_result(report.as_json(), json_file, lambda: _print_report(report, html))
     if report.of("error"):
         raise typer.Exit(2)
 
 
-def _print_report(report: "CheckReport") -> None:
+def _print_report(report: "CheckReport", html: Path | None) -> None:
     for name, words in {"images": str(len(report.indices)), **report.summary}.items():
         print(f"{name:<8}{words}")
     print()
     for finding in report.findings:
         print(f"{finding.severity:<8} {finding.check}: {finding}")
     print(f"{report.count()}, in {len(report.checks)} checks")
+    if html is not None:
+        print(f"written: {html}")

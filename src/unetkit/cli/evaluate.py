@@ -1,13 +1,7 @@
-"""The verb that scores a network: evaluate.
+"""The verbs that score: evaluate a network, compare two of them, metrics (what there is, and anybody's files)."""
 
-The verb that compares two networks: compare.
-
-The verbs that score anybody's files: metrics isbi.
-"""
-
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,32 +10,36 @@ from unetkit.cli.app import (
     DataOption,
     DeviceOption,
     HeadOption,
+    JsonOption,
     PrecisionOption,
     PredictionKeys,
     RuntimeOption,
     ThreadsOption,
     TtaOption,
     app,
-    print_beside,
+    give_result,
     print_notes,
+    progress_with,
 )
 from unetkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from unetkit.config import ObjectsConfig
-    from unetkit.evaluation.score import Evaluation
     from unetkit.prediction.load import LoadOptions
 
-JsonOption = Annotated[Path | None, typer.Option("--json", help="write the scores here ('-': standard output)")]
 ConfigOption = Annotated[
     str | None, typer.Option("--config", help="a configuration, whose held-out images are scored", show_default=False)
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="score what the run was trained on, too")]
 MetricsOption = Annotated[
     list[str] | None,
-    typer.Option("--metrics", help="isbi: the challenge's own; isbi:CLASS names the interior", show_default=False),
+    typer.Option(
+        "--metrics",
+        metavar="FAMILY...",
+        help="further scores: objects, isbi (isbi:CLASS names the interior), legacy; see unetkit metrics",
+        show_default=False,
+    ),
 ]
-ObjectsOption = Annotated[bool, typer.Option("--objects", help="make objects and score them, too")]
+ObjectsOption = Annotated[bool, typer.Option("--objects", help="the same as --metrics objects")]
 TuneOption = Annotated[bool, typer.Option("--tune", help="choose the numbers that objects are made with")]
 KeepOption = Annotated[bool, typer.Option("--keep", help="with --tune: write the choice into the run")]
 
@@ -66,58 +64,55 @@ def evaluate(
     precision: PrecisionOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Score a network on data with labels: unetkit evaluate RUN --data DIR."""
+    """Score a network on data with labels: unetkit evaluate RUN --data DIR [--metrics objects isbi legacy]."""
     import unetkit
-    from unetkit.progress import show_progress
+    from unetkit.prediction.load import run_of
+    from unetkit.reporting.text import evaluation_table
 
+    # `--metrics isbi legacy`: an option takes one word, and those after it arrive as keys without a value.
+    families = [*(metrics or ()), *(word for word in keys or () if metrics and "=" not in word)]
+    keys = [word for word in keys or () if not metrics or "=" in word]
     if keep and not tune:
         raise UsageError("--keep writes what --tune has chosen; give both")
     if tune and (everything or metrics or config):
         raise UsageError("--tune chooses by mean precision on what was held out; leave out --all, --metrics, --config")
-    families = [*(metrics or ()), *(["objects"] if objects else [])]
-    options: LoadOptions = {"tta": tta or None, "calibrate": calibrate or None, "head": head, "overrides": keys}
-    options, device = options | {"runtime": runtime, "threads": threads, "precision": precision}, device or "auto"
-    with show_progress("evaluating") as shown:
-        told = None if str(json_file) == "-" else shown
+    device = device or "auto"
+    options: LoadOptions = {
+        "tta": tta or None,
+        "calibrate": calibrate or None,
+        "head": head,
+        "runtime": runtime,
+        "threads": threads,
+        "precision": precision,
+        "overrides": keys,
+    }
+    with progress_with("evaluating", json_file) as progress:
         if tune:
-            tuned = unetkit.tune_objects(model, data=data, keep=keep, options=options, device=device, progress=told)
-            _tell(tuned.evaluation, tuned.as_json(), json_file, chosen=tuned.chosen)
-            return
-        more: Any = {"config": config, "everything": everything, "metrics": families}
-        scored = unetkit.evaluate(model, data=data, options=options, device=device, progress=told, **more)
-    _tell(scored, scored.as_json(), json_file)
+            tuned = unetkit.tune_objects(model, data=data, keep=keep, options=options, device=device, progress=progress)
+            content, chosen = tuned.as_json(), tuned.chosen
+        else:
+            scored = unetkit.evaluate(
+                model,
+                data=data,
+                config=config,
+                everything=everything,
+                metrics=[*families, *(["objects"] if objects else [])],
+                options=options,
+                device=device,
+                progress=progress,
+            )
+            content, chosen = scored.as_json(), None
 
+    def show() -> None:
+        run = run_of(model)
+        metric = "mean_precision" if tune else run and run.config.train.best_metric
+        print(evaluation_table(content, metric=metric, page=str(run.report) if run and run.report.is_file() else None))
+        if chosen is not None:
+            numbers = chosen.model_dump(exclude_defaults=True, exclude={"chosen", "chosen_on"})
+            print(f"chosen: {' '.join(f'objects.{key}={value}' for key, value in numbers.items()) or 'the defaults'}")
+            print(f"by {chosen.chosen}")
 
-def _tell(
-    evaluation: "Evaluation", content: dict[str, Any], json_file: Path | None, *, chosen: "ObjectsConfig | None" = None
-) -> None:
-    from unetkit.storage.atomic import atomic_write
-
-    written = json.dumps(content, indent=2)
-    if str(json_file) == "-":
-        print(written)
-        return
-    _print_scores(evaluation)
-    if chosen is not None:
-        keys = chosen.model_dump(exclude_defaults=True, exclude={"chosen", "chosen_on"})
-        print(f"chosen: {' '.join(f'objects.{key}={value}' for key, value in keys.items()) or 'the defaults'}")
-        print(f"by {chosen.chosen}")
-    if json_file is not None:
-        atomic_write(json_file, f"{written}\n")
-        print(f"written: {json_file}")
-
-
-def _print_scores(evaluation: "Evaluation") -> None:
-    from unetkit.reporting.text import scores_table
-
-    print(scores_table(evaluation.scores))
-    print_beside(evaluation)
-    more = " ..." if len(evaluation.images) > 8 else ""
-    print(f"over {len(evaluation.images)} images: {', '.join(image.name for image in evaluation.images[:8])}{more}")
-    print_notes(evaluation.notes)
-
-
-JsonOption_compare = Annotated[Path | None, typer.Option("--json", help="write the result here ('-': standard output)")]
+    give_result(content, json_file, show)
 
 
 @app.command()
@@ -128,42 +123,52 @@ def compare(
     data: DataOption = None,
     block: Annotated[int, typer.Option(help="neighbouring images drawn together, for slices of a stack", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="seed of the draws", min=0)] = 0,
-    json_file: JsonOption_compare = None,
+    json_file: JsonOption = None,
     picture: Annotated[Path | None, typer.Option(help="draw every image's difference here (.png)")] = None,
 ) -> None:
     """Tell whether one network is better than another, and how sure that is: unetkit compare A B."""
     import unetkit
-    from unetkit.progress import show_progress
     from unetkit.reporting.plots import differences
     from unetkit.storage.atomic import atomic_write
 
     if picture is not None and picture.suffix.lower() != ".png":
         raise UsageError(f"--picture {picture}: expected a name with .png")
-    silent = str(json_file) == "-"
-    with show_progress("evaluating") as progress:
-        found = unetkit.compare(
-            first, second, metric=metric, data=data, block=block, seed=seed, progress=None if silent else progress
-        )
+    with progress_with("evaluating", json_file) as progress:
+        found = unetkit.compare(first, second, metric=metric, data=data, block=block, seed=seed, progress=progress)
     if picture is not None:
         atomic_write(picture, differences(found.images, found.difference, found.metric))
-    if silent:
-        print(json.dumps(found.as_json(), indent=2))
-        return
-    one = found.difference
-    print(f"{found.metric}   A {found.first:.4f}   B {found.second:.4f}")
-    print(f"A - B    {one.value:+.4f}, 95 % interval {one.low:+.4f} to {one.high:+.4f}")
-    print(f"A is better in {100 * one.share:.1f} % of {one.resamples} resamples of {one.images} images")
-    print(found.sentence)
-    print_notes(found.notes)
-    if json_file is not None:
-        atomic_write(json_file, json.dumps(found.as_json(), indent=2) + "\n")
-    for file in (json_file, picture):
-        if file is not None:
-            print(f"written: {file}")
+
+    def show() -> None:
+        one = found.difference
+        print(f"{found.metric}   A {found.first:.4f}   B {found.second:.4f}")
+        print(f"A - B    {one.value:+.4f}, 95 % interval {one.low:+.4f} to {one.high:+.4f}")
+        print(f"A is better in {100 * one.share:.1f} % of {one.resamples} resamples of {one.images} images")
+        print(found.sentence)
+        print_notes(found.notes)
+        if picture is not None:
+            print(f"written: {picture}")
+
+    give_result(found.as_json(), json_file, show)
 
 
-metrics_app = typer.Typer(help="Score files that any program wrote.", no_args_is_help=True)
+metrics_app = typer.Typer(help="List the scores and their definitions, or score files that any program wrote.")
 app.add_typer(metrics_app, name="metrics")
+
+
+@metrics_app.callback(invoke_without_command=True)
+def metrics_list(context: typer.Context, json_file: JsonOption = None) -> None:
+    """List the families of scores with their definitions; `metrics isbi` scores files that any program wrote."""
+    from dataclasses import asdict
+
+    from unetkit.metrics import FAMILIES
+    from unetkit.reporting.text import families_text
+
+    if context.invoked_subcommand is None:
+        content = {
+            name: {"about": family.about, "when": family.when, "scores": list(map(asdict, family.definitions.values()))}
+            for name, family in FAMILIES.items()
+        }
+        give_result(content, json_file, lambda: print("\n".join(families_text())))
 
 
 @metrics_app.command("isbi")
@@ -176,33 +181,21 @@ def metrics_isbi(
     ] = None,
     no_warping: Annotated[bool, typer.Option("--no-warping", help="leave out the warping error, the slowest")] = False,
     slices: Annotated[bool, typer.Option("--slices", help="print every slice, too")] = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="write every threshold and slice here ('-': standard output)")
-    ] = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Score a stack by the ISBI 2012 challenge's own metrics: unetkit metrics isbi LABEL.tif PROBABILITY.tif."""
     import unetkit
     from unetkit.metrics import PUBLISHED
-    from unetkit.progress import show_progress
-    from unetkit.reporting.text import PUBLISHED_NOTE, isbi_tables, scores_table
-    from unetkit.storage.atomic import atomic_write
+    from unetkit.reporting.text import PUBLISHED_NOTE, isbi_tables
 
-    with show_progress("scoring") as progress:
+    with progress_with("scoring", json_file) as progress:
         evaluation = unetkit.score_isbi(
-            label,
-            probability,
-            membrane=membrane,
-            scale=scale,
-            warping=not no_warping,
-            progress=None if str(json_file) == "-" else progress,
+            label, probability, membrane=membrane, scale=scale, warping=not no_warping, progress=progress
         )
+
+    def show() -> None:
+        print(isbi_tables(evaluation, slices=slices))
+        print_notes(evaluation.notes)
+
     content = evaluation.as_json() | {"published": {"note": PUBLISHED_NOTE, "values": PUBLISHED}}
-    if str(json_file) == "-":
-        print(json.dumps(content, indent=2))
-        return
-    print(scores_table(evaluation.scores))
-    print(f"\n{isbi_tables(evaluation, slices=slices)}")
-    print_notes(evaluation.notes)
-    if json_file is not None:
-        atomic_write(json_file, json.dumps(content, indent=2) + "\n")
-        print(f"written: {json_file}")
+    give_result(content, json_file, show)

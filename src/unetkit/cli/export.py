@@ -1,23 +1,28 @@
 """The verbs of files for other runtimes: export, check; and of time: bench."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from unetkit.cli.app import DataOption, HeadOption, PrecisionOption, RuntimeOption, ThreadsOption, app
+from unetkit.cli.app import (
+    DataOption,
+    HeadOption,
+    JsonOption,
+    PrecisionOption,
+    RuntimeOption,
+    ThreadsOption,
+    app,
+    give_result,
+    progress_with,
+)
 from unetkit.errors import UsageError
 
 if TYPE_CHECKING:
     from unetkit.exporting.export import Checked, ExportOptions
     from unetkit.modelfile.card import Layout, Output
     from unetkit.prediction.load import LoadOptions
-
-JsonOption = Annotated[
-    Path | None, typer.Option("--json", help="write what was measured here ('-': standard output)", show_default=False)
-]
 
 
 @app.command()
@@ -54,8 +59,6 @@ def export(
 ) -> None:
     """Write a network for another runtime and prove it there: unetkit export RUN --to onnx --out FILE.onnx."""
     import unetkit
-    from unetkit.progress import show_progress
-    from unetkit.storage import url_of
 
     options: ExportOptions = {
         "output": cast("Output | None", output),  # of these two, other words are refused with all other options
@@ -69,14 +72,9 @@ def export(
         "int8": int8,
         "max_drop": max_drop,
     }
-    with show_progress("exporting") as progress:
-        told = None if str(json_file) == "-" else progress
-        checked = unetkit.export(model, to=to, out=out, data=data, options=options, progress=told)
-    if not _show(checked, json_file):
-        return
-    for file in checked.files:
-        length = f" ({file.stat().st_size:,} bytes)" if file.is_file() else ""
-        print(f"written: {url_of(file)}{length}")
+    with progress_with("exporting", json_file) as progress:
+        checked = unetkit.export(model, to=to, out=out, data=data, options=options, progress=progress)
+    give_result(_as_json(checked), json_file, lambda: _print(checked, files=True))
 
 
 @app.command()
@@ -94,29 +92,22 @@ def check(
 ) -> None:
     """Compare an exported file with what it was made from: unetkit check FILE --data DIR [--against RUN]."""
     import unetkit
-    from unetkit.progress import show_progress
 
     options: LoadOptions = {"head": head, "runtime": runtime, "threads": threads, "precision": precision}
-    with show_progress("checking") as progress:
-        told = None if str(json_file) == "-" else progress
-        checked = unetkit.check(model, data=data, against=against, options=options, progress=told)
-    _show(checked, json_file)
+    with progress_with("checking", json_file) as progress:
+        checked = unetkit.check(model, data=data, against=against, options=options, progress=progress)
+    give_result(_as_json(checked), json_file, lambda: _print(checked))
 
 
-def _show(checked: "Checked", json_file: Path | None) -> bool:
-    """Print what was measured and write it as JSON; return False where JSON alone goes to standard output."""
-    from unetkit.storage.atomic import atomic_write
+def _as_json(checked: "Checked") -> dict[str, object]:
+    parts = {"parity": checked.parity, "scored": checked.scored, "gain": checked.gain}
+    measured = {name: None if part is None else asdict(part) for name, part in parts.items()}
+    return {"file": str(checked.path), "card": checked.card.model_dump(mode="json"), **measured}
 
-    content = {
-        "file": str(checked.path),
-        "card": checked.card.model_dump(mode="json"),
-        "parity": None if checked.parity is None else asdict(checked.parity),
-        "scored": None if checked.scored is None else asdict(checked.scored),
-        "gain": None if checked.gain is None else asdict(checked.gain),
-    }
-    if str(json_file) == "-":
-        print(json.dumps(content, indent=2))
-        return False
+
+def _print(checked: "Checked", *, files: bool = False) -> None:
+    from unetkit.storage import url_of
+
     for case in checked.parity.cases if checked.parity else ():
         shape = " x ".join(map(str, case.shape))
         print(f"{case.images:<24} {shape:<22} differs by {case.absolute:.2e}  ({case.relative:.2e} relative)")
@@ -132,10 +123,9 @@ def _show(checked: "Checked", json_file: Path | None) -> bool:
             f"int8: {gain.times_faster:.2f} times as fast as float32 in the same runtime, {gain.drop:.4f} of the score "
             f"lost, {gain.floating} convolutions at either end in float32, calibrated on {gain.calibrated_on} images"
         )
-    if json_file is not None:
-        atomic_write(json_file, json.dumps(content, indent=2) + "\n")
-        print(f"written: {json_file}")
-    return True
+    for file in checked.files if files else ():
+        length = f" ({file.stat().st_size:,} bytes)" if file.is_file() else ""
+        print(f"written: {url_of(file)}{length}")
 
 
 @app.command()
@@ -150,26 +140,15 @@ def bench(
 ) -> None:
     """Time networks and exported files side by side: unetkit bench RUN FILE.xml FILE.onnx."""
     import unetkit
-    from unetkit.progress import show_progress
     from unetkit.storage.atomic import atomic_write
     from unetkit.timing import as_json, picture, table
 
     numbers = [int(word) for word in batches.split(",") if word.strip().isdecimal() and int(word) > 0]
     if len(numbers) != len(batches.split(",")):
         raise UsageError(f"--batches: found {batches}; expected numbers such as 1,2,4")
-    alone = str(json_file) == "-"
-    with show_progress("timing") as shown:
-        progress = None if alone else shown
+    with progress_with("timing", json_file) as progress:
         timings = unetkit.bench(models, size=size, batches=numbers, rounds=rounds, threads=threads, progress=progress)
     if picture_file is not None:
         atomic_write(picture_file, picture(timings))
-    content = json.dumps(as_json(timings), indent=2)
-    if alone:
-        print(content)
-        return
-    print(table(timings))
-    if picture_file is not None:
-        print(f"written: {picture_file}")
-    if json_file is not None:
-        atomic_write(json_file, f"{content}\n")
-        print(f"written: {json_file}")
+    drawn = "" if picture_file is None else f"\nwritten: {picture_file}"
+    give_result(as_json(timings), json_file, lambda: print(f"{table(timings)}{drawn}"))

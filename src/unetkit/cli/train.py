@@ -20,8 +20,6 @@ from unetkit.cli.app import (
     Overrides,
     app,
     divided,
-    print_beside,
-    print_notes,
     require,
 )
 from unetkit.errors import UsageError
@@ -94,18 +92,18 @@ def report(
 
 
 def _print_result(run: "Run") -> None:
-    from unetkit.evaluation.compare import Head, heads_table
-    from unetkit.reporting.text import scores_table
+    from unetkit.evaluation.compare import Head
+    from unetkit.reporting.text import evaluation_table, heads_table, labelled_line
 
     evaluation, summary = run.read_json("evaluation.json"), run.read_json("summary.json")
     if evaluation is not None:
-        print(scores_table(evaluation["scores"]))
+        print(evaluation_table(evaluation, metric=run.config.train.best_metric, page="the report"))
         if heads := [Head(**head) for head in evaluation.get("heads", [])]:
-            print(f"\n{heads_table(heads, run.config.train.best_metric)}")
+            print(f"\n{heads_table(heads, run.config.train.best_metric)}\n")
     if summary is not None:
         spent = "  ".join(f"{name} {seconds:.1f} s" for name, seconds in summary["seconds"].items())
-        print(f"\ntime    {spent}")
-    print(f"run     {run.place}\nreport  {run.place}/{run.report.name}")
+        print(labelled_line("time", spent))
+    print(f"{'run':<12}{run.place}\n{'report':<12}{run.place}/{run.report.name}")
 
 
 @app.command()
@@ -123,8 +121,8 @@ def crossval(
 ) -> None:
     """Train every fold and score each image by what had not seen it; run it again to go on with it."""
     import unetkit
-    from unetkit.evaluation import spread_table
     from unetkit.progress import show_progress
+    from unetkit.reporting.text import evaluation_lines, spread_table
 
     words = [*(overrides or []), *([f"train.device={device}"] if device else [])]
     with show_progress("crossval") as progress:
@@ -133,10 +131,9 @@ def crossval(
         )
     if made.scores is None:
         return
-    print(spread_table(made.scores))
-    print_beside(made.scores.whole)
-    print_notes(made.scores.whole.notes)
-    print(f"folder  {made.path}\nreport  {made.path / 'report.html'}")
+    print(f"{spread_table(made.scores, metric=made.metric)}\n")
+    print("\n".join(evaluation_lines(made.scores.whole.as_json(), metric=made.metric, page="the report")))
+    print(f"{'folder':<12}{made.path}\n{'report':<12}{made.path / 'report.html'}")
 
 
 @app.command()

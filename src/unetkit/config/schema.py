@@ -68,9 +68,10 @@ class SplitConfig(Section):
     method: Literal[
         "mindspore", "tensorflow", "shuffled", "interleaved", "blocks", "stacks", "last", "given", "none"
     ] = Field(
-        default="mindspore",
-        description="mindspore: the older systems' shuffled folds; tensorflow: that system's, which overlap; "
-        "shuffled: shuffled folds that never overlap, for any number of samples; interleaved: every k-th sample; "
+        default="shuffled",
+        description="shuffled: shuffled folds that never overlap, for any number of samples; "
+        "mindspore: the older systems' shuffled folds; tensorflow: that system's, which overlap; "
+        "interleaved: every k-th sample; "
         "blocks: neighbouring samples stay together; stacks: slices of one file stay together; "
         "last: the last of the samples in their order, as many as `share` says; "
         "given: the data's own folders train and val; "
@@ -344,6 +345,11 @@ class TrainConfig(Section):
     )
     best_metric: str = Field(
         default="soft_dice_two_class", description="the validation metric that chooses best.safetensors"
+    )
+    metrics: tuple[Literal["isbi", "objects", "legacy"], ...] = Field(
+        default=(),
+        description="families of scores that are computed besides overlap (see `unetkit metrics`): isbi, objects, "
+        "legacy, the older systems' protocol; that of best_metric always is",
     )
 
     @property

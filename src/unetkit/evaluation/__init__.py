@@ -3,7 +3,7 @@
 Does not know how a training is done or where: the caller trains the members that `Folder.unfinished` names.
 """
 
-from unetkit.evaluation.crossval import OutOfFold, Spread, as_json, score_folder, spread_table, spreads, written
+from unetkit.evaluation.crossval import OutOfFold, Spread, as_json, score_folder, spreads, written
 from unetkit.evaluation.folds import Folder, Folds, Member, divide, is_begun, is_finished, open_folder, read_folder
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "open_folder",
     "read_folder",
     "score_folder",
-    "spread_table",
     "spreads",
     "written",
 ]

@@ -1,11 +1,13 @@
-"""compare: two networks on the same images, with the interval that the images allow.
+"""The verb `compare`: two networks on the same images, with the interval that the images allow.
 
-What each head of a trained UNet++ costs and how well it does, so that its user can choose speed or accuracy.
+Also compares the heads of one UNet++: what each costs and how well it does, so that its user can choose speed or
+accuracy.
+
+Legend of shapes: T thresholds, N images, C counts.
 """
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,16 @@ from unetkit.data import Dataset
 from unetkit.data.split import stack_of
 from unetkit.errors import UsageError
 from unetkit.evaluation.evaluate import evaluate
-from unetkit.evaluation.score import evaluate as score
-from unetkit.metrics import DEFINITIONS, Difference, definition_of, error_of, paired_bootstrap, whole_score
+from unetkit.evaluation.score import choose_for, score_predictor
+from unetkit.metrics import (
+    DEFINITIONS,
+    Difference,
+    definition_of,
+    error_of,
+    family_of,
+    paired_bootstrap,
+    whole_score,
+)
 from unetkit.metrics.bootstrap import as_it_is, image_scores
 from unetkit.models import UNetPlusPlus, count_parameters
 from unetkit.prediction import Predictor
@@ -29,7 +39,7 @@ from unetkit.run import Run
 _Values = NDArray[np.float64]
 _THRESHOLDED = ("v_rand_thinned", "v_info_thinned", "warping_error")
 _POOLED = {"rand_error": "rand_counts", "pixel_error": "pixel_counts"}
-_CHALLENGE = (*_THRESHOLDED, *_POOLED)
+_ISBI = (*_THRESHOLDED, *_POOLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +92,8 @@ def compare(
     Args:
         first: a run, a cross-validation's folder, any model, or a JSON file of `unetkit evaluate --json`.
         second: another.
-        metric: a mean over images, or one of the challenge's numbers, which are pooled, and their thresholds chosen,
-            anew in every resample.
+        metric: a mean over images, or one of the ISBI challenge's numbers: these are pooled, and their thresholds
+            chosen, anew in every resample.
         data: score both on this data; None: what each folder or file says of what was held out.
         block: neighbouring images that are drawn together, for the slices of a stack.
         seed: of the draws.
@@ -96,76 +106,59 @@ def compare(
         >>> print(unetkit.compare("runs/first", "runs/second").sentence)
     """
     scored = [_scored(model, metric, data, progress) for model in (first, second)]
-    names = _same_images(scored)
-    used, notes = _mean_over_images(metric)
+    names, others = ([image["name"] for image in one["images"]] for one in scored)
+    if names != others:
+        odd = sorted(set(names) ^ set(others))
+        found = f"{odd[0]} was scored for one alone" if odd else "their order differs"
+        raise UsageError(
+            f"A was scored on {len(names)} images and B on {len(others)}, not the same ones ({found}); "
+            "give --data DIR with images that neither was trained on"
+        )
+    card, used, notes = definition_of(metric), metric, list[str]()
+    if metric not in _ISBI and "mean over images" not in card.averaging:
+        used = f"{metric}_per_image"
+        if used not in DEFINITIONS and not card.classes.startswith("the one named"):
+            raise UsageError(f"{metric} has no values of single images to draw from; name another --metric")
+        notes.append(f"{metric} is of counts over all images; compared is {used}")
     how: Any = {"rule": error_of if used in _POOLED else as_it_is, "better": definition_of(used).better}
-    there = _without_gaps(values := [_values(one, used) for one in scored], used)
+    values = [_values(one, used) for one in scored]
+    there = np.all([np.isfinite(one).reshape(*one.shape[:2], -1).all((0, 2)) for one in values], axis=0)
+    if not there.any():
+        raise UsageError(f"no image has a value of {used} in both; name another --metric")
     ours, theirs = (one[:, there] for one in values)
     difference = paired_bootstrap(ours, theirs, block=block, seed=seed, **how)
     kept = [name for name, whole in zip(names, there, strict=True) if whole]
     each = zip(image_scores(ours, **how).tolist(), image_scores(theirs, **how).tolist(), strict=True)
-    notes += _cautions(names, len(kept), used, block=block)
+    if len(kept) < len(names):
+        notes.append(f"{len(names) - len(kept)} images have no value of {used} and are left out")
+    if block == 1 and len(set(map(stack_of, names))) < len(names):
+        notes.append("the images are slices of a stack, and neighbours look alike: --block 3 draws threes of them")
     one, other = (whole_score(values, **how) for values in (ours, theirs))
     return Comparison(used, one, other, difference, dict(zip(kept, each, strict=True)), tuple(notes))
 
 
-def _cautions(names: Sequence[str], compared: int, metric: str, *, block: int) -> list[str]:
-    notes: list[str] = []
-    if compared < len(names):
-        notes.append(f"{len(names) - compared} images have no value of {metric} and are left out")
-    if block == 1 and len(set(map(stack_of, names))) < len(names):
-        notes.append("the images are slices of a stack, and neighbours look alike: --block 3 draws threes of them")
-    return notes
-
-
 def _scored(model: Model, metric: str, data: str | Path | None, progress: Progress | None) -> dict[str, Any]:
-    """Return an evaluation as `evaluate --json` writes it: read where there is one, else made."""
-    families = ["isbi"] if metric in _CHALLENGE else []
+    """Return an evaluation as `evaluate --json` writes it: read where there is one that has the score, else made."""
+    family = family_of(metric)
     path = model.path if isinstance(model, Run) else None if isinstance(model, Predictor) else Path(model)
-    if path is not None and data is None:
-        file = path / "evaluation.json" if path.is_dir() else path
-        if file.suffix == ".json" and file.is_file():
-            known = _read(file)
-            if metric not in _CHALLENGE or (known.get("isbi") or {}).get(_POOLED.get(metric, metric)) is not None:
-                return known
-            if not path.is_dir():
-                raise UsageError(
-                    f"{file}: holds no {metric} of every image; write it with unetkit evaluate --metrics isbi --json"
-                )
-    return json.loads(json.dumps(evaluate(model, data=data, metrics=families, progress=progress).as_json()))
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-        if all("name" in image and "scores" in image for image in known["images"]):
+    file = None if path is None else path / "evaluation.json" if path.is_dir() else path
+    if data is None and path is not None and file is not None and file.suffix == ".json" and file.is_file():
+        try:
+            known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            whole = all("name" in image and "scores" in image for image in known["images"])
+        except (OSError, ValueError, KeyError, TypeError):
+            known, whole = {}, False
+        if not whole:
+            raise UsageError(f"{file}: not an evaluation; expected a file that unetkit evaluate --json wrote")
+        where: dict[str, Any] = (known.get("isbi") if metric in _ISBI else known.get("scores")) or {}
+        if family == "overlap" or where.get(_POOLED.get(metric, metric)) is not None:
             return known
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # told below
-    raise UsageError(f"{file}: not an evaluation; expected a file that unetkit evaluate --json wrote")
-
-
-def _same_images(scored: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the names of the images that both were scored on."""
-    first, second = ([image["name"] for image in one["images"]] for one in scored)
-    if first == second:
-        return first
-    odd = sorted(set(first) ^ set(second))
-    found = f"{odd[0]} was scored for one alone" if odd else "their order differs"
-    raise UsageError(
-        f"A was scored on {len(first)} images and B on {len(second)}, not the same ones ({found}); "
-        "give --data DIR with images that neither was trained on"
-    )
-
-
-def _mean_over_images(metric: str) -> tuple[str, list[str]]:
-    """Return the score to compare by, and what is to be said of it."""
-    card = definition_of(metric)
-    if metric in _CHALLENGE or "mean over images" in card.averaging:
-        return metric, []
-    if f"{metric}_per_image" not in DEFINITIONS and not card.classes.startswith("the one named"):
-        raise UsageError(f"{metric} has no values of single images to draw from; name another --metric")
-    return f"{metric}_per_image", [f"{metric} is of counts over all images; compared is {metric}_per_image"]
+        if not path.is_dir():
+            raise UsageError(
+                f"{file}: holds no {metric} of every image; write it with unetkit evaluate --metrics {family} --json"
+            )
+    evaluation = evaluate(model, data=data, metrics=[family] if family != "overlap" else [], progress=progress)
+    return json.loads(json.dumps(evaluation.as_json()))
 
 
 def _values(evaluation: dict[str, Any], metric: str) -> _Values:
@@ -177,14 +170,6 @@ def _values(evaluation: dict[str, Any], metric: str) -> _Values:
     names = (metric, metric.removesuffix("_per_image"))
     rows = [[one["scores"].get(name) for name in names] for one in evaluation["images"]]
     return np.array([[next((v for v in row if v is not None), np.nan) for row in rows]], np.float64)
-
-
-def _without_gaps(values: Sequence[_Values], metric: str) -> NDArray[np.bool_]:
-    """Return which images [N] have all their values in both."""
-    there = np.all([np.isfinite(one).reshape(*one.shape[:2], -1).all((0, 2)) for one in values], axis=0)
-    if not there.any():
-        raise UsageError(f"no image has a value of {metric} in both; name another --metric")
-    return there
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,28 +193,24 @@ class Head:
         return asdict(self)
 
 
-def measure_heads(predictor: Predictor, dataset: Dataset, indices: Sequence[int]) -> list[Head]:
-    """Score every head of a network on labelled images; empty for networks without a choice of heads."""
+def measure_heads(predictor: Predictor, dataset: Dataset, *, metric: str = "soft_dice_two_class") -> list[Head]:
+    """Score every head of a network on labelled images; empty for networks without a choice of heads.
+
+    Args:
+        predictor: the network; its head is chosen anew, and in the end as it was.
+        dataset: images with labels.
+        metric: a score that is wanted, beside those of the family overlap.
+    """
     network = predictor.network
     if not isinstance(network, UNetPlusPlus) or not network.deep_supervision:
         return []
-    chosen, heads = network.head, list[Head]()
+    chosen, heads, metrics = network.head, list[Head](), choose_for(predictor, [family_of(metric)], warping=False)
+    pixels = sum(dataset[index].pixels[0].size for index in range(len(dataset)))
     for number in range(1, network.depth + 1):
         network.choose_head(number)
         begun = time.perf_counter()
-        scores = score(replace(predictor, geometry=network.geometry), dataset, indices=indices).scores
-        pixels = sum(dataset[index].pixels[0].size for index in indices)
+        scores = score_predictor(replace(predictor, geometry=network.geometry), dataset, metrics=metrics).scores
         seconds = (time.perf_counter() - begun) / pixels * 1e6
         heads.append(Head(number, count_parameters(*network.modules_of_head(number)), seconds, scores))
     network.choose_head(chosen)
     return heads
-
-
-def heads_table(heads: Sequence[Head], metric: str) -> str:
-    """Return the heads as aligned lines for a terminal."""
-    lines = [f"head  parameters  s/Mpx  {metric}"]
-    for head in heads:
-        value = head.scores.get(metric)
-        shown = "–" if value is None else f"{value:.4f}"
-        lines.append(f"{head.head:>4}  {head.parameters:>10,}  {head.seconds_per_megapixel:>5.2f}  {shown}")
-    return "\n".join(lines)

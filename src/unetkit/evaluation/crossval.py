@@ -1,21 +1,16 @@
-"""Every image predicted by the networks that did not see it, and the scores of all of them.
+"""Every image predicted by the networks that did not see it: the scores of all of them, their spread, and the files.
 
 Where a fold was trained with several seeds, their probabilities are averaged for the predictions, and each training is
 scored by itself too; gaps are closed in the mean, as the ensemble does it. The weights are those of the last step:
 nothing was chosen on the images that are scored.
 
-Legend of shapes: K classes, H height, W width.
+The files are probabilities, and objects where they were looked for: one stack with a page an image, in the order of the
+data; a folder of files where the images differ in size. Does not know how a training is done.
 
-What was predicted for every image out of fold, as files: probabilities, and objects where they were looked for.
-
-One stack with a page an image, in the order of the data; a folder of files where the images differ in size.
-
-Legend of shapes: K classes, H height, W width, N objects.
-
-What came of a cross-validation, in numbers: the spread over its trainings, and the whole of it as plain values.
+Legend of shapes: K classes of the data, L of a network, H height, W width, N objects.
 """
 
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,30 +18,26 @@ from typing import Any
 
 import numpy as np
 import tifffile
-import torch
 from numpy.typing import NDArray
 
-from unetkit.data import Dataset, Sample, samples_of
+from unetkit.data import Dataset, samples_of
 from unetkit.evaluation.folds import Folder
-from unetkit.evaluation.score import (
-    Challenge,
-    Evaluation,
-    ScoredImage,
-    notes_on,
-    score_answer,
-    summarise,
-    with_object_words,
-)
+from unetkit.evaluation.score import Answer, Evaluation, notes_on, prediction_of, score, summarise
 from unetkit.images.write import Form, Output, tiff_stack
-from unetkit.metrics import scores_chosen_elsewhere
-from unetkit.objects import ObjectMap, find_objects, object_classes
+from unetkit.metrics import Metrics, scores_chosen_elsewhere
+from unetkit.objects import ObjectMap, object_classes
 from unetkit.objects.find import renumbered
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import LAST
-from unetkit.progress import NoProgress, Progress
+from unetkit.progress import Progress
 from unetkit.storage.atomic import make_folder
 
 OUT_OF_FOLD, OBJECTS = "out-of-fold", "out-of-fold-objects"
+WHOLE = ""
+"""The set of all images, each with the answer of what had not seen it; the other sets have the trainings' names."""
+
+Load = Callable[[Path], Predictor]
+"""Makes the network of a weights file ready to predict."""
 
 Put = Callable[[int, NDArray[Any], ObjectMap | None], None]
 """Takes the probabilities [K, H, W] of the data's classes and the objects of the image at an index."""
@@ -128,10 +119,6 @@ def _read(place: Path, dataset: Dataset, index: int, count: int) -> NDArray[Any]
     return stored.reshape(count, *stored.shape[-2:])
 
 
-Load = Callable[[Path], Predictor]
-"""Makes the network of a weights file ready to predict."""
-
-
 @dataclass(frozen=True, slots=True)
 class OutOfFold:
     """The scores of a cross-validation.
@@ -149,9 +136,8 @@ def score_folder(
     folder: Folder,
     dataset: Dataset,
     load: Load,
+    metrics: Metrics,
     *,
-    challenge: Challenge | None,
-    families: Collection[str] = (),
     put: Put = lambda index, probabilities, found: None,
     progress: Progress | None = None,
 ) -> OutOfFold:
@@ -161,77 +147,56 @@ def score_folder(
         folder: of a cross-validation whose trainings are finished.
         dataset: the images that it was made on.
         load: makes a network ready to predict.
-        challenge: compute the ISBI challenge's numbers too; None: do not.
-        families: further scores: "objects" and "confidence", as of `evaluation.evaluate`.
+        metrics: what is computed; nothing is scored at another size than the images'.
         put: takes what was predicted for every image, such as `written` gives it.
         progress: follows the work.
 
     Raises:
         DataError: an image without labels.
     """
-    whole, alone = dict[int, ScoredImage](), {member.name: list[ScoredImage]() for member in folder.members}
-    judged, predictors = _Judge(challenge, families), {name: load(folder.path / name / LAST) for name in alone}
-    for index, answers in _predictions(folder, dataset, predictors):
-        (progress or NoProgress()).update(len(whole), len(folder.folds.fold_of()), {})
-        sample, found, closed_KHW = dataset[index], None, np.empty(0, np.float32)
-        for name, own_KHW in answers.items():
-            whole[index], found, closed_KHW = judged.scored(predictors[name], own_KHW, sample)
-            alone[name].append(whole[index])
-        first = predictors[next(iter(answers))]
-        if len(answers) > 1:
-            whole[index], found, closed_KHW = judged.scored(first, np.mean(list(answers.values()), 0), sample)
-        put(index, first.of_data(torch.from_numpy(closed_KHW)).numpy(), found)
-    in_order = [whole[index] for index in sorted(whole)]
-    pooled = _with_honest_thresholds(judged.pooled(in_order, predictors), in_order, folder)
-    return OutOfFold(pooled, {name: judged.pooled(own, {name: predictors[name]}) for name, own in alone.items()})
+    metrics, fold_of = replace(metrics, legacy_size=None), folder.folds.fold_of()
+    networks = {member.name: load(folder.path / member.name / LAST) for member in folder.members}
+    answers = answers_out_of_fold(folder, dataset, networks, put, objects="objects" in metrics.families)
+    seeds = len(networks) // len(folder.folds.held_out)
+    total = len(fold_of) * (1 if seeds == 1 else seeds + 1)
+    sets = score(answers, metrics, total=total, progress=progress)
+
+    def evaluation(name: str, by: Mapping[str, Predictor]) -> Evaluation:
+        notes, objects = notes_on(by, metrics)
+        classes = next(iter(by.values())).data_classes
+        return summarise(sets[name], metrics, classes, notes=notes, objects=objects)
+
+    whole = evaluation(WHOLE, networks)
+    if "isbi" in metrics.families:
+        parts = [image.parts["isbi"] for image in sets[WHOLE]]
+        chosen = scores_chosen_elsewhere(parts, [fold_of[index] for index in sorted(fold_of)])
+        whole = replace(whole, scores=whole.scores | chosen)
+    return OutOfFold(whole, {name: evaluation(name, {name: one}) for name, one in networks.items()})
 
 
-@dataclass(frozen=True, slots=True)
-class _Judge:
-    """What is asked of every image and of every set of them."""
+def answers_out_of_fold(
+    folder: Folder, dataset: Dataset, networks: Mapping[str, Predictor], put: Put, *, objects: bool
+) -> Iterator[Answer]:
+    """Yield what each training answers to what it held out, and, of several seeds, their mean.
 
-    challenge: Challenge | None
-    families: Collection[str]
-
-    def scored(
-        self, predictor: Predictor, open_KHW: NDArray[np.float32], sample: Sample
-    ) -> tuple[ScoredImage, ObjectMap | None, NDArray[np.float32]]:
-        """Return the scores, the objects and the probabilities, gaps closed where the predictor closes them."""
-        closed_KHW, found = predictor.closed(open_KHW), None
-        if "objects" in self.families:
-            found = find_objects(closed_KHW, predictor.classes, predictor.object_config)
-        sure = "confidence" in self.families
-        scored = score_answer(predictor, closed_KHW, sample, self.challenge, found=found, confidence=sure)
-        return scored, found, closed_KHW
-
-    def pooled(self, scored: Sequence[ScoredImage], made: Mapping[str, Predictor]) -> Evaluation:
-        first = next(iter(made.values()))
-        pooled = summarise(scored, first.data_classes, self.challenge, notes=notes_on(first))
-        return with_object_words(pooled, made) if "objects" in self.families else pooled
-
-
-def _predictions(
-    folder: Folder, dataset: Dataset, predictors: Mapping[str, Predictor]
-) -> Iterator[tuple[int, dict[str, NDArray[np.float32]]]]:
-    """Yield every image's index with the probabilities [K, H, W] of each training that had not seen it, by its name.
-
-    Gaps are left open.
+    Gaps are closed in what is scored, so in the mean once more and not in what it is made of. What counts for all
+    images together is handed to `put`.
     """
-    leaving_open = {name: one.with_options({"close_gaps": False}) for name, one in predictors.items()}
+    leaving_open = {name: one.with_options({"close_gaps": False}) for name, one in networks.items()}
     for fold, held in enumerate(folder.folds.held_out):
         names = [member.name for member in folder.members if member.fold == fold]
-        for index in held:
-            pixels = dataset[index].pixels
-            yield index, {name: leaving_open[name].probabilities(pixels) for name in names}
-
-
-def _with_honest_thresholds(evaluation: Evaluation, scored: Sequence[ScoredImage], folder: Folder) -> Evaluation:
-    parts = [one.part for one in scored if one.part is not None]
-    if not parts:
-        return evaluation
-    fold_of = folder.folds.fold_of()
-    chosen = scores_chosen_elsewhere(parts, [fold_of[index] for index in sorted(fold_of)])
-    return replace(evaluation, scores=evaluation.scores | chosen)
+        for place, index in enumerate(held):
+            sample = dataset[index]
+            given = [(name, leaving_open[name].probabilities(sample.pixels), {name: place}) for name in names]
+            if len(given) == 1:
+                given[0][2][WHOLE] = index
+            else:
+                given.append((names[0], np.mean([open_LHW for _, open_LHW, _ in given], 0), {WHOLE: index}))
+            for name, open_LHW, places in given:
+                one = prediction_of(networks[name], sample, networks[name].closed(open_LHW))
+                if WHOLE in places:
+                    put(index, one.probabilities, one.found_objects() if objects else None)
+                yield Answer(one, places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +241,10 @@ def as_json(folder: Folder, scores: OutOfFold, notes: tuple[str, ...]) -> dict[s
         "split": folder.folds.config.data.split.method,
         "weights": "those of the last step",
         "notes": list(notes),
-        "spread": {name: _plain(asdict(spread)) for name, spread in spreads(scores).items()},
+        "spread": {
+            name: {key: value if value == value else None for key, value in asdict(spread).items()}  # NaN is no JSON
+            for name, spread in spreads(scores).items()
+        },
         "members": [
             {
                 "name": member.name,
@@ -296,24 +264,3 @@ def train_seconds(folder: Folder) -> dict[str, float]:
     """Return the seconds that the steps of every training took."""
     summaries = {member.name: folder.run(member).read_json("summary.json") for member in folder.members}
     return {name: summary["seconds"]["training"] for name, summary in summaries.items() if summary}
-
-
-def _plain(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {key: value if value == value else None for key, value in values.items()}
-
-
-def spread_table(scores: OutOfFold) -> str:
-    """Return the spread of every score and its value over all images, as aligned lines for a terminal."""
-    found, whole = spreads(scores), scores.whole.scores
-    names = list(dict.fromkeys((*found, *whole)))
-    width = max(map(len, names))
-    lines = [f"{'score':<{width}}  {'out of fold':>11}  {'mean':>7}  {'std':>6}  {'min':>7}  {'max':>7}"]
-    for name in names:
-        one = found.get(name)
-        spread = f"  {one.mean:7.4f}  {one.std:6.4f}  {one.low:7.4f}  {one.high:7.4f}" if one else ""
-        lines.append(f"{name:<{width}}  {whole.get(name, float('nan')):>11.4f}{spread}")
-    trainings = len(scores.members)
-    lines.append("")
-    lines.append(f"out of fold: over all {len(scores.whole.images)} images, each predicted by what had not seen it")
-    lines.append(f"mean to max: over {trainings} trainings, each on what it held out")
-    return "\n".join(lines)

@@ -1,10 +1,10 @@
-"""evaluate: a network against labels.
+"""Two verbs: `evaluate`, a network against labels, and `score_isbi`, anybody's files by the ISBI challenge's metrics.
 
-score_isbi: anybody's label and probability files by the ISBI 2012 challenge's own metrics.
+Says which images are scored and by which metrics; how they are scored is `score`'s.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,15 +18,16 @@ from unetkit.configuring import load_config
 from unetkit.data import Dataset, fingerprint, open_dataset, split_dataset
 from unetkit.devices import cpu_threads
 from unetkit.errors import DataError, UsageError
-from unetkit.evaluation import crossval, folds, score
+from unetkit.evaluation import folds
+from unetkit.evaluation.crossval import score_folder
 from unetkit.evaluation.folds import Folder
-from unetkit.evaluation.score import Challenge, Evaluation, interior_class
+from unetkit.evaluation.score import Answer, Evaluation, choose_for, named_families, score, score_predictor, summarise
 from unetkit.images import open_pages
 from unetkit.images.image import Pages, Role
-from unetkit.metrics import ImageScores, IsbiSlice, overlap, pool_slices, score_slice
+from unetkit.metrics import Metrics, Prediction
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import LoadOptions, Model, load, member_folders, run_of
-from unetkit.progress import NoProgress, Progress
+from unetkit.progress import Progress
 from unetkit.run import Run
 from unetkit.storage import local_copy
 
@@ -51,7 +52,8 @@ def evaluate(
         data: the data set; None: the model's own.
         config: a configuration, ours or an older system's, whose sizes and held-out images count.
         everything: score all images, also those that the run was trained on.
-        metrics: further families: "objects"; "isbi", the challenge's; "isbi:cell" names the class that is interior.
+        metrics: families besides overlap and calibration: "objects"; "isbi", where "isbi:cell" names the class that is
+            interior; "legacy". Those that the run's or the given configuration names are computed without being asked.
         options: as of `load`, such as {"tta": True, "objects.threshold": 0.4}.
         device: auto, cpu, cuda or mps.
         progress: follows the work.
@@ -67,63 +69,32 @@ def evaluate(
     given: LoadOptions = options or {}
     given = {**given, "calibrate": bool(given.get("calibrate"))} if folder else given
     ready = partial(load, device=device, options=given)
-    predictor, dataset, held = _to_score(model, ready(model), config, data=data, everything=everything)
-    wanted: dict[str, Any] = _families(metrics, predictor) | {"progress": progress}
+    predictor, run = ready(model), folder.run(folder.members[0]) if folder else run_of(model)
+    if config is None:
+        dataset, held = labelled(data, predictor.data_classes, run, everything=everything)
+        training = run.config.train if run else None
+    else:
+        asked = load_config(config, [] if data is None else [f"data.path={json.dumps(str(data))}"])
+        section, training = asked.data, asked.train
+        if section.path is None:
+            raise UsageError("no data is named; give --data DIR with images and their masks")
+        predictor = predictor.with_options(
+            {"size": section.size, "resize": section.resize, "padding_mode": section.padding_mode}
+        )
+        dataset = open_dataset(section.path, config=section.model_copy(update={"classes": predictor.data_classes}))
+        held = None if everything else split_dataset(dataset, section.split).validation or None
+    named = named_families(training) if training else ()
+    wanted = choose_for(predictor, ["calibration", *named, *metrics])
     with cpu_threads((options or {}).get("threads")):
         if folder is None or held is None or config is not None:
-            scored = score.evaluate(predictor, dataset, indices=held, legacy_protocol=True, **wanted)
+            scored = score_predictor(predictor, dataset, indices=held, metrics=wanted, progress=progress)
         else:
-            scored = crossval.score_folder(folder, dataset, ready, **wanted).whole
-    return _with_warning(scored, dataset)
-
-
-def _families(metrics: Sequence[str], predictor: Predictor) -> dict[str, Any]:
-    families = {"confidence"} | ({"objects"} & set(metrics))
-    return {"challenge": challenge_asked(metrics, predictor.data_classes), "families": families}
-
-
-def _with_warning(scored: Evaluation, dataset: Dataset) -> Evaluation:
-    """Add to scores of objects that their numbers were chosen on images of the same data, where they were."""
+            scored = score_folder(folder, dataset, ready, wanted, progress=progress).whole
     chosen_on = scored.objects.chosen_on if scored.objects else None
     if chosen_on is None or chosen_on != fingerprint(dataset).sha256_pixels:
         return scored
     warning = "that choice was made on images of this very data; --tune scores each half by a choice on the other"
     return replace(scored, notes=(*scored.notes, warning))
-
-
-def _to_score(
-    model: Model, predictor: Predictor, config: ConfigSource | None, *, data: str | Path | None, everything: bool
-) -> tuple[Predictor, Dataset, Sequence[int] | None]:
-    """Return what scores, the data, and which of it: as the model was trained, or as a configuration says."""
-    if config is None:
-        folder = folder_of(model)
-        known = folder.run(folder.members[0]) if folder else run_of(model)
-        return predictor, *labelled(data, predictor.data_classes, known, everything=everything)
-    section = load_config(config, [] if data is None else [f"data.path={json.dumps(str(data))}"]).data
-    if section.path is None:
-        raise UsageError("no data is named; give --data DIR with images and their masks")
-    resized = predictor.with_options(
-        {"size": section.size, "resize": section.resize, "padding_mode": section.padding_mode}
-    )
-    dataset = open_dataset(section.path, config=section.model_copy(update={"classes": predictor.data_classes}))
-    return resized, dataset, None if everything else split_dataset(dataset, section.split).validation or None
-
-
-def challenge_asked(metrics: Sequence[str], classes: Sequence[str]) -> Challenge | None:
-    """Return what is asked for by names such as "isbi" and "isbi:cell"; None where they are not among them.
-
-    Raises:
-        UsageError: no such family of scores, or no such class.
-    """
-    found = None
-    for asked in metrics:
-        family, _, interior = asked.partition(":")
-        if asked == "objects":
-            continue
-        if family != "isbi":
-            raise UsageError(f"--metrics {asked}: no such family of scores; expected objects, isbi, or isbi:CLASS")
-        found = Challenge(interior_class(classes, interior or None))
-    return found
 
 
 def folder_of(model: Model) -> Folder | None:
@@ -147,17 +118,10 @@ def labelled(
     if path is None:
         raise UsageError("no data is named; give --data DIR with images and their masks")
     dataset = open_dataset(path, config=config)
-    return dataset, None if everything or run is None else _held_out(run, dataset)
-
-
-def _held_out(run: Run, dataset: Dataset) -> Sequence[int] | None:
-    known = run.read_json("data.json")
-    if known is None or known["sha256_pixels"] != fingerprint(dataset).sha256_pixels:
-        return None
-    return split_dataset(dataset, run.config.data.split).validation or None
-
-
-_CLASSES = ("membrane", "interior")
+    known = None if everything or run is None else run.read_json("data.json")
+    if run is None or known is None or known["sha256_pixels"] != fingerprint(dataset).sha256_pixels:
+        return dataset, None
+    return dataset, split_dataset(dataset, run.config.data.split).validation or None
 
 
 def score_isbi(
@@ -188,43 +152,6 @@ def score_isbi(
     if scale is not None and not scale > 0:
         raise UsageError(f"--scale {scale:g}: expected the stored value that means 1, such as 255")
     truth, predicted = _open(label, "mask"), _open(probability, "image")
-    _require_same_form(truth, predicted)
-    images, parts, sums = list[ImageScores](), list[IsbiSlice](), np.zeros((2, 2))
-    for page in range(truth.count):
-        (progress or NoProgress()).update(page, truth.count, {})
-        interior = truth.read(page)[0] > 0
-        p = _probability(predicted.read(page)[0], f"{probability}, page {page}", membrane=membrane, scale=scale)
-        parts.append(score_slice(interior, p, warping=warping))
-        sums += [[p[interior].sum(), interior.sum()], [p[~interior].sum(), (~interior).sum()]]
-        name, confusion = f"{Path(label).stem}[{page:02d}]", overlap.count_confusion(p > 0.5, interior, 2)
-        images.append(ImageScores(name, {}, confusion))
-    return _evaluation(images, parts, _notes(sums))
-
-
-def _evaluation(images: list[ImageScores], parts: list[IsbiSlice], notes: tuple[str, ...]) -> Evaluation:
-    isbi = pool_slices(parts)
-    scored = (image.with_scores(own) for image, own in zip(images, isbi.slice_scores(), strict=True))
-    return Evaluation(isbi.scores(), tuple(scored), _CLASSES, notes, isbi)
-
-
-def _notes(sums: NDArray[np.float64]) -> tuple[str, ...]:
-    (inside, interior), (outside, border) = sums.tolist()
-    if interior and border and inside / interior < outside / border:
-        return (
-            f"the mean probability is {inside / interior:.2f} in the labels' interior and {outside / border:.2f} on "
-            "their membrane: if this is a map of membranes, give --membrane",
-        )
-    return ()
-
-
-def _open(path: str | Path, role: Role) -> Pages:
-    pages = open_pages(Path(path), role)
-    if pages.channels != 1:
-        raise DataError(f"{path}: has {pages.channels} channels; a grey stack was expected, a page a slice")
-    return pages
-
-
-def _require_same_form(truth: Pages, predicted: Pages) -> None:
     for what, ours, theirs in (
         ("pages", truth.count, predicted.count),
         ("pixels (height x width)", f"{truth.height} x {truth.width}", f"{predicted.height} x {predicted.width}"),
@@ -234,6 +161,33 @@ def _require_same_form(truth: Pages, predicted: Pages) -> None:
                 f"{predicted.source}: has {theirs} {what}, but {truth.source} has {ours}; "
                 "give two stacks of the same slices, or two single slices"
             )
+    classes, metrics, sums = ("membrane", "interior"), Metrics(("isbi",), warping=warping), np.zeros((2, 2))
+
+    def answered() -> Iterator[Answer]:
+        for page in range(truth.count):
+            interior = truth.read(page)[0] > 0
+            p = _probability(predicted.read(page)[0], f"{probability}, page {page}", membrane=membrane, scale=scale)
+            sums[:] += [[p[interior].sum(), interior.sum()], [p[~interior].sum(), (~interior).sum()]]
+            name = f"{Path(label).stem}[{page:02d}]"
+            both = np.stack([1 - p, p])
+            yield Answer(Prediction(name, classes, interior.astype(np.uint8), both, both), {"": page})
+
+    images = score(answered(), metrics, total=truth.count, progress=progress)[""]
+    (inside, interior), (outside, border) = sums.tolist()
+    notes: list[str] = []
+    if interior and border and inside / interior < outside / border:
+        notes.append(
+            f"the mean probability is {inside / interior:.2f} in the labels' interior and {outside / border:.2f} on "
+            "their membrane: if this is a map of membranes, give --membrane"
+        )
+    return summarise(images, metrics, classes, notes=notes)
+
+
+def _open(path: str | Path, role: Role) -> Pages:
+    pages = open_pages(Path(path), role)
+    if pages.channels != 1:
+        raise DataError(f"{path}: has {pages.channels} channels; a grey stack was expected, a page a slice")
+    return pages
 
 
 def _probability(stored: NDArray[Any], source: str, *, membrane: bool, scale: float | None) -> NDArray[np.float64]:

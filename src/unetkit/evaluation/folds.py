@@ -1,23 +1,21 @@
-"""The folder of a cross-validation, which is also a MODEL: the ensemble of its members.
+"""Which trainings a cross-validation consists of, and its folder, which is also a MODEL: the ensemble of its members.
 
-FOLDER/
-crossval.json       the configuration, the folds, and the names of the members
-fold-0-seed-0/ ...  the members: run folders as any other
-out-of-fold.tif     what was predicted for every image by networks that had not seen it, in the order of the data
-out-of-fold-objects.tif     labels of the objects that were found, where they were looked for
-summary.json        scores of the members and their spread, and of all images out of fold
-evaluation.json     the latter alone, in the form of `unetkit evaluate --json`
-pictures/           scores of every image; the worst and the best images
-report.html         all of it on one page
+    FOLDER/
+    crossval.json       the configuration, the folds, and the names of the members
+    fold-0-seed-0/ ...  the members: run folders as any other
+    out-of-fold.tif     what was predicted for every image by networks that had not seen it, in the order of the data
+    out-of-fold-objects.tif     labels of the objects that were found, where they were looked for
+    summary.json        scores of the members and their spread, and of all images out of fold
+    evaluation.json     the latter alone, in the form of `unetkit evaluate --json`
+    pictures/           scores of every image; the worst and the best images
+    report.html         all of it on one page
 
-Which trainings a cross-validation consists of, and that each image is held out by exactly one fold.
-
-Assumes a configuration that says how data is split. Does not know folders that exist, nor how a training is done.
+Each image is held out by exactly one fold. Does not know how a training is done.
 """
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +90,7 @@ def divide(config: Config, dataset: Dataset, count: int) -> Folds:
     if method not in _NOT_FOLDS:
         asked = _with_split(config, folds=count, fold=0)
         held_out = _held_out(asked, dataset)
-        if _is_partition(held_out, len(dataset)):
+        if sorted(index for held in held_out for index in held) == list(range(len(dataset))):
             return Folds(asked, held_out)
     shuffled = _with_split(config, method="shuffled", folds=count, fold=0)
     held_out = _held_out(shuffled, dataset)
@@ -106,10 +104,6 @@ def divide(config: Config, dataset: Dataset, count: int) -> Folds:
 def _held_out(config: Config, dataset: Dataset) -> tuple[tuple[int, ...], ...]:
     folds = range(config.data.split.folds)
     return tuple(split_dataset(dataset, _with_split(config, fold=fold).data.split).validation for fold in folds)
-
-
-def _is_partition(held_out: Sequence[Sequence[int]], count: int) -> bool:
-    return sorted(index for held in held_out for index in held) == list(range(count))
 
 
 def _with_split(config: Config, **changes: object) -> Config:
@@ -175,9 +169,24 @@ def open_folder(path: Path, folds: Folds, *, seeds: int) -> Folder:
         StorageError: the folder cannot be made.
     """
     file = path / CROSSVAL
-    content = {"config": folds.config.model_dump(mode="json"), "held_out": [list(held) for held in folds.held_out]}
+    content: dict[str, Any] = {
+        "config": folds.config.model_dump(mode="json"),
+        "held_out": [list(held) for held in folds.held_out],
+    }
     if file.is_file():
-        seeds = max(seeds, _require_same(path, content))
+        known = _read(path)
+        # Read as a configuration, so that keys which are newer than the folder have their defaults.
+        before = load_config(known["config"], stored=True).model_dump(mode="json")
+        for section, keys in content["config"].items():
+            for key, value in keys.items():
+                if (found := before[section][key]) != value:
+                    raise RunFolderError(
+                        f"{path}: holds a cross-validation with {section}.{key}={json.dumps(found)}, not "
+                        f"{json.dumps(value)}; run the command that began it, or choose another --out"
+                    )
+        if known["held_out"] != content["held_out"]:
+            raise RunFolderError(f"{path}: holds a cross-validation of other images; choose another --out")
+        seeds = max(seeds, int(known["seeds"]))
     elif path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunFolderError(f"{path}: is neither an empty folder nor a cross-validation; choose another --out")
     make_folder(path)
@@ -199,29 +208,11 @@ def read_folder(path: Path) -> Folder:
     return Folder(path, folds, tuple(folds.members(known["seeds"])))
 
 
-def _require_same(path: Path, content: dict[str, Any]) -> int:
-    """Make sure that the folder holds the same cross-validation, and return how many seeds it has."""
-    known = _read(path)
-    # Read as a configuration, so that keys which are newer than the folder have their defaults.
-    written = load_config(known["config"], stored=True).model_dump(mode="json")
-    for section, keys in content["config"].items():
-        for key, value in keys.items():
-            found = written[section][key]
-            if found != value:
-                raise RunFolderError(
-                    f"{path}: holds a cross-validation with {section}.{key}={json.dumps(found)}, not "
-                    f"{json.dumps(value)}; run the command that began it, or choose another --out"
-                )
-    if known["held_out"] != content["held_out"]:
-        raise RunFolderError(f"{path}: holds a cross-validation of other images; choose another --out")
-    return int(known["seeds"])
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
         known = json.loads((path / CROSSVAL).read_text(encoding="utf-8"))
         if {"config", "held_out", "seeds"} <= known.keys():
             return known
     except (OSError, ValueError, AttributeError):
-        pass  # told below, like a file that lacks its keys
+        pass  # refused below, like a file that lacks its keys
     raise RunFolderError(f"{path / CROSSVAL}: is not what `unetkit crossval` wrote; choose another --out")

@@ -1,76 +1,78 @@
-"""The one way from a predictor and labelled images to scores: behind validations, final scores and reports alike.
+"""The one evaluation: a loop over images with labels and the probabilities that somebody answered, whoever that was.
+
+Validations, final scores, reports, cross-validations, tuning and files all come through `score`. What differs is where
+the answers come from: a predictor (`answers_of`, `score_predictor`), the folds of a cross-validation, or files. An
+image costs one prediction; the family legacy, which resizes images before the network, costs a second.
 
 Images are scored at their own size, and on the classes that the data has: a network's border class counts as the object
-that it belongs to, so that a score means the same with it and without. The older systems' protocol (image and mask
-resized before the network: at the size that the network itself resizes to, or at 388 x 388 or 96 x 96), the ISBI
-challenge's numbers and objects are scored beside it where they are asked for. Does not know how the network was
-trained.
+that it belongs to, so that a score means the same with it and without. Which scores there are and how each is computed
+say `metrics.FAMILIES`. Does not know how a network was trained.
+
+Legend of shapes: L classes of a network, H height, W width.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unetkit.config import ObjectsConfig
+from unetkit.config import ObjectsConfig, TrainConfig
 from unetkit.data import Dataset, Sample
 from unetkit.data.resize import resize_sample
 from unetkit.distributed import World
-from unetkit.errors import DataError, UsageError
+from unetkit.errors import DataError
 from unetkit.metrics import (
+    FAMILIES,
     ImageScores,
     IsbiScores,
-    IsbiSlice,
+    Metrics,
     ObjectCounts,
-    Overlaps,
+    Prediction,
     added,
+    choose_metrics,
     definition_of,
-    legacy_scores,
-    pool,
-    pool_slices,
-    score_image,
-    score_slice,
-    size_suffix,
+    family_of,
+    usual_families,
 )
-from unetkit.metrics.calibration import Confidence, ImageConfidence, pool_confidence, reliability, some_pixels
-from unetkit.metrics.objects import DEFINITIONS as object_cards
+from unetkit.metrics.calibration import Confidence
+from unetkit.metrics.legacy import SIZES
 from unetkit.objects import ObjectMap, describe, find_objects, true_objects
 from unetkit.prediction import Predictor, require_probabilities
 from unetkit.progress import NoProgress, Progress
 
-LEGACY_SIZES = {1: (388, 388), 3: (96, 96)}
-"""Channels -> what the older systems resized images to: grey ones as those of ISBI, coloured ones as nuclei."""
-
 
 @dataclass(frozen=True, slots=True)
-class Challenge:
-    """That the ISBI challenge's numbers are wanted, and of what.
+class Answer:
+    """What was answered to an image with labels.
 
     Attributes:
-        interior: index of the class that is the interior of objects; all others are their border.
-        warping: whether to compute the warping error; it takes longer than all else.
+        prediction: the probabilities next to the truth.
+        places: the image's place in every set of images that it counts in, by the set's name: an evaluation has the one
+            named "", a cross-validation several.
+        notes: what the reader of the numbers should know.
     """
 
-    interior: int
-    warping: bool = True
+    prediction: Prediction
+    places: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredImage:
-    """What is known of one image.
+    """What is kept of an image.
 
     Attributes:
-        image: its scores.
-        part: what it contributes to the challenge's numbers; None where they were not asked for.
-        confidence: what it tells about the network's confidence; None where that was not asked for.
+        name: the image's name.
+        parts: what each family kept, by its name.
+        notes: those of its answer.
     """
 
-    image: ImageScores
-    part: IsbiSlice | None = None
-    confidence: ImageConfidence | None = None
+    name: str
+    parts: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,31 +106,105 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values: scores, the same for every image, and the definition of each number."""
         names = sorted({definition_of(name).name for name in self.scores})
-        return {
-            "scores": self.scores,
-            "images": [_image_as_json(image) for image in self.images],
-            "classes": list(self.classes),
-            "notes": list(self.notes),
-            "definitions": {name: asdict(definition_of(name)) for name in names},
-            **({} if self.isbi is None else {"isbi": self.isbi.as_dict()}),
-            **self._objects_as_json(),
-            **({} if self.confidence is None else {"confidence": self.confidence.as_dict()}),
-        }
+        images = [
+            {"name": image.name, "scores": image.scores}
+            | ({} if image.objects is None else {"objects": image.objects.as_json()})
+            for image in self.images
+        ]
+        content: dict[str, Any] = {"scores": self.scores, "images": images, "classes": list(self.classes)}
+        content |= {"notes": list(self.notes), "definitions": {name: asdict(definition_of(name)) for name in names}}
+        if self.isbi is not None:
+            content["isbi"] = self.isbi.as_dict()
+        if (counts := self.object_counts) is not None:
+            made_by = {} if self.objects is None else {"made_by": self.objects.model_dump(mode="json")}
+            content["objects"] = {"counts": counts.as_json()} | made_by
+        if self.confidence is not None:
+            content["confidence"] = self.confidence.as_dict()
+        return content
 
-    def _objects_as_json(self) -> dict[str, Any]:
-        counts = self.object_counts
-        made_by = {} if self.objects is None else {"made_by": self.objects.model_dump(mode="json")}
-        return {} if counts is None else {"objects": {"counts": counts.as_json()} | made_by}
+
+def score(
+    answers: Iterable[Answer],
+    metrics: Metrics,
+    *,
+    total: int = 0,
+    world: World = World(),  # noqa: B008 - frozen
+    progress: Progress | None = None,
+) -> dict[str, list[ScoredImage]]:
+    """Score every answer against its labels.
+
+    Args:
+        answers: of this process's share of the images, in any order; each is forgotten before the next is asked for.
+        metrics: what is computed.
+        total: how many answers are expected here, for `progress`.
+        world: the processes that share the images; each gets the whole result.
+        progress: follows the work.
+
+    Returns:
+        The images of every set, by its name and in order; `summarise` makes an Evaluation of them.
+
+    Raises:
+        DataError: labels that there is no class for.
+    """
+    mine, shown = dict[str, dict[int, ScoredImage]](), progress or NoProgress()
+    shown.update(0, total, {})
+    for done, answer in enumerate(answers, 1):
+        one = answer.prediction
+        parts = {name: FAMILIES[name].of_image(one, metrics) for name in metrics.families}
+        for name, place in answer.places.items():
+            mine.setdefault(name, {})[place] = ScoredImage(one.name, parts, answer.notes)
+        if done < total:
+            shown.update(done, total, {})
+    whole = dict[str, dict[int, ScoredImage]]()
+    for share in world.gather(mine):
+        for name, images in share.items():
+            whole.setdefault(name, {}).update(images)
+    return {name: [images[place] for place in sorted(images)] for name, images in whole.items()}
 
 
-def evaluate(
+def summarise(
+    images: Sequence[ScoredImage],
+    metrics: Metrics,
+    classes: tuple[str, ...],
+    *,
+    notes: Sequence[str] = (),
+    objects: ObjectsConfig | None = None,
+) -> Evaluation:
+    """Pool at least one image, all scored by the same metrics.
+
+    Args:
+        images: what `score` kept of them.
+        metrics: as they were scored.
+        classes: the names of the data's classes.
+        notes: what the reader of the numbers should know; those of the images follow them.
+        objects: how objects were made, where that was done in one way.
+    """
+    scores, details = dict[str, float](), dict[str, Any]()
+    own: list[dict[str, float]] = [{} for _ in images]
+    for name in metrics.families:
+        pooled = FAMILIES[name].of_set([image.parts[name] for image in images], classes)
+        scores |= pooled.scores
+        details[name] = pooled.details
+        for collected, more in zip(own, pooled.images, strict=True):
+            collected |= more
+    each = zip(images, own, strict=True)
+    return Evaluation(
+        scores,
+        tuple(ImageScores(image.name, its, image.parts.get("objects")) for image, its in each),
+        classes,
+        (*notes, *sorted({note for image in images for note in image.notes})),
+        details.get("isbi"),
+        objects,
+        details.get("calibration"),
+    )
+
+
+def score_predictor(
     predictor: Predictor,
     dataset: Dataset,
     *,
     indices: Sequence[int] | None = None,
-    legacy_protocol: bool = False,
-    challenge: Challenge | None = None,
-    families: Collection[str] = (),
+    metrics: Metrics = Metrics(),  # noqa: B008 - frozen
     world: World = World(),  # noqa: B008 - frozen
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -138,140 +214,78 @@ def evaluate(
         predictor: the network with its preprocessing.
         dataset: images with labels.
         indices: which of them; None: all.
-        legacy_protocol: score images of two classes resized, too; where the network itself resizes, all are.
-        challenge: compute the ISBI challenge's numbers too; None: do not.
-        families: further scores: "objects", as `predictor.object_config` makes them, and "confidence".
+        metrics: what is computed; what needs probabilities is left out where the network has none, but isbi refused.
         world: the processes that share the images; each gets the whole result.
         progress: follows the work.
 
     Raises:
         DataError, UsageError: labels that are missing or do not fit; no probabilities for the challenge's numbers.
     """
-    if challenge is not None:
+    if "isbi" in metrics.families:
         require_probabilities(predictor)
+    if predictor.card.outputs_labels:
+        kept = tuple(name for name in metrics.families if not FAMILIES[name].of_probabilities)
+        metrics = replace(metrics, families=kept)
+    if predictor.card.outputs_labels or predictor.card.uint8_input:  # it has no fractions to give, or takes none
+        metrics = replace(metrics, legacy_size=None)
     chosen = range(len(dataset)) if indices is None else indices
-    size = _other_size(predictor, legacy_protocol=legacy_protocol)
-    mine, notes = dict[int, ScoredImage](), set(notes_on(predictor))
-    for done, place in enumerate(share := world.share(len(chosen))):
-        (progress or NoProgress()).update(done, len(share), {})
-        mine[place] = _scored(predictor, sample := dataset[chosen[place]], challenge, size=size, families=families)
-        notes.add(predictor.plan(*sample.pixels.shape[1:]).note or "")
-    shares = world.gather((mine, notes))
-    scored = [shares[place % world.size][0][place] for place in range(len(chosen))]
-    noted = sorted(set[str]().union(*(noted for _, noted in shares)) - {""})
-    summary = summarise(scored, predictor.data_classes, challenge, notes=noted)
-    return with_object_words(summary, {"": predictor}) if "objects" in families else summary
+    answers = answers_of(predictor, dataset, chosen, world)
+    total = len(world.share(len(chosen)))
+    images = score(answers, metrics, total=total, world=world, progress=progress)[""]
+    notes, objects = notes_on({"": predictor}, metrics)
+    return summarise(images, metrics, predictor.data_classes, notes=notes, objects=objects)
 
 
-def notes_on(predictor: Predictor) -> list[str]:
-    """Say what a predictor does to probabilities before they are scored."""
-    return ["gaps in contours are closed (predict.close_gaps)"] if predictor.config.close_gaps else []
+def answers_of(predictor: Predictor, dataset: Dataset, indices: Sequence[int], world: World) -> Iterator[Answer]:
+    """Yield what a predictor answers to this process's share of the images.
+
+    Raises:
+        DataError: an image without labels.
+    """
+    for place in world.share(len(indices)):
+        sample = dataset[indices[place]]
+        one = prediction_of(predictor, sample, predictor.probabilities(sample.pixels))
+        note = predictor.plan(*sample.pixels.shape[1:]).note
+        yield Answer(one, {"": place}, () if note is None else (note,))
 
 
-def _scored(
-    predictor: Predictor,
-    sample: Sample,
-    challenge: Challenge | None,
-    *,
-    size: tuple[int, int] | None,
-    families: Collection[str],
-) -> ScoredImage:
-    probabilities = predictor.probabilities(sample.pixels)
-    found = find_objects(probabilities, predictor.classes, predictor.object_config) if "objects" in families else None
-    sure = "confidence" in families
-    scored = score_answer(predictor, probabilities, sample, challenge, found=found, confidence=sure)
-    if size is None:
-        return scored
-    return replace(scored, image=scored.image.with_scores(_scores_at(predictor, sample, size)))
-
-
-def score_answer(
-    predictor: Predictor,
-    probabilities: NDArray[np.float32],
-    sample: Sample,
-    challenge: Challenge | None = None,
-    *,
-    found: ObjectMap | None = None,
-    confidence: bool = False,
-) -> ScoredImage:
-    """Score what a network answered to an image: its own probabilities, or the mean of several networks of one kind.
+def prediction_of(predictor: Predictor, sample: Sample, probabilities_LHW: NDArray[Any]) -> Prediction:
+    """Put probabilities next to the truth: a network's own, or the mean of several networks of one kind.
 
     Args:
-        predictor: the network, for its classes; it does not predict anything here.
-        probabilities: [K, H, W] of its classes, the border among them.
+        predictor: the network, for its classes and how it makes objects.
         sample: the image with its labels.
-        challenge: compute the ISBI challenge's numbers too; None: do not.
-        found: the objects that were made of the probabilities, to be scored too; None: there are none to score.
-        confidence: count how far the probabilities can be trusted, too.
+        probabilities_LHW: of the network's classes, the border among them.
 
     Raises:
-        DataError: an image without labels, or with labels that there is no class for.
+        DataError: an image without labels.
     """
     classes = predictor.data_classes
-    of_data = predictor.of_data(torch.from_numpy(probabilities)).numpy()
-    scored = score_prediction(of_data, sample, classes, challenge)
-    image = scored.image.without_soft() if predictor.card.outputs_labels else scored.image
-    if found is not None:
-        image = image.with_objects(Overlaps.of(objects_of(sample, classes), found).count())
-    sure = None
-    if confidence and not predictor.card.outputs_labels and sample.labels is not None:
-        pixels = some_pixels(probabilities, sample.labels, border=predictor.border)
-        sure = ImageConfidence(reliability(of_data, sample.labels), pixels)
-    return replace(scored, image=image, confidence=sure)
-
-
-def _other_size(predictor: Predictor, *, legacy_protocol: bool) -> tuple[int, int] | None:
-    """Return the size at which soft scores are computed too; None: a file has none to give, or takes no fractions."""
-    if predictor.card.outputs_labels or predictor.card.uint8_input:
-        return None
-    return predictor.config.size or (_legacy_size(predictor) if legacy_protocol else None)
-
-
-def _legacy_size(predictor: Predictor) -> tuple[int, int] | None:
-    """Return what the older systems resized such images to; None where they had nothing like it."""
-    return LEGACY_SIZES.get(predictor.card.channels) if len(predictor.data_classes) == 2 else None
-
-
-def score_prediction(
-    probabilities: NDArray[Any], sample: Sample, classes: tuple[str, ...], challenge: Challenge | None = None
-) -> ScoredImage:
-    """Score the probabilities [K, H, W] of one image against its labels.
-
-    Raises:
-        DataError: an image without labels, or with labels that there is no class for.
-    """
     if sample.labels is None:
         raise DataError(f"{sample.source or sample.name}: has no labels; scores need a mask for every image")
-    image = score_image(probabilities, sample.labels, classes=classes, name=sample.name)
-    if challenge is None:
-        return ScoredImage(image)
-    interior = challenge.interior
-    return ScoredImage(
-        image, score_slice(sample.labels == interior, probabilities[interior], warping=challenge.warping)
+
+    def resized(size: tuple[int, int]) -> tuple[NDArray[Any], NDArray[Any]]:
+        # Before the network and not back, as the older systems did.
+        small = resize_sample(sample, size, predictor.config.resize or "half-pixel", classes=len(classes))
+        assert small.labels is not None
+        return of_data(predictor, predictor.probabilities(small.pixels)), small.labels
+
+    return Prediction(
+        name=sample.name,
+        classes=classes,
+        labels=sample.labels,
+        probabilities=of_data(predictor, probabilities_LHW),
+        network_probabilities=probabilities_LHW,
+        labels_only=predictor.card.outputs_labels,
+        true_objects=partial(objects_of, sample, classes),
+        found_objects=cache(partial(find_objects, probabilities_LHW, predictor.classes, predictor.object_config)),
+        resized=resized,
     )
 
 
-def summarise(
-    scored: Sequence[ScoredImage],
-    classes: tuple[str, ...],
-    challenge: Challenge | None = None,
-    *,
-    notes: Sequence[str] = (),
-) -> Evaluation:
-    """Pool the scores of images: at least one, all scored with the same `challenge`."""
-    told = [one.confidence for one in scored if one.confidence is not None]
-    confidence = pool_confidence(told) if told else None
-    sure = {} if confidence is None else confidence.reliability.scores()
-    images = tuple(one.image for one in scored)
-    parts = [one.part for one in scored if one.part is not None]
-    if challenge is None:
-        return Evaluation(pool(images, classes) | sure, images, classes, tuple(notes), confidence=confidence)
-    isbi = pool_slices(parts)
-    interior = f"the ISBI challenge's numbers take the class {classes[challenge.interior]} for interior"
-    images = tuple(image.with_scores(own) for image, own in zip(images, isbi.slice_scores(), strict=True))
-    # The set's numbers have rules of their own: they are not the mean over images that `pool` would make of them.
-    scores = pool([one.image for one in scored], classes) | isbi.scores() | sure
-    return Evaluation(scores, images, classes, (interior, *notes), isbi, confidence=confidence)
+def of_data(predictor: Predictor, probabilities_LHW: NDArray[Any]) -> NDArray[Any]:
+    """Return the probabilities [K, H, W] of the data's classes."""
+    return predictor.of_data(torch.from_numpy(probabilities_LHW)).numpy()
 
 
 def objects_of(sample: Sample, classes: Sequence[str]) -> ObjectMap:
@@ -285,67 +299,51 @@ def objects_of(sample: Sample, classes: Sequence[str]) -> ObjectMap:
     return true_objects(sample.labels, sample.instances, classes)
 
 
-def interior_class(classes: Sequence[str], wanted: str | None = None) -> int:
-    """Return the index of the class that is the interior of objects.
+def notes_on(networks: Mapping[str, Predictor], metrics: Metrics) -> tuple[list[str], ObjectsConfig | None]:
+    """Say what is done to the probabilities of these networks before they are scored, and what is made of them.
 
     Args:
-        classes: the names, index 0 first.
-        wanted: a name or an index; None: the class that is called interior, else the second of two.
+        networks: those that answered, by their names.
+        metrics: what is computed.
 
-    Raises:
-        UsageError: no such class, or nothing says which it is.
+    Returns:
+        The notes, and how objects are made; None where that is not asked, or each network has a way of its own.
     """
-    if wanted is None and ("interior" in classes or len(classes) == 2):
-        return list(classes).index("interior") if "interior" in classes else 1
-    if wanted is not None and wanted in classes:
-        return list(classes).index(wanted)
-    if wanted is not None and wanted.isdigit() and int(wanted) < len(classes):
-        return int(wanted)
-    found = "nothing says which class is the interior of objects" if wanted is None else f"there is no class {wanted!r}"
-    raise UsageError(f"{found}; name one of {', '.join(classes)}, such as --metrics isbi:{classes[-1]}")
+    first, notes, objects = next(iter(networks.values())), list[str](), None
+    if "objects" in metrics.families:
+        ways = dict[str, str]()
+        for name, one in networks.items():
+            chosen = f"; the numbers were chosen by {one.object_config.chosen}" if one.object_config.chosen else ""
+            ways[name] = f"objects are made by {describe(one.classes, one.object_config)}{chosen}"
+        if len(set(ways.values())) == 1:
+            objects = first.object_config
+            notes.append(next(iter(ways.values())))
+        else:
+            notes += [f"{name}: {way}" for name, way in ways.items()]
+    if "isbi" in metrics.families:
+        interior = first.data_classes[metrics.interior]
+        notes.append(f"the ISBI challenge's numbers take the class {interior} for interior")
+    if first.config.close_gaps:
+        notes.append("gaps in contours are closed (predict.close_gaps)")
+    return notes, objects
 
 
-def challenge_of(classes: Sequence[str]) -> Challenge | None:
-    """Return the challenge's quick numbers for data with the challenge's two classes; None for any other."""
-    return Challenge(interior_class(classes), warping=False) if set(classes) == {"membrane", "interior"} else None
+def choose_for(predictor: Predictor, asked: Iterable[str], *, warping: bool = True) -> Metrics:
+    """Return the metrics of these names for a network, as `choose_metrics`.
+
+    The family legacy scores images at the size that the network resizes to, or, of two classes, at the older systems'.
+    """
+    usual = SIZES.get(len(predictor.normalization.mean)) if len(predictor.data_classes) == 2 else None
+    metrics = choose_metrics(asked, predictor.data_classes, warping=warping)
+    return replace(metrics, legacy_size=predictor.config.size or usual)
 
 
-def families_of(dataset: Dataset, metric: str) -> set[str]:
-    """Return the families of scores that a report tells, those of objects where the data or `metric` has them."""
-    objects = dataset[0].instances is not None or metric in object_cards
-    return {"confidence", "objects"} if objects else {"confidence"}
+def named_families(config: TrainConfig) -> set[str]:
+    """Return the families that a configuration names: `train.metrics`, and that of `train.best_metric`."""
+    return {*config.metrics, family_of(config.best_metric)}
 
 
-def with_object_words(summary: Evaluation, made: Mapping[str, Predictor]) -> Evaluation:
-    """Say how the objects that were scored were made: in one way, or by each network of a name in its own."""
-    ways = {name: (one.classes, one.object_config) for name, one in made.items()}
-    first, *others = dict.fromkeys(map(_object_words, ways.values()))
-    if not others:
-        objects = next(iter(made.values())).object_config
-        return replace(summary, objects=objects, notes=(f"objects are made by {first}", *summary.notes))
-    each = (f"{name}: objects are made by {_object_words(way)}" for name, way in ways.items())
-    return replace(summary, notes=(*each, *summary.notes))
-
-
-def _object_words(way: tuple[Sequence[str], ObjectsConfig]) -> str:
-    classes, config = way
-    chosen = f"; the numbers were chosen by {config.chosen}" if config.chosen else ""
-    return f"{describe(classes, config)}{chosen}"
-
-
-def _image_as_json(image: ImageScores) -> dict[str, Any]:
-    objects = {} if image.objects is None else {"objects": image.objects.as_json()}
-    return {"name": image.name, "scores": image.scores} | objects
-
-
-def _scores_at(predictor: Predictor, sample: Sample, size: tuple[int, int]) -> dict[str, float]:
-    """Score a sample that is resized before the network and not back, as the older systems did."""
-    kind = predictor.config.resize or "half-pixel"
-    small = resize_sample(sample, size, kind, classes=len(predictor.data_classes))
-    assert small.labels is not None
-    return legacy_scores(data_probabilities(predictor, small.pixels), small.labels, suffix=size_suffix(*size))
-
-
-def data_probabilities(predictor: Predictor, pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return the probabilities of the data's classes, [K, H, W]."""
-    return predictor.of_data(torch.from_numpy(predictor.probabilities(pixels))).numpy()
+def reported_families(dataset: Dataset, config: TrainConfig) -> list[str]:
+    """Return the families that the report of a training on this data computes."""
+    objects = len(dataset) > 0 and dataset[0].instances is not None
+    return usual_families(dataset.classes, objects=objects, named=named_families(config))

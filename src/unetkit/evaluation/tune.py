@@ -2,15 +2,14 @@
 
 Every combination of a few values is tried on every image; the first of equals is taken. To score the choice on images
 that it was not made on, the images are halved in their order: each half is scored with what was chosen on the other.
-The choice that is handed out is made on all of them. Does not know where the images come from: whoever calls gives such
-that the network was not trained on.
+The choice that is handed out is made on all of them. Assumes images that the network was not trained on.
 
-tune_objects: the numbers with which objects are made, chosen on images that a network was not trained on.
+Legend of shapes: N objects.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.config import ObjectsConfig
-from unetkit.data import Dataset, Sample, fingerprint
+from unetkit.data import Dataset, fingerprint
 from unetkit.devices import cpu_threads
+from unetkit.distributed import World
 from unetkit.errors import DataError, UsageError
 from unetkit.evaluation.evaluate import folder_of, labelled
-from unetkit.evaluation.score import Evaluation, evaluate, objects_of
-from unetkit.metrics import Overlaps, mean_precision, pool
+from unetkit.evaluation.score import Answer, Evaluation, ScoredImage, answers_of, notes_on, score, summarise
+from unetkit.metrics import Metrics, Overlaps, mean_precision
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.objects import find_objects, method_for
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import LoadOptions, Model, load, run_of
-from unetkit.progress import NoProgress, Progress
-from unetkit.run import Run, open_run
+from unetkit.progress import Progress
+from unetkit.run import open_run
 from unetkit.storage import is_remote
 
 _MIN_WIDTHS = (0.6, 0.7, 0.8, 0.9)
@@ -72,6 +72,8 @@ def tune(
 ) -> Tuning:
     """Choose the numbers of `objects` on labelled images; the method and `fill_holes` stay as they are.
 
+    Each image is predicted once: what it is scored by with any choice follows from the overlaps that were tried.
+
     Args:
         predictor: the network.
         dataset: images with labels.
@@ -83,64 +85,71 @@ def tune(
         DataError: there are fewer than two images, or one has no labels.
         ConfigError: the classes and the section `objects` do not go together.
     """
-    order = sorted(indices)
+    order, classes = sorted(indices), predictor.data_classes
     if len(order) < 2:
         raise DataError(f"{len(order)} image: at least two are needed, one to choose numbers on and one to score them")
-    partings = _partings(predictor)
-    tried = np.empty((len(order), len(partings) * len(FILTERS)))
-    names: list[str] = []
-    for place, index in enumerate(order):
-        (progress or NoProgress()).update(place, len(order), {})
-        sample = dataset[index]
-        names.append(sample.name)
-        tried[place] = _tried(predictor, sample, partings)
+    grid = GRIDS[method_for(predictor.classes, predictor.object_config)]
+    whole = predictor.object_config.model_copy(update={"min_size": 0, "min_confidence": 0.0})  # drops nothing
+    ways = [whole.model_copy(update=dict(zip(grid, values, strict=True))) for values in product(*grid.values())]
+    trials = list[list[_Trial]]()
+
+    def answered() -> Iterator[Answer]:
+        for answer in answers_of(predictor, dataset, order, World()):
+            one = answer.prediction
+            true, probabilities = one.true_objects(), one.network_probabilities
+            found = [find_objects(probabilities, predictor.classes, way) for way in ways]
+            trials.append([_Trial(Overlaps.of(true, each), each.sizes(), each.confidences) for each in found])
+            yield answer
+
+    images = score(answered(), Metrics(), total=len(order), progress=progress)[""]
+    tried = np.array([[mean_precision(way.kept(*drop)) for way in one for drop in FILTERS] for one in trials])
     half = len(order) // 2
-    first, second = slice(half), slice(half, None)
-    parts: list[Evaluation] = []
-    for scored, judged in ((first, second), (second, first)):
-        chosen = predictor.with_card(objects=_best(tried[judged], partings, names[judged]))
-        parts.append(evaluate(chosen, dataset, indices=order[scored], legacy_protocol=True, families=("objects",)))
-    chosen = _best(tried, partings, names).model_copy(update={"chosen_on": sha256})
-    return Tuning(chosen, _joined(parts))
+    first, second = range(half), range(half, len(order))
+    scored, notes, metrics = list[ScoredImage](), list[str](), Metrics(("overlap", "objects"))
+    for places, others in ((first, second), (second, first)):
+        names = [images[place].name for place in others]
+        best, config = _best(tried[others.start : others.stop], ways, names)
+        way, drop = best // len(FILTERS), FILTERS[best % len(FILTERS)]
+        for place in places:
+            counts = trials[place][way].kept(*drop).count()
+            scored.append(replace(images[place], parts=images[place].parts | {"objects": counts}))
+        said, _ = notes_on({"": predictor.with_card(objects=config)}, metrics)
+        said += sorted({note for place in places for note in images[place].notes})
+        span = f"{images[places.start].name} to {images[places.stop - 1].name}"
+        notes += [f"{span}: {note}" for note in said]
+    _, config = _best(tried, ways, [image.name for image in images])
+    summary = replace(summarise(scored, metrics, classes), notes=tuple(notes))
+    return Tuning(config.model_copy(update={"chosen_on": sha256}), summary)
 
 
-def _partings(predictor: Predictor) -> list[ObjectsConfig]:
-    """Return every way to part objects that is tried; none drops any."""
-    config = predictor.object_config
-    grid = GRIDS[method_for(predictor.classes, config)]
-    whole = config.model_copy(update={"min_size": 0, "min_confidence": 0.0})
-    return [whole.model_copy(update=dict(zip(grid, values, strict=True))) for values in product(*grid.values())]
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """The objects that one way makes of an image, before any is dropped.
+
+    Attributes:
+        overlaps: with the true ones.
+        sizes: [N] the pixels of each.
+        confidences: [N] the confidence of each.
+    """
+
+    overlaps: Overlaps
+    sizes: NDArray[np.int64]
+    confidences: NDArray[np.float32]
+
+    def kept(self, min_size: int, min_confidence: float) -> Overlaps:
+        """Return the overlaps of those that are large and sure enough."""
+        return self.overlaps.without((self.sizes < min_size) | (self.confidences < min_confidence))
 
 
-def _tried(predictor: Predictor, sample: Sample, partings: Sequence[ObjectsConfig]) -> list[float]:
-    """Return the image's mean precision by every parting and, within it, every filter; NaN without objects."""
-    if sample.labels is None:
-        raise DataError(f"{sample.source or sample.name}: has no labels; --tune needs a mask for every image")
-    probabilities, true = predictor.probabilities(sample.pixels), objects_of(sample, predictor.data_classes)
-    values: list[float] = []
-    for parting in partings:
-        found = find_objects(probabilities, predictor.classes, parting)
-        overlaps, sizes = Overlaps.of(true, found), found.sizes()
-        for min_size, min_confidence in FILTERS:
-            dropped = (sizes < min_size) | (found.confidences < min_confidence)
-            values.append(mean_precision(overlaps.without(dropped)))
-    return values
-
-
-def _best(tried: NDArray[np.float64], partings: Sequence[ObjectsConfig], names: Sequence[str]) -> ObjectsConfig:
-    """Return the combination with the highest mean over the images that have a value, the first of equals."""
+def _best(tried: NDArray[np.float64], ways: Sequence[ObjectsConfig], names: Sequence[str]) -> tuple[int, ObjectsConfig]:
+    """Return which combination has the highest mean over the images that have a value, the first of equals."""
     known = ~np.isnan(tried)
     means = np.where(known, tried, 0).sum(0) / np.maximum(1, known.sum(0))
     best = int(means.argmax())
-    parting, (min_size, min_confidence) = partings[best // len(FILTERS)], FILTERS[best % len(FILTERS)]
+    way, (min_size, min_confidence) = ways[best // len(FILTERS)], FILTERS[best % len(FILTERS)]
     words = f"the highest mean_precision, {means[best]:.4f}, on {len(names)} images ({names[0]} to {names[-1]})"
-    return parting.model_copy(update={"min_size": min_size, "min_confidence": min_confidence, "chosen": words})
-
-
-def _joined(parts: Sequence[Evaluation]) -> Evaluation:
-    images = tuple(image for part in parts for image in part.images)
-    notes = [f"{part.images[0].name} to {part.images[-1].name}: {note}" for part in parts for note in part.notes]
-    return Evaluation(pool(images, parts[0].classes), images, parts[0].classes, tuple(notes))
+    update = {"min_size": min_size, "min_confidence": min_confidence, "chosen": words}
+    return best, way.model_copy(update=update)
 
 
 def tune_objects(
@@ -173,48 +182,33 @@ def tune_objects(
     Example:
         >>> unetkit.tune_objects("runs/nuclei", keep=True).chosen.threshold
     """
-    predictor, run = load(model, device=device, options=options), _run_of(model)
-    files = _files_of(model, run) if keep else []
-    dataset, held = labelled(data, predictor.data_classes, run)
-    sha256 = fingerprint(dataset).sha256_pixels
-    indices = _untrained(run, dataset, held, sha256)
-    with cpu_threads((options or {}).get("threads")):
-        tuning = tune(predictor, dataset, indices, sha256=sha256, progress=progress)
-    if keep:
-        _keep(tuning.chosen, files, run)
-    return tuning
-
-
-def _run_of(model: Model) -> Run | None:
-    """Return the run that a model belongs to; one in object storage with its image there, which a choice is sent to."""
+    predictor, run = load(model, device=device, options=options), run_of(model)
     if folder_of(model) is not None:
         raise UsageError("the networks of a cross-validation together have seen all images; tune one of its runs")
     if isinstance(model, (str, Path)) and is_remote(model):
-        return open_run(Path(model))
-    return run_of(model)
-
-
-def _untrained(run: Run | None, dataset: Dataset, held: Sequence[int] | None, sha256: str) -> Sequence[int]:
-    if held is not None:
-        return held
-    known = None if run is None else run.read_json("data.json")
-    if known is not None and known["sha256_pixels"] == sha256:
-        raise UsageError("the run was trained on all of this data; give images that it has not seen with --data DIR")
-    return range(len(dataset))
-
-
-def _files_of(model: Model, run: Run | None) -> list[Path]:
-    """Return the network files that a choice is kept in."""
-    if run is not None:
-        return [path for path in (run.best, run.last) if path.is_file()] or [run.weights()]
-    if isinstance(model, (str, Path)) and Path(model).suffix == ".safetensors":
-        return [Path(model)]
-    raise UsageError("the choice can be kept in a run or in a .safetensors file of unetkit; leave --keep out")
-
-
-def _keep(chosen: ObjectsConfig, files: Sequence[Path], run: Run | None) -> None:
-    with run.held() if run is not None else nullcontext():
-        for path in files:
-            Checkpoint.load(path).with_objects(chosen).save(path)
-        if run is not None:
-            run.with_config(run.config.model_copy(update={"objects": chosen})).send()
+        run = open_run(Path(model))  # with its image in object storage, which the choice is sent to
+    files = list[Path]()
+    if keep and run is not None:
+        files = [path for path in (run.best, run.last) if path.is_file()] or [run.weights()]
+    elif keep and isinstance(model, (str, Path)) and Path(model).suffix == ".safetensors":
+        files = [Path(model)]
+    elif keep:
+        raise UsageError("the choice can be kept in a run or in a .safetensors file of unetkit; leave --keep out")
+    dataset, indices = labelled(data, predictor.data_classes, run)
+    sha256 = fingerprint(dataset).sha256_pixels
+    if indices is None:
+        known = None if run is None else run.read_json("data.json")
+        if known is not None and known["sha256_pixels"] == sha256:
+            raise UsageError(
+                "the run was trained on all of this data; give images that it has not seen with --data DIR"
+            )
+        indices = range(len(dataset))
+    with cpu_threads((options or {}).get("threads")):
+        tuning = tune(predictor, dataset, indices, sha256=sha256, progress=progress)
+    if keep:
+        with run.held() if run is not None else nullcontext():
+            for path in files:
+                Checkpoint.load(path).with_objects(tuning.chosen).save(path)
+            if run is not None:
+                run.with_config(run.config.model_copy(update={"objects": tuning.chosen})).send()
+    return tuning

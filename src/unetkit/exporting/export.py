@@ -9,7 +9,7 @@ from unetkit.data import Dataset
 from unetkit.devices import cpu_threads
 from unetkit.errors import DataError, ModelFileError, ParityError, UsageError
 from unetkit.evaluation.evaluate import labelled
-from unetkit.evaluation.score import evaluate
+from unetkit.evaluation.score import score_predictor
 from unetkit.exporting.int8 import MAX_DROP, Gain, Scored, export_int8
 from unetkit.exporting.parity import Parity, compare, real_inputs
 from unetkit.exporting.write import export_network, make_job, pipeline_of
@@ -249,7 +249,7 @@ def _score(file: Predictor, torch: Predictor | None, images: _Images | None, *, 
     dtypes = file.network.dtypes if isinstance(file.network, ExportedNetwork) else (card.dtype,)
     metric, bound = _METRICS[card.output], max(_METRIC_BOUNDS[name] for name in dtypes)
     found, expected = (
-        None if one is None else evaluate(one, images.dataset, indices=images.chosen).scores[metric]
+        None if one is None else score_predictor(one, images.dataset, indices=images.chosen).scores[metric]
         for one in (file, torch)
     )
     assert found is not None

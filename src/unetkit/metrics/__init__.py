@@ -1,8 +1,18 @@
-"""Scores, and what they mean: every function says its formula, every name has a card in `DEFINITIONS`."""
+"""Scores, and what they mean: `FAMILIES` is the table of all of them, `DEFINITIONS` holds a card for every name."""
 
-from unetkit.metrics import calibration, isbi, objects, overlap
 from unetkit.metrics.bootstrap import Difference, paired_bootstrap, whole_score
 from unetkit.metrics.definitions import Definition, find_definition, improves
+from unetkit.metrics.families import (
+    DEFINITIONS,
+    FAMILIES,
+    Family,
+    ImageScores,
+    Metrics,
+    Prediction,
+    choose_metrics,
+    family_of,
+    usual_families,
+)
 from unetkit.metrics.isbi import (
     PUBLISHED,
     IsbiScores,
@@ -14,27 +24,33 @@ from unetkit.metrics.isbi import (
     score_slice,
     scores_chosen_elsewhere,
 )
-from unetkit.metrics.legacy import legacy_scores, size_suffix, soft_dice
+from unetkit.metrics.legacy import legacy_scores, size_suffix
 from unetkit.metrics.objects import ObjectCounts, Overlaps, added, mean_precision, object_scores, pool_objects
-from unetkit.metrics.overlap import ImageScores, pool, score_image
+from unetkit.metrics.overlap import pool, score_image, soft_dice
 
 __all__ = [
     "DEFINITIONS",
     "Definition",
     "Difference",
+    "FAMILIES",
+    "Family",
     "ImageScores",
     "IsbiScores",
     "IsbiSlice",
+    "Metrics",
     "ObjectCounts",
     "Overlaps",
     "PUBLISHED",
+    "Prediction",
     "ThresholdScore",
     "added",
     "better",
+    "choose_metrics",
     "definition_of",
     "error_of",
-    "legacy_scores",
+    "family_of",
     "isbi_scores",
+    "legacy_scores",
     "mean_precision",
     "object_scores",
     "paired_bootstrap",
@@ -46,13 +62,9 @@ __all__ = [
     "scores_chosen_elsewhere",
     "size_suffix",
     "soft_dice",
+    "usual_families",
     "whole_score",
 ]
-
-
-DEFINITIONS: dict[str, Definition] = (
-    overlap.DEFINITIONS | objects.DEFINITIONS | isbi.DEFINITIONS | isbi.DEFINITIONS_thresholds | calibration.DEFINITIONS
-)
 
 
 def definition_of(name: str) -> Definition:

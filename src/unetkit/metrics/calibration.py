@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.metrics.definitions import Definition
+from unetkit.metrics.prediction import Metrics, Pooled, Prediction
 
 BINS = 15
 TEMPERATURES = (0.2, 10.0)
@@ -78,7 +79,7 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class ImageConfidence:
-    """What one image tells about a network's confidence: all its pixels counted, and some of them."""
+    """What one image says of a network's confidence: all its pixels counted, and some of them."""
 
     reliability: Reliability
     pixels: Pixels
@@ -184,6 +185,19 @@ def heated(pixels: Pixels, temperature: float) -> NDArray[Any]:
     return data_KN
 
 
+def of_image(one: Prediction, metrics: Metrics) -> ImageConfidence:
+    """Count the pixels of one image by confidence, and draw some of them to fit a temperature on."""
+    border = len(one.network_probabilities) > len(one.classes)
+    pixels = some_pixels(one.network_probabilities, one.labels, border=border)
+    return ImageConfidence(reliability(one.probabilities, one.labels), pixels)
+
+
+def of_set(images: Sequence[ImageConfidence], classes: Sequence[str]) -> Pooled:
+    """Pool images; single images have no scores of confidence."""
+    pooled = pool_confidence(images)
+    return Pooled(pooled.reliability.scores(), [dict[str, float]() for _ in images], pooled)
+
+
 def _counts(confidence: NDArray[Any], right: NDArray[np.bool_], bins: int) -> NDArray[np.float64]:
     place = np.minimum((confidence.ravel() * bins).astype(np.int64), bins - 1)
     weights = (None, confidence.ravel(), right.ravel())
@@ -202,6 +216,7 @@ DEFINITIONS: dict[str, Definition] = {
     for card in (
         Definition(
             name="expected_calibration_error",
+            meaning="how far confidence is from the share of right pixels",
             formula=f"sum_b |conf_b - hits_b| / N, the pixels' highest probabilities in {BINS} bins b of equal width, "
             "conf_b their sum, hits_b how many name the true class, N all pixels",
             better="lower",
@@ -213,6 +228,7 @@ DEFINITIONS: dict[str, Definition] = {
         ),
         Definition(
             name="class_calibration_error",
+            meaning="the same of each class's probability, mean of classes",
             formula=f"mean over k of sum_b |conf_kb - hits_kb| / N, the pixels' probabilities of class k in {BINS} "
             "bins b of equal width, conf_kb their sum, hits_kb how many are of class k, N all pixels",
             better="lower",

@@ -7,9 +7,11 @@ their form, finds one by the score's name and compares two values by it.
 import difflib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
+
+import numpy as np
 
 from unetkit.errors import ConfigError
 
@@ -24,6 +26,7 @@ class Definition:
 
     Attributes:
         name: the score's name in tables, in `log.jsonl` and in JSON; may hold `{class}` until a class is put in.
+        meaning: what it says, in a few words for a table on the terminal.
         formula: how it is computed, in one line of text.
         better: whether a higher or a lower value is the better one.
         classes: which classes enter, and whether the background (class 0) is one of them.
@@ -34,10 +37,10 @@ class Definition:
         low: the lowest possible value.
         high: the highest possible value.
         resolution: the pixels on which it is computed.
-        aside: told in files, but left out of tables for people: a form for comparisons with other programs.
     """
 
     name: str
+    meaning: str
     formula: str
     better: Literal["higher", "lower"]
     classes: str
@@ -48,7 +51,6 @@ class Definition:
     low: float = 0.0
     high: float = 1.0
     resolution: str = "that of the labels"
-    aside: bool = False
 
     def filled(self, place: str, text: str) -> "Definition":
         """Return the card with a class's name or a size, as names have it, in place of `{class}` or `{size}`."""
@@ -59,6 +61,7 @@ class Definition:
         return replace(
             self,
             name=self.name.replace(CLASS, text),
+            meaning=self.meaning.replace(CLASS, text),
             formula=self.formula.replace(CLASS, text),
             classes=self.classes.replace(CLASS, text),
             averaging=self.averaging.replace(CLASS, text),
@@ -82,6 +85,12 @@ def find_definition(name: str, cards: Mapping[str, Definition]) -> Definition:
     near = difflib.get_close_matches(name, cards, n=1)
     hint = f"did you mean '{near[0]}'?" if near else "one of: " + ", ".join(cards)
     raise ConfigError(f"'{name}' is not the name of a score; {hint}")
+
+
+def means_of_each(images: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of every score over the images that have it; each image gives its scores by name."""
+    names = dict.fromkeys(name for scores in images for name in scores)
+    return {name: float(np.mean([scores[name] for scores in images if name in scores])) for name in names}
 
 
 def size_in(name: str) -> str | None:

@@ -3,15 +3,13 @@
 Every slice is scored by itself in two dimensions with 4-connected objects; the numbers differ in how they pool slices
 and thresholds, and each says so in its card. Agreement with the evaluator was checked at every threshold.
 
+The challenge takes the best of eleven thresholds on the scored slices themselves, which flatters a little. In a
+cross-validation the slices of the other folds can choose instead: `scores_chosen_elsewhere`.
+
 Assumes interior is what is labelled (> 0) and what the probability speaks of; invert membrane maps first. Nothing is
-rescaled. Does not know files.
+rescaled. Does not know networks or files.
 
 Legend of shapes: D slices, H height, W width, T thresholds.
-
-The challenge's numbers at thresholds that were chosen on other slices than those that are scored.
-
-The challenge takes the best of eleven thresholds on the scored slices themselves, which flatters a little. In a
-cross-validation the slices of the other folds can choose instead. Does not know networks or files.
 """
 
 import math
@@ -33,6 +31,7 @@ from unetkit.metrics.isbi_pixels import (
     label_components,
     thin_borders,
 )
+from unetkit.metrics.prediction import Metrics, Pooled, Prediction
 
 _Values = NDArray[np.float64]
 
@@ -112,18 +111,20 @@ class IsbiScores:
     rand_counts: _Values
     pixel_counts: _Values
 
+    def chosen(self) -> dict[str, ThresholdScore]:
+        """Return the numbers with their thresholds by the names of their cards."""
+        named: dict[str, ThresholdScore | None] = {name: getattr(self, name) for name in DEFINITIONS}
+        return {name: score for name, score in named.items() if score is not None}
+
     def scores(self) -> dict[str, float]:
         """Return the numbers by the names of their cards."""
-        named: dict[str, ThresholdScore | None] = {name: getattr(self, name) for name in DEFINITIONS}
-        return {name: score.value for name, score in named.items() if score is not None}
+        return {name: score.value for name, score in self.chosen().items()}
 
     def slice_scores(self) -> list[dict[str, float]]:
         """Return every slice's own numbers by the names of their cards, at the threshold of the whole stack."""
-        named: dict[str, ThresholdScore | None] = {name: getattr(self, name) for name in DEFINITIONS}
         rows = {
             name: score.slices[score.thresholds.index(score.threshold)].tolist()
-            for name, score in named.items()
-            if score is not None
+            for name, score in self.chosen().items()
         }
         return [dict(zip(rows, values, strict=True)) for values in zip(*rows.values(), strict=True)]
 
@@ -165,6 +166,18 @@ def score_slice(label: NDArray[Any], probability: NDArray[Any], *, warping: bool
     return _score_slice(label_DHW[0], probability_DHW[0], warping=warping)
 
 
+def of_image(one: Prediction, metrics: Metrics) -> IsbiSlice:
+    """Score one image as a slice; `metrics` says which class is the interior."""
+    interior = metrics.interior
+    return score_slice(one.labels == interior, one.probabilities[interior], warping=metrics.warping)
+
+
+def of_set(images: Sequence[IsbiSlice], classes: Sequence[str]) -> Pooled:
+    """Pool images; the set's numbers have rules of their own and are not the mean over images."""
+    pooled = pool_slices(images)
+    return Pooled(pooled.scores(), pooled.slice_scores(), pooled)
+
+
 def pool_slices(slices: Sequence[IsbiSlice]) -> IsbiScores:
     """Pool slices, of one size or of several, each number by its own rule; warping errors where every slice has them.
 
@@ -175,18 +188,23 @@ def pool_slices(slices: Sequence[IsbiSlice]) -> IsbiScores:
     )
     information_TD = np.stack([one.information for one in slices], 1)
     counted = [one.warping for one in slices if one.warping is not None]
-    errors_TD2 = np.stack(counted, 1) if len(counted) == len(slices) else None
+    warping, splits, mergers = None, None, None
+    if len(counted) == len(slices):
+        errors_TD2 = np.stack(counted, 1)
+        splits, mergers, errors_TD = errors_TD2[:, :, 0], errors_TD2[:, :, 1], errors_TD2.sum(2)
+        sizes = [one.size for one in slices]
+        warping = _lowest(errors_TD.sum(1) / sum(sizes), errors_TD / np.array(sizes))
     precision_TD, recall_TD, rand_TD = f_scores(thinned_TD3)
     return IsbiScores(
         v_rand_thinned=_highest(rand_TD.mean(1), rand_TD),
         v_info_thinned=_highest(information_TD.mean(1), information_TD),
         rand_error=_lowest(*_pooled_errors(plain_TD3)),
         pixel_error=_lowest(*_pooled_errors(pixel_TD3)),
-        warping_error=None if errors_TD2 is None else _warping_score(errors_TD2, [one.size for one in slices]),
+        warping_error=warping,
         v_rand_precision=precision_TD,
         v_rand_recall=recall_TD,
-        splits=None if errors_TD2 is None else errors_TD2[:, :, 0],
-        mergers=None if errors_TD2 is None else errors_TD2[:, :, 1],
+        splits=splits,
+        mergers=mergers,
         rand_counts=plain_TD3,
         pixel_counts=pixel_TD3,
     )
@@ -207,7 +225,9 @@ def _score_slice(label: NDArray[Any], probability: _Values, *, warping: bool) ->
             basins, _ = label_components(predicted)
             agreement = compare(truth, thin_borders(basins))
             thinned[row], information[row] = agreement.pairs, agreement.information
-            plain[row], pixel[row] = compare(truth, basins).pairs, _pixel_counts(interior, predicted)
+            plain[row] = compare(truth, basins).pairs
+            hits = np.count_nonzero(interior & predicted)
+            pixel[row] = hits, predicted.sum() - hits, interior.sum() - hits
         else:
             for values in (thinned, information, plain, pixel):
                 values[row] = values[row - 1]
@@ -215,16 +235,6 @@ def _score_slice(label: NDArray[Any], probability: _Values, *, warping: bool) ->
     errors = [count_warping_errors(interior, probability, t) for t in WARPING_THRESHOLDS] if warping else None
     counts = None if errors is None else np.array(errors, np.int64)
     return IsbiSlice(label.size, thinned, information, plain, pixel, counts)
-
-
-def _pixel_counts(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> _Values:
-    hits = np.count_nonzero(truth & predicted)
-    return np.array([hits, predicted.sum() - hits, truth.sum() - hits], np.float64)
-
-
-def _warping_score(errors_TD2: NDArray[np.int64], sizes: list[int]) -> ThresholdScore:
-    errors_TD = errors_TD2.sum(2)
-    return _lowest(errors_TD.sum(1) / sum(sizes), errors_TD / np.array(sizes))
 
 
 def _pooled_errors(counts_TD3: _Values) -> tuple[_Values, _Values]:
@@ -290,6 +300,7 @@ DEFINITIONS: dict[str, Definition] = {
     for card in (
         Definition(
             name="v_rand_thinned",
+            meaning="regions neither merged nor split, by pairs of pixels",
             formula="F of pairs of pixels that share an object in truth and prediction; borders thinned to lines "
             "before; a pixel of a true object on a line is an object of its own",
             better="higher",
@@ -301,6 +312,7 @@ DEFINITIONS: dict[str, Definition] = {
         ),
         Definition(
             name="v_info_thinned",
+            meaning="regions neither merged nor split, by information",
             formula="2 I / (H(truth) + H(prediction)), I mutual information and H entropies of the objects; borders "
             "thinned to lines before; a pixel of a true object on a line is an object of its own",
             better="higher",
@@ -312,6 +324,7 @@ DEFINITIONS: dict[str, Definition] = {
         ),
         Definition(
             name="rand_error",
+            meaning="regions merged or split, the first challenge's",
             formula="1 - F of pairs of pixels that share an object in truth and prediction; borders as predicted; "
             "a pixel of a true object outside all predicted ones is an object of its own",
             better="lower",
@@ -323,6 +336,7 @@ DEFINITIONS: dict[str, Definition] = {
         ),
         Definition(
             name="pixel_error",
+            meaning="wrong pixels, the first challenge's",
             formula="1 - F, F = 2 P R / (P + R) of interior pixels",
             better="lower",
             classes="interior alone; membrane counts only where it is mistaken for interior or the reverse",
@@ -333,6 +347,7 @@ DEFINITIONS: dict[str, Definition] = {
         ),
         Definition(
             name="warping_error",
+            meaning="pixels that split or merge a region",
             formula="(pixels that split + pixels that merge objects) / all pixels after the truth was bent towards "
             "the prediction by flipping simple points; holes and lone objects do not count",
             better="lower",
@@ -389,10 +404,11 @@ def scores_chosen_elsewhere(slices: Sequence[IsbiSlice], folds: Sequence[int]) -
     return {f"{name}{_SUFFIX}": value for name, value in scores.items()}
 
 
-DEFINITIONS_thresholds: dict[str, Definition] = {
+OTHER_FOLDS: dict[str, Definition] = {
     f"{name}{_SUFFIX}": replace(
         DEFINITIONS[name],
         name=f"{name}{_SUFFIX}",
+        meaning=f"{DEFINITIONS[name].meaning}; threshold of other folds",
         averaging=DEFINITIONS[name].averaging.replace(", then the best threshold", ""),
         threshold="of t = 0, 0.1, ... 1 for each fold the one that is best on the slices of all other folds",
     )

@@ -1,37 +1,28 @@
-"""Border thinning: the challenge evaluator's flooding of a two-valued image, pixel for pixel.
+"""What the ISBI challenge's evaluator does to the pixels of one slice: thin borders, compare objects, warp the truth.
 
-The interior's 4-connected components are basins; the border between them is given to the basins by a flood that takes
-pixels first in, first out, and what remains is the line where two basins meet. Vincent and Soille's algorithm (1991)
-reduces to this on two values. The order in which pixels are taken decides where the lines run, so it is kept exactly;
-watersheds of image libraries keep another one and give other lines.
+Thinning floods a two-valued image, pixel for pixel as the evaluator does. The interior's 4-connected components are
+basins; the border between them is given to the basins by a flood that takes pixels first in, first out, and what is
+left is the line where two basins meet. Vincent and Soille's algorithm (1991) reduces to this on two values. The order
+in which pixels are taken decides where the lines run, so it is kept exactly; watersheds of image libraries keep
+another one and give other lines. The order does not depend on the labels. So a breadth-first search finds it first,
+then every border pixel gets its root's basin, and only where two basins touch is the rule applied, again and again,
+until nothing changes: a pixel's label follows from pixels taken earlier, so there is one fixed point and it is the
+flood's result.
 
-The order does not depend on the labels. So a breadth-first search finds it first, then every border pixel gets its
-root's basin, and only where two basins touch is the rule applied, again and again, until nothing changes: a pixel's
-label follows from pixels taken earlier, so there is one fixed point and it is the flood's result.
+The warping error is what no bending of the truth's borders can explain. The truth is bent towards the prediction by
+flipping pixels whose flip changes no topology (simple points). What still differs at the end is a topological error;
+splits and mergers of objects count, holes and lone objects do not. Flipping is sequential by definition: in order of
+falling distance to the threshold, over and over until a round flips nothing. Every pixel carries its eight neighbours
+as one byte, so that a look at a pixel is one look at a table.
 
-Assumes one image at a time. Does not know probabilities or thresholds. scipy is imported where it is called: training
-imports the metrics and never thins.
+The comparison (Rand and information scores) counts only the truth's objects: pixels of its background are dropped. A
+pixel of an object that the prediction gives to no object (0) counts as an object of its own.
 
-The warping error of one slice: what no bending of the truth's borders can explain.
+Assumes one slice at a time, binary truth and ids without gaps. Does not know where ids come from, thresholds other than
+one that it is given, or the pooling over slices. scipy is imported where it is called: training imports the metrics and
+never thins.
 
-The truth is bent towards the prediction by flipping pixels whose flip changes no topology (simple points). What still
-differs at the end is a topological error; splits and mergers of objects count, holes and lone objects do not.
-
-Flipping is sequential by definition: in order of falling distance to the threshold, over and over until a round
-flips nothing. Every pixel carries its eight neighbours as one byte, so that a look at a pixel is one look at a table.
-
-Assumes binary truth. Does not know stacks or thresholds other than the one it is given.
-
-Legend of shapes: M mismatches.
-
-How far two divisions of the same pixels into objects agree: the Rand and the information score of the challenge.
-
-Only the truth's objects count: pixels of its background are dropped. A pixel of an object that the prediction gives to
-no object (0) counts as an object of its own.
-
-Assumes ids without gaps. Does not know where ids come from, thresholds or the pooling over slices.
-
-Legend of shapes: P pixels of true objects, I true objects, J predicted objects, ... any shape.
+Legend of shapes: M mismatches, P pixels of true objects, I true objects, J predicted objects, ... any shape.
 """
 
 from dataclasses import dataclass
@@ -77,23 +68,23 @@ def thin_borders(basins: NDArray[np.int32]) -> NDArray[np.int32]:
     border[1:-1, 1:-1] = basins == 0
     flat, stride = labels.ravel(), width + 2
     neighbours = np.array([-1, -stride, 1, stride], np.int32)
-    first = _first_ring(labels, border)
+    # The first ring: border pixels next to a basin, column by column.
+    basin, ring = labels > 0, np.zeros_like(border)
+    ring[1:-1, 1:-1] = basin[1:-1, :-2] | basin[1:-1, 2:] | basin[:-2, 1:-1] | basin[2:, 1:-1]
+    columns, rows = np.divmod(np.flatnonzero((ring & border).T), labels.shape[0])
+    first = (rows * labels.shape[1] + columns).astype(np.int32)
     order, parents = _queue_order(border.ravel(), first, neighbours)
     rank = np.zeros(flat.size, np.int32)  # when a pixel is taken; 0: basins and wall, there from the start
     rank[order] = np.arange(1, order.size + 1, dtype=np.int32)
     flat[first] = flat[first + neighbours[:, None]].max(0)
     _flood_from_first_ring(flat, order, parents, rank[parents[first.size :]])
-    _settle(flat, rank, _later_side_of_contacts(flat, rank, stride), neighbours)
+    later: list[_Flat] = []  # of every two neighbours of different basins the one that is taken later
+    for step in (1, stride):
+        one = np.flatnonzero(flat[step:] != flat[:-step]).astype(np.int32)
+        other = one + np.int32(step)
+        later.append(np.where(rank[one] > rank[other], one, other)[(flat[one] != 0) & (flat[other] != 0)])
+    _settle(flat, rank, np.concatenate(later), neighbours)
     return labels[1:-1, 1:-1]
-
-
-def _first_ring(labels: NDArray[np.int32], border: NDArray[np.bool_]) -> _Flat:
-    """Return the flat places of border pixels beside a basin, column by column."""
-    basin = labels > 0
-    beside = np.zeros_like(basin)
-    beside[1:-1, 1:-1] = basin[1:-1, :-2] | basin[1:-1, 2:] | basin[:-2, 1:-1] | basin[2:, 1:-1]
-    columns, rows = np.divmod(np.flatnonzero((beside & border).T), labels.shape[0])
-    return (rows * labels.shape[1] + columns).astype(np.int32)
 
 
 def _queue_order(border: NDArray[np.bool_], first: _Flat, neighbours: _Flat) -> tuple[_Flat, _Flat]:
@@ -131,16 +122,6 @@ def _flood_from_first_ring(flat: _Flat, order: _Flat, parents: _Flat, parent_ran
         end = first + int(np.searchsorted(parent_ranks, np.int32(begin), side="right"))
         flat[order[begin:end]] = flat[parents[begin:end]]
         begin = end
-
-
-def _later_side_of_contacts(flat: _Flat, rank: _Flat, stride: int) -> _Flat:
-    """Return, for every two neighbours of different basins, the one that is taken later."""
-    sides: list[_Flat] = []
-    for step in (1, stride):
-        one = np.flatnonzero(flat[step:] != flat[:-step]).astype(np.int32)
-        other = one + np.int32(step)
-        sides.append(np.where(rank[one] > rank[other], one, other)[(flat[one] != 0) & (flat[other] != 0)])
-    return np.concatenate(sides)
 
 
 def _settle(flat: _Flat, rank: _Flat, places: _Flat, neighbours: _Flat) -> None:
@@ -182,29 +163,17 @@ def count_warping_errors(
     """
     if truth.all() or not truth.any():
         return 0, 0  # the evaluator cannot rescale a constant slice and then finds no object in it
-    warped, left = _warp(truth, probability, threshold)
-    return _classify(warped, left)
-
-
-def _warp(
-    truth: NDArray[np.bool_], probability: NDArray[np.float64], threshold: float
-) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Return the warped truth with a rim of one pixel, and the flat places in it that still differ."""
+    # The places [M] of mismatches in the slice with a rim of one pixel, the surest first, equals column by column.
+    columns, rows = np.nonzero((truth != (probability > threshold)).T)
+    distance = np.abs(probability[rows, columns] - threshold).astype(np.float32)
+    order = np.argsort(-distance, kind="stable")
     rimmed = np.pad(truth, 1)
-    places = _mismatches(truth, probability, threshold)
+    places = (rows[order] + 1) * rimmed.shape[1] + columns[order] + 1
     left = np.array(_flip_simple_points(places, _neighbour_codes(rimmed), rimmed.shape[1]), np.intp)
     warped = rimmed.ravel()
     warped[places] ^= True
     warped[left] ^= True
-    return warped.reshape(rimmed.shape), left
-
-
-def _mismatches(truth: NDArray[np.bool_], probability: NDArray[np.float64], threshold: float) -> NDArray[np.intp]:
-    """Return the places [M] of mismatches in the rimmed slice, the surest first, equals column by column."""
-    columns, rows = np.nonzero((truth != (probability > threshold)).T)
-    distance = np.abs(probability[rows, columns] - threshold).astype(np.float32)
-    order = np.argsort(-distance, kind="stable")
-    return (rows[order] + 1) * (truth.shape[1] + 2) + columns[order] + 1
+    return _classify(warped.reshape(rimmed.shape), left)
 
 
 def _neighbour_codes(rimmed: NDArray[np.bool_]) -> bytearray:
@@ -219,7 +188,7 @@ def _neighbour_codes(rimmed: NDArray[np.bool_]) -> bytearray:
 
 def _flip_simple_points(places: NDArray[np.intp], codes: bytearray, stride: int) -> list[int]:
     """Flip simple points in rounds over the places [M] until a round flips nothing; return the places that are left."""
-    simple = _simple_codes()
+    simple = simple_codes()
     # Neighbour k sees the flipped pixel on its opposite side.
     steps = [(down * stride + right, 1 << (bit + 4) % 8) for bit, (down, right) in enumerate(_AROUND)]
     waiting: list[int] = []
@@ -236,7 +205,7 @@ def _flip_simple_points(places: NDArray[np.intp], codes: bytearray, stride: int)
 
 
 @cache
-def _simple_codes() -> bytes:
+def simple_codes() -> bytes:
     """Return for each of the 256 neighbourhoods whether flipping its centre leaves the topology as it is.
 
     With 4-connected interior and 8-connected border that is so when Yokoi's connectivity number is 1: the sum over the
@@ -335,12 +304,10 @@ def compare(truth: Objects, predicted: NDArray[np.int32]) -> Agreement:
     both = _squares(joint) + alone
     pairs = np.array([both, _squares(columns) + alone - both, _squares(truth.sizes) - both], np.float64)
     singles = alone / total * np.log(total)
-    return Agreement(
-        pairs,
-        _information(
-            _entropy(truth.sizes, total), _entropy(columns, total) + singles, _entropy(joint, total) + singles
-        ),
-    )
+    true, found = _entropy(truth.sizes, total), _entropy(columns, total) + singles
+    if true <= _NO_ENTROPY or found <= _NO_ENTROPY:
+        return Agreement(pairs, 0.0)
+    return Agreement(pairs, 2 * (true + found - (_entropy(joint, total) + singles)) / (true + found))
 
 
 def f_scores(counts: _Counts) -> tuple[_Counts, _Counts, _Counts]:
@@ -376,9 +343,3 @@ def _squares(counts: NDArray[Any]) -> int:
 def _entropy(counts: NDArray[np.intp], total: int) -> float:
     shares = counts[counts > 0] / total
     return float(-(shares * np.log(shares)).sum())
-
-
-def _information(true: float, predicted: float, joint: float) -> float:
-    if true <= _NO_ENTROPY or predicted <= _NO_ENTROPY:
-        return 0.0
-    return 2 * (true + predicted - joint) / (true + predicted)

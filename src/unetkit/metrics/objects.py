@@ -1,20 +1,17 @@
-"""Scores of objects: how many were found, how well each is outlined; cards of what each number means.
-
-Assumes counts from `matching`. Does not know how objects were made of probabilities.
-
-An image without true objects scores 0 where any were predicted, and has no score where none were: it is left out of
-means over images. A score that has no value at all (SQ without a pair) is left out likewise.
-
-Which predicted object is which true one: the overlaps of two images of objects, and all that is counted of them.
+"""Scores of objects: which predicted object is which true one, how many were found, how well each is outlined.
 
 Objects of one image do not overlap each other, so at an IoU above one half each has at most one partner and nothing is
 left to choose. All comparisons are of integers. A pair of different classes is no pair.
+
+An image without true objects scores 0 where any were predicted, and has no score where none were: it is left out of
+means over images. A score that has no value at all (SQ without a pair) is left out likewise. Does not know how objects
+were made of probabilities.
 
 Legend of shapes: T thresholds, P overlapping pairs.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +20,7 @@ from numpy.typing import NDArray
 
 from unetkit.errors import DataError
 from unetkit.metrics.definitions import Definition
+from unetkit.metrics.prediction import Metrics, Pooled, Prediction
 from unetkit.objects import ObjectMap
 
 TWENTIETHS = np.arange(10, 20)
@@ -123,20 +121,7 @@ class Overlaps:
         """Count what becomes of the objects."""
         joined = self.joined
         above_half = 2 * self.shared > joined
-        shared, union = self._aggregated(joined)
-        return ObjectCounts(
-            true=len(self.true_sizes),
-            predicted=self.predicted,
-            matched=self.matched(),
-            iou_sum=float((self.shared[above_half] / joined[above_half]).sum()),
-            shared=shared,
-            joined=union,
-            split=_holders(self.true, 2 * self.shared > self.found_sizes[self.found]),
-            merged=_holders(self.found, 2 * self.shared > self.true_sizes[self.true]),
-        )
-
-    def _aggregated(self, joined: NDArray[np.int64]) -> tuple[int, int]:
-        """Return AJI's two sums: over every true object and its best predicted one, and of what is left alone."""
+        # AJI's two sums: over every true object and its best predicted one, and of what is left alone.
         order = np.lexsort((self.found, -self.shared / joined, self.true))
         partnered, place = np.unique(self.true[order], return_index=True)
         best = order[place]
@@ -144,7 +129,16 @@ class Overlaps:
         alone[partnered] = False
         unused[self.found[best]] = False
         rest = self.true_sizes[alone].sum() + self.found_sizes[unused].sum()
-        return int(self.shared[best].sum()), int(joined[best].sum() + rest)
+        return ObjectCounts(
+            true=len(self.true_sizes),
+            predicted=self.predicted,
+            matched=self.matched(),
+            iou_sum=float((self.shared[above_half] / joined[above_half]).sum()),
+            shared=int(self.shared[best].sum()),
+            joined=int(joined[best].sum() + rest),
+            split=_holders(self.true, 2 * self.shared > self.found_sizes[self.found]),
+            merged=_holders(self.found, 2 * self.shared > self.true_sizes[self.true]),
+        )
 
 
 def added(counts: Iterable[ObjectCounts]) -> ObjectCounts:
@@ -190,7 +184,7 @@ def mean_precision(overlaps: Overlaps) -> float:
 
 
 def pool_objects(images: Sequence[ObjectCounts]) -> dict[str, float]:
-    """Return the scores of a set: from added counts, `_per_image` beside them, and means where that is the definition.
+    """Return the scores of a set: from added counts, `_per_image` next to them, means where that is the definition.
 
     Args:
         images: the counts of each; none give no scores.
@@ -200,9 +194,20 @@ def pool_objects(images: Sequence[ObjectCounts]) -> dict[str, float]:
     each = [object_scores(image) for image in images]
     scores: dict[str, float] = {}
     for name, value in object_scores(added(images)).items():
-        mean = _mean(each, name)
+        having = [image[name] for image in each if name in image]
+        mean = sum(having) / len(having)
         scores |= {name: mean} if name in AVERAGED else {name: value, f"{name}_per_image": mean}
     return scores
+
+
+def of_image(one: Prediction, metrics: Metrics) -> ObjectCounts:
+    """Make the objects of one image, and count them against the true ones."""
+    return Overlaps.of(one.true_objects(), one.found_objects()).count()
+
+
+def of_set(images: Sequence[ObjectCounts], classes: Sequence[str]) -> Pooled:
+    """Pool images."""
+    return Pooled(pool_objects(images), [object_scores(image) for image in images])
 
 
 def _precisions(matched: NDArray[np.int64], together: int) -> NDArray[np.float64]:
@@ -210,16 +215,11 @@ def _precisions(matched: NDArray[np.int64], together: int) -> NDArray[np.float64
     return matched / (together - matched)
 
 
-def _mean(images: Sequence[Mapping[str, float]], name: str) -> float:
-    values = [image[name] for image in images if name in image]
-    return sum(values) / len(values)
-
-
-_CLASSES = "objects of all classes together, background and 'border' are none; a pair of different classes is no pair"
+_CLASSES = "objects of all classes together, not background and 'border'; objects of different classes are no pair"
 _EMPTY = "no true object: 0 where any was predicted, left out where none was"
 _MADE = (
     "probabilities become objects as the section `objects` of the configuration says; how its numbers were chosen is "
-    "told beside the scores"
+    "said in the notes"
 )
 _SUMMED = "TP, FP and FN summed over all images of the set"
 _MEAN = "each image by itself, then the mean over images"
@@ -228,9 +228,10 @@ _DSB = "Kaggle 2018 Data Science Bowl, evaluation page; Caicedo et al. 2019, Nat
 _PQ = "Kirillov et al. 2019, CVPR, Panoptic segmentation"
 
 
-def _card(name: str, formula: str, source: str, *, averaging: str = _SUMMED) -> Definition:
+def _card(name: str, meaning: str, formula: str, source: str, *, averaging: str = _SUMMED) -> Definition:
     return Definition(
         name=name,
+        meaning=meaning,
         formula=formula,
         better="higher",
         classes=_CLASSES,
@@ -244,18 +245,40 @@ def _card(name: str, formula: str, source: str, *, averaging: str = _SUMMED) -> 
 _CARDS = (
     _card(
         "mean_precision",
+        "objects found, pairs / (pairs + missed + false), IoU .5 to .95",
         f"mean over t of TP / (TP + FP + FN), t from .5 to .95 by steps of .05, {_TP}",
         _DSB,
         averaging=_MEAN,
     ),
-    _card("ap_50", f"TP / (TP + FP + FN) at t = .5, {_TP}", f"{_DSB}; not COCO's AP, which ranks by confidence"),
-    _card("ap_75", f"TP / (TP + FP + FN) at t = .75, {_TP}", f"{_DSB}; not COCO's AP, which ranks by confidence"),
-    _card("f1_50", f"2 TP / (2 TP + FP + FN) at t = .5, {_TP}", "Caicedo et al. 2019, Cytometry A 95"),
-    _card("pq", f"sum of the pairs' IoU / (TP + FP/2 + FN/2) at t = .5, {_TP}", _PQ),
-    _card("sq", f"mean IoU of the pairs at t = .5, {_TP}", _PQ),
-    _card("rq", f"TP / (TP + FP/2 + FN/2) at t = .5 (which is f1_50), {_TP}", _PQ),
+    _card(
+        "ap_50",
+        "pairs / (pairs + missed + false) at IoU .5",
+        f"TP / (TP + FP + FN) at t = .5, {_TP}",
+        f"{_DSB}; not COCO's AP, which ranks by confidence",
+    ),
+    _card(
+        "ap_75",
+        "pairs / (pairs + missed + false) at IoU .75",
+        f"TP / (TP + FP + FN) at t = .75, {_TP}",
+        f"{_DSB}; not COCO's AP, which ranks by confidence",
+    ),
+    _card(
+        "f1_50",
+        "objects found at IoU .5, missed and false alike",
+        f"2 TP / (2 TP + FP + FN) at t = .5, {_TP}",
+        "Caicedo et al. 2019, Cytometry A 95",
+    ),
+    _card(
+        "pq",
+        "objects found at IoU .5, times how well outlined",
+        f"sum of the pairs' IoU / (TP + FP/2 + FN/2) at t = .5, {_TP}",
+        _PQ,
+    ),
+    _card("sq", "how well the found objects are outlined", f"mean IoU of the pairs at t = .5, {_TP}", _PQ),
+    _card("rq", "objects found at IoU .5, as f1_50", f"TP / (TP + FP/2 + FN/2) at t = .5 (which is f1_50), {_TP}", _PQ),
     _card(
         "aji",
+        "overlap of objects and their partners, common / union",
         "sum |G and S| / (sum |G or S| + unused |S|), sums over true objects G, S the predicted object with the "
         "highest IoU with G (the first of equals, whether used or not), none where nothing overlaps G",
         "Kumar et al. 2017, IEEE Trans. Med. Imaging 36, algorithm 1",
@@ -267,6 +290,11 @@ DEFINITIONS: dict[str, Definition] = {
     card.name: card
     for base in _CARDS
     for card in (
-        (base,) if base.name in AVERAGED else (base, replace(base, name=f"{base.name}_per_image", averaging=_MEAN))
+        (base,)
+        if base.name in AVERAGED
+        else (
+            base,
+            replace(base, name=f"{base.name}_per_image", meaning=f"{base.meaning}; mean of images", averaging=_MEAN),
+        )
     )
 }

@@ -1,7 +1,6 @@
-"""Overlap of prediction and truth: accuracy, IoU, Dice and the older systems' forms, image by image and pooled.
+"""Overlap of prediction and truth: accuracy, IoU and Dice of decisions and of probabilities, image by image and pooled.
 
-Assumes one probability a class and pixel that sum to one, and class indices as truth. Does not know networks, files,
-or how an image was resized: whoever calls says on what pixels the score was computed by choosing the score's name.
+Assumes one probability a class and pixel that sum to one, and class indices as truth. Does not know networks or files.
 
 A class that is neither in the truth nor in the prediction has no overlap to speak of: its score is left out, and the
 means go over the classes that have one. A class that is predicted where there is none of it scores 0.
@@ -10,7 +9,7 @@ Legend of shapes: K classes, H height, W width, P pixels.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,70 +17,75 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError
-from unetkit.metrics import legacy
-from unetkit.metrics.definitions import CLASS, Definition
-from unetkit.metrics.legacy import highest, legacy_scores
-from unetkit.metrics.objects import ObjectCounts, object_scores, pool_objects
+from unetkit.metrics.definitions import CLASS, Definition, means_of_each
+from unetkit.metrics.prediction import Metrics, Pooled, Prediction
+
+EPSILON = 1e-6
+"""Guards the soft forms of Dice against an empty denominator, as the older systems do."""
 
 
 @dataclass(frozen=True, slots=True)
-class ImageScores:
-    """The scores of one image, and the counts from which the set's scores are pooled.
+class ImageOverlap:
+    """What one image contributes.
 
     Attributes:
-        name: the image's name.
         scores: the image's own scores by name; what has no value (an absent class) is not in it.
         confusion: [K, K] int64 pixel counts: row = true class, column = predicted class.
-        objects: what was counted of its objects; None where they were not looked for.
     """
 
-    name: str
     scores: dict[str, float]
     confusion: NDArray[np.int64] = field(repr=False)
-    objects: ObjectCounts | None = field(default=None, repr=False)
-
-    def with_scores(self, more: Mapping[str, float]) -> "ImageScores":
-        """Return the same with further scores, such as those on resized pixels."""
-        return replace(self, scores=self.scores | dict(more))
-
-    def without_soft(self) -> "ImageScores":
-        """Return the same without the scores of probabilities, for a network that has only classes to give."""
-        return replace(self, scores={k: v for k, v in self.scores.items() if not k.startswith("soft_")})
-
-    def with_objects(self, counts: ObjectCounts) -> "ImageScores":
-        """Return the same with the scores of its objects."""
-        return replace(self, scores=self.scores | object_scores(counts), objects=counts)
 
 
 def score_image(
-    probabilities: NDArray[Any], labels: NDArray[Any], *, classes: Sequence[str], name: str = ""
-) -> ImageScores:
+    probabilities: NDArray[Any],
+    labels: NDArray[Any],
+    *,
+    classes: Sequence[str],
+    name: str = "",
+    labels_only: bool = False,
+) -> ImageOverlap:
     """Score one image.
 
     Args:
         probabilities: [K, H, W] float, summing to one over K.
         labels: [H, W] class indices below K.
         classes: the K names of the classes, index 0 first; they become part of the scores' names.
-        name: the image's name, for tables and messages.
+        name: the image's name, for messages.
+        labels_only: the probabilities are decisions, 0 and 1: soft scores would say nothing of their own.
 
     Returns:
         The image's scores: of the class with the highest probability (the first of equals) `pixel_accuracy`,
-        `mean_dice`, `mean_iou` and every class's `dice_<class>` and `iou_<class>`; and all of `legacy_scores`.
+        `mean_dice`, `mean_iou` and every class's `dice_<class>` and `iou_<class>`; of probabilities
+        `soft_dice_two_class` and `soft_iou_two_class`.
 
     Raises:
         DataError: shapes, class names and labels do not belong together.
     """
-    _require_fit(probabilities, labels, len(classes), name)
-    confusion = count_confusion(highest(probabilities), labels, len(classes))
-    return ImageScores(name, hard_scores(confusion, classes) | legacy_scores(probabilities, labels), confusion)
+    what, count = f"{name}: " if name else "", len(classes)
+    if probabilities.shape != (count, *labels.shape) or labels.ndim != 2 or labels.size == 0:
+        raise DataError(
+            f"{what}probabilities of shape {probabilities.shape} do not fit {count} classes and labels of shape "
+            f"{labels.shape}; give [classes, height, width] and [height, width]"
+        )
+    if int(labels.min()) < 0 or int(labels.max()) >= count:
+        raise DataError(
+            f"{what}labels from {labels.min()} to {labels.max()}, but there are {count} classes; "
+            f"give indices from 0 to {count - 1}"
+        )
+    confusion = count_confusion(highest(probabilities), labels, count)
+    scores = hard_scores(confusion, classes)
+    if not labels_only:
+        dice = soft_dice(probabilities, labels)
+        scores |= {"soft_dice_two_class": dice, "soft_iou_two_class": dice / (2 - dice)}
+    return ImageOverlap(scores, confusion)
 
 
-def pool(images: Sequence[ImageScores], classes: Sequence[str]) -> dict[str, float]:
+def pool(images: Sequence[ImageOverlap], classes: Sequence[str]) -> dict[str, float]:
     """Return the scores of a set of images.
 
     A score that follows from pixel counts appears twice: `dice_x` from the counts summed over the set, and
-    `dice_x_per_image`, the mean over the images that have a value; those of objects likewise, as `metrics.objects`
-    says. Every other score is the mean over the images.
+    `dice_x_per_image`, the mean over the images that have a value. Soft scores are means over the images.
 
     Args:
         images: at least one image's scores.
@@ -89,17 +93,31 @@ def pool(images: Sequence[ImageScores], classes: Sequence[str]) -> dict[str, flo
     """
     assert images, "a set of no images has no score"
     pooled = hard_scores(np.sum([image.confusion for image in images], axis=0), classes)
-    per_image = _mean_of_each([hard_scores(image.confusion, classes) for image in images])
-    objects = pool_objects([image.objects for image in images if image.objects is not None])
-    done = {*pooled, *objects}
-    others = _mean_of_each([{k: v for k, v in image.scores.items() if k not in done} for image in images])
-    return pooled | {f"{name}_per_image": value for name, value in per_image.items()} | others | objects
+    per_image = means_of_each([hard_scores(image.confusion, classes) for image in images])
+    soft = means_of_each([{k: v for k, v in image.scores.items() if k not in pooled} for image in images])
+    return pooled | {f"{name}_per_image": value for name, value in per_image.items()} | soft
+
+
+def of_image(one: Prediction, metrics: Metrics) -> ImageOverlap:
+    """Score one image; of a network that gives classes alone, without the scores of probabilities."""
+    return score_image(one.probabilities, one.labels, classes=one.classes, name=one.name, labels_only=one.labels_only)
+
+
+def of_set(images: Sequence[ImageOverlap], classes: Sequence[str]) -> Pooled:
+    """Pool images."""
+    return Pooled(pool(images, classes), [image.scores for image in images])
 
 
 def count_confusion(predicted: NDArray[Any], labels: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """Return [K, K] int64 counts of pixels by true class (row) and predicted class (column), both [H, W] indices."""
     pairs = labels.ravel().astype(np.int64) * classes + predicted.ravel()
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
+
+
+def highest(probabilities: NDArray[Any]) -> NDArray[Any]:
+    """Return the index of the most probable class [H, W], the first of equals."""
+    # With two classes a comparison gives what argmax gives, many times faster.
+    return probabilities[1] > probabilities[0] if len(probabilities) == 2 else probabilities.argmax(0)
 
 
 def hard_scores(confusion: NDArray[np.int64], classes: Sequence[str]) -> dict[str, float]:
@@ -126,32 +144,39 @@ def class_labels(classes: Sequence[str]) -> list[str]:
     return [label if label and plain.count(label) == 1 else f"{label}_{index}" for index, label in enumerate(plain)]
 
 
-def _mean_of_each(images: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    names = dict.fromkeys(name for scores in images for name in scores)
-    return {name: float(np.mean([scores[name] for scores in images if name in scores])) for name in names}
+def soft_dice(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Return 2 sum(p y) / (sum(p^2) + sum(y^2) + 1e-6) of one image over all classes and pixels, y the one-hot truth.
+
+    The older systems' metric (squared denominator as in Milletari et al. 2016, background included), in float64.
+
+    Args:
+        probabilities: [K, H, W] float.
+        labels: [H, W] class indices below K.
+    """
+    return ClassSums.of(probabilities, labels).dice()
 
 
-def _require_fit(probabilities: NDArray[Any], labels: NDArray[Any], classes: int, name: str) -> None:
-    what = f"{name}: " if name else ""
-    if probabilities.shape != (classes, *labels.shape) or labels.ndim != 2 or labels.size == 0:
-        raise DataError(
-            f"{what}probabilities of shape {probabilities.shape} do not fit {classes} classes and labels of shape "
-            f"{labels.shape}; give [classes, height, width] and [height, width]"
-        )
-    if int(labels.min()) < 0 or int(labels.max()) >= classes:
-        raise DataError(
-            f"{what}labels from {labels.min()} to {labels.max()}, but there are {classes} classes; "
-            f"give indices from 0 to {classes - 1}"
-        )
+@dataclass(frozen=True, slots=True)
+class ClassSums:
+    """Of every class: sum(p y), sum(p^2) and sum(y^2) over an image's pixels, each [K]."""
 
+    overlap: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    truth: NDArray[np.float64]
 
-def _definitions() -> dict[str, Definition]:
-    cards = [card for base in _POOLED for card in (base, _per_image(base))]
-    return {card.name: card for card in cards} | legacy.DEFINITIONS
+    @classmethod
+    def of(cls, probabilities: NDArray[Any], labels: NDArray[Any]) -> "ClassSums":
+        """Add up probabilities [K, H, W] and labels [H, W] in float64."""
+        overlap, squares = np.zeros(len(probabilities)), np.zeros(len(probabilities))
+        for index, p_HW in enumerate(probabilities):
+            overlap[index] = p_HW[labels == index].sum(dtype=np.float64)
+            squares[index] = np.square(p_HW, dtype=np.float64).sum()
+        truth = np.bincount(labels.ravel(), minlength=len(probabilities)).astype(np.float64)
+        return cls(overlap, squares, truth)
 
-
-def _per_image(card: Definition) -> Definition:
-    return replace(card, name=f"{card.name}_per_image", averaging=f"{_WITHIN[card.name]}, then the mean over images")
+    def dice(self) -> float:
+        """Return Dice of all classes together."""
+        return float(2 * self.overlap.sum() / (self.squares.sum() + self.truth.sum() + EPSILON))
 
 
 _ALL = "all, background (class 0) included"
@@ -161,10 +186,12 @@ _ABSENT = "in neither truth nor prediction: left out of the table and of means; 
 _COUNTS = "c[i,j] = pixels of true class i predicted as j, R_k = sum_j c[k,j], C_k = sum_i c[i,k]"
 _SUMMED = "counts summed over all pixels of the set"
 _SOURCE_COUNTS = "Taha and Hanbury 2015, Metrics for evaluating 3D medical image segmentation"
+ZOO = "MindSpore model zoo Unet and Unet++"
 
 _POOLED = (
     Definition(
         name="pixel_accuracy",
+        meaning="pixels that got their true class",
         formula=f"sum_k c[k,k] / sum_ij c[i,j], {_COUNTS}",
         better="higher",
         classes=_ALL,
@@ -175,6 +202,7 @@ _POOLED = (
     ),
     Definition(
         name="mean_dice",
+        meaning="overlap of regions, 2 common / both sizes, mean of classes",
         formula=f"mean over k of 2 c[k,k] / (R_k + C_k), {_COUNTS}",
         better="higher",
         classes=_ALL,
@@ -185,6 +213,7 @@ _POOLED = (
     ),
     Definition(
         name="mean_iou",
+        meaning="overlap of regions, common / union, mean of classes",
         formula=f"mean over k of c[k,k] / (R_k + C_k - c[k,k]), {_COUNTS}",
         better="higher",
         classes=_ALL,
@@ -195,6 +224,7 @@ _POOLED = (
     ),
     Definition(
         name=f"dice_{CLASS}",
+        meaning=f"overlap of {CLASS}, 2 common / both sizes",
         formula=f"2 c[k,k] / (R_k + C_k) for class {CLASS}, {_COUNTS}",
         better="higher",
         classes=_ONE,
@@ -205,6 +235,7 @@ _POOLED = (
     ),
     Definition(
         name=f"iou_{CLASS}",
+        meaning=f"overlap of {CLASS}, common / union",
         formula=f"c[k,k] / (R_k + C_k - c[k,k]) for class {CLASS}, {_COUNTS}",
         better="higher",
         classes=_ONE,
@@ -221,4 +252,42 @@ _WITHIN = {
     f"dice_{CLASS}": f"counts of each image in which {CLASS} occurs",
     f"iou_{CLASS}": f"counts of each image in which {CLASS} occurs",
 }
-DEFINITIONS: dict[str, Definition] = _definitions()
+SOFT_DICE = Definition(
+    name="soft_dice_two_class",
+    meaning="overlap of probabilities and truth",
+    formula="2 sum(p y) / (sum(p^2) + sum(y^2) + 1e-6), p probability, y one-hot truth, all classes and pixels",
+    better="higher",
+    classes="all, background (class 0) included; named after the two-class case, with more classes all of them",
+    averaging="each image by itself, then the mean over images",
+    absent="adds nothing to the overlap; what probability it was given lowers the score",
+    threshold="none: probabilities as they are",
+    source=f"{ZOO} (dice_coeff, Softmax); squared form: Milletari et al. 2016, V-Net",
+)
+SOFT_IOU = replace(
+    SOFT_DICE,
+    name="soft_iou_two_class",
+    meaning="the same as common / union",
+    formula="d / (2 - d), d the image's soft_dice_two_class",
+    source=f"{ZOO} (IOU, Softmax)",
+)
+
+DEFINITIONS: dict[str, Definition] = {
+    card.name: card
+    for card in (
+        *(
+            card
+            for base in _POOLED
+            for card in (
+                base,
+                replace(
+                    base,
+                    name=f"{base.name}_per_image",
+                    meaning=f"{base.meaning}; mean of images",
+                    averaging=f"{_WITHIN[base.name]}, then the mean over images",
+                ),
+            )
+        ),
+        SOFT_DICE,
+        SOFT_IOU,
+    )
+}

@@ -148,7 +148,7 @@ def page(
         scores = scores_part(evaluation, metric, chosen_by=chosen_by)
         objects = evaluation.object_counts is not None
         key = key_of(evaluation.classes, borders=run.config.data.border_width > 0, objects=objects)
-        cards = tables.definition_cards(tables.scores_shown(evaluation, metric), evaluation.classes)
+        cards = tables.definition_cards(list(evaluation.scores), evaluation.classes)
     if curves_svg is not None:
         chosen = Markup("c, d: scores of the held-out images; the circle marks the best {}.").format(breakable(metric))
         caption = f"a: the loss, the mean over {run.config.train.log_every} steps. b: the learning rate. "

@@ -11,9 +11,8 @@ from unetkit.config import DataConfig
 from unetkit.data import Dataset, in_memory, open_dataset, samples_of, split_dataset
 from unetkit.data.targets import border_labels, instances_of
 from unetkit.devices import cpu_threads
-from unetkit.evaluation import score
 from unetkit.evaluation.compare import measure_heads
-from unetkit.evaluation.score import Evaluation, challenge_of, families_of, objects_of
+from unetkit.evaluation.score import Evaluation, choose_for, objects_of, reported_families, score_predictor
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.models import count_parameters
 from unetkit.objects import find_objects
@@ -45,11 +44,10 @@ def report(run: Run | str | Path) -> Path:
         held_out = in_memory(dataset, split_dataset(dataset, config.data.split).validation)
         scored = None
         if len(held_out):
-            challenge = challenge_of(predictor.data_classes)
-            families = families_of(held_out, config.train.best_metric)
-            scored = score.evaluate(predictor, held_out, legacy_protocol=True, challenge=challenge, families=families)
+            metrics = choose_for(predictor, reported_families(held_out, config.train), warping=False)
+            scored = score_predictor(predictor, held_out, metrics=metrics)
             _keep_temperature(run, scored)
-            heads = [head.as_json() for head in measure_heads(predictor, held_out, range(len(held_out)))]
+            heads = [head.as_json() for head in measure_heads(predictor, held_out, metric=config.train.best_metric)]
             run.write_json("evaluation.json", scored.as_json() | ({"heads": heads} if heads else {}))
         if (summary := run.read_json("summary.json")) is not None:
             seconds = summary["seconds"] | {"report": time.perf_counter() - begun}

@@ -174,7 +174,7 @@ def commands(run: Run) -> Commands:
 
 def score_table(evaluation: Evaluation, metric: str, *, marks: str) -> Table:
     """Return every score of the set with its range over the images and its rule; `marks` says what `metric` is."""
-    names, rows = scores_shown(evaluation, metric), list[list[Content]]()
+    names, rows = list(evaluation.scores), list[list[Content]]()
     for name in names:
         values = [value for image in evaluation.images if (value := image_score(image, name)) is not None]
         lowest, highest = shown(min(values, default=None)), shown(max(values, default=None))
@@ -188,11 +188,6 @@ def score_table(evaluation: Evaluation, metric: str, *, marks: str) -> Table:
         f"image. Whole definitions are at the end of this page. Marked ▸: {marks}."
     )
     return Table(caption, ["Score", "Value", "Lowest", "Highest", "Rule"], rows, numbers=(1, 2, 3), marked=marked)
-
-
-def scores_shown(evaluation: Evaluation, metric: str) -> list[str]:
-    """Return the names of the scores that the page shows: all but forms for comparisons that choose no weights."""
-    return [name for name in evaluation.scores if name == metric or not definition_of(name).aside]
 
 
 def object_table(evaluation: Evaluation) -> Table | None:
@@ -223,7 +218,6 @@ def image_table(evaluation: Evaluation, metric: str) -> Table:
     order = [image for _, image in ranked(evaluation, metric)]
     order += [image for image in evaluation.images if image_score(image, metric) is None]
     names = dict.fromkeys(name for image in evaluation.images for name in image.scores)
-    names = [name for name in names if not definition_of(name).aside]
     base = metric if metric in names else metric.removesuffix("_per_image")
     columns = list(dict.fromkeys((base, *(name for name in _OBJECTS if name in names), *names)))[:MOST_COLUMNS]
     few = len(order) <= MOST_ROWS

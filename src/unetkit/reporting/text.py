@@ -1,58 +1,32 @@
-"""Scores as a plain table for a terminal: every number with its name and what it means.
+"""Scores for a terminal: the few numbers that decide, the ISBI challenge's tables, what every score means.
 
-The ISBI challenge's numbers as plain tables: with their thresholds, of every slice, and beside published ones.
-
-Assumes an evaluation that holds them. Does not know how they are computed.
+Takes evaluations in the form of evaluation.json, so that a file can be shown as well as what was computed just now. All
+lines fit into 100 columns. Does not know how scores are computed.
 """
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from unetkit.evaluation.compare import Head
+from unetkit.evaluation.crossval import OutOfFold, spreads
 from unetkit.evaluation.score import Evaluation
-from unetkit.metrics import PUBLISHED, IsbiScores, ObjectCounts, ThresholdScore, definition_of
-from unetkit.metrics.definitions import size_in
+from unetkit.metrics import FAMILIES, PUBLISHED, definition_of, family_of
+from unetkit.metrics.definitions import SIZE, size_in
 
-WIDTH = 100
-_MOST_SINGLE = 32
-"""Scores of single classes beyond which they are left out: there are four for each class."""
+WIDTH, MOST_SCORES, _KEY = 100, 10, 12
 
-
-def scores_table(scores: Mapping[str, float]) -> str:
-    """Return the scores as aligned lines of name, value and formula, with a legend, within 100 columns.
-
-    Forms that only serve comparisons with other programs are told in running text at the end. Of many classes, the
-    scores of single ones are left out.
-
-    Args:
-        scores: values by the names of `metrics.DEFINITIONS`.
-
-    Raises:
-        ConfigError: a name that has no definition.
-    """
-    rows = {name: value for name, value in scores.items() if not definition_of(name).aside}
-    single = [name for name in rows if definition_of(name).classes.startswith("the one named")]
-    left_out = single if len(single) > _MOST_SINGLE else []
-    rows = {name: value for name, value in rows.items() if name not in left_out}
-    name_width = max([len("score"), *map(len, rows)])
-    room = max(WIDTH - name_width - 12, 20)
-    lines = [f"{'score':<{name_width}}  {'value':>8}  definition"]
-    for name, value in rows.items():
-        formula, _ = short_formula(name)
-        lines.append(f"{name:<{name_width}}  {shown(value):>8}  {_cut(formula, room)}")
-    told = [f"and {len(left_out)} scores of single classes, which the report and --json tell"] if left_out else []
-    return "\n".join([*lines, *told, "", *_legend(rows), *_aside(scores)])
+PUBLISHED_NOTE = (
+    "published values are of the challenge's hidden test labels: on other labels, such as the training stack's, "
+    "the same numbers say less, and thresholds here were chosen on the scored slices"
+)
 
 
 def shown(value: float | None) -> str:
     """Return a score with four decimals, or a dash where there is no number."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
-
-
-def objects_line(counts: ObjectCounts) -> str:
-    """Return what was counted of objects, in one line."""
-    found = f"{counts.true} true, {counts.predicted} predicted, {counts.matched[0]} pairs at IoU .5"
-    return f"objects: {found}; {counts.split} true split, {counts.merged} predicted that merge several"
 
 
 def short_formula(name: str) -> tuple[str, str]:
@@ -61,72 +35,156 @@ def short_formula(name: str) -> tuple[str, str]:
     return rule, symbols
 
 
-def _legend(scores: Mapping[str, float]) -> list[str]:
-    symbols = dict.fromkeys(text for name in scores if (text := short_formula(name)[1]))
-    lines = [f"with {text}" for text in symbols]
-    by_image = [name for name in scores if "mean over images" in definition_of(name).averaging]
-    named = [*dict.fromkeys("..._per_image" if name.endswith("_per_image") else name for name in by_image)]
-    if named:
-        lines.append(f"{', '.join(named)}: of every image by itself, then the mean over images")
-    sized = {size: definition_of(name).resolution for name in scores if (size := size_in(name))}
-    lines += [f"..._{size}: on {resolution}" for size, resolution in sized.items()]
-    return [part for line in lines for part in _wrapped(line)]
+def labelled_line(key: str, text: str) -> str:
+    """Return a line of a result: what it is about, and what there is to say."""
+    indent = " " * _KEY
+    return "\n".join(textwrap.wrap(f"{key:<{_KEY}}{text}", WIDTH, subsequent_indent=indent, break_on_hyphens=False))
 
 
-def _aside(scores: Mapping[str, float]) -> list[str]:
-    told = [f"{name} {shown(value)}" for name, value in scores.items() if definition_of(name).aside]
-    return _wrapped(f"other systems' forms: {', '.join(told)}") if told else []
+def deciding_scores(scores: Mapping[str, float], metric: str | None = None) -> list[str]:
+    """Return the names of at most ten scores: the one that chooses weights, then those that matter most of each family.
+
+    Args:
+        scores: what there is, by name.
+        metric: the score that chose the weights, or that is asked about.
+    """
+    found = [metric] if metric is not None and metric in scores else []
+    # Families that were asked for besides overlap come first where there is no room for all.
+    for family in (*(name for name in FAMILIES if name != "overlap"), "overlap"):
+        for frame in FAMILIES[family].headline:
+            found += [name for name in scores if frame.replace(SIZE, size_in(name) or "") == name]
+    chosen = set(list(dict.fromkeys(found))[:MOST_SCORES])
+    classes = [name for name in scores if name.startswith("iou_") and not name.endswith("_per_image")]
+    if len(chosen) + len(classes) <= MOST_SCORES:
+        chosen |= set(classes)
+    return [name for name in dict.fromkeys((*found[:1], *scores)) if name in chosen]
 
 
-def _wrapped(line: str) -> list[str]:
-    return textwrap.wrap(line, WIDTH, subsequent_indent="  ")
+def evaluation_table(content: Mapping[str, Any], *, metric: str | None = None, page: str | None = None) -> str:
+    """Return the numbers that decide, each with its meaning, and below them `evaluation_lines`.
+
+    Args:
+        content: as `Evaluation.as_json` gives it.
+        metric: the score that chose the weights; None: nobody knows.
+        page: where a report of these scores is.
+    """
+    scores: Mapping[str, float] = content["scores"]
+    names = deciding_scores(scores, metric)
+    width = max(len(name) for name in ("score", *names))
+    lines = [f"{'score':<{width}}  {'value':>8}  meaning"]
+    for name in names:
+        card, value = definition_of(name), shown(scores[name])
+        chooses = "; chooses the weights" if name == metric else ""
+        text = f"{card.meaning}{' (lower is better)' if card.better == 'lower' else ''}{chooses}"
+        text = textwrap.shorten(text, max(WIDTH - width - 12, 20), placeholder=" ...")
+        lines.append(f"{name:<{width}}  {f'{scores[name]:.6f}' if name == 'warping_error' else value:>8}  {text}")
+    return "\n".join([*lines, "", *evaluation_lines(content, metric=metric, page=page)])
 
 
-def _cut(text: str, room: int) -> str:
-    return text if len(text) <= room else f"{text[: room - 1]}…"
+def evaluation_lines(content: Mapping[str, Any], *, metric: str | None = None, page: str | None = None) -> list[str]:
+    """Return the worst image, confidence, objects, notes, and where the rest of an evaluation is, a line each."""
+    scores, images, lines = content["scores"], content["images"], list[str]()
+    (ranking, *_) = deciding_scores(scores, metric)
+    frame = ranking.removesuffix("_per_image")
+    own = [(image["scores"].get(ranking, image["scores"].get(frame)), image["name"]) for image in images]
+    if len(images) == 1:
+        lines.append(labelled_line("image", images[0]["name"]))
+    elif ranked := sorted(pair for pair in own if pair[0] is not None):
+        value, name = ranked[-1 if definition_of(ranking).better == "lower" else 0]
+        lines.append(labelled_line("worst", f"{name}: {ranking} {shown(value)}, of {len(images)} images"))
+    if (confidence := content.get("confidence")) is not None:
+        temperature, before = confidence["temperature"], confidence["expected_calibration_error"]
+        after = confidence["calibrated"]["expected_calibration_error"]
+        sure = "as sure as right" if abs(temperature - 1) < 0.02 else "too sure" if temperature > 1 else "too unsure"
+        better = f"{100 * after:.2g} % at temperature {temperature:.2f}"
+        lines.append(labelled_line("confidence", f"{sure}, off by {100 * before:.2g} % on average; {better}"))
+    if (objects := content.get("objects")) is not None:
+        counts = objects["counts"]
+        found = f"{counts['true']} true, {counts['predicted']} predicted, {counts['matched_50']} pairs at IoU .5"
+        rest = f"{counts['split']} true split, {counts['merged']} predicted that merge several"
+        lines.append(labelled_line("objects", f"{found}; {rest}"))
+    lines += [labelled_line("note", note) for note in content["notes"]]
+    asked = {family_of(name) for name in scores}
+    left = " ".join(name for name in ("objects", "isbi", "legacy") if name not in asked)
+    where = "--json FILE" if page is None else f"--json FILE, {page}"
+    lines.append(labelled_line("more", f"all {len(scores)} scores, and those of every image: {where}"))
+    further = f"; further ones: evaluate --metrics {left}" if left else ""
+    return [*lines, labelled_line("", f"what they mean: unetkit metrics{further}")]
 
 
-PUBLISHED_NOTE = (
-    "published values are of the challenge's hidden test labels: on other labels, such as the training stack's, "
-    "the same numbers say less, and thresholds here were chosen on the scored slices"
-)
+def spread_table(scores: OutOfFold, *, metric: str) -> str:
+    """Return the scores that decide over all images out of fold, and their spread over the trainings."""
+    found, whole = spreads(scores), scores.whole.scores
+    names = deciding_scores(whole, metric)
+    width = max(len(name) for name in ("score", *names))
+    lines = [f"{'score':<{width}}  {'out of fold':>11}  {'mean':>7}  {'std':>6}  {'min':>7}  {'max':>7}"]
+    for name in names:
+        one = found.get(name)
+        spread = f"  {one.mean:7.4f}  {one.std:6.4f}  {one.low:7.4f}  {one.high:7.4f}" if one else ""
+        lines.append(f"{name:<{width}}  {whole[name]:>11.4f}{spread}")
+    lines.append("")
+    lines.append(f"out of fold: over all {len(scores.whole.images)} images, each predicted by what had not seen it")
+    lines.append(f"mean to max: over {len(scores.members)} trainings, each on what it held out")
+    return "\n".join(lines)
+
+
+def heads_table(heads: Sequence[Head], metric: str) -> str:
+    """Return the heads of a UNet++ as aligned lines."""
+    lines = [f"head  parameters  s/Mpx  {metric}"]
+    for head in heads:
+        value = shown(head.scores.get(metric))
+        lines.append(f"{head.head:>4}  {head.parameters:>10,}  {head.seconds_per_megapixel:>5.2f}  {value}")
+    return "\n".join(lines)
+
+
+def families_text() -> Iterator[str]:
+    """Yield the families of metrics with the definition of every score, line by line."""
+    for name, family in FAMILIES.items():
+        yield f"{name}: {family.about}"
+        yield from textwrap.wrap(family.when, WIDTH, initial_indent="  ", subsequent_indent="  ")
+        formulas = set(map(short_formula, family.definitions))
+        often = Counter(symbols for _, symbols in formulas if symbols)
+        for score, card in family.definitions.items():
+            if score.endswith("_per_image"):
+                continue  # the same of each image by itself: said at the end
+            said = f"{score}  {card.meaning} ({card.better} is better)"
+            yield from textwrap.wrap(said, WIDTH, initial_indent="  ", subsequent_indent=" " * 4)
+            rule, symbols = short_formula(score)
+            formula = rule if often[symbols] > 1 else card.formula
+            yield from textwrap.wrap(formula, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        for symbols, rules in often.items():
+            if rules > 1:
+                yield from textwrap.wrap(f"with {symbols}", WIDTH, initial_indent="  ", subsequent_indent=" " * 4)
+        yield ""
+    yield "..._per_image: each image by itself, then the mean over images; --json has whole definitions"
 
 
 def isbi_tables(evaluation: Evaluation, *, slices: bool = False) -> str:
-    """Return the numbers with their thresholds beside the published ones, for a terminal.
+    """Return the challenge's numbers with their thresholds next to the published ones.
 
     Args:
         evaluation: one with the challenge's numbers.
         slices: a line for every slice, too.
     """
     assert evaluation.isbi is not None
-    isbi = evaluation.isbi
-    names = list(isbi.scores())
-    chosen = {name: f"{_of(isbi, name).threshold:.1f}" for name in names}
+    chosen = evaluation.isbi.chosen()
+    names = list(chosen)
+
+    def digits(name: str, value: float | None) -> str:
+        # The warping error is of the order of 0.0001.
+        return f"{value:.6f}" if name == "warping_error" and value is not None else shown(value)
+
     rows = [
         ["", *names],
-        ["this evaluation", *(_digits(name, _of(isbi, name).value) for name in names)],
-        ["  at threshold", *chosen.values()],
-        *(
-            [title, *(_digits(name, values[name]) if name in values else "–" for name in names)]
-            for title, values in PUBLISHED.items()
-        ),
+        ["this evaluation", *(digits(name, score.value) for name, score in chosen.items())],
+        ["  at threshold", *(f"{score.threshold:.1f}" for score in chosen.values())],
+        *([title, *(digits(name, values.get(name)) for name in names)] for title, values in PUBLISHED.items()),
     ]
-    parts = [_aligned(rows), f"note: {PUBLISHED_NOTE}"]
+    parts = [_aligned(rows), labelled_line("note", PUBLISHED_NOTE)]
     if slices:
-        table = [["slice", *names]]
-        table += [[one.name, *(_digits(name, one.scores[name]) for name in names)] for one in evaluation.images]
-        parts.append(_aligned(table))
+        each = ([one.name, *(digits(name, one.scores[name]) for name in names)] for one in evaluation.images)
+        parts.append(_aligned([["slice", *names], *each]))
     return "\n\n".join(parts)
-
-
-def _of(isbi: IsbiScores, name: str) -> ThresholdScore:
-    return getattr(isbi, name)
-
-
-def _digits(name: str, value: float) -> str:
-    """Return four decimals, and six of the warping error, which is of that order."""
-    return f"{value:.6f}" if name == "warping_error" else shown(value)
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -33,7 +33,7 @@ from unetkit.data.targets import PixelWeights, WithBorders
 from unetkit.distributed import World
 from unetkit.errors import ConfigError
 from unetkit.evaluation.score import objects_of
-from unetkit.metrics import objects, overlap, size_suffix
+from unetkit.metrics import legacy, objects, overlap, size_suffix
 from unetkit.metrics.definitions import CLASS, SIZE
 from unetkit.prediction.load import read_network
 from unetkit.storage import is_remote, url_of
@@ -156,9 +156,9 @@ def _require_metric(config: Config, held_out: Sequence[Sample], classes: tuple[s
     """Require that `train.best_metric` is a score of a validation, and that held-out images hold what it looks at."""
     metric, size = config.train.best_metric, config.predict.size
     labels = overlap.class_labels(classes)
-    cards = [card for card in overlap.DEFINITIONS if SIZE not in card]
+    cards = [card for card in (*overlap.DEFINITIONS, *legacy.DEFINITIONS) if SIZE not in card]
     if size is not None:
-        cards += [card.replace(f"_{SIZE}", size_suffix(*size)) for card in overlap.DEFINITIONS if SIZE in card]
+        cards += [card.replace(f"_{SIZE}", size_suffix(*size)) for card in legacy.DEFINITIONS if SIZE in card]
     known = {card.replace(CLASS, label) for card in cards for label in labels}
     known |= {card for card in objects.DEFINITIONS if not card.startswith("sq")}  # undefined without a matched pair
     if metric not in known:

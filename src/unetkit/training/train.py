@@ -21,8 +21,8 @@ from unetkit.configuring import configure
 from unetkit.devices import choose_device, choose_precision, cpu_threads, keep_freed_memory
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
-from unetkit.evaluation.score import Evaluation, evaluate
-from unetkit.metrics import objects
+from unetkit.evaluation.score import Evaluation, named_families, score_predictor
+from unetkit.metrics import choose_metrics
 from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.prediction import Predictor
@@ -225,13 +225,14 @@ def _train(
         )
         shown = config.predict.model_copy(update={"tta": False, "calibrate": False})
         predictor = Predictor(step.predicting, step.model.geometry, card, device).with_card(predict=shown)
-        families = ("objects",) if config.train.best_metric in objects.DEFINITIONS else ()
+        metrics = choose_metrics(named_families(config.train), predictor.data_classes, warping=False)
+        metrics = replace(metrics, legacy_size=config.predict.size)
         held_out = prepared.split.validation
 
         def validate() -> Evaluation:
             step.predicting.eval()
             world.same_buffers(step.predicting)
-            return evaluate(predictor, prepared.dataset, indices=held_out, families=families, world=world)
+            return score_predictor(predictor, prepared.dataset, indices=held_out, metrics=metrics, world=world)
 
         trainer = Trainer(run, step, card=card, validate=validate if held_out else None, progress=progress)
         if newest is not None:

@@ -37,6 +37,7 @@ _FIXED = {
     "optimizer.schedule": "constant",
     "optimizer.warmup": 0.0,
     "train.precision": "float32",
+    "train.metrics": ["legacy"],
     "train.validate_every": None,
 }
 _PREDICTION = ("checkpoint", "Test_Data_path", "save_res_path")

@@ -43,6 +43,7 @@ _FIXED = {
     "train.drop_last": False,
     "train.validate_every": None,
     "train.best_metric": "soft_dice_class_mean",
+    "train.metrics": ["legacy"],
 }
 
 

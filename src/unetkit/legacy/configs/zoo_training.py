@@ -108,6 +108,7 @@ def translate_validation(settings: ZooSettings, draft: Draft, epoch: int) -> Non
         draft.notes.append("include_background False with Argmax: the score that chooses counts the background, too")
     said = settings.said("eval_metrics", "eval_activate", "include_background")
     draft.set(said, {"train.best_metric": _SCORES[activation, background][metric != "dice_coeff"]})
+    draft.set(PROGRAM, {"train.metrics": ["legacy"]})
     if settings.eval_resize:
         draft.known_issue(
             settings.said("eval_resize"), "rounds probabilities to 8 bits before it resizes them", here="not rounded"

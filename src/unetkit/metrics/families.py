@@ -1,0 +1,181 @@
+"""The families of metrics: a visible table of which scores there are, how each is computed, and when.
+
+A family keeps something of every image (`of_image`) and makes the scores of the set and of its images from that
+(`of_set`), so that images can be scored in any order and by any process. To add a family, write its record.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from unetkit.errors import ConfigError, UsageError
+from unetkit.metrics import calibration, isbi, legacy, objects, overlap
+from unetkit.metrics.definitions import Definition, find_definition
+from unetkit.metrics.objects import ObjectCounts
+from unetkit.metrics.prediction import Metrics, Pooled, Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class ImageScores:
+    """The scores of one image.
+
+    Attributes:
+        name: the image's name.
+        scores: its scores by name; what has no value (an absent class) is not in it.
+        objects: what was counted of its objects; None where they were not scored.
+    """
+
+    name: str
+    scores: dict[str, float]
+    objects: ObjectCounts | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A family of metrics.
+
+    Attributes:
+        about: what it looks at, in one line.
+        when: when it is computed, in words.
+        usual: whether a report computes it unasked, by the names of the classes and whether the data has objects.
+        definitions: the card of every score.
+        headline: the scores that matter most, for short tables.
+        of_image: what it keeps of an image.
+        of_set: the scores, from what it kept of at least one image; also takes the names of the classes.
+        of_probabilities: whether a network that gives classes alone cannot be scored.
+    """
+
+    about: str
+    when: str
+    usual: Callable[[Collection[str], bool], bool]
+    definitions: Mapping[str, Definition]
+    headline: tuple[str, ...]
+    of_image: Callable[[Prediction, Metrics], Any]
+    of_set: Callable[[Sequence[Any], Sequence[str]], Pooled]
+    of_probabilities: bool = False
+
+
+FAMILIES: dict[str, Family] = {
+    "overlap": Family(
+        about="pixels with their right class, and the overlap of predicted and true regions",
+        when="always",
+        usual=lambda classes, objects: True,
+        definitions=overlap.DEFINITIONS,
+        headline=("soft_dice_two_class", "mean_dice", "mean_iou", "pixel_accuracy"),
+        of_image=overlap.of_image,
+        of_set=overlap.of_set,
+    ),
+    "legacy": Family(
+        about="the older systems' forms of Dice, and their protocol of images resized before the network",
+        when="with --metrics legacy, or where a configuration's train.metrics or train.best_metric names it",
+        usual=lambda classes, objects: False,
+        definitions=legacy.DEFINITIONS,
+        headline=("soft_dice_two_class_{size}", "soft_iou_two_class_{size}", "soft_dice_foreground"),
+        of_image=legacy.of_image,
+        of_set=legacy.of_set,
+    ),
+    "objects": Family(
+        about="how many objects are found, and how well each is outlined",
+        when="with --metrics objects; in reports where the data tells objects apart",
+        usual=lambda classes, objects: objects,
+        definitions=objects.DEFINITIONS,
+        headline=("mean_precision", "f1_50", "aji"),
+        of_image=objects.of_image,
+        of_set=objects.of_set,
+    ),
+    "isbi": Family(
+        about="the ISBI 2012 challenge's numbers: what membranes split and merge",
+        when="with --metrics isbi or isbi:CLASS; in reports of the classes membrane and interior",
+        usual=lambda classes, objects: set(classes) == {"membrane", "interior"},
+        definitions=isbi.DEFINITIONS | isbi.OTHER_FOLDS,
+        headline=("v_rand_thinned", "v_info_thinned"),
+        of_image=isbi.of_image,
+        of_set=isbi.of_set,
+        of_probabilities=True,
+    ),
+    "calibration": Family(
+        about="whether of the pixels that are given 0.8 eight in ten are right",
+        when="by evaluate and in reports, where there are probabilities",
+        usual=lambda classes, objects: True,
+        definitions=calibration.DEFINITIONS,
+        headline=(),
+        of_image=calibration.of_image,
+        of_set=calibration.of_set,
+        of_probabilities=True,
+    ),
+}
+"""Every family by its name, in the order in which scores are written."""
+
+DEFINITIONS: dict[str, Definition] = {
+    name: card for family in FAMILIES.values() for name, card in family.definitions.items()
+}
+
+
+def family_of(score: str) -> str:
+    """Return the name of the family that a score such as `dice_nucleus` belongs to.
+
+    Raises:
+        ConfigError: there is no such score.
+    """
+    for name, family in FAMILIES.items():
+        try:
+            find_definition(score, family.definitions)
+        except ConfigError:
+            continue
+        return name
+    find_definition(score, DEFINITIONS)  # says which names are near
+    raise AssertionError(score)
+
+
+def usual_families(classes: Collection[str], *, objects: bool, named: Collection[str] = ()) -> list[str]:
+    """Return the families that a report computes.
+
+    Args:
+        classes: the names of the data's classes.
+        objects: whether the data tells objects apart.
+        named: those that the configuration names.
+    """
+    return [name for name, family in FAMILIES.items() if name in named or family.usual(classes, objects)]
+
+
+def choose_metrics(asked: Iterable[str], classes: Sequence[str], *, warping: bool = True) -> Metrics:
+    """Return the families of these names, and always overlap.
+
+    Args:
+        asked: names of `FAMILIES`; "isbi:cell" also names the class that is the interior of objects.
+        classes: the names of the data's classes.
+        warping: isbi: whether to compute the warping error too.
+
+    Raises:
+        UsageError: no such family, no such class, or nothing says which class is the interior.
+    """
+    families, interior = {"overlap"}, 1
+    for word in asked:
+        family, _, named = word.partition(":")
+        if family not in FAMILIES or (named and family != "isbi"):
+            expected = ", ".join(FAMILIES)
+            raise UsageError(f"--metrics {word}: there is no such family of scores; expected {expected}, or isbi:CLASS")
+        families.add(family)
+        if family == "isbi":
+            interior = interior_class(classes, named or None)
+    return Metrics(tuple(name for name in FAMILIES if name in families), interior, warping)
+
+
+def interior_class(classes: Sequence[str], wanted: str | None = None) -> int:
+    """Return the index of the class that is the interior of objects.
+
+    Args:
+        classes: the names, index 0 first.
+        wanted: a name or an index; None: the class that is called interior, else the second of two.
+
+    Raises:
+        UsageError: there is no such class, or nothing says which it is.
+    """
+    if wanted is None and ("interior" in classes or len(classes) == 2):
+        return list(classes).index("interior") if "interior" in classes else 1
+    if wanted is not None and wanted in classes:
+        return list(classes).index(wanted)
+    if wanted is not None and wanted.isdigit() and int(wanted) < len(classes):
+        return int(wanted)
+    found = "nothing says which class is the interior of objects" if wanted is None else f"there is no class {wanted!r}"
+    raise UsageError(f"{found}; name one of {', '.join(classes)}, such as --metrics isbi:{classes[-1]}")

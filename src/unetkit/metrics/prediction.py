@@ -1,0 +1,78 @@
+"""What a family of metrics is given, and what it gives back. Does not know networks, files, or who predicted.
+
+Legend of shapes: K classes, H height, W width.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from unetkit.objects import ObjectMap
+
+Size = tuple[int, int]
+
+
+def not_there(*_: Any) -> Any:
+    """Stand for what a family must not ask of this prediction."""
+    raise AssertionError("this prediction was made without what the family needs")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A prediction next to its truth: all that a family may look at.
+
+    Attributes:
+        name: the image's name.
+        classes: the names of the data's K classes.
+        labels: [H, W] the truth, class indices.
+        probabilities: [K, H, W] of the data's classes.
+        network_probabilities: [L, H, W] of the network's classes: the same, or one more, the border of objects.
+        labels_only: the network gives classes alone: its probabilities are 0 and 1.
+        true_objects: gives the true objects.
+        found_objects: gives the objects that the probabilities make.
+        resized: gives probabilities and labels at another size, the image being resized before the network.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    labels: NDArray[Any]
+    probabilities: NDArray[Any]
+    network_probabilities: NDArray[Any]
+    labels_only: bool = False
+    true_objects: Callable[[], ObjectMap] = not_there
+    found_objects: Callable[[], ObjectMap] = not_there
+    resized: Callable[[Size], tuple[NDArray[Any], NDArray[Any]]] = not_there
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Which families are computed, and the choices that they need.
+
+    Attributes:
+        families: names of `FAMILIES`, in its order.
+        interior: isbi: index of the class that is the interior of objects; all others are their border.
+        warping: isbi: whether to compute the warping error; it takes longer than all else.
+        legacy_size: legacy: rows and columns at which images are scored, too; None: at their own size alone.
+    """
+
+    families: tuple[str, ...] = ("overlap",)
+    interior: int = 1
+    warping: bool = True
+    legacy_size: Size | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """What a family says of a set of images.
+
+    Attributes:
+        scores: of the set, by name.
+        images: of every image, by name, in order.
+        details: what else there is to show; the family's own type.
+    """
+
+    scores: dict[str, float]
+    images: Sequence[Mapping[str, float]]
+    details: Any = None
