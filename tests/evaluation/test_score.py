@@ -1,6 +1,7 @@
 """What an evaluation costs and computes: one prediction an image, and the families that were asked for."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
