@@ -31,7 +31,20 @@ REAL = ROOT.parent / "shared" / "data"
 
 Values = dict[str, str]
 # What the new version calls otherwise: keys, {"model.stem": "model.downscale"}, or whole words, {"a.b=old": "a.b=new"}.
-RENAMED: dict[str, str] = {}
+RENAMED = {
+    "augment.turn": "augment.rotate90",
+    "data.border_class": "data.border_width",
+    "data.outside": "data.padding_mode",
+    "data.outside=mirror": "data.padding_mode=reflect",
+    "model.stem": "model.downscale",
+    "objects.neck": "objects.min_width",
+    "optimizer.decay": "optimizer.decay_params",
+    "optimizer.final_lr": "optimizer.final_lr_factor",
+    "optimizer.rest_lr": "optimizer.adamw_lr",
+    "predict.outside": "predict.padding_mode",
+    "predict.outside=mirror": "predict.padding_mode=reflect",
+    "--faithful": "--bug-compatible",
+}
 
 # What has a default that may change between versions is named: the split, and the metric that chooses the best weights.
 ONE = "train.threads=1 train.log_every=1"
