@@ -7,7 +7,7 @@ The peer is installed by `make bench`, or by hand with `pip install --no-deps mo
 another build of torch in the place of the one that is there.
 
 Both sides train in one process, one after the other and seed by seed, on the same patches with the same augmentation
-(`Session.batch`), the same number of steps and the same course of the learning rate, and `score_predictor` scores both
+(`TrainStep.batch`), the same number of steps and the same learning rates, and `score_predictor` scores both
 on the slices held out. The peer is BasicUNet as MONAI makes it (instance norm, leaky ReLU), in float32 and contiguous
 memory, moved by AdamW at the best of several rates: the one that reaches the first goal soonest with seed 0.
 `--peer-tuned` adds a third side: the same network given the preset's number format, layout and weight average, so

@@ -38,7 +38,7 @@ def race(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[..., A
         def evaluate(*_: object, **__: object) -> SimpleNamespace:
             return SimpleNamespace(scores={script.METRIC: values(len(done))})
 
-        monkeypatch.setattr(script, "evaluate", evaluate)
+        monkeypatch.setattr(script, "score_predictor", evaluate)
         prepared = SimpleNamespace(dataset=(), split=SimpleNamespace(validation=()))
         track = SimpleNamespace(steps=steps, prepared=prepared, predictor=lambda side: side)
         side = script.Side("a side", step, torch.nn.Conv2d(1, 1, 1), Geometry(1, 0, 0, 0))
@@ -69,7 +69,7 @@ def test_a_diverged_side_reaches_nothing(race: Callable[..., Any]) -> None:
 
 def test_ratios_are_taken_seed_by_seed(script: ModuleType) -> None:
     def course(side: str, seed: int, seconds: float) -> Any:
-        return script.TrainState(side, seed, 5, (script.Point(10, seconds, 0.915),), 1.0, 1.0)
+        return script.Result(side, seed, 5, (script.Point(10, seconds, 0.915),), 1.0, 1.0)
 
     times: Iterator[Any] = (course(*told) for told in [("a", 0, 2), ("b", 0, 8), ("a", 1, 4), ("b", 1, 40)])
     lines = list(script.summary(list(times)))

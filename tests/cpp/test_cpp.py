@@ -18,7 +18,7 @@ from unetkit import load
 from unetkit.data import open_dataset
 from unetkit.evaluation.score import score_predictor
 from unetkit.exporting import FileOptions
-from unetkit.metrics.legacy import soft_dice
+from unetkit.metrics.overlap import soft_dice
 
 
 def run(program: Path, *words: object, code: int = 0) -> str:

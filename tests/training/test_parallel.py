@@ -16,6 +16,8 @@ from unetkit.data import write_sample
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.training.train import train
 
+pytestmark = pytest.mark.long
+
 CONFIG = {
     "model": {"width": 4, "depth": 2, "norm": "none"},
     "augment": {"rotation": 20, "elastic": 2, "noise": 0.1, "gamma": 0.1, "crop": 0.1, "clip": [-2.5, 2.5]},
@@ -116,7 +118,8 @@ def test_a_run_of_two_goes_on_as_one_with_the_same_batches(workplace: Path, toge
     _end(_new_run(workplace, "constant", "train.steps=10", "optimizer.schedule=constant", "optimizer.warmup=0.0"))
     _end(_launch("--extend", str(workplace / "constant"), "train.steps=20", processes=1))
     _end(_new_run(workplace, "whole", "optimizer.schedule=constant", "optimizer.warmup=0.0"))
-    assert _largest_difference(workplace / "constant", workplace / "whole") < 1e-5
+    # One process adds up in another order than two; other batches would move the weights by far more.
+    assert _largest_difference(workplace / "constant", workplace / "whole") < 1e-4
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(workplace: Path) -> None:

@@ -16,6 +16,8 @@ import torch
 from unetkit.data import write_sample
 from unetkit.modelfile.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.long
+
 STEPS = 240
 CONFIG = {
     "model": {"width": 4, "depth": 2, "dropout": 0.2},
