@@ -43,7 +43,8 @@ def metrics() -> str:
     """Return a section for every family and, in it, one for every score, in Markdown."""
     sections: list[str] = []
     for name, family in FAMILIES.items():
-        sections.append(f"## `{name}`\n\n{family.about[0].upper()}{family.about[1:]}; computed {family.when}.\n")
+        when = family.when.replace("; ", ", and ")
+        sections.append(f"## `{name}`\n\n{family.about[0].upper()}{family.about[1:]}; computed {when}.\n")
         sections += [_section(card) for card in family.definitions.values()]
     return "\n".join(sections)
 
