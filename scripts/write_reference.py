@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from unetkit.config import load_config
-from unetkit.metrics import DEFINITIONS, Definition
+from unetkit.metrics import FAMILIES, Definition
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BEGIN, END = "<!-- begin {} -->\n", "<!-- end -->"
@@ -40,8 +40,13 @@ def main() -> int:
 
 
 def metrics() -> str:
-    """Return a section for every score, in Markdown."""
-    return "\n".join(_section(card) for card in DEFINITIONS.values())
+    """Return a section for every family and, in it, one for every score, in Markdown."""
+    sections: list[str] = []
+    for name, family in FAMILIES.items():
+        when = family.when.replace("; ", ", and ")
+        sections.append(f"## `{name}`\n\n{family.about[0].upper()}{family.about[1:]}; computed {when}.\n")
+        sections += [_section(card) for card in family.definitions.values()]
+    return "\n".join(sections)
 
 
 def configuration() -> str:
@@ -79,7 +84,7 @@ def _section(card: Definition) -> str:
         "source": card.source,
     }
     table = "\n".join(f"| {name} | {_escaped(text)} |" for name, text in rows.items())
-    return f"## `{card.name}`\n\n| | |\n|---|---|\n{table}\n"
+    return f"### `{card.name}`\n\n| | |\n|---|---|\n{table}\n"
 
 
 def _escaped(text: str) -> str:
