@@ -1,4 +1,4 @@
-// Dice and IoU as the founding systems' evaluation printed them, on probabilities at the images' own size.
+// Dice and IoU as the older systems' evaluation printed them, on probabilities at the images' own size.
 #pragma once
 
 #include <vector>

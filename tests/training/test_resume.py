@@ -91,18 +91,27 @@ def _same_weights(one: Checkpoint, other: Checkpoint) -> bool:
     return all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
 
 
-def _moments(seed: int) -> Iterator[tuple[int, signal.Signals]]:
+def _moments(kinds: list[signal.Signals], seed: int) -> Iterator[tuple[int, signal.Signals]]:
     drawn = random.Random(seed)
-    steps = sorted(drawn.sample(range(2, STEPS - 10), 12))
-    kinds = [signal.SIGKILL] * 8 + [signal.SIGTERM] * 2 + [signal.SIGINT] * 2
+    steps = sorted(drawn.sample(range(2, STEPS - 10), len(kinds)))
     drawn.shuffle(kinds)
     yield from zip(steps, kinds, strict=True)
 
 
-def test_twelve_kills_at_random_moments_change_nothing(workplace: Path, uninterrupted: Checkpoint) -> None:
-    run = workplace / "killed"
-    for step, kind in _moments(seed=20120514):
-        process = _start(workplace, "killed")
+@pytest.mark.parametrize(
+    ("kills", "ends"),
+    [
+        (2, [signal.SIGTERM, signal.SIGINT]),
+        pytest.param(8, [signal.SIGTERM, signal.SIGINT] * 2, marks=pytest.mark.slow),
+    ],
+)
+def test_kills_at_random_moments_change_nothing(
+    workplace: Path, uninterrupted: Checkpoint, kills: int, ends: list[signal.Signals]
+) -> None:
+    name = f"killed-{kills}"
+    run = workplace / name
+    for step, kind in _moments([signal.SIGKILL] * kills + ends, seed=20120514):
+        process = _start(workplace, name)
         _wait_for_step(process, run, step)
         process.send_signal(kind)
         _, complaint = process.communicate(timeout=60)
@@ -110,7 +119,7 @@ def test_twelve_kills_at_random_moments_change_nothing(workplace: Path, uninterr
         if kind is not signal.SIGKILL:
             assert f"go on with: unetkit train --resume {run}" in complaint
             assert "Traceback" not in complaint
-    _finish(workplace, "killed")
+    _finish(workplace, name)
     assert _same_weights(Checkpoint.load(run / "last.safetensors"), uninterrupted)
     assert _same_weights(
         Checkpoint.load(run / "best.safetensors"), Checkpoint.load(workplace / "whole/best.safetensors")

@@ -28,7 +28,7 @@ app.add_typer(data_app, name="data")
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        help="key=value, such as train.steps=400 model.width=16; after --, a older system's own flags",
+        help="key=value, such as train.steps=400 model.width=16; after --, an older system's own flags",
         show_default=False,
     ),
 ]

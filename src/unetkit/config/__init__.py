@@ -1,4 +1,4 @@
-"""The configuration of a run: its keys (`schema` and its parts), and its way in and out of YAML (`files`)."""
+"""The configuration of a run: its keys (`schema` and its parts), and its way in and out of YAML (`io`)."""
 
 from unetkit.config.io import (
     annotated_yaml,

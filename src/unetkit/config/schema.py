@@ -283,7 +283,7 @@ class InitConfig(Section):
     """Weights to start from."""
 
     path: str | None = Field(
-        default=None, description="a run, a checkpoint, or a older system's file; null: start at random"
+        default=None, description="a run, a checkpoint, or an older system's file; null: start at random"
     )
     exclude: tuple[str, ...] = Field(
         default=(), description="patterns of names that start at random all the same: ['head.*']"
@@ -416,7 +416,7 @@ class ModelConfig(Section):
         description="unetpp with deep supervision: the head that predicts, from 1, the fastest, to depth; null: depth",
     )
     init: Literal["he", "torch", "mindspore-medical", "mindspore-normal", "glorot"] = Field(
-        default="he", description="how weights start: He's normal rule, PyTorch's own, or a older system's"
+        default="he", description="how weights start: He's normal rule, PyTorch's own, or an older system's"
     )
 
     @model_validator(mode="after")
