@@ -7,9 +7,9 @@ from pathlib import Path
 import unetkit
 
 FACE = {
-    "bench": "(models, *, size, batches, rounds, threads, progress)",
+    "bench": "(models, *, size, batches, rounds, threads, trust, progress)",
     "check": "(model, *, data, against, options, progress)",
-    "compare": "(first, second, *, metric, data, block, seed, progress)",
+    "compare": "(first, second, *, metric, data, block, seed, trust, progress)",
     "crossval": "(source, *, data, out, folds, seeds, overrides, dask, progress)",
     "tune_objects": "(model, *, data, keep, options, device, progress)",
     "evaluate": "(model, *, data, config, everything, metrics, options, device, progress)",

@@ -90,6 +90,7 @@ def bench(
     batches: Sequence[int] = (1, 2, 4),
     rounds: int = 7,
     threads: int | None = None,
+    trust: bool = False,
     progress: Progress | None = None,
 ) -> list[Timing]:
     """Time networks and exported files side by side: latency, pixels per second, memory, time to load.
@@ -101,6 +102,7 @@ def bench(
         batches: numbers of images in a call.
         rounds: how often each is called with each number.
         threads: of the CPU; None: one for every core.
+        trust: as of `load`.
         progress: follows the work.
 
     Raises:
@@ -112,7 +114,8 @@ def bench(
     """
     if not models:
         raise UsageError("no model is named; write: unetkit bench RUN FILE.xml FILE.onnx")
-    contenders = [Contender(str(model), partial(_open, str(model), size=size, threads=threads)) for model in models]
+    loaded = partial(_open, size=size, threads=threads, trust=trust)
+    contenders = [Contender(str(model), partial(loaded, str(model))) for model in models]
     return time_contenders(contenders, batches=batches, rounds=rounds, progress=progress)
 
 
@@ -264,10 +267,11 @@ def _spread(values: Sequence[float], digits: int) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def _open(model: str, *, size: int, threads: int | None) -> Opened:
+def _open(model: str, *, size: int, threads: int | None, trust: bool) -> Opened:
     torch.set_num_threads(threads or available_cores())
     path, how = _how(model)
     options: LoadOptions = {"threads": threads, "runtime": how.get("runtime"), "precision": how.get("precision")}
+    options["trust"] = trust
     predictor = load(path, options=options, device="cpu").folded()
     network = predictor.network
     numbers = network.dtypes if isinstance(network, ExportedNetwork) else (how.get("precision", "float32"),)

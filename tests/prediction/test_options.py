@@ -13,7 +13,7 @@ def test_every_key_of_predict_and_objects_is_an_option() -> None:
     beyond = (
         LoadOptions.__annotations__.keys() - PredictKeys.__annotations__.keys() - ObjectsKeys.__annotations__.keys()
     )
-    assert beyond == {"head", "runtime", "threads", "precision", "overrides"}
+    assert beyond == {"head", "runtime", "threads", "precision", "trust", "overrides"}
 
 
 def test_every_field_of_a_file_is_an_option_of_an_export() -> None:

@@ -54,6 +54,9 @@ RuntimeOption = Annotated[
 PrecisionOption = Annotated[
     str | None, typer.Option("--precision", help="to compute in: float32, bfloat16 or float16", show_default="float32")
 ]
+TrustOption = Annotated[
+    bool, typer.Option("--trust", help="open a .pt2 or .pt that you did not export: it can run any code")
+]
 TtaOption = Annotated[bool, typer.Option("--tta", help="average over the eight flips and turns")]
 JsonOption = Annotated[
     Path | None,

@@ -15,6 +15,7 @@ from unetkit.cli.app import (
     PredictionKeys,
     RuntimeOption,
     ThreadsOption,
+    TrustOption,
     TtaOption,
     app,
     give_result,
@@ -62,6 +63,7 @@ def evaluate(
     runtime: RuntimeOption = None,
     threads: ThreadsOption = None,
     precision: PrecisionOption = None,
+    trust: TrustOption = False,
     device: DeviceOption = None,
 ) -> None:
     """Score a network on data with labels: unetkit evaluate RUN --data DIR [--metrics objects isbi legacy]."""
@@ -84,6 +86,7 @@ def evaluate(
         "runtime": runtime,
         "threads": threads,
         "precision": precision,
+        "trust": trust,
         "overrides": keys,
     }
     with progress_with("evaluating", json_file) as progress:
@@ -123,6 +126,7 @@ def compare(
     data: DataOption = None,
     block: Annotated[int, typer.Option(help="neighbouring images drawn together, for slices of a stack", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="seed of the draws", min=0)] = 0,
+    trust: TrustOption = False,
     json_file: JsonOption = None,
     picture: Annotated[Path | None, typer.Option(help="draw every image's difference here (.png)")] = None,
 ) -> None:
@@ -134,7 +138,9 @@ def compare(
     if picture is not None and picture.suffix.lower() != ".png":
         raise UsageError(f"--picture {picture}: expected a name with .png")
     with progress_with("evaluating", json_file) as progress:
-        found = unetkit.compare(first, second, metric=metric, data=data, block=block, seed=seed, progress=progress)
+        found = unetkit.compare(
+            first, second, metric=metric, data=data, block=block, seed=seed, trust=trust, progress=progress
+        )
     if picture is not None:
         atomic_write(picture, differences(found.images, found.difference, found.metric))
 

@@ -13,6 +13,7 @@ from unetkit.cli.app import (
     PrecisionOption,
     RuntimeOption,
     ThreadsOption,
+    TrustOption,
     app,
     give_result,
     progress_with,
@@ -88,12 +89,14 @@ def check(
     runtime: RuntimeOption = None,
     threads: ThreadsOption = None,
     precision: PrecisionOption = None,
+    trust: TrustOption = False,
     json_file: JsonOption = None,
 ) -> None:
     """Compare an exported file with what it was made from: unetkit check FILE --data DIR [--against RUN]."""
     import unetkit
 
     options: LoadOptions = {"head": head, "runtime": runtime, "threads": threads, "precision": precision}
+    options |= {"trust": trust}
     with progress_with("checking", json_file) as progress:
         checked = unetkit.check(model, data=data, against=against, options=options, progress=progress)
     give_result(_as_json(checked), json_file, lambda: _print(checked))
@@ -135,6 +138,7 @@ def bench(
     batches: Annotated[str, typer.Option(help="numbers of images in a call")] = "1,2,4",
     rounds: Annotated[int, typer.Option(help="calls of each", min=1)] = 7,
     threads: ThreadsOption = None,
+    trust: TrustOption = False,
     picture_file: Annotated[Path | None, typer.Option("--picture", help="write bars as a PNG here")] = None,
     json_file: JsonOption = None,
 ) -> None:
@@ -147,7 +151,9 @@ def bench(
     if len(numbers) != len(batches.split(",")):
         raise UsageError(f"--batches: found {batches}; expected numbers such as 1,2,4")
     with progress_with("timing", json_file) as progress:
-        timings = unetkit.bench(models, size=size, batches=numbers, rounds=rounds, threads=threads, progress=progress)
+        timings = unetkit.bench(
+            models, size=size, batches=numbers, rounds=rounds, threads=threads, trust=trust, progress=progress
+        )
     if picture_file is not None:
         atomic_write(picture_file, picture(timings))
     drawn = "" if picture_file is None else f"\nwritten: {picture_file}"

@@ -13,6 +13,7 @@ from unetkit.cli.app import (
     PredictionKeys,
     RuntimeOption,
     ThreadsOption,
+    TrustOption,
     TtaOption,
     app,
     print_notes,
@@ -55,6 +56,7 @@ def predict(
     runtime: RuntimeOption = None,
     threads: ThreadsOption = None,
     precision: PrecisionOption = None,
+    trust: TrustOption = False,
     device: DeviceOption = None,
 ) -> None:
     """Segment images of any size: unetkit predict RUN INPUT --out FILE."""
@@ -63,7 +65,8 @@ def predict(
 
     _require_one_result(objects, outlines=outlines, other=probabilities or uncertainty)
     options: LoadOptions = {"tta": tta or None, "calibrate": calibrate or None, "tile": tile, "overlap": overlap}
-    options |= {"head": head, "runtime": runtime, "threads": threads, "precision": precision, "overrides": keys}
+    options |= {"head": head, "runtime": runtime, "threads": threads, "precision": precision, "trust": trust}
+    options |= {"overrides": keys}
     with show_progress("predicting") as progress:
         common: Any = {"options": options, "device": device or "auto", "progress": progress}
         if objects:

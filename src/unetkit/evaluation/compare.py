@@ -85,6 +85,7 @@ def compare(
     data: str | Path | None = None,
     block: int = 1,
     seed: int = 0,
+    trust: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
     """Compare two networks by the paired bootstrap over the images that both were scored on.
@@ -97,6 +98,7 @@ def compare(
         data: score both on this data; None: what each folder or file says of what was held out.
         block: neighbouring images that are drawn together, for the slices of a stack.
         seed: of the draws.
+        trust: as of `load`.
         progress: follows the work.
 
     Raises:
@@ -105,7 +107,7 @@ def compare(
     Example:
         >>> print(unetkit.compare("runs/first", "runs/second").sentence)
     """
-    scored = [_scored(model, metric, data, progress) for model in (first, second)]
+    scored = [_scored(model, metric, data, progress, trust=trust) for model in (first, second)]
     names, others = ([image["name"] for image in one["images"]] for one in scored)
     if names != others:
         odd = sorted(set(names) ^ set(others))
@@ -137,7 +139,9 @@ def compare(
     return Comparison(used, one, other, difference, dict(zip(kept, each, strict=True)), tuple(notes))
 
 
-def _scored(model: Model, metric: str, data: str | Path | None, progress: Progress | None) -> dict[str, Any]:
+def _scored(
+    model: Model, metric: str, data: str | Path | None, progress: Progress | None, *, trust: bool
+) -> dict[str, Any]:
     """Return an evaluation as `evaluate --json` writes it: read where there is one that has the score, else made."""
     family = family_of(metric)
     path = model.path if isinstance(model, Run) else None if isinstance(model, Predictor) else Path(model)
@@ -157,7 +161,8 @@ def _scored(model: Model, metric: str, data: str | Path | None, progress: Progre
             raise UsageError(
                 f"{file}: holds no {metric} of every image; write it with unetkit evaluate --metrics {family} --json"
             )
-    evaluation = evaluate(model, data=data, metrics=[family] if family != "overlap" else [], progress=progress)
+    families = [family] if family != "overlap" else []
+    evaluation = evaluate(model, data=data, metrics=families, options={"trust": trust}, progress=progress)
     return json.loads(json.dumps(evaluation.as_json()))
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from unetkit.errors import StorageError, UsageError
 from unetkit.exporting.parity import Parity, compare
 from unetkit.formats import ExportedNetwork, RuntimeOptions, format_for, open_exported
+from unetkit.formats.fingerprint import add_fingerprint
 from unetkit.formats.job import ExportJob, FileOptions, Half, Image, Pipeline
 from unetkit.formats.pt2 import TorchModule
 from unetkit.modelfile.card import LAYOUTS, OUTPUTS, ExportCard
@@ -118,7 +119,7 @@ def export_network(job: ExportJob, to: str, out: Path, *, accept: Callable[[Path
     Raises:
         UsageError: a format, or an option that it cannot express.
         ParityError: the file computes something else; it is not kept.
-        StorageError: the disk did not take it.
+        StorageError: the disk did not take it, or the key of this user's exports.
     """
     chosen = format_for(to, out, job.options)
     if is_remote(out):
@@ -131,6 +132,8 @@ def export_network(job: ExportJob, to: str, out: Path, *, accept: Callable[[Path
     with _draft_folder(out) as folder:
         draft = folder / out.name
         chosen.write(job, draft)
+        if chosen.runs_code:
+            add_fingerprint(draft)
         exported = open_exported(draft, RuntimeOptions(device="cpu"))
         if exported is None:  # a file of weights, which PyTorch itself runs
             network = build(read_network(draft)).eval()

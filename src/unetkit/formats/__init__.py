@@ -13,7 +13,8 @@ have their card, and which runtimes run them, the best first. No file is run or 
     air           a protobuf message with a name and a graph         attribute `unetkit` of the model
 
 The others are weights, which PyTorch itself runs: `prediction.load` reads them. `open_exported` opens a file in its
-runtime, as an `ExportedNetwork`.
+runtime, as an `ExportedNetwork`. A name that contradicts the content is refused, and so is a file that can run code
+and is not an export of this user, unless it is trusted.
 """
 
 import tempfile
@@ -25,8 +26,9 @@ from xml.etree import ElementTree
 
 from unetkit.errors import DamagedFileError, ModelFileError, UsageError
 from unetkit.formats import aoti, bioimageio, mindspore, onnx, openvino, pt2, safetensors, torchscript
+from unetkit.formats.fingerprint import is_own_export
 from unetkit.formats.job import ExportJob, FileOptions
-from unetkit.formats.runtime import ExportedNetwork, Runtime, RuntimeOptions
+from unetkit.formats.runtime import ExportedNetwork, Runtime, RuntimeOptions, first_bytes, has_member
 from unetkit.modelfile.card import ExportCard, Output
 from unetkit.storage import local_copy
 from unetkit.storage.protobuf import WireError
@@ -42,6 +44,7 @@ __all__ = [
     "format_for",
     "kind_of",
     "open_exported",
+    "require_name",
 ]
 
 
@@ -62,6 +65,7 @@ class Format:
         runtimes: names of those that run it, the best first.
         member: of an archive, which they run; None: the file itself.
         shared: other programs write such files: one without a card is another reader's.
+        runs_code: whoever makes a file can make it run any code where it is opened.
     """
 
     what: str
@@ -75,6 +79,7 @@ class Format:
     runtimes: tuple[str, ...] = ()
     member: str | None = None
     shared: bool = False
+    runs_code: bool = False
 
 
 _GRAPH = frozenset(("output", "layout", "preprocessing", "size", "batch"))
@@ -107,6 +112,7 @@ FORMATS: dict[str, Format] = {
         recognises=aoti.recognises,
         card=aoti.card,
         runtimes=("aoti",),
+        runs_code=True,
     ),
     "pt2": Format(
         "a program of torch.export",
@@ -116,6 +122,7 @@ FORMATS: dict[str, Format] = {
         recognises=pt2.recognises,
         card=pt2.card,
         runtimes=("pt2",),
+        runs_code=True,
     ),
     "torchscript": Format(
         "TorchScript, for programs that take nothing newer",
@@ -125,6 +132,7 @@ FORMATS: dict[str, Format] = {
         recognises=torchscript.recognises,
         card=torchscript.card,
         runtimes=("torchscript",),
+        runs_code=True,
     ),
     "bioimageio": Format(
         "a package for the BioImage Model Zoo",
@@ -216,10 +224,59 @@ def format_for(name: str, out: Path, options: FileOptions) -> Format:
 
 
 def kind_of(path: Path) -> str | None:
-    """Return the name of the format that a file is recognised as; None for what is not an exported file."""
+    """Return the name of the format that a file is recognised as; None for what is not an exported file.
+
+    Raises:
+        ModelFileError: the file cannot be read.
+    """
     if not path.is_file():
         return None
-    return next((name for name, one in FORMATS.items() if one.recognises is not None and one.recognises(path)), None)
+    try:
+        return next((name for name, one in FORMATS.items() if one.recognises and one.recognises(path)), None)
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+
+
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    **{name: (one.suffix,) for name, one in FORMATS.items() if one.recognises is not None},
+    "torchscript": (".pt", ".pth"),
+    "safetensors": (".safetensors",),
+    "PyTorch checkpoint": (".pt", ".pth", ".ckpt"),
+    "other checkpoint": (".pt", ".pth", ".ckpt", ".safetensors"),
+}
+"""Every kind of file, told by its content, with the suffixes that it may have; other checkpoints: what the readers of
+weights tell apart, or refuse as damaged."""
+
+_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+
+
+def require_name(path: Path, kind: str | None) -> None:
+    """Make sure that a file's name does not contradict its content; of `kind`, as `kind_of` returns it.
+
+    A suffix that no kind has is enough for a file that cannot run code.
+
+    Raises:
+        ModelFileError: the name of another kind, or one that does not tell that the file can run code.
+    """
+    if not path.is_file():
+        return
+    start, suffix = first_bytes(path, 9), path.suffix.lower()
+    weights = "other checkpoint"
+    if start[5:] == b"\0\0\0{":  # the end of the header's length, and the header's brace
+        weights = "safetensors"
+    elif start[:1] == b"\x80" or has_member("/data.pkl")(path):
+        weights = "PyTorch checkpoint"
+    # A file called .air is taken for one by its name, unless its content is known better.
+    found = weights if kind is None or (kind == "air" and weights != "other checkpoint") else kind
+    runs_code = kind is not None and FORMATS[kind].runs_code
+    if suffix in SUFFIXES[found] or (suffix not in _SUFFIXES and not runs_code):
+        return
+    if found == "other checkpoint":
+        raise ModelFileError(f"{path}: its content is not that of a {suffix} file; copy it again, or give another file")
+    raise ModelFileError(
+        f"{path}: its content is of the kind {found}, which contradicts its name; if you expected that kind, call it "
+        f"FILE{SUFFIXES[found][0]}"
+    )
 
 
 DEFAULT = RuntimeOptions()
@@ -230,10 +287,11 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
 
     Args:
         path: of the file.
-        options: which runtime, how many threads, which device and precision.
+        options: which runtime, how many threads, which device and precision, and whether the file is trusted.
 
     Raises:
-        ModelFileError: cut short, without unetkit's card, or refused by the runtime.
+        ModelFileError: cut short, without unetkit's card, with a name of another kind, able to run code and neither
+            this user's export nor trusted, or refused by the runtime.
         UsageError: a runtime that does not run such files, or is not installed.
         DeviceError: a device that the runtime does not have, or a precision that the device does not have.
     """
@@ -241,6 +299,7 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
     kind = kind_of(path)
     if kind is None:
         return None
+    require_name(path, kind)
     try:
         text = FORMATS[kind].card(path)
     except (WireError, ElementTree.ParseError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
@@ -252,6 +311,12 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
             f"{path}: a file of the kind {kind} without unetkit's card; expected one that `unetkit export` wrote"
         )
     card, load = ExportCard.from_json(text, path), RUNTIMES[_runtime_for(path, kind, options)].load
+    if FORMATS[kind].runs_code and not options.trust and not is_own_export(path):
+        raise ModelFileError(
+            f"{path}: of the kind {kind}, which can run code when it is opened, and not an unchanged export of yours "
+            "(it lacks the fingerprint of your key); give --trust if you trust whoever made it, export the network "
+            "again, or use ONNX or safetensors, which cannot run code"
+        )
     member = FORMATS[kind].member
     if member is None:
         return ExportedNetwork(load(path, options), card, options.precision)

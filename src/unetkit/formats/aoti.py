@@ -1,7 +1,7 @@
 """Packages of AOTInductor, .pt2: the network compiled to machine code, for PyTorch in Python and in C++.
 
 Needs a C++ compiler here; runs on processors like this one. The card is a key of the metadata next to the code. Such a
-file is machine code: open only files from people you trust.
+file is machine code: `open_exported` gives only the user's own, or trusted ones, to `load`.
 """
 
 import importlib

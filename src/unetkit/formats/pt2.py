@@ -1,7 +1,7 @@
 """Programs of torch.export, .pt2: for PyTorch without unetkit. The card is the extra file `unetkit`.
 
-Such a file is a program: open only files from people you trust. `program_of` is what AOTInductor and ONNX start from,
-too; `TorchModule` runs any torch module as a file is run.
+Such a file is a program: `open_exported` gives only the user's own, or trusted ones, to `load`. `program_of` is what
+AOTInductor and ONNX start from, too; `TorchModule` runs any torch module as a file is run.
 """
 
 from pathlib import Path

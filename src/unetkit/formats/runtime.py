@@ -42,12 +42,14 @@ class RuntimeOptions:
         threads: of the CPU; None: one for every core that the process may use.
         device: as `choose_device` names it; "auto": the runtime's choice.
         precision: of the arithmetic, where the file does not settle it: float32, bfloat16 or float16.
+        trust: open a file that can run code even where it is not an export of this user.
     """
 
     runtime: str | None = None
     threads: int | None = None
     device: str = "auto"
     precision: str = "float32"
+    trust: bool = False
 
 
 def required(module: str, extra: str) -> ModuleType:

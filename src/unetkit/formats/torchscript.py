@@ -1,6 +1,7 @@
 """TorchScript, for programs that take nothing newer, such as readers of bioimage.io packages. PyTorch deprecates it.
 
-Such a file is a program: open only files from people you trust. The card is the extra file `unetkit.json`.
+Such a file is a program: `open_exported` gives only the user's own, or trusted ones, to `load`. The card is the extra
+file `unetkit.json`.
 """
 
 import warnings

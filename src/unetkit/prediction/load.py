@@ -16,7 +16,7 @@ from torch import nn
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.devices import choose_device, dtype
 from unetkit.errors import ModelFileError, RunFolderError, UsageError
-from unetkit.formats import RuntimeOptions, kind_of, open_exported
+from unetkit.formats import RuntimeOptions, kind_of, open_exported, require_name
 from unetkit.formats.mindspore import read_own_graph
 from unetkit.legacy.checkpoints import read_legacy
 from unetkit.modelfile.card import ModelCard, StoredNetwork
@@ -36,10 +36,13 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
     """Read a network from a run (its best weights), a checkpoint, or a legacy system's file or folder.
 
     Raises:
-        ModelFileError: no network is there, its file is damaged, or it was exported for a runtime.
+        ModelFileError: no network is there, its file is damaged or has a name of another kind, or it was exported for
+            a runtime.
         RunFolderError: a run without weights yet.
     """
     path = source.weights() if isinstance(source, Run) else local_copy(source)
+    kind = kind_of(path)
+    require_name(path, kind)
     for read in _READERS:
         found = read(path)
         if found is not None:
@@ -47,7 +50,7 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
             return found
     if not path.is_file():
         raise ModelFileError(f"{path}: no network is there; expected a run folder, or a file such as best.safetensors")
-    if kind_of(path) is not None:
+    if kind is not None:
         raise ModelFileError(
             f"{source}: was exported for a runtime, its weights are not read back; "
             "give the run or the checkpoint that it was made from"
@@ -170,13 +173,15 @@ class LoadOptions(PredictorOptions, total=False):
     """How a network is loaded and used: keys of `predict` and `objects`, and these; None is as left out.
 
     `head` of a UNet++: 1 is the fastest, its depth the most accurate. `runtime` and `threads` of an exported file.
-    `precision` that the network computes in: float32 (default), bfloat16 or float16.
+    `precision` that the network computes in: float32 (default), bfloat16 or float16. `trust`: open a file that can run
+    code (pt2, aoti, torchscript) though it is not an unchanged export of this user.
     """
 
     head: int | None
     runtime: str | None
     threads: int | None
     precision: str | None
+    trust: bool | None
 
 
 def load(model: Model, *, device: str = "auto", options: LoadOptions | None = None) -> Predictor:
@@ -189,15 +194,16 @@ def load(model: Model, *, device: str = "auto", options: LoadOptions | None = No
         options: keys of the `predict` section that go before the file's own, and of `objects` by their whole names
             (`objects.threshold`); `overrides`, the same as texts such as "tile=64"; `head` of a UNet++ (1 is the
             fastest, its depth the most accurate); `runtime` and `threads` of an exported file; `precision`, in which
-            the network computes: float32 (default), bfloat16 or float16, faster where the processor has it. None
-            values are passed over.
+            the network computes: float32 (default), bfloat16 or float16, faster where the processor has it; `trust`
+            for a file that can run code and is not your own export. None values are passed over.
 
     Returns:
         The predictor; `predictor.network` is the torch.nn.Module, or the `ExportedNetwork` of an exported file, and
         `predictor.card` all that is known of it.
 
     Raises:
-        ModelFileError: no network is there, or its file is damaged.
+        ModelFileError: no network is there, its file is damaged, its name contradicts its content, or it can run code
+            and is neither this user's export nor trusted.
         UsageError: a head, a runtime or a precision that it does not have.
         ConfigError: an unknown key of `predict` or `objects`, or an impossible value.
         DeviceError: the device is not there, or has no such precision.
@@ -210,7 +216,7 @@ def load(model: Model, *, device: str = "auto", options: LoadOptions | None = No
     dtype(precision)
     if isinstance(model, Predictor):
         return reduced(model, precision).with_options(_of_predictor(given))
-    chosen = RuntimeOptions(runtime, given.get("threads"), device, precision)
+    chosen = RuntimeOptions(runtime, given.get("threads"), device, precision, given.get("trust") or False)
     exported = None if isinstance(model, Run) else open_exported(model, chosen)
     if exported is not None:
         if head is not None:
