@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,8 @@ def test_the_real_stack(program: Path, exported: Callable, shared: Path, tmp_pat
     expected = probabilities(network, pages[:, None])
     np.testing.assert_allclose(tifffile.imread(tmp_path / "p.tif"), expected, rtol=0, atol=1e-5)
     text = run(program, network.path, data / "train-volume.tif", "--labels", data / "train-labels.tif")
-    scores = score_predictor(network.predictor.with_card(classes=("membrane", "interior")), open_dataset(data)).scores
+    card = network.predictor.card.model_copy(update={"classes": ("membrane", "interior")})
+    scores = score_predictor(replace(network.predictor, card=card), open_dataset(data)).scores
     dice, iou = (float(re.findall(rf"Cross valid {name} is: (\S+)", text)[0]) for name in ("dice coeff", "IOU"))
     assert dice == pytest.approx(scores["soft_dice_two_class"], abs=1e-5)
     assert iou == pytest.approx(scores["soft_iou_two_class"], abs=1e-5)

@@ -94,7 +94,7 @@ FAMILIES: dict[str, Family] = {
         of_probabilities=True,
     ),
     "calibration": Family(
-        about="whether probabilities mean what they say: of the pixels given 0.8, eight in ten are right",
+        about="whether probabilities are true: of pixels given 0.8, eight in ten are right",
         when="by evaluate and in reports, where there are probabilities",
         usual=lambda classes, objects: True,
         definitions=calibration.DEFINITIONS,
