@@ -26,22 +26,15 @@ import numpy as np
 import onnx
 import tifffile
 
+from unetkit.config.schema import RENAMED as KEYS
+
 ROOT = Path(__file__).resolve().parent.parent
 REAL = ROOT.parent / "shared" / "data"
 
 Values = dict[str, str]
 # What the new version calls otherwise: keys, {"model.stem": "model.downscale"}, or whole words, {"a.b=old": "a.b=new"}.
-RENAMED = {
-    "augment.turn": "augment.rotate90",
-    "data.border_class": "data.border_width",
-    "data.outside": "data.padding_mode",
+RENAMED = KEYS | {
     "data.outside=mirror": "data.padding_mode=reflect",
-    "model.stem": "model.downscale",
-    "objects.neck": "objects.min_width",
-    "optimizer.decay": "optimizer.decay_params",
-    "optimizer.final_lr": "optimizer.final_lr_factor",
-    "optimizer.rest_lr": "optimizer.adamw_lr",
-    "predict.outside": "predict.padding_mode",
     "predict.outside=mirror": "predict.padding_mode=reflect",
     "--faithful": "--bug-compatible",
 }

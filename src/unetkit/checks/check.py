@@ -87,7 +87,7 @@ def before_training(dataset: Dataset, config: Config) -> CheckReport:
 
 def check_dataset(
     dataset: Dataset,
-    config: Config = Config(),  # noqa: B008 - frozen
+    config: Config = Config(),
     *,
     aligned: int | None = None,
     progress: Progress | None = None,

@@ -128,7 +128,7 @@ def score(
     metrics: Metrics,
     *,
     total: int = 0,
-    world: World = World(),  # noqa: B008 - frozen
+    world: World = World(),
     progress: Progress | None = None,
 ) -> dict[str, list[ScoredImage]]:
     """Score every answer against its labels.
@@ -204,8 +204,8 @@ def score_predictor(
     dataset: Dataset,
     *,
     indices: Sequence[int] | None = None,
-    metrics: Metrics = Metrics(),  # noqa: B008 - frozen
-    world: World = World(),  # noqa: B008 - frozen
+    metrics: Metrics = Metrics(),
+    world: World = World(),
     progress: Progress | None = None,
 ) -> Evaluation:
     """Predict labelled images and score them against their labels.

@@ -32,6 +32,7 @@ from unetkit.formats.runtime import ExportedNetwork, Runtime, RuntimeOptions, fi
 from unetkit.modelfile.card import ExportCard, Output
 from unetkit.storage import local_copy
 from unetkit.storage.protobuf import WireError
+from unetkit.storage.tree import ZIP_DAMAGE
 
 __all__ = [
     "Engine",
@@ -302,7 +303,7 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
     require_name(path, kind)
     try:
         text = FORMATS[kind].card(path)
-    except (WireError, ElementTree.ParseError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+    except (WireError, ElementTree.ParseError, *ZIP_DAMAGE) as error:
         raise DamagedFileError(f"{path}: a damaged {kind} file ({error}); copy it again or export again") from None
     if text is None and FORMATS[kind].shared:
         return None

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from unetkit.errors import DataError, ModelFileError, UsageError
 from unetkit.modelfile.card import ExportCard
+from unetkit.storage.tree import ZIP_DAMAGE
 
 _LONGEST_REASON = 200
 
@@ -193,7 +194,7 @@ def has_member(part: str) -> Callable[[Path], bool]:
         try:
             with zipfile.ZipFile(path) as archive:
                 return any(part in name for name in archive.namelist())
-        except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        except ZIP_DAMAGE:
             return False
 
     return test

@@ -88,12 +88,8 @@ def crossval(
     whole = absolute_data_path(path)
     config = config.model_copy(update={"data": config.data.model_copy(update={"path": whole})})
     dataset = in_memory(open_dataset(whole, config=config.data))
-    divided, out, progress, world = (
-        divide(config, dataset, folds),
-        Path(out),
-        progress or NoProgress(),
-        launched_world(),
-    )
+    divided = divide(config, dataset, folds)
+    out, progress, world = Path(out), progress or NoProgress(), launched_world()
     # Of several processes the first one alone looks at the folder and writes.
     main = world.is_main_process
     folder = open_folder(out, divided, seeds=seeds) if main else Folder(out, divided, tuple(divided.members(seeds)))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unetkit.errors import DamagedFileError, ModelFileError
 from unetkit.legacy.archive import Archive, archive_of_state, instructions, one_line
+from unetkit.storage.tree import ZIP_DAMAGE
 
 SYSTEM = "PyTorch"
 
@@ -89,7 +90,7 @@ def check_zip(path: Path) -> bool:
                         pass
     except zipfile.BadZipFile as error:
         raise DamagedFileError(f"{path}: a damaged PyTorch archive ({one_line(error)}); copy it again") from None
-    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, LookupError, UnpicklingError) as error:
+    except (*ZIP_DAMAGE, LookupError, UnpicklingError) as error:
         raise ModelFileError(f"{path}: a zip archive that cannot be read ({one_line(error)}); copy it again") from None
     return True
 
