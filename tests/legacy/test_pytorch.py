@@ -58,7 +58,7 @@ class Twin(nn.Module):
 
 
 @pytest.fixture
-def duplicate() -> Twin:
+def reference() -> Twin:
     torch.manual_seed(3)
     network = Twin(3, 2)
     network.train()(torch.rand(2, 3, 16, 16))  # so that the running statistics are not those of the start
@@ -67,8 +67,8 @@ def duplicate() -> Twin:
 
 @pytest.mark.parametrize("new", [True, False], ids=["zip", "old"])
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_the_outputs_are_the_same(tmp_path: Path, duplicate: Twin, new: bool, prefix: str) -> None:
-    state: dict[str, Any] = {prefix + name: tensor for name, tensor in duplicate.state_dict().items()}
+def test_the_outputs_are_the_same(tmp_path: Path, reference: Twin, new: bool, prefix: str) -> None:
+    state: dict[str, Any] = {prefix + name: tensor for name, tensor in reference.state_dict().items()}
     state["mask_values"] = [0, 255]
     torch.save(state, tmp_path / "epoch5.pth", _use_new_zipfile_serialization=new)
     legacy = read_legacy(tmp_path / "epoch5.pth")
@@ -84,7 +84,14 @@ def test_the_outputs_are_the_same(tmp_path: Path, duplicate: Twin, new: bool, pr
     model = build_model(legacy.network)
     model.load_state_dict(legacy.state)
     x_NCHW = torch.rand(2, 3, 21, 30)
-    torch.testing.assert_close(model.eval()(x_NCHW), duplicate(x_NCHW), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(model.eval()(x_NCHW), reference(x_NCHW), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["zip", "old"])
+def test_a_small_file_of_an_unknown_network_is_not_called_damaged(tmp_path: Path, new: bool) -> None:
+    torch.save({"x.weight": torch.zeros(3)}, tmp_path / "x.pth", _use_new_zipfile_serialization=new)
+    with pytest.raises(ModelFileError, match=r"a network that is not known here \(its tensors: x.weight\)"):
+        read_legacy(tmp_path / "x.pth")
 
 
 def test_convolutions_without_bias(tmp_path: Path) -> None:
@@ -95,26 +102,26 @@ def test_convolutions_without_bias(tmp_path: Path) -> None:
     assert legacy.network.num_classes == 1
 
 
-def test_moments_of_adam(tmp_path: Path, duplicate: Twin) -> None:
-    optimizer = torch.optim.Adam(duplicate.train().parameters())
+def test_moments_of_adam(tmp_path: Path, reference: Twin) -> None:
+    optimizer = torch.optim.Adam(reference.train().parameters())
     for _ in range(4):
-        duplicate(torch.rand(1, 3, 8, 8)).mean().backward()
+        reference(torch.rand(1, 3, 8, 8)).mean().backward()
         optimizer.step()
-    torch.save({"model": duplicate.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 4}, tmp_path / "all.pth")
+    torch.save({"model": reference.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 4}, tmp_path / "all.pth")
     legacy = read_legacy(tmp_path / "all.pth")
     assert legacy is not None
     assert legacy.moments is not None
     assert legacy.moments.step == 4
     names = MILESIAL.names(2)
-    theirs = dict(duplicate.named_parameters())
+    theirs = dict(reference.named_parameters())
     assert len(legacy.moments.first) == len(theirs)
     for name, moment in legacy.moments.first.items():
         assert torch.equal(moment, optimizer.state[theirs[names[name]]]["exp_avg"])
         assert torch.equal(legacy.moments.second[name], optimizer.state[theirs[names[name]]]["exp_avg_sq"])
 
 
-def test_interpolating_networks_are_refused(tmp_path: Path, duplicate: Twin) -> None:
-    state = {name: tensor for name, tensor in duplicate.state_dict().items() if ".up." not in name}
+def test_interpolating_networks_are_refused(tmp_path: Path, reference: Twin) -> None:
+    state = {name: tensor for name, tensor in reference.state_dict().items() if ".up." not in name}
     torch.save(state, tmp_path / "bilinear.pth")
     with pytest.raises(ModelFileError, match=r"bilinear\.pth: .*\(bilinear=True\)"):
         read_legacy(tmp_path / "bilinear.pth")
@@ -126,8 +133,8 @@ class Evil:
 
 
 @pytest.mark.parametrize("new", [True, False])
-def test_nothing_in_it_is_run(tmp_path: Path, duplicate: Twin, new: bool) -> None:
-    torch.save({**duplicate.state_dict(), "x": Evil()}, tmp_path / "evil.pth", _use_new_zipfile_serialization=new)
+def test_nothing_in_it_is_run(tmp_path: Path, reference: Twin, new: bool) -> None:
+    torch.save({**reference.state_dict(), "x": Evil()}, tmp_path / "evil.pth", _use_new_zipfile_serialization=new)
     with pytest.raises(ModelFileError, match=r"evil\.pth: a PyTorch file that cannot be opened without running code"):
         read_legacy(tmp_path / "evil.pth")
     assert not MARK.exists()
@@ -146,17 +153,17 @@ def test_a_file_without_a_network(tmp_path: Path, content: object) -> None:
         read_legacy(tmp_path / "x.pth")
 
 
-def test_views_of_a_small_storage_are_no_weights(tmp_path: Path, duplicate: Twin) -> None:
-    state = duplicate.state_dict()
+def test_views_of_a_small_storage_are_no_weights(tmp_path: Path, reference: Twin) -> None:
+    state = reference.state_dict()
     state["inc.double_conv.3.weight"] = torch.ones(1).expand(1 << 12, 1 << 12, 3, 3)
     torch.save(state, tmp_path / "views.pth")
     with pytest.raises(ModelFileError, match=r"views\.pth"):
         read_legacy(tmp_path / "views.pth")
 
 
-def test_a_changed_byte_is_noticed(tmp_path: Path, duplicate: Twin) -> None:
+def test_a_changed_byte_is_noticed(tmp_path: Path, reference: Twin) -> None:
     path = tmp_path / "net.pth"
-    torch.save(duplicate.state_dict(), path)
+    torch.save(reference.state_dict(), path)
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         place = next(member for member in archive.infolist() if member.filename.endswith("/data/0")).header_offset + 200

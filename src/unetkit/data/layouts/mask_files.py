@@ -84,6 +84,14 @@ def open_two_folders(images: Path, masks: Path, config: DataConfig) -> Dataset:
     Raises:
         DataError: as `open_paired_folder`.
     """
+    for folder in (images, masks):
+        others = {path.suffix for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
+        if others and not image_files(folder):
+            found, known = ", ".join(sorted(others)), ", ".join(sorted(SUFFIXES))
+            raise DataError(
+                f"{folder}: holds {found} files and none that is read ({known}); "
+                "save them as one of these, masks as .png or .tif"
+            )
     return open_pairs(image_files(images), image_files(masks), config, place=f"{images} and {masks}")
 
 

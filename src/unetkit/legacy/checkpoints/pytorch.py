@@ -22,7 +22,7 @@ SYSTEM = "PyTorch"
 
 _ZIP = b"PK\x03\x04"
 _OLD = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-_OLD_PICKLES = 5  # magic number, protocol, system, object, keys of the storages
+_OLD_PICKLES, _OLD_HEADERS = 5, 3  # magic number, protocol, system: headers; object, keys of the storages
 _PIECE = 1 << 20
 
 
@@ -107,7 +107,7 @@ def check_old(path: Path) -> None:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             for number in range(_OLD_PICKLES):
                 for _, argument in instructions(cast("BinaryIO", content)):
-                    if number > 1 and isinstance(argument, int) and argument > size:
+                    if number >= _OLD_HEADERS and isinstance(argument, int) and argument > size:
                         raise ValueError(f"it announces {argument:,} where the file has {size:,} bytes")
     except (ValueError, OSError, OverflowError, LookupError, UnpicklingError) as error:
         raise ModelFileError(f"{path}: a damaged PyTorch file ({one_line(error)}); copy it again") from None
