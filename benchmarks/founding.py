@@ -1,7 +1,7 @@
 """Repeat the older systems' trainings on a CUDA device, and measure what share of it our largest network uses.
 
-    python benchmarks/legacy.py --isbi DIR --nuclei stage1_train.zip --out FOLDER [--append-record]
-    python benchmarks/legacy.py ... --quick      # does it work? any device, few steps, a small network
+    python benchmarks/founding.py --isbi DIR --nuclei stage1_train.zip --out FOLDER [--append-record]
+    python benchmarks/founding.py ... --quick      # does it work? any device, few steps, a small network
 
 Their published numbers: unet_medical 600 steps of 16, Dice .9111 (Ascend) and .9138 in 2.67 minutes; unet_nested_cell
 .976/.955 (Dice/IoU, V100). Each is our preset of that system's own training, scored as it scored.
@@ -135,7 +135,7 @@ def main() -> None:
     lines += throughput(QUICK if options.quick else Load(), device)
     print("\n".join(lines))
     if options.append_record:
-        append_record("legacy", around, lines)
+        append_record("founding", around, lines)
 
 
 if __name__ == "__main__":
