@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from unetkit.data.masks import MaskMap
 from unetkit.errors import DataError
-from unetkit.images import is_tiff, open_pages, read_single
-from unetkit.images.image import Pages, Role, as_pixels
+from unetkit.images import has_pages, open_image, read_single
+from unetkit.images.image import Image, Role, as_pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +186,9 @@ def items_of_pairs(
     items: list[Item] = []
     for name, image, mask in pairs:
         with kept(complaints):
-            if is_tiff(image) or (mask is not None and is_tiff(mask)):
-                pages = open_pages(image)
-                masks = None if mask is None else open_pages(mask, mask_role)
+            if has_pages(image) or (mask is not None and has_pages(mask)):
+                pages = open_image(image)
+                masks = None if mask is None else open_image(mask, mask_role)
                 if pages.count > 1 or (masks is not None and masks.count > 1):
                     items += items_of_stack(name, pages, masks)
                     continue
@@ -197,7 +197,7 @@ def items_of_pairs(
     return tuple(items)
 
 
-def items_of_stack(name: str, images: Pages, masks: Pages | None) -> list[Item]:
+def items_of_stack(name: str, images: Image, masks: Image | None) -> list[Item]:
     """Make an item `name[07]` of every page of a stack and its masks.
 
     Raises:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from unetkit.errors import DataError, UsageError
-from unetkit.images import open_pages
+from unetkit.images import open_image
 from unetkit.progress import NoProgress, Progress
 from unetkit.storage.atomic import atomic_path, make_folder
 from unetkit.storage.tree import ZIP_DAMAGE
@@ -112,7 +112,7 @@ def pixel_checksum(path: Path) -> str:
     Raises:
         DataError: no readable image, or not of 8 bits.
     """
-    pages = open_pages(path)
+    pages = open_image(path)
     digest = hashlib.sha256()
     for number in range(pages.count):
         page = pages.read(number)

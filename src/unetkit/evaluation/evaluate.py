@@ -22,8 +22,8 @@ from unetkit.evaluation import folds
 from unetkit.evaluation.crossval import score_folder
 from unetkit.evaluation.folds import Folder
 from unetkit.evaluation.score import Answer, Evaluation, choose_for, named_families, score, score_predictor, summarise
-from unetkit.images import open_pages
-from unetkit.images.image import Pages, Role
+from unetkit.images import open_image
+from unetkit.images.image import Image, Role
 from unetkit.metrics import Metrics, Prediction
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import LoadOptions, Model, load, member_folders, run_of
@@ -183,8 +183,8 @@ def score_isbi(
     return summarise(images, metrics, classes, notes=notes)
 
 
-def _open(path: str | Path, role: Role) -> Pages:
-    pages = open_pages(Path(path), role)
+def _open(path: str | Path, role: Role) -> Image:
+    pages = open_image(Path(path), role)
     if pages.channels != 1:
         raise DataError(f"{path}: has {pages.channels} channels; a grey stack was expected, a page a slice")
     return pages

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from unetkit.devices import cpu_threads
 from unetkit.errors import UsageError
-from unetkit.images import is_tiff, open_pages
+from unetkit.images import has_pages, open_image
 from unetkit.images.image import as_pixels
 from unetkit.images.write import Form, png_image, tiff_stack
 from unetkit.objects import ObjectMap, find_objects, method_for
@@ -194,7 +194,7 @@ def predict_to_file(
     writing.require_fractions()
 
     def name_for(image: Path) -> str:
-        return f"{image.stem}{'.tif' if writing.fractions or is_tiff(image) else '.png'}"
+        return f"{image.stem}{'.tif' if writing.fractions or has_pages(image) else '.png'}"
 
     if source.is_dir():
         require_empty(out)
@@ -289,7 +289,7 @@ class _Writing:
 
     def _parts(self, source: Path) -> Iterator[tuple[int, Part]]:
         """Yield the parts of every page with the page's index; the next page is read in the meantime."""
-        pages = open_pages(source)
+        pages = open_image(source)
         images = ((page, as_pixels(pages.read(page), f"{source}, page {page}")) for page in range(pages.count))
         for page, pixels in prefetch(images):
             if not self.uncertain:
@@ -352,7 +352,7 @@ def objects_to_file(
         total = sum(pages.count for pages in opened.values())
         progress.update(done, total, {})
         for image in opened:
-            pages = open_pages(image)
+            pages = open_image(image)
             for page in range(pages.count):
                 pixels_CHW = as_pixels(pages.read(page), f"{image}, page {page}")
                 p_KHW = predictor.probabilities(pixels_CHW)

@@ -26,8 +26,8 @@ from unetkit.config import ObjectsConfig
 from unetkit.data.layouts.mask_files import IMAGE_FOLDERS, find_folder, image_files, is_mask_name
 from unetkit.data.masks import coco_masks, pack_runs
 from unetkit.errors import DataError, StorageError, UsageError
-from unetkit.images import SUFFIXES, open_pages
-from unetkit.images.image import Pages
+from unetkit.images import SUFFIXES, open_image
+from unetkit.images.image import Image
 from unetkit.images.write import Form, tiff_stack
 from unetkit.objects import ObjectMap, describe, object_classes
 from unetkit.objects.find import outlined
@@ -36,13 +36,13 @@ from unetkit.storage import is_remote, place_of, send_folder, url_of
 from unetkit.storage.atomic import atomic_path, atomic_write, make_folder
 
 
-def open_fitting(predictor: Predictor, source: Path) -> Pages:
+def open_fitting(predictor: Predictor, source: Path) -> Image:
     """Open an image file whose channels are those that the network takes; no pixels are read.
 
     Raises:
-        DataError: other channels, or as `open_pages`.
+        DataError: other channels, or as `open_image`.
     """
-    pages, wanted = open_pages(source), predictor.card.channels
+    pages, wanted = open_image(source), predictor.card.channels
     if pages.channels != wanted:
         raise DataError(
             f"{source}: has {pages.channels} channels, but the network was trained on images with {wanted}; "

@@ -21,7 +21,7 @@ from unetkit.config import DataConfig
 from unetkit.data.dataset import Dataset, ItemDataset, items_of_pairs, items_of_stack, kept
 from unetkit.data.masks import MaskMap
 from unetkit.errors import DataError
-from unetkit.images import SUFFIXES, open_pages
+from unetkit.images import SUFFIXES, is_image_name, open_image
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "train_image")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "train_label")
@@ -31,7 +31,7 @@ DEFAULT_CLASSES = ("background", "foreground")
 
 def image_files(folder: Path) -> list[Path]:
     """Return the image files of a folder, sorted by name, those in folders below it left out."""
-    found = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    found = (path for path in folder.iterdir() if is_image_name(path.name) and not path.name.startswith("."))
     return sorted(path for path in found if path.is_file())
 
 
@@ -223,5 +223,5 @@ def open_stack(images: Path, labels: Path, config: DataConfig) -> Dataset:
         DataError: other numbers of pages, other sizes, or files that cannot be read.
     """
     mask_map = MaskMap.of(config.mask_values, config.classes or ISBI_CLASSES)
-    items = items_of_stack(images.stem, open_pages(images), open_pages(labels, mask_map.role))
+    items = items_of_stack(images.stem, open_image(images), open_image(labels, mask_map.role))
     return ItemDataset(tuple(items), mask_map)
