@@ -253,7 +253,7 @@ def test_an_array_is_named_after_its_file(form: str, tmp_path: Path) -> None:
         tree["a/raw"], tree["a/labels"] = STACK, STACK[::-1]
     np.savez(tmp_path / "two.npz", **{"a/raw": STACK, "a/labels": STACK[::-1]})
     np.testing.assert_array_equal(open_image(tmp_path / form.format("a/labels")).read(0)[0], STACK[-1])
-    with pytest.raises(DataError, match=r"holds 2 arrays \(a/labels, a/raw\); name one of them after the file"):
+    with pytest.raises(DataError, match=r"holds 2 arrays \(a/labels, a/raw\); name one array after the file"):
         open_image(tmp_path / form[:-3])
     with pytest.raises(DataError, match=r"holds no array b \(a/labels, a/raw\)"):
         open_image(tmp_path / form.format("b"))
@@ -325,6 +325,23 @@ def test_a_format_whose_package_is_missing_names_the_extra(tmp_path: Path, monke
     monkeypatch.setattr("unetkit.images.find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"ND2 files need the extra nd2: pip install 'unetkit\[nd2\]'"):
         open_image(tmp_path / "a.nd2")
+
+
+def test_czi_is_read_where_its_package_is(tmp_path: Path) -> None:
+    pytest.importorskip("bioio_czi")
+    czi = pytest.importorskip("pylibCZIrw.czi")
+    with czi.create_czi(str(tmp_path / "a.czi")) as document:
+        for depth, channels in enumerate(HYPER[0]):
+            for channel, plane in enumerate(channels):
+                document.write(data=plane[..., None], plane={"Z": depth, "C": channel, "T": 0}, scene=0)
+        document.write_metadata(document_name="a", scale_x=2e-7, scale_y=2e-7)
+    image = open_image(tmp_path / "a.czi")
+    assert (image.axes, image.shape) == ("tzcyx", (1, *HYPER.shape[1:]))
+    assert image.pixel_size["x"] == PixelSize(0.2, "micrometer")
+    np.testing.assert_array_equal(image[2, slice(5, 9), slice(7)], HYPER[0, 2, :, 5:9, :7])
+    (tmp_path / "a.czi").write_bytes((tmp_path / "a.czi").read_bytes()[:500])
+    with pytest.raises(DataError, match="truncated, damaged or not an image"):
+        open_image(tmp_path / "a.czi")
 
 
 def test_pages_become_channels_and_channels_are_chosen(tmp_path: Path) -> None:

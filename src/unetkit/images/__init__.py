@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from unetkit.errors import DataError
 from unetkit.images.image import File, Image, Role, decoding
 from unetkit.images.raster import decode_raster, open_raster
+from unetkit.storage import is_remote, local_copy
 
 __all__ = [
     "FORMATS",
@@ -23,7 +24,9 @@ __all__ = [
     "Image",
     "decode_single",
     "has_pages",
+    "image_path",
     "is_image_name",
+    "is_zarr",
     "open_bytes",
     "open_image",
     "read_single",
@@ -36,11 +39,11 @@ def _tiff(file: File, role: Role) -> Image:
     return open_tiff(file, role)
 
 
-def _array(name: str) -> Callable[[File, Role], Image]:
+def _array(name: str, *options: str) -> Callable[[File, Role], Image]:
     def opened(file: File, role: Role) -> Image:
         from unetkit.images import arrays
 
-        return getattr(arrays, f"open_{name}")(file, role)
+        return getattr(arrays, f"open_{name}")(file, role, *options)
 
     return opened
 
@@ -93,9 +96,9 @@ FORMATS: tuple[Format, ...] = (
     Format("npz", (".npz",), (b"PK\x03\x04",), _array("npz"), paged=True),
     Format("HDF5", (".h5", ".hdf5", ".ims"), (b"\x89HDF\r\n",), _array("hdf5"), True, "h5py", "hdf5"),
     Format("NIfTI", (".nii", ".nii.gz"), (), _array("nifti"), True, "nibabel", "nifti"),
-    Format("CZI", (".czi",), (b"ZISRAWFILE",), _array("bioio"), True, "bioio_czi", "czi"),
-    Format("ND2", (".nd2",), (b"\xda\xce\xbe\x0a",), _array("bioio"), True, "bioio_nd2", "nd2"),
-    Format("LIF", (".lif",), (b"\x70\0\0\0",), _array("bioio"), True, "bioio_lif", "lif"),
+    Format("CZI", (".czi",), (b"ZISRAWFILE",), _array("bioio", "bioio_czi"), True, "bioio_czi", "czi"),
+    Format("ND2", (".nd2",), (b"\xda\xce\xbe\x0a",), _array("bioio", "bioio_nd2"), True, "bioio_nd2", "nd2"),
+    Format("LIF", (".lif",), (b"\x70\0\0\0",), _array("bioio", "bioio_lif"), True, "bioio_lif", "lif"),
 )
 """The formats of image files; the first that recognises a file reads it."""
 
@@ -114,19 +117,42 @@ def open_image(path: Path, role: Role = "image") -> Image:
     """Open an image file: its header is read and checked, its pixels are not.
 
     Args:
-        path: a file; of one with several arrays, `file.h5/name` or `file.h5:name`.
+        path: a file; of one with several arrays, `file.h5/name` or `file.h5:name`; a zarr, one of its levels or
+            labels, on the disk or in object storage.
         role: what it is read as.
 
     Raises:
         DataError: missing, empty, unreadable, damaged, of another form, or larger than is decoded; a format whose
             package is not installed.
     """
+    if is_zarr(path):
+        from unetkit.images.omezarr import open_zarr  # zarr is slow to import
+
+        return open_zarr(path, role)
     file, inside = path, ""
     if not path.exists():
         before, _, after = str(path).rpartition(":")
         places = [(above, path.relative_to(above).as_posix()) for above in path.parents] + [(Path(before), after)]
         file, inside = next(((place, name.strip("/")) for place, name in places if place.is_file()), (path, ""))
     return _open(File(str(path), lambda: file.open("rb"), file, inside), role)
+
+
+def is_zarr(path: str | Path) -> bool:
+    """Tell whether a path is a zarr group or array, or lies in one; in object storage, by `.zarr` in its name."""
+    if is_remote(path):
+        return any(part.endswith(".zarr") for part in Path(path).parts)
+    return any((Path(path) / mark).is_file() for mark in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
+
+
+def image_path(path: str | Path) -> Path:
+    """Return the path that an image or a folder of images is read at.
+
+    A zarr is read where it lies; anything else in object storage is copied to this machine first.
+
+    Raises:
+        UsageError, RemoteError, StorageError: as `local_copy`.
+    """
+    return Path(path) if is_zarr(path) else local_copy(path)
 
 
 def open_bytes(content: bytes, source: str, role: Role = "image") -> Image:

@@ -1,4 +1,4 @@
-"""Arrays in files: npy and npz of numpy, HDF5, NIfTI.
+"""Arrays in files: npy and npz of numpy, HDF5, NIfTI, and microscopes' own files (CZI, ND2, LIF).
 
 What an array's axes are is taken from the file where it says so (NIfTI; HDF5 with `axistags` as ilastik writes, or
 dimension labels) and by `axes_by_size` elsewhere. Of npz and HDF5 files with several arrays one is named after the
@@ -134,6 +134,23 @@ def open_nifti(file: File, role: Role) -> Image:
     return image_of_array(file.source, array, axes, pixel_size=known)
 
 
+def open_bioio(file: File, role: Role, plugin: str) -> Image:
+    """Read the header of a microscope's own file through bioio; windows decode the planes that they touch.
+
+    Raises:
+        DataError: damaged, or several scenes and none named.
+    """
+    if file.path is None:
+        raise DataError(f"{file.source}: microscopes' own files are read from the disk; unpack the archive")
+    opened = _package("bioio").BioImage(file.path, reader=_package(plugin).Reader)
+    opened.set_scene(_named(file, list(opened.scenes), "scene"))
+    array = opened.dask_data
+    steps = zip("zyx", opened.physical_pixel_sizes, strict=True)
+    known = {axis: PixelSize(float(step), "micrometer") for axis, step in steps if step}
+    axes = str(opened.dims.order).lower()
+    return image_of_array(file.source, _Dask(array, array.shape, array.dtype), axes, pixel_size=known)
+
+
 @dataclass(frozen=True, slots=True)
 class _Later:
     """An array that is decoded as a whole when its first window is read."""
@@ -162,13 +179,26 @@ class _Dataset:
             return tree[self.name][where]
 
 
+@dataclass(frozen=True, slots=True)
+class _Dask:
+    """An array of dask, computed in this thread."""
+
+    array: Any
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, where: Any) -> NDArray[Any]:
+        """Compute the values at slices."""
+        return self.array[where].compute(scheduler="synchronous")
+
+
 def _package(name: str) -> Any:
     """Return a module that has no types; `Format` has made sure that it is installed."""
     return import_module(name)
 
 
-def _named(file: File, arrays: list[str]) -> str:
-    """Return the array that is named after the file, or the only one.
+def _named(file: File, arrays: list[str], what: str = "array") -> str:
+    """Return the array or scene that is named after the file, or the only one.
 
     Raises:
         DataError: none, several and none named, or no such one.
@@ -176,5 +206,5 @@ def _named(file: File, arrays: list[str]) -> str:
     if file.inside in arrays or (not file.inside and len(arrays) == 1):
         return file.inside or arrays[0]
     shown = ", ".join(sorted(arrays)[:6]) + (", ..." if len(arrays) > 6 else "") or "none"
-    asked = f"no array {file.inside}" if file.inside else f"{len(arrays)} arrays"
-    raise DataError(f"{file.source}: holds {asked} ({shown}); name one of them after the file: FILE/NAME")
+    asked = f"no {what} {file.inside}" if file.inside else f"{len(arrays)} {what}s"
+    raise DataError(f"{file.source}: holds {asked} ({shown}); name one {what} after the file: FILE/NAME")
