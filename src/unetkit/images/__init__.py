@@ -25,6 +25,7 @@ __all__ = [
     "decode_single",
     "has_pages",
     "image_path",
+    "is_folder",
     "is_image_name",
     "is_zarr",
     "open_bytes",
@@ -142,6 +143,11 @@ def is_zarr(path: str | Path) -> bool:
     if is_remote(path):
         return any(part.endswith(".zarr") for part in Path(path).parts)
     return any((Path(path) / mark).is_file() for mark in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder of files, and not an image that happens to be one."""
+    return path.is_dir() and not is_zarr(path)
 
 
 def image_path(path: str | Path) -> Path:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +117,10 @@ class Image:
         """Return the window `image[page, rows, columns]`, as `read`."""
         return self.read(*window)
 
+    def page(self, number: int) -> "Page":
+        """Return a page as an array that is read by windows."""
+        return Page(self, number)
+
     def pages_as_channels(self) -> "Image":
         """Return the one page whose channels are the pages of this image, which have one channel each."""
         assert self.channels == 1
@@ -143,6 +147,42 @@ class Image:
             return self.decode(page, rows, columns)[chosen]
 
         return replace(self, shape=(*self.shape[:-3], len(chosen), *self.shape[-2:]), decode=decode)
+
+
+class Pixels(Protocol):
+    """Pixels [C, H, W] as a `Sample` has them: an array, or a page that is read by windows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, rows, columns."""
+        ...
+
+    def __getitem__(self, where: tuple[slice, slice, slice], /) -> NDArray[Any]:
+        """The pixels of channels, rows and columns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of an image as `Pixels`: a slice reads that window alone."""
+
+    image: Image
+    number: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, rows, columns."""
+        return self.image.shape[-3:]
+
+    def __getitem__(self, where: tuple[slice, slice, slice], /) -> NDArray[Any]:
+        """Read the pixels of channels, rows and columns.
+
+        Raises:
+            DataError: as `Image.read` and `as_pixels`.
+        """
+        channels, rows, columns = where
+        stored = self.image.read(self.number, rows, columns)[channels]
+        return as_pixels(stored, f"{self.image.source}, page {self.number}")
 
 
 def as_pixels(stored: NDArray[Any], source: str) -> NDArray[Any]:

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from unetkit.devices import cpu_threads
 from unetkit.errors import UsageError
-from unetkit.images import has_pages, open_image
-from unetkit.images.image import as_pixels
+from unetkit.images import has_pages, image_path, is_folder, open_image
+from unetkit.images.image import ALL
 from unetkit.images.write import Form, png_image, tiff_stack
 from unetkit.objects import ObjectMap, find_objects, method_for
 from unetkit.prediction.crops import prefetch
@@ -46,7 +46,6 @@ from unetkit.prediction.results import (
 )
 from unetkit.prediction.uncertainty import MEASURES, answers_to, uncertainty
 from unetkit.progress import NoProgress, Progress
-from unetkit.storage import local_copy
 from unetkit.storage.atomic import make_folder
 
 _OUTPUTS = {".tif": tiff_stack, ".tiff": tiff_stack, ".png": png_image}
@@ -189,14 +188,14 @@ def predict_to_file(
         UsageError: an output that cannot hold the result, or that would overwrite the images.
         StorageError: the disk did not take the output.
     """
-    source, out = local_copy(source), Path(out)
+    source, out = image_path(source), Path(out)
     writing = _Writing(predictor, probabilities, tuple(uncertain), progress or NoProgress())
     writing.require_fractions()
 
     def name_for(image: Path) -> str:
         return f"{image.stem}{'.tif' if writing.fractions or has_pages(image) else '.png'}"
 
-    if source.is_dir():
+    if is_folder(source):
         require_empty(out)
         tasks = [writing.planned(image, Path(name)) for image, name in names_for(source, name_for).items()]
         with folder_whole(out) as temporary:
@@ -288,15 +287,15 @@ class _Writing:
         return tuple(dict.fromkeys(task.note for task in tasks if task.note))
 
     def _parts(self, source: Path) -> Iterator[tuple[int, Part]]:
-        """Yield the parts of every page with the page's index; the next page is read in the meantime."""
-        pages = open_image(source)
-        images = ((page, as_pixels(pages.read(page), f"{source}, page {page}")) for page in range(pages.count))
-        for page, pixels in prefetch(images):
+        """Yield the parts of every page with the page's index; a part's pixels are read when its turn comes."""
+        image = open_image(source)
+        for page in range(image.count):
+            pixels = image.page(page)
             if not self.uncertain:
                 yield from ((page, part) for part in self.predictor.parts(pixels))
             else:
-                measured = torch.from_numpy(uncertainty(answers_to(pixels, self.uncertain)))
-                yield page, Part(slice(0, pixels.shape[1]), slice(0, pixels.shape[2]), measured)
+                measured = torch.from_numpy(uncertainty(answers_to(pixels[ALL, ALL, ALL], self.uncertain)))
+                yield page, Part(slice(0, image.height), slice(0, image.width), measured)
 
     def _values(self, part: Part) -> NDArray[Any]:
         """Return what is written of a part, [K, H, W]."""
@@ -337,12 +336,12 @@ def objects_to_file(
         DataError, UsageError, StorageError: as `predict_to_file`.
         ConfigError: its classes and the section `objects` do not go together.
     """
-    source, out = local_copy(source), Path(out)
+    source, out = image_path(source), Path(out)
     require_probabilities(predictor)
     method_for(predictor.classes, predictor.object_config)
-    images = list(names_for(source, lambda image: image.stem)) if source.is_dir() else [source]
+    images = list(names_for(source, lambda image: image.stem)) if is_folder(source) else [source]
     opened = {image: open_fitting(predictor, image) for image in images}
-    if out.is_dir() and not source.is_dir():
+    if out.is_dir() and not is_folder(source):
         out /= f"{source.stem}.tif"
     places = _places(out, source, several=sum(pages.count for pages in opened.values()) > 1, outlines=outlines)
     make_folder(out.parent)
@@ -354,7 +353,7 @@ def objects_to_file(
         for image in opened:
             pages = open_image(image)
             for page in range(pages.count):
-                pixels_CHW = as_pixels(pages.read(page), f"{image}, page {page}")
+                pixels_CHW = pages.page(page)[ALL, ALL, ALL]
                 p_KHW = predictor.probabilities(pixels_CHW)
                 objects = find_objects(p_KHW, predictor.classes, predictor.object_config)
                 scores = scores_of(objects, predictor.of_data(torch.from_numpy(p_KHW)).numpy())
@@ -389,7 +388,7 @@ def _places(out: Path, source: Path, *, several: bool, outlines: bool) -> list[_
     Raises:
         UsageError: as `objects_to_file`.
     """
-    ending, many = out.suffix.lower(), source.is_dir()
+    ending, many = out.suffix.lower(), is_folder(source)
     if ending == ".png" and not outlines:
         raise UsageError(f"{out}: labels of objects are no PNG; choose .tif or .json, or add --outlines for a picture")
     if ending == ".png" and (several or many):

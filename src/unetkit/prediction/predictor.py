@@ -21,6 +21,7 @@ from unetkit.config import ObjectsConfig, PaddingMode, PredictConfig, Resize, lo
 from unetkit.data.normalize import Normalization
 from unetkit.data.resize import resize, resize_pixels
 from unetkit.errors import ConfigError, DataError, UsageError
+from unetkit.images.image import ALL, Pixels
 from unetkit.modelfile.card import ModelCard
 from unetkit.models import fuse_batch_norm
 from unetkit.models.geometry import Geometry
@@ -178,8 +179,10 @@ class Predictor:
         # The copy has other weights than the card's configuration describes.
         return replace(self, network=fuse_batch_norm(self.network), card=self.card.model_copy(update={"model": None}))
 
-    def probabilities(self, pixels_CHW: NDArray[Any]) -> NDArray[np.float32]:
+    def probabilities(self, pixels_CHW: Pixels) -> NDArray[np.float32]:
         """Return the probability of each class at each pixel, [K, H, W] float32, for pixels [C, H, W] as stored.
+
+        Of a page that is read by windows, only the tile at hand is in memory.
 
         Raises:
             DataError: another number of channels or axes, or no pixels.
@@ -187,7 +190,7 @@ class Predictor:
         """
         return _gathered(self.parts(pixels_CHW), torch.empty(len(self.classes), *pixels_CHW.shape[1:])).numpy()
 
-    def labels(self, pixels_CHW: NDArray[Any]) -> NDArray[Any]:
+    def labels(self, pixels_CHW: Pixels) -> NDArray[Any]:
         """Return the index of the most probable class at each pixel, [H, W] uint8, or uint16 above 256 classes.
 
         The border counts as the object that it belongs to.
@@ -200,7 +203,7 @@ class Predictor:
             result[part.rows, part.columns] = most_probable(self.of_data(part.probabilities_KHW))
         return result
 
-    def objects(self, pixels_CHW: NDArray[Any]) -> ObjectMap:
+    def objects(self, pixels_CHW: Pixels) -> ObjectMap:
         """Return the objects of an image, made of all its probabilities at once.
 
         Raises:
@@ -224,7 +227,7 @@ class Predictor:
         return np.uint8 if len(self.data_classes) <= 256 else np.uint16
 
     @torch.inference_mode()
-    def parts(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:
+    def parts(self, pixels_CHW: Pixels) -> Iterator[Part]:
         """Predict part by part, from the top; together the parts hold each pixel of the image once.
 
         Memory is that of one call of the network and one part, whatever the size of the image; an image that is resized
@@ -233,7 +236,7 @@ class Predictor:
         Raises:
             DataError, UsageError: as `probabilities`.
         """
-        if pixels_CHW.ndim != 3 or 0 in pixels_CHW.shape:
+        if len(pixels_CHW.shape) != 3 or 0 in pixels_CHW.shape:
             raise DataError(f"an image of shape {pixels_CHW.shape} was given; [channels, height, width] was expected")
         self._require_evaluation()
         if self.config.calibrate and self.card.temperature is None:
@@ -247,7 +250,7 @@ class Predictor:
             parts = self._parts(pixels_CHW)
         else:  # at the size that the network was trained on, and the probabilities back at the image's own
             kind = self.config.resize or "half-pixel"
-            resized = self._parts(resize_pixels(pixels_CHW, size, kind))
+            resized = self._parts(resize_pixels(pixels_CHW[ALL, ALL, ALL], size, kind))
             p_KHW = _gathered(resized, torch.empty(len(self.classes), *size, device=self.device))
             parts = iter([Part(*whole, resize(p_KHW, (height, width), kind))])
         if self.config.close_gaps:
@@ -259,7 +262,7 @@ class Predictor:
         """Return probabilities of a whole image with closed gaps where `config.close_gaps` asks for it."""
         return with_closed_gaps(probabilities_KHW) if self.config.close_gaps else probabilities_KHW
 
-    def _parts(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:
+    def _parts(self, pixels_CHW: Pixels) -> Iterator[Part]:
         plan = self.plan(*pixels_CHW.shape[1:])
         tiles = self._tiles(pixels_CHW, plan)
         if plan.note is not None:
@@ -302,7 +305,7 @@ class Predictor:
         if getattr(self.network, "training", False):
             raise UsageError("the network is in training mode, which predicts differently; call network.eval() first")
 
-    def _tiles(self, pixels_CHW: NDArray[Any], plan: Plan) -> Iterator[_Tile]:
+    def _tiles(self, pixels_CHW: Pixels, plan: Plan) -> Iterator[_Tile]:
         """Yield every tile, row by row, averaged over its flips and turns."""
         symmetries = EIGHT if self.config.tta else (IDENTITY,)
         batches = in_batches(crops_of(pixels_CHW, plan, symmetries), self.config.batch)
