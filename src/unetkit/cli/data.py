@@ -1,5 +1,6 @@
 """The verbs about data: data sample, data fetch, data convert, data check."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,13 @@ from unetkit.cli.app import JsonOption, Overrides, data_app, give_result, progre
 
 if TYPE_CHECKING:
     from unetkit.checks.findings import CheckReport
+
+
+class OmeVersion(StrEnum):
+    """Versions of OME-Zarr that are written."""
+
+    new = "0.5"
+    old = "0.4"
 
 
 @data_app.command("sample")
@@ -42,16 +50,32 @@ def data_fetch(
 
 @data_app.command("convert")
 def data_convert(
-    source: Annotated[str, typer.Argument(help="nuclei, COCO, a stack, folders: whatever `train --data` takes")],
-    out: Annotated[Path, typer.Option(help="folder to make", show_default=False)],
+    source: Annotated[str, typer.Argument(help="a data set with labels, or an image, a stack or a volume")],
+    target: Annotated[
+        Path | None, typer.Argument(help="what to make: NAME.ome.zarr, NAME.tif, or a folder", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="the same as an option", show_default=False)] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="an image of labels: smaller levels take the nearest")
+    ] = False,
+    ome_version: Annotated[OmeVersion, typer.Option(help="version of OME-Zarr")] = OmeVersion.new,
 ) -> None:
-    """Write a data set with labels as multi-class folders: ID/image.png and ID/mask.png."""
-    from unetkit.data import convert, open_dataset
+    """Write an image as OME-Zarr or TIFF; or a data set as multi-class folders: ID/image.png and ID/mask.png."""
+    from unetkit.errors import UsageError
+    from unetkit.images.convert import convert_image, image_writer
     from unetkit.progress import show_progress
 
+    place = target or out
+    if place is None:
+        raise UsageError("no output is named; give a second name: unetkit data convert volume.tif volume.ome.zarr")
     with show_progress("converting") as progress:
-        convert(open_dataset(source), out, progress=progress)
-    print(f"written: {out}")
+        if image_writer(place) is not None:
+            convert_image(source, place, labels=labels, version=ome_version.value, progress=progress)
+        else:
+            from unetkit.data import convert, open_dataset
+
+            convert(open_dataset(source), place, progress=progress)
+    print(f"written: {place}")
 
 
 @data_app.command("check")

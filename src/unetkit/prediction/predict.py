@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 from unetkit.devices import cpu_threads
 from unetkit.errors import UsageError
 from unetkit.images import has_pages, image_path, is_folder, open_image
+from unetkit.images.convert import Writer, image_writer
 from unetkit.images.image import ALL
+from unetkit.images.omewrite import require_new
 from unetkit.images.write import Form, png_image, tiff_stack
 from unetkit.objects import ObjectMap, find_objects, method_for
 from unetkit.prediction.crops import prefetch
@@ -48,7 +50,9 @@ from unetkit.prediction.uncertainty import MEASURES, answers_to, uncertainty
 from unetkit.progress import NoProgress, Progress
 from unetkit.storage.atomic import make_folder
 
-_OUTPUTS = {".tif": tiff_stack, ".tiff": tiff_stack, ".png": png_image}
+
+def _writer(out: Path) -> Writer | None:
+    return png_image if out.suffix.lower() == ".png" else image_writer(out)
 
 
 def predict(
@@ -214,6 +218,7 @@ class _Task:
 
     source: Path
     out: Path
+    writer: Writer
     form: Form
     parts: int
     note: str | None
@@ -251,8 +256,11 @@ class _Writing:
             DataError, UsageError: as `predict_to_file`.
         """
         pages = open_fitting(self.predictor, source)
-        if out.suffix.lower() not in _OUTPUTS:
-            raise UsageError(f"{out}: its ending says no form that is written; choose a name with .tif or .png")
+        writer = _writer(out)
+        if writer is None:
+            raise UsageError(
+                f"{out}: its ending says no form that is written; choose a name with .tif, .png or .ome.zarr"
+            )
         if out.suffix.lower() == ".png" and (self.fractions or pages.count > 1):
             found = f"{source} has {pages.count} pages, which are"
             if self.fractions:
@@ -260,26 +268,28 @@ class _Writing:
             raise UsageError(f"{out}: {found} too much for a PNG file; choose a name with .tif")
         classes = self.predictor.classes if self.probabilities else self.predictor.data_classes
         two = len(classes) == 2
-        form = Form(
+        form = Form.like(
+            pages,
             dtype=np.float32 if self.fractions else self.predictor.label_type,
-            height=pages.height,
-            width=pages.width,
-            pages=pages.count,
             channels=MEASURES if self.uncertain else classes if self.probabilities and not two else (),
             white=1.0 if self.fractions else 255.0 if two else len(classes) - 1.0,
         )
+        if writer not in (tiff_stack, png_image):  # OME-Zarr has places for more
+            require_new(out)
+            card = self.predictor.card.model_dump(mode="json")
+            form = replace(form, labels=() if self.fractions else classes, card=card)
         plan = self.predictor.plan(pages.height, pages.width)
         parts = 1 if self.uncertain else plan.parts
-        return _Task(source, out, form, parts * pages.count, plan.note)
+        return _Task(source, out, writer, form, parts * pages.count, plan.note)
 
     def carry_out(self, tasks: list[_Task]) -> tuple[str, ...]:
         """Predict and write every file, and return their notes."""
         done, total, started, written = 0, sum(task.parts for task in tasks), time.monotonic(), 0
         self.progress.update(done, total, {})
         for task in tasks:
-            with _OUTPUTS[task.out.suffix.lower()](task.out, task.form) as output:
+            with task.writer(task.out, task.form) as output:
                 for page, part in prefetch(self._parts(task.source)):
-                    values_KHW = self._values(part)
+                    values_KHW = self._values(part, white=1 if task.form.labels else 255)
                     output.put(page, part.rows.start, part.columns.start, values_KHW)
                     done, written = done + 1, written + values_KHW[0].size
                     speed = written / 1e6 / (time.monotonic() - started)
@@ -297,15 +307,15 @@ class _Writing:
                 measured = torch.from_numpy(uncertainty(answers_to(pixels[ALL, ALL, ALL], self.uncertain)))
                 yield page, Part(slice(0, image.height), slice(0, image.width), measured)
 
-    def _values(self, part: Part) -> NDArray[Any]:
-        """Return what is written of a part, [K, H, W]."""
+    def _values(self, part: Part, *, white: int) -> NDArray[Any]:
+        """Return what is written of a part, [K, H, W]; `white` is the second of two classes."""
         if self.uncertain:
             return part.probabilities_KHW.numpy()
         if self.probabilities:
             two = len(self.predictor.classes) == 2
             return (part.probabilities_KHW[1:] if two else part.probabilities_KHW).cpu().numpy()
         labels_HW = most_probable(self.predictor.of_data(part.probabilities_KHW))
-        return (labels_HW * np.uint8(255) if len(self.predictor.data_classes) == 2 else labels_HW)[None]
+        return (labels_HW * np.uint8(white) if len(self.predictor.data_classes) == 2 else labels_HW)[None]
 
 
 _TIFF = (".tif", ".tiff")
