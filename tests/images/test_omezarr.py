@@ -126,7 +126,7 @@ def test_the_network_is_kept_in_the_attributes(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="could not be broadcast"), ome_zarr(tmp_path / "a.ome.zarr", form()) as output:
+    with pytest.raises(ValueError, match="could not broadcast"), ome_zarr(tmp_path / "a.ome.zarr", form()) as output:
         output.put(0, 0, 0, PAGES[0][:2])
     assert list(tmp_path.iterdir()) == []
 
