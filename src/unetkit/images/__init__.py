@@ -15,7 +15,7 @@ from unetkit.images.image import Pages, Role, decoding
 from unetkit.images.raster import decode_raster, open_raster
 from unetkit.images.tiff import MAGIC, open_tiff
 
-SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"})
+SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".gif"})
 """The endings, in lower case, by which images are found in a folder."""
 
 

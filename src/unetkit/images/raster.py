@@ -17,7 +17,7 @@ from PIL import Image
 from unetkit.errors import DataError
 from unetkit.images.image import Pages, Role, decoding, require_bounded
 
-FORMATS = ("PNG", "JPEG", "BMP")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF")
 _PNG_DEPTH, _PNG_COLOUR = 24, 25
 """Offsets of the bits per sample and of the colour type in a PNG file: both follow the size in its first chunk."""
 
