@@ -10,6 +10,8 @@ from unetkit.cli.app import JsonOption, Overrides, data_app, give_result, progre
 if TYPE_CHECKING:
     from unetkit.checks.findings import CheckReport
 
+_UNUSED = 8  # files and patterns that are named
+
 
 @data_app.command("sample")
 def data_sample(
@@ -72,8 +74,22 @@ def data_check(
 
 
 def _print_report(report: "CheckReport", html: Path | None) -> None:
-    for name, words in {"images": str(len(report.indices)), **report.summary}.items():
-        print(f"{name:<8}{words}")
+    account = report.account
+    for name, words in account.taken:
+        print(f"{name:<9}{words}")
+    for words in account.unsure:
+        print(f"unsure   {words}")
+    if account.unused:
+        shown = ", ".join(account.unused[:_UNUSED])
+        print(f"unused   {shown}{', ...' * (len(account.unused) > _UNUSED)}")
+    if account.section:
+        print("to fix this answer, write in the configuration:")
+        print("  data:")
+        for key, value in account.section:
+            print(f"    {key}: {value}")
+    print()
+    for name, words in {"read": f"{len(report.indices)} images", **report.summary}.items():
+        print(f"{name:<9}{words}")
     print()
     for finding in report.findings:
         print(f"{finding.severity:<8} {finding.check}: {finding}")

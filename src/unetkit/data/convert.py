@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from unetkit.data.dataset import Dataset, held_out_by
+from unetkit.data.dataset import Dataset, division_of
 from unetkit.errors import DataError, StorageError, UsageError
 from unetkit.progress import NoProgress, Progress
 from unetkit.storage import is_remote, send_folder
@@ -45,7 +45,8 @@ def convert(dataset: Dataset, out: str | Path, *, progress: Progress | None = No
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: is not empty; choose a folder that does not exist yet")
     make_folder(folder.parent)
-    held_out = frozenset(held_out_by(dataset))
+    division = division_of(dataset)
+    part_of = {**dict.fromkeys(division.held_out, "val"), **dict.fromkeys(division.test, "test")}
     try:
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
             whole = Path(scratch) / "whole"
@@ -54,7 +55,7 @@ def convert(dataset: Dataset, out: str | Path, *, progress: Progress | None = No
                 if sample.labels is None:
                     name = sample.source or sample.name
                     raise DataError(f"{name}: has no labels; only images with masks are converted")
-                part = ("val" if index in held_out else "train") if held_out else ""
+                part = part_of.get(index, "train") if part_of else ""
                 inside = whole / part / sample.name
                 inside.mkdir(parents=True)
                 factor = sample.labels.dtype.type(255 if len(dataset.classes) == 2 else 1)

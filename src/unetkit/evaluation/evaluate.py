@@ -117,6 +117,9 @@ def labelled(
     path = data if data is not None else config.path
     if path is None:
         raise UsageError("no data is named; give --data DIR with images and their masks")
+    if data is not None:  # other data may have its objects in another form, and has no test set of its own
+        kind = "auto" if config.mask_kind == "instances" else config.mask_kind
+        config = config.model_copy(update={"mask_kind": kind, "test": None})
     dataset = open_dataset(path, config=config)
     known = None if everything or run is None else run.read_json("data.json")
     if run is None or known is None or known["sha256_pixels"] != fingerprint(dataset).sha256_pixels:

@@ -28,7 +28,10 @@ from unetkit.data import (
     open_dataset,
     split_dataset,
 )
+from unetkit.data.dataset import account_of, division_of, mask_map_of
+from unetkit.data.layouts.mask_files import pinned
 from unetkit.data.resize import Resized
+from unetkit.data.split import with_method
 from unetkit.data.targets import PixelWeights, WithBorders
 from unetkit.distributed import World
 from unetkit.errors import ConfigError
@@ -80,12 +83,13 @@ class Prepared:
         return [made[index] for index in range(count)]
 
 
-def prepare(config: Config, *, checked: bool = False) -> Prepared:
+def prepare(config: Config, *, checked: bool = False, own_split: bool = False) -> Prepared:
     """Open the data of a configuration, check it, and fill in what the configuration leaves to the data.
 
     Args:
         config: of the training.
         checked: this data has been checked before.
+        own_split: nobody asked for the configuration's split: data that is divided by its makers keeps their division.
 
     Raises:
         ConfigError: no data is named, or the configuration contradicts the data.
@@ -95,6 +99,13 @@ def prepare(config: Config, *, checked: bool = False) -> Prepared:
     if data.path is None:
         raise ConfigError("no data is named; give --data DIR (or data.path in the configuration), or --data sample")
     dataset = in_memory(open_dataset(data.path, config=data))
+    notes = [f"note: {words}" for words in account_of(dataset).unsure]
+    if own_split and division_of(dataset).held_out and data.split.method not in ("given", "none"):
+        data = data.model_copy(update={"split": data.split.model_copy(update={"method": "given"})})
+        config = config.model_copy(update={"data": data})
+        notes.append("note: the images that the data itself holds out are held out (data.split.method=given)")
+    config = with_method(config, dataset)
+    data = config.data
     report = None if checked else before_training(dataset, config)
     split = split_dataset(dataset, data.split)
     targets = dataset if data.size is None else Resized(dataset, data.size, data.resize)
@@ -109,9 +120,11 @@ def prepare(config: Config, *, checked: bool = False) -> Prepared:
     description: dict[str, Any] = fingerprint(dataset).to_json() | {
         "train": [dataset[index].name for index in split.train],
         "validation": [dataset[index].name for index in split.validation],
+        "test": [dataset[index].name for index in split.test],
         "normalization": {"mean": normalization.mean, "std": normalization.std},
     }
-    notes: list[str] = []
+    if split.test:
+        notes.append(f"note: {len(split.test)} images are the test set: neither trained on nor chosen on")
     if report is not None:
         description["findings"] = report.as_json()["findings"]
         notes += report.lines()
@@ -145,7 +158,8 @@ def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) 
             )
     model = config.model.model_copy(update=found)
     path = absolute_data_path(str(config.data.path))
-    data = config.data.model_copy(update={"classes": dataset.classes, "path": path})
+    found_values = {**pinned(mask_map_of(dataset)), "classes": dataset.classes, "path": path}
+    data = config.data.model_copy(update=found_values)
     as_trained = {"size": data.size, "resize": data.resize, "padding_mode": data.padding_mode}
     wanted = {key: value for key, value in as_trained.items() if getattr(config.predict, key) is None}
     predict = config.predict.model_copy(update=wanted)

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import torch
 
-from unetkit.config import Config, ConfigSource, load_config
+from unetkit.config import Config, ConfigSource, load_config, preset_names
 from unetkit.configuring import configure
 from unetkit.devices import choose_device, choose_precision, cpu_threads, keep_freed_memory
 from unetkit.distributed import World, joined, launched_world
@@ -85,7 +85,8 @@ def train(
         raise UsageError("--out is missing; write: unetkit train isbi --data DIR --out RUN")
     if config.train.tensorboard:
         require_tensorboard()
-    prepared = prepare(config)
+    split_is_asked = str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
+    prepared = prepare(config, own_split=not split_is_asked)
     choose_precision(config.train.precision, choose_device(config.train.device))  # refuses before anything is written
     if not world.is_main_process:
         run = Run(Path(out), prepared.config)
