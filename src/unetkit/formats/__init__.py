@@ -17,24 +17,23 @@ runtime, as an `ExportedNetwork`. A name that contradicts the content is refused
 and is not an export of this user, unless it is trusted.
 """
 
-import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 from unetkit.errors import DamagedFileError, ModelFileError, UsageError
-from unetkit.formats import aoti, bioimageio, mindspore, onnx, openvino, pt2, safetensors, torchscript
+from unetkit.formats import aoti, bioimageio, foreign, mindspore, onnx, openvino, package, pt2, safetensors, torchscript
 from unetkit.formats.fingerprint import is_own_export
 from unetkit.formats.job import ExportJob, FileOptions
-from unetkit.formats.runtime import ExportedNetwork, Runtime, RuntimeOptions, first_bytes, has_member
+from unetkit.formats.runtime import Description, ExportedNetwork, Runtime, RuntimeOptions, first_bytes, has_member
 from unetkit.modelfile.card import ExportCard, Output
 from unetkit.storage import local_copy
 from unetkit.storage.protobuf import WireError
 from unetkit.storage.tree import ZIP_DAMAGE
 
 __all__ = [
+    "Description",
     "Engine",
     "ExportedNetwork",
     "FORMATS",
@@ -47,6 +46,10 @@ __all__ = [
     "open_exported",
     "require_name",
 ]
+
+
+Load = Callable[[Path, str], Runtime]
+"""Loads a file of the format with this name, if the options allow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Format:
             another format's by its content.
         card: gives the text of a file's card; None: the file has none.
         runtimes: names of those that run it, the best first.
-        member: of an archive, which they run; None: the file itself.
+        foreign: opens a file that has no card, other people's; None: there is no such file that could be run.
         shared: other programs write such files: one without a card is another reader's.
         runs_code: whoever makes a file can make it run any code where it is opened.
     """
@@ -78,7 +81,7 @@ class Format:
     recognises: Callable[[Path], bool] | None = None
     card: Callable[[Path], str | None] = lambda path: None
     runtimes: tuple[str, ...] = ()
-    member: str | None = None
+    foreign: Callable[[Path, RuntimeOptions, Load], ExportedNetwork] | None = None
     shared: bool = False
     runs_code: bool = False
 
@@ -94,7 +97,7 @@ FORMATS: dict[str, Format] = {
         recognises=onnx.recognises,
         card=onnx.card,
         runtimes=("onnxruntime", "openvino"),
-        shared=True,
+        foreign=foreign.open_onnx,
     ),
     "openvino": Format(
         "OpenVINO's own, the fastest on a CPU",
@@ -133,6 +136,7 @@ FORMATS: dict[str, Format] = {
         recognises=torchscript.recognises,
         card=torchscript.card,
         runtimes=("torchscript",),
+        foreign=foreign.open_torchscript,
         runs_code=True,
     ),
     "bioimageio": Format(
@@ -141,10 +145,10 @@ FORMATS: dict[str, Format] = {
         bioimageio.write,
         frozenset(("output", "opset")),
         output="softmax",
-        recognises=bioimageio.recognises,
-        card=bioimageio.card,
-        runtimes=("onnxruntime", "openvino"),
-        member=bioimageio.WEIGHTS,
+        recognises=package.recognises,
+        card=package.card,
+        runtimes=("onnxruntime", "openvino", "torchscript"),
+        foreign=package.open_network,
     ),
     "mindir": Format(
         "MindIR, for MindSpore",
@@ -225,11 +229,13 @@ def format_for(name: str, out: Path, options: FileOptions) -> Format:
 
 
 def kind_of(path: Path) -> str | None:
-    """Return the name of the format that a file is recognised as; None for what is not an exported file.
+    """Return the name of the format that a file or a package's folder is recognised as; None for all else.
 
     Raises:
         ModelFileError: the file cannot be read.
     """
+    if path.is_dir():
+        return "bioimageio" if package.recognises(path) else None
     if not path.is_file():
         return None
     try:
@@ -307,22 +313,33 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
         raise DamagedFileError(f"{path}: a damaged {kind} file ({error}); copy it again or export again") from None
     if text is None and FORMATS[kind].shared:
         return None
+
+    def load(file: Path, kind: str) -> Runtime:
+        runtime = RUNTIMES[_runtime_for(file, kind, options)].load
+        if FORMATS[kind].runs_code and not options.trust and not is_own_export(file):
+            raise ModelFileError(
+                f"{file}: of the kind {kind}, which can run code when it is opened, and not an unchanged export of "
+                "yours (it lacks the fingerprint of your key); give --trust if you trust whoever made it, export the "
+                "network again, or use ONNX or safetensors, which cannot run code"
+            )
+        return runtime(file, options)
+
     if text is None:
-        raise ModelFileError(
-            f"{path}: a file of the kind {kind} without unetkit's card; expected one that `unetkit export` wrote"
+        others = FORMATS[kind].foreign
+        if others is None:
+            raise ModelFileError(
+                f"{path}: a file of the kind {kind} without unetkit's card; expected one that `unetkit export` wrote, "
+                "or other people's ONNX, TorchScript, or package of bioimage.io"
+            )
+        return others(path, options, load)
+    if options.description != Description():
+        raise UsageError(
+            f"{path}: unetkit wrote it, and it says all of itself; leave out --classes, --normalization, --multiple, "
+            "--size, --activation and --output, which are for other people's files"
         )
-    card, load = ExportCard.from_json(text, path), RUNTIMES[_runtime_for(path, kind, options)].load
-    if FORMATS[kind].runs_code and not options.trust and not is_own_export(path):
-        raise ModelFileError(
-            f"{path}: of the kind {kind}, which can run code when it is opened, and not an unchanged export of yours "
-            "(it lacks the fingerprint of your key); give --trust if you trust whoever made it, export the network "
-            "again, or use ONNX or safetensors, which cannot run code"
-        )
-    member = FORMATS[kind].member
-    if member is None:
-        return ExportedNetwork(load(path, options), card, options.precision)
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
-        return ExportedNetwork(load(Path(archive.extract(member, folder)), options), card, options.precision)
+    card = ExportCard.from_json(text, path)
+    runtime = package.own_weights(path, load) if kind == "bioimageio" else load(path, kind)
+    return ExportedNetwork(runtime, card, options.precision)
 
 
 def _runtime_for(path: Path, kind: str, options: RuntimeOptions) -> str:

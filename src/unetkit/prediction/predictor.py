@@ -106,12 +106,17 @@ class Predictor:
         geometry: which sizes fit the network, and how far it sees.
         card: what is known of the network; an `ExportCard` where it is an exported file.
         device: where the network is.
+        prepare: what is done to the pixels [C, H, W] of a whole image, as stored, before it is divided into tiles, as
+            other people's networks ask for it; None: nothing.
+        notes: sentences on how other people's network was understood.
     """
 
     network: Callable[[Tensor], Tensor]
     geometry: Geometry
     card: ModelCard
     device: torch.device
+    prepare: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def config(self) -> PredictConfig:
@@ -260,6 +265,9 @@ class Predictor:
         return with_closed_gaps(probabilities_KHW) if self.config.close_gaps else probabilities_KHW
 
     def _parts(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:
+        if self.prepare is not None:
+            self.normalization.require_channels(pixels_CHW)
+            pixels_CHW = self.prepare(pixels_CHW)
         plan = self.plan(*pixels_CHW.shape[1:])
         tiles = self._tiles(pixels_CHW, plan)
         if plan.note is not None:
