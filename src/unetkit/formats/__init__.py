@@ -19,6 +19,7 @@ and is not an export of this user, unless it is trusted.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -26,6 +27,7 @@ from unetkit.errors import DamagedFileError, ModelFileError, UsageError
 from unetkit.formats import aoti, bioimageio, foreign, mindspore, onnx, openvino, package, pt2, safetensors, torchscript
 from unetkit.formats.fingerprint import is_own_export
 from unetkit.formats.job import ExportJob, FileOptions
+from unetkit.formats.package import Reproduced
 from unetkit.formats.runtime import Description, ExportedNetwork, Runtime, RuntimeOptions, first_bytes, has_member
 from unetkit.modelfile.card import ExportCard, Output
 from unetkit.storage import local_copy
@@ -39,11 +41,13 @@ __all__ = [
     "FORMATS",
     "Format",
     "RUNTIMES",
+    "Reproduced",
     "Runtime",
     "RuntimeOptions",
     "format_for",
     "kind_of",
     "open_exported",
+    "reproduce",
     "require_name",
 ]
 
@@ -313,17 +317,7 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
         raise DamagedFileError(f"{path}: a damaged {kind} file ({error}); copy it again or export again") from None
     if text is None and FORMATS[kind].shared:
         return None
-
-    def load(file: Path, kind: str) -> Runtime:
-        runtime = RUNTIMES[_runtime_for(file, kind, options)].load
-        if FORMATS[kind].runs_code and not options.trust and not is_own_export(file):
-            raise ModelFileError(
-                f"{file}: of the kind {kind}, which can run code when it is opened, and not an unchanged export of "
-                "yours (it lacks the fingerprint of your key); give --trust if you trust whoever made it, export the "
-                "network again, or use ONNX or safetensors, which cannot run code"
-            )
-        return runtime(file, options)
-
+    load = partial(_load, options)
     if text is None:
         others = FORMATS[kind].foreign
         if others is None:
@@ -340,6 +334,32 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
     card = ExportCard.from_json(text, path)
     runtime = package.own_weights(path, load) if kind == "bioimageio" else load(path, kind)
     return ExportedNetwork(runtime, card, options.precision)
+
+
+def reproduce(path: str | Path, options: RuntimeOptions = DEFAULT) -> tuple[Reproduced, ...] | None:
+    """Run a package of bioimage.io on its own test tensors; None for any other file.
+
+    Raises:
+        ModelFileError, UsageError, DeviceError: as `open_exported`, or there are no test tensors.
+    """
+    path = local_copy(path)
+    return package.reproduce(path, options, partial(_load, options)) if kind_of(path) == "bioimageio" else None
+
+
+def _load(options: RuntimeOptions, path: Path, kind: str) -> Runtime:
+    """Load a file of a kind in its runtime.
+
+    Raises:
+        ModelFileError, UsageError, DeviceError: as `open_exported`.
+    """
+    load = RUNTIMES[_runtime_for(path, kind, options)].load
+    if FORMATS[kind].runs_code and not options.trust and not is_own_export(path):
+        raise ModelFileError(
+            f"{path}: of the kind {kind}, which can run code when it is opened, and not an unchanged export of yours "
+            "(it lacks the fingerprint of your key); give --trust if you trust whoever made it, export the network "
+            "again, or use ONNX or safetensors, which cannot run code"
+        )
+    return load(path, options)
 
 
 def _runtime_for(path: Path, kind: str, options: RuntimeOptions) -> str:

@@ -215,7 +215,10 @@ def network(
     notes: tuple[str, ...],
     precision: str,
 ) -> ExportedNetwork:
-    """Return other people's graph as a network, with a card of what is known of it."""
+    """Return other people's graph as a network, with a card of what is known of it.
+
+    Colour images go into a network of one channel as their luminance, grey ones into one of three channels thrice.
+    """
     card = ExportCard(
         classes=classes,
         mean=(0.0,) * channels,
@@ -227,7 +230,20 @@ def network(
         geometry=graph.sizes.geometry,
         bytes_per_pixel=BYTES_PER_PIXEL,
     )
-    return ExportedNetwork(replace(graph, meaning=meaning), card, precision, prepare, notes, foreign=True)
+
+    def prepared(pixels_CHW: NDArray[Any]) -> NDArray[np.float32]:
+        if (len(pixels_CHW), channels) == (3, 1):
+            grey_1HW = np.tensordot(_LUMINANCE, pixels_CHW, 1)[None]
+            pixels_CHW = (np.rint(grey_1HW) if pixels_CHW.dtype.kind in "iu" else grey_1HW).astype(pixels_CHW.dtype)
+        elif (len(pixels_CHW), channels) == (1, 3):
+            pixels_CHW = pixels_CHW.repeat(3, 0)
+        return prepare(pixels_CHW)
+
+    return ExportedNetwork(replace(graph, meaning=meaning), card, precision, prepared, notes, foreign=True)
+
+
+_LUMINANCE = np.array((0.299, 0.587, 0.114))
+"""Of R, G and B, by ITU-R BT.601."""
 
 
 def named(path: Path, given: tuple[str, ...], count: int, meaning: Meaning) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -488,6 +488,72 @@ def read_tensor(package: Package, file: Any) -> NDArray[Any]:
         return np.load(io.BytesIO(package.checked(str(file.source), file.sha256 and str(file.sha256))))
     except (ValueError, EOFError, *ZIP_DAMAGE) as error:
         raise ModelFileError(f"{package.path}: {file.source} is no array ({reason(error)})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduced:
+    """How an output of a package compares with the test tensor that lies next to it.
+
+    Attributes:
+        output: its name.
+        shape: of the input.
+        absolute: the largest absolute difference.
+        mismatched: values in a million that differ by more than is allowed.
+        allowed: the absolute and the relative difference, and the mismatched values in a million, that the package
+            allows.
+    """
+
+    output: str
+    shape: tuple[int, ...]
+    absolute: float
+    mismatched: float
+    allowed: tuple[float, float, float]
+
+
+def reproduce(path: Path, options: RuntimeOptions, load: Load) -> tuple[Reproduced, ...]:
+    """Run a package on its own test tensors, as they are, and compare each of its outputs.
+
+    Raises:
+        UsageError, ModelFileError: as `open_network`, or it has no test tensors.
+    """
+    package, said = open_package(path), options.description
+    found = list[Reproduced]()
+    with _quiet():
+        described = describe(package, options)
+        graph, given = _graph(package, described, load), described.model.inputs[0]
+        image = read_tensor(package, given.test_tensor)
+        shown = np.ascontiguousarray(_applied(described, image).astype(graph.dtype))
+        try:
+            answers = graph.runtime.run_all(torch.from_numpy(shown))
+        except Exception as error:  # every runtime fails in its own way
+            raise ModelFileError(f"{path}: does not compute its own test tensor ({reason(error)})") from None
+        for name in (described.model.outputs[0].id,) if said.output else described.outputs:
+            one = replace(options, description=replace(said, output=str(name)))
+            described = describe(package, one)
+            output = described.model.outputs[0]
+            expected = read_tensor(package, output.test_tensor).astype(np.float64)
+            result = _applied(described, answers[described.output].cpu().numpy(), after=True).astype(np.float64)
+            if result.shape != expected.shape:
+                raise ModelFileError(
+                    f"{path}: {name} has the shape {result.shape}, and its test tensor {expected.shape}; get the package again"
+                )
+            allowed = _tolerance(described)
+            differences = np.abs(result - expected)
+            wrong = ~(differences <= allowed[0] + allowed[1] * np.abs(expected))  # NaN is wrong, too
+            ppm = 1e6 * float(wrong.mean())
+            found.append(Reproduced(str(name), image.shape, float(differences.max()), ppm, allowed))
+    return tuple(found)
+
+
+def _tolerance(described: Described) -> tuple[float, float, float]:
+    """Return the absolute and the relative difference, and the mismatched values in a million, that are allowed."""
+    section = getattr(described.model.config, "bioimageio", None)
+    for one in getattr(section, "reproducibility_tolerance", ()):
+        of_output = not one.output_ids or described.model.outputs[0].id in one.output_ids
+        if of_output and (not one.weights_formats or described.weights in one.weights_formats):
+            return one.absolute_tolerance, one.relative_tolerance, one.mismatched_elements_per_million
+    default = required("bioimageio.spec.model.v0_5", "bioimageio").ReproducibilityTolerance()
+    return default.absolute_tolerance, default.relative_tolerance, default.mismatched_elements_per_million
 
 
 def _meaning(described: Described, values_NKHW: torch.Tensor, options: RuntimeOptions) -> Meaning:

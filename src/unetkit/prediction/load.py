@@ -226,16 +226,7 @@ def load(model: Model, *, device: str = "auto", options: LoadOptions | None = No
     dtype(precision)
     if isinstance(model, Predictor):
         return reduced(model, precision).with_options(_of_predictor(given))
-    size = given.get("input_size")
-    said = Description(
-        tuple(given.get("classes") or ()),
-        given.get("normalization"),
-        given.get("multiple"),
-        None if size is None else (size[0], size[1]),
-        given.get("activation"),
-        given.get("output"),
-    )
-    chosen = RuntimeOptions(runtime, given.get("threads"), device, precision, given.get("trust") or False, said)
+    chosen = runtime_options(given, device)
     exported = None if isinstance(model, Run) else open_exported(model, chosen)
     if exported is not None:
         if head is not None:
@@ -249,7 +240,7 @@ def load(model: Model, *, device: str = "auto", options: LoadOptions | None = No
             notes=exported.notes,
         )
         return predictor.with_options(_of_predictor(given))
-    if said != Description():
+    if chosen.description != Description():
         raise UsageError(
             f"{model}: --classes, --normalization, --multiple, --size, --activation and --output are for ONNX, "
             "TorchScript and packages of other people; leave them out"
@@ -258,6 +249,21 @@ def load(model: Model, *, device: str = "auto", options: LoadOptions | None = No
         raise UsageError(f"{model}: not an exported file, so {runtime} does not run it; use unetkit export first")
     predictor = of_stored(*read_members(model), device=device, head=head)
     return reduced(predictor, precision).with_options(_of_predictor(given))
+
+
+def runtime_options(options: LoadOptions, device: str = "auto") -> RuntimeOptions:
+    """Return the options that are of an exported file, or of other people's."""
+    size = options.get("input_size")
+    said = Description(
+        tuple(options.get("classes") or ()),
+        options.get("normalization"),
+        options.get("multiple"),
+        None if size is None else (size[0], size[1]),
+        options.get("activation"),
+        options.get("output"),
+    )
+    precision, trust = options.get("precision") or "float32", options.get("trust") or False
+    return RuntimeOptions(options.get("runtime"), options.get("threads"), device, precision, trust, said)
 
 
 def members(

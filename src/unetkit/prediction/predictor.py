@@ -148,6 +148,10 @@ class Predictor:
         """The names of the classes that the data has: all but the border."""
         return self.card.data_classes
 
+    def takes(self, channels: int) -> bool:
+        """Return whether images with so many channels go in; other people's networks take grey and RGB for each other."""
+        return channels == self.card.channels or (self.prepare is not None and {channels, self.card.channels} == {1, 3})
+
     def with_card(self, *, predict: PredictConfig | None = None, objects: ObjectsConfig | None = None) -> "Predictor":
         """Return the predictor of the same network that is used in another way."""
         changed = {"predict": predict or self.config, "objects": objects or self.object_config}
@@ -266,7 +270,8 @@ class Predictor:
 
     def _parts(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:
         if self.prepare is not None:
-            self.normalization.require_channels(pixels_CHW)
+            if not self.takes(len(pixels_CHW)):
+                self.normalization.require_channels(pixels_CHW)
             pixels_CHW = self.prepare(pixels_CHW)
         plan = self.plan(*pixels_CHW.shape[1:])
         tiles = self._tiles(pixels_CHW, plan)
