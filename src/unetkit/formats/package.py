@@ -24,10 +24,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
 
 from unetkit.config import BORDER
-from unetkit.config.text import parse
+from unetkit.config.text import Yaml12, parse
 from unetkit.errors import ConfigError, DamagedFileError, DataError, ModelFileError, UsageError
 from unetkit.formats import onnx
 from unetkit.formats.foreign import ForeignGraph, Meaning, Sizes, meaning_of, named, network, normalization, rearranged
@@ -104,7 +105,7 @@ def open_package(path: Path) -> Package:
     if path.is_dir() or path.name in _DESCRIPTIONS:
         folder = path if path.is_dir() else path.parent
         described = path.name if not path.is_dir() else next(name for name in _DESCRIPTIONS if (path / name).is_file())
-        return Package(path, described, None, lambda name: _read_below(folder, name))
+        return Package(folder, described, None, lambda name: _read_below(folder, name))
     try:
         tree = open_tree(path)
     except DataError as error:
@@ -318,14 +319,37 @@ def describe(package: Package, options: RuntimeOptions) -> Described:
     )
 
 
+class _Yaml(Yaml12):
+    """YAML with aliases, which programs write where a value occurs twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node, or find the one that an alias means."""
+        return yaml.SafeLoader.compose_node(self, parent, index)
+
+
+_MOST_VALUES = 100_000
+
+
+def _grows(content: Any) -> bool:
+    """Return whether a description has more values than any has, where those that are repeated count every time."""
+    left, count = [content], 0
+    while left and count <= _MOST_VALUES:
+        value, count = left.pop(), count + 1
+        if isinstance(value, dict | list):
+            left += list(cast("dict[Any, Any]", value).values() if isinstance(value, dict) else cast("list[Any]", value))
+    return count > _MOST_VALUES
+
+
 def _model(package: Package) -> tuple[dict[str, Any], Any]:
     """Return a description as it is written, and as bioimageio.spec understands it, in the form of version 0.5."""
     spec, origin = required("bioimageio.spec", "bioimageio"), f"{package.path}/{package.description}"
     text = package.read(package.description)
     try:
-        content = parse(text[:_LARGEST_DESCRIPTION].decode(), origin) if len(text) <= _LARGEST_DESCRIPTION else None
+        content = parse(text.decode(), origin, _Yaml) if len(text) <= _LARGEST_DESCRIPTION else None
     except (ConfigError, UnicodeDecodeError) as error:
         raise ModelFileError(f"{origin}: is not YAML ({reason(error)}); get the package again") from None
+    if _grows(content):
+        raise ModelFileError(f"{origin}: repeats parts of itself without end; get the package again")
     if not isinstance(content, dict) or cast("dict[str, Any]", content).get("type", "model") != "model":
         raise ModelFileError(f"{origin}: describes no network of bioimage.io; expected the entry `type: model`")
     content = cast("dict[str, Any]", content)
