@@ -235,7 +235,10 @@ def by_core(path: Path, image: NDArray[Any], member: str = "out0") -> NDArray[An
     return np.asarray(sample.members[member].data)
 
 
-STANDARD = [{"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}, {"id": "zero_mean_unit_variance", "kwargs": {"axes": ["x", "y"]}}]
+STANDARD = [
+    {"id": "ensure_dtype", "kwargs": {"dtype": "float32"}},
+    {"id": "zero_mean_unit_variance", "kwargs": {"axes": ["x", "y"]}},
+]
 PERCENTILES = [
     {"id": "scale_range", "kwargs": {"axes": ["x", "y"], "min_percentile": 1.0, "max_percentile": 99.8}},
     {"id": "ensure_dtype", "kwargs": {"dtype": "float32"}},

@@ -30,6 +30,7 @@ from unetkit.formats.job import ExportJob, FileOptions
 from unetkit.formats.package import Reproduced
 from unetkit.formats.runtime import Description, ExportedNetwork, Runtime, RuntimeOptions, first_bytes, has_member
 from unetkit.modelfile.card import ExportCard, Output
+from unetkit.modelfile.others import content_of
 from unetkit.storage import local_copy
 from unetkit.storage.protobuf import WireError
 from unetkit.storage.tree import ZIP_DAMAGE
@@ -282,6 +283,8 @@ def require_name(path: Path, kind: str | None) -> None:
     runs_code = kind is not None and FORMATS[kind].runs_code
     if suffix in SUFFIXES[found] or (suffix not in _SUFFIXES and not runs_code):
         return
+    if found == "other checkpoint" and (what := content_of(path)) is not None:
+        raise ModelFileError(f"{path}: holds no network: it is {what}")
     if found == "other checkpoint":
         raise ModelFileError(f"{path}: its content is not that of a {suffix} file; copy it again, or give another file")
     raise ModelFileError(

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from unetkit.errors import ModelFileError, UsageError
 from unetkit.formats import onnx
+from unetkit.formats.fingerprint import is_own_export
 from unetkit.formats.pt2 import TorchModule
 from unetkit.formats.runtime import (
     ACTIVATIONS,
@@ -37,7 +38,7 @@ from unetkit.formats.runtime import (
 from unetkit.modelfile.card import ExportCard
 from unetkit.models.geometry import Geometry
 
-BYTES_PER_PIXEL = 3000.0
+BYTES_PER_PIXEL = 1500.0
 """Of memory that other people's network takes: about what a U-Net takes that begins with 64 channels."""
 
 Prepare = Callable[[NDArray[Any]], NDArray[np.float32]]
@@ -354,7 +355,8 @@ def open_onnx(path: Path, options: RuntimeOptions, load: Callable[[Path, str], R
 
 def open_torchscript(path: Path, options: RuntimeOptions, load: Callable[[Path, str], Runtime]) -> ExportedNetwork:
     """Open a TorchScript file that unetkit did not write; as `open_onnx`."""
-    _require_described(path, "TorchScript", options.description, sized=False)
+    trusted = options.trust or is_own_export(path)
+    _require_described(path, "TorchScript", options.description, sized=False, trusted=trusted)
     runtime = load(path, "torchscript")
     assert isinstance(runtime, TorchModule)
     graph = _Bare(path, "TorchScript", "bcyx", None, runtime.input_channels or 1, None, ())
@@ -377,7 +379,7 @@ class _Bare:
     outputs: tuple[str, ...]
 
 
-def _require_described(path: Path, kind: str, said: Description, *, sized: bool) -> None:
+def _require_described(path: Path, kind: str, said: Description, *, sized: bool, trusted: bool = True) -> None:
     """Make sure that the user has said all that a file does not say.
 
     Raises:
@@ -389,10 +391,11 @@ def _require_described(path: Path, kind: str, said: Description, *, sized: bool)
         "which sizes go in: --multiple 32 (sides that are multiples of it) or --size H W (one size)": not (
             sized or said.multiple or said.size
         ),
+        "that you trust whoever made it, because it can run code when it is opened: --trust": not trusted,
     }
     if any(lacking.values()):
         texts = "; ".join(what for what, lacks in lacking.items() if lacks)
-        raise UsageError(f"{path}: {kind} that unetkit did not write, which does not say everything; give {texts}")
+        raise UsageError(f"{path}: {kind} that unetkit did not write, which does not say everything; say {texts}")
 
 
 def _open(bare: _Bare, options: RuntimeOptions, load: Callable[[], Runtime], dtype: np.dtype[Any]) -> ExportedNetwork:
@@ -473,9 +476,7 @@ def _probe(
 _PROBED = 64
 
 
-def _axes_and_margin(
-    path: Path, found: tuple[int, ...], given_NCHW: tuple[int, ...], axes: str
-) -> tuple[str, int]:
+def _axes_and_margin(path: Path, found: tuple[int, ...], given_NCHW: tuple[int, ...], axes: str) -> tuple[str, int]:
     """Return the axes of an output, and what it lacks on each side.
 
     Raises:

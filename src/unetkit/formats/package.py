@@ -32,7 +32,15 @@ from unetkit.config.text import Yaml12, parse
 from unetkit.errors import ConfigError, DamagedFileError, DataError, ModelFileError, UsageError
 from unetkit.formats import onnx
 from unetkit.formats.foreign import ForeignGraph, Meaning, Sizes, meaning_of, named, network, normalization, rearranged
-from unetkit.formats.runtime import ExportedNetwork, GraphRuntime, Runtime, RuntimeOptions, first_bytes, reason, required
+from unetkit.formats.runtime import (
+    ExportedNetwork,
+    GraphRuntime,
+    Runtime,
+    RuntimeOptions,
+    first_bytes,
+    reason,
+    required,
+)
 from unetkit.storage.tree import LARGEST_FILE, ZIP_DAMAGE, open_tree
 
 WEIGHTS = "weights.onnx"
@@ -336,7 +344,9 @@ def _grows(content: Any) -> bool:
     while left and count <= _MOST_VALUES:
         value, count = left.pop(), count + 1
         if isinstance(value, dict | list):
-            left += list(cast("dict[Any, Any]", value).values() if isinstance(value, dict) else cast("list[Any]", value))
+            left += list(
+                cast("dict[Any, Any]", value).values() if isinstance(value, dict) else cast("list[Any]", value)
+            )
     return count > _MOST_VALUES
 
 
@@ -403,7 +413,9 @@ def _letters(path: Path, tensor: Any) -> str:
     for axis in tensor.axes:
         size = axis.size if isinstance(axis.size, int) or axis.size is None else getattr(axis.size, "min", 1)
         if str(axis.id) not in ("batch", "channel", "y", "x") and size != 1:
-            raise ModelFileError(f"{path}: {tensor.id} has the axes {', '.join(ids)}; only networks on 2D images are run")
+            raise ModelFileError(
+                f"{path}: {tensor.id} has the axes {', '.join(ids)}; only networks on 2D images are run"
+            )
     if not {"x", "y"} <= set(ids) or len({_LETTERS.get(one, one[0]) for one in ids}) < len(ids):
         raise ModelFileError(f"{path}: {tensor.id} has the axes {', '.join(ids)}; expected y and x among them")
     return "".join(_LETTERS.get(one, one[0]) for one in ids)

@@ -49,12 +49,15 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
         if found is not None:
             _require_weights(found, path)
             return found
-    if not path.is_file():
-        raise ModelFileError(f"{path}: no network is there; expected a run folder, or a file such as best.safetensors")
     if kind is not None:
         raise ModelFileError(
-            f"{source}: was exported for a runtime, its weights are not read back; "
-            "give the run or the checkpoint that it was made from"
+            f"{source}: a network for runtimes (of the kind {kind}), whose weights are not read back; give the run or "
+            "the checkpoint that it was made from"
+        )
+    if not path.is_file():
+        raise ModelFileError(
+            f"{path}: no network is there; expected a run folder, a file such as best.safetensors, or a package of "
+            "bioimage.io"
         )
     return _checkpoint(path)
 
