@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unetkit.cli.app import (
+    ActivationOption,
     CalibrateOption,
     DataOption,
     DeviceOption,
     HeadOption,
+    InputSizeOption,
     JsonOption,
+    MultipleOption,
+    NormalizationOption,
+    OtherClassesOption,
+    OutputOption,
     PrecisionOption,
     PredictionKeys,
     RuntimeOption,
@@ -21,6 +27,7 @@ from unetkit.cli.app import (
     give_result,
     print_notes,
     progress_with,
+    said_of_file,
 )
 from unetkit.errors import UsageError
 
@@ -47,7 +54,7 @@ KeepOption = Annotated[bool, typer.Option("--keep", help="with --tune: write the
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="a run folder, a network file or an exported file")],
+    model: Annotated[Path, typer.Argument(help="a run folder, a network file, an exported file, a package")],
     keys: PredictionKeys = None,
     data: DataOption = None,
     config: ConfigOption = None,
@@ -64,6 +71,12 @@ def evaluate(
     threads: ThreadsOption = None,
     precision: PrecisionOption = None,
     trust: TrustOption = False,
+    classes: OtherClassesOption = None,
+    normalization: NormalizationOption = None,
+    multiple: MultipleOption = None,
+    size: InputSizeOption = None,
+    activation: ActivationOption = None,
+    output: OutputOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Score a network on data with labels: unetkit evaluate RUN --data DIR [--metrics objects isbi legacy]."""
@@ -89,6 +102,7 @@ def evaluate(
         "trust": trust,
         "overrides": keys,
     }
+    options |= said_of_file(classes, normalization, multiple, size, activation, output)
     with progress_with("evaluating", json_file) as progress:
         if tune:
             tuned = unetkit.tune_objects(model, data=data, keep=keep, options=options, device=device, progress=progress)

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from unetkit.cli.app import (
+    ActivationOption,
     DataOption,
     HeadOption,
+    InputSizeOption,
     JsonOption,
+    MultipleOption,
+    NormalizationOption,
+    OtherClassesOption,
+    OutputOption,
     PrecisionOption,
     RuntimeOption,
     ThreadsOption,
@@ -17,6 +23,7 @@ from unetkit.cli.app import (
     app,
     give_result,
     progress_with,
+    said_of_file,
 )
 from unetkit.errors import UsageError
 
@@ -90,13 +97,19 @@ def check(
     threads: ThreadsOption = None,
     precision: PrecisionOption = None,
     trust: TrustOption = False,
+    classes: OtherClassesOption = None,
+    normalization: NormalizationOption = None,
+    multiple: MultipleOption = None,
+    size: InputSizeOption = None,
+    activation: ActivationOption = None,
+    output: OutputOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Compare an exported file with what it was made from: unetkit check FILE --data DIR [--against RUN]."""
     import unetkit
 
     options: LoadOptions = {"head": head, "runtime": runtime, "threads": threads, "precision": precision}
-    options |= {"trust": trust}
+    options |= {"trust": trust} | said_of_file(classes, normalization, multiple, size, activation, output)
     with progress_with("checking", json_file) as progress:
         checked = unetkit.check(model, data=data, against=against, options=options, progress=progress)
     give_result(_as_json(checked), json_file, lambda: _print(checked))
@@ -104,7 +117,8 @@ def check(
 
 def _as_json(checked: "Checked") -> dict[str, object]:
     parts = {"parity": checked.parity, "scored": checked.scored, "gain": checked.gain}
-    measured = {name: None if part is None else asdict(part) for name, part in parts.items()}
+    measured: dict[str, object] = {name: None if part is None else asdict(part) for name, part in parts.items()}
+    measured["reproduced"] = [asdict(one) for one in checked.reproduced]
     return {"file": str(checked.path), "card": checked.card.model_dump(mode="json"), **measured}
 
 
@@ -116,6 +130,13 @@ def _print(checked: "Checked", *, files: bool = False) -> None:
         print(f"{case.images:<24} {shape:<22} differs by {case.absolute:.2e}  ({case.relative:.2e} relative)")
     if checked.parity is not None:
         print(f"parity: {checked.parity.relative:.2e} relative at most, {checked.parity.bound:g} is allowed")
+    for one in checked.reproduced:
+        absolute, relative, most = one.allowed
+        print(
+            f"{one.output}: differs from the package's test tensor by {one.absolute:.2e} at most; {absolute:g} + "
+            f"{relative:g} of the value is allowed, and exceeded in {one.mismatched:g} of a million values ({most:g} "
+            "allowed)"
+        )
     if checked.scored is not None:
         scored = checked.scored
         torch = "" if scored.torch is None else f", {scored.torch:.7f} in PyTorch"

@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unetkit.cli.app import (
+    ActivationOption,
     CalibrateOption,
     DeviceOption,
     HeadOption,
+    InputSizeOption,
+    MultipleOption,
+    NormalizationOption,
+    OtherClassesOption,
+    OutputOption,
     PrecisionOption,
     PredictionKeys,
     RuntimeOption,
@@ -17,6 +23,7 @@ from unetkit.cli.app import (
     TtaOption,
     app,
     print_notes,
+    said_of_file,
 )
 from unetkit.errors import UsageError
 
@@ -37,7 +44,7 @@ OutlinesOption = Annotated[
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="a run folder, a network file or an exported file")],
+    model: Annotated[Path, typer.Argument(help="a run folder, a network file, an exported file, a package")],
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="an image, a stack, or a folder of images")],
     keys: PredictionKeys = None,
     *,
@@ -57,6 +64,12 @@ def predict(
     threads: ThreadsOption = None,
     precision: PrecisionOption = None,
     trust: TrustOption = False,
+    classes: OtherClassesOption = None,
+    normalization: NormalizationOption = None,
+    multiple: MultipleOption = None,
+    size: InputSizeOption = None,
+    activation: ActivationOption = None,
+    output: OutputOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Segment images of any size: unetkit predict RUN INPUT --out FILE."""
@@ -66,7 +79,7 @@ def predict(
     _require_one_result(objects, outlines=outlines, other=probabilities or uncertainty)
     options: LoadOptions = {"tta": tta or None, "calibrate": calibrate or None, "tile": tile, "overlap": overlap}
     options |= {"head": head, "runtime": runtime, "threads": threads, "precision": precision, "trust": trust}
-    options |= {"overrides": keys}
+    options |= {"overrides": keys} | said_of_file(classes, normalization, multiple, size, activation, output)
     with show_progress("predicting") as progress:
         common: Any = {"options": options, "device": device or "auto", "progress": progress}
         if objects:

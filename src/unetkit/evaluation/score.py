@@ -233,7 +233,7 @@ def score_predictor(
     total = len(world.share(len(chosen)))
     images = score(answers, metrics, total=total, world=world, progress=progress)[""]
     notes, objects = notes_on({"": predictor}, metrics)
-    return summarise(images, metrics, predictor.data_classes, notes=notes, objects=objects)
+    return summarise(images, metrics, predictor.data_classes, notes=[*predictor.notes, *notes], objects=objects)
 
 
 def answers_of(predictor: Predictor, dataset: Dataset, indices: Sequence[int], world: World) -> Iterator[Answer]:

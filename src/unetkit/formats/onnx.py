@@ -7,10 +7,12 @@ from ONNX Runtime's static quantisation. `load` runs a file in ONNX Runtime, on 
 
 import io
 import mmap
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -218,5 +220,49 @@ class _Session:
         self._session, self._input = session, session.get_inputs()[0].name
 
     def run(self, images: Tensor) -> Tensor:
+        return self.run_all(images)[0]
+
+    def run_all(self, images: Tensor) -> tuple[Tensor, ...]:
         answers: list[Any] = self._session.run(None, {self._input: images.cpu().numpy()})
-        return torch.from_numpy(answers[0])
+        return tuple(map(torch.from_numpy, answers))
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or an output of a graph; None: a length that is open."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What goes into a graph, and what comes out."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+def signature(path: Path) -> Signature:
+    """Read the inputs and outputs of a file.
+
+    Raises:
+        UsageError: the package is not installed.
+        ModelFileError: not a whole ONNX file.
+    """
+    onnx = required("onnx", "onnx")
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+        weights = {tensor.name for tensor in graph.initializer}  # which older files list among the inputs
+
+        def port(value: Any) -> Port:
+            kind = value.type.tensor_type
+            sides = (side.dim_value if side.HasField("dim_value") else 0 for side in kind.shape.dim)
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+            return Port(value.name, tuple(side if side > 0 else None for side in sides), np.dtype(dtype))
+
+        inputs = tuple(port(value) for value in graph.input if value.name not in weights)
+        return Signature(inputs, tuple(map(port, graph.output)))
+    except Exception as error:  # the package's errors have no class in common
+        raise refused(path, "onnx", error) from None

@@ -103,5 +103,9 @@ class _Compiled:
         self._request = compiled.create_infer_request()
 
     def run(self, images: Tensor) -> Tensor:
+        return self.run_all(images)[0]
+
+    def run_all(self, images: Tensor) -> tuple[Tensor, ...]:
         answers = self._request.infer([images.cpu().contiguous().numpy()], share_inputs=True)
-        return torch.from_numpy(answers[0].copy())  # its own memory holds the next answer
+        # Its own memory holds the next answer.
+        return tuple(torch.from_numpy(answers[place].copy()) for place in range(len(answers)))

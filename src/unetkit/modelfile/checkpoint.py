@@ -19,6 +19,7 @@ from torch import Tensor
 from unetkit.config import ObjectsConfig
 from unetkit.errors import DamagedFileError, ModelFileError
 from unetkit.modelfile.card import ModelCard, StoredNetwork, first_complaint
+from unetkit.modelfile.others import content_of, unknown_weights
 from unetkit.storage.atomic import atomic_path
 
 TRAINING = "training/"
@@ -84,11 +85,11 @@ class Checkpoint(BaseModel):
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 not a dict
                 metadata = dict(opened.metadata() or {})
         except (SafetensorError, OSError, ValueError) as error:
+            if (what := content_of(path)) is not None:
+                raise ModelFileError(f"{path}: holds no network: it is {what}") from None
             raise DamagedFileError(f"{path}: not a whole safetensors file ({error}); use another checkpoint") from None
         if "card" not in metadata or "sha256" not in metadata:
-            raise ModelFileError(
-                f"{path}: a safetensors file without unetkit's card; expected a checkpoint that unetkit wrote"
-            )
+            raise ModelFileError(f"{path}: a safetensors file without unetkit's card: {unknown_weights(tensors)}")
         found = metadata.pop("sha256")
         if digest(tensors, metadata) != found:
             raise DamagedFileError(f"{path}: damaged: its content does not match its checksum; use another checkpoint")

@@ -284,7 +284,7 @@ class _Writing:
                     done, written = done + 1, written + values_KHW[0].size
                     speed = written / 1e6 / (time.monotonic() - started)
                     self.progress.update(done, total, {"Mpx/s": f"{speed:.2f}"})
-        return tuple(dict.fromkeys(task.note for task in tasks if task.note))
+        return (*self.predictor.notes, *dict.fromkeys(task.note for task in tasks if task.note))
 
     def _parts(self, source: Path) -> Iterator[tuple[int, Part]]:
         """Yield the parts of every page with the page's index; a part's pixels are read when its turn comes."""
@@ -363,7 +363,7 @@ def objects_to_file(
                 done, count = done + 1, count + len(objects)
                 progress.update(done, total, {"objects": str(count)})
     notes = (predictor.plan(pages.height, pages.width).note for pages in opened.values())
-    return tuple(dict.fromkeys(note for note in notes if note))
+    return (*predictor.notes, *dict.fromkeys(note for note in notes if note))
 
 
 @dataclass(frozen=True, slots=True)

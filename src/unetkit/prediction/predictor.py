@@ -107,12 +107,17 @@ class Predictor:
         geometry: which sizes fit the network, and how far it sees.
         card: what is known of the network; an `ExportCard` where it is an exported file.
         device: where the network is.
+        prepare: what is done to the pixels [C, H, W] of a whole image, as stored, before it is divided into tiles, as
+            other people's networks ask for it; None: nothing.
+        notes: sentences on how other people's network was understood.
     """
 
     network: Callable[[Tensor], Tensor]
     geometry: Geometry
     card: ModelCard
     device: torch.device
+    prepare: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def config(self) -> PredictConfig:
@@ -143,6 +148,10 @@ class Predictor:
     def data_classes(self) -> tuple[str, ...]:
         """The names of the classes that the data has: all but the border."""
         return self.card.data_classes
+
+    def takes(self, channels: int) -> bool:
+        """Return whether images with so many channels go in; other people's networks take grey and RGB for each other."""
+        return channels == self.card.channels or (self.prepare is not None and {channels, self.card.channels} == {1, 3})
 
     def with_card(self, *, predict: PredictConfig | None = None, objects: ObjectsConfig | None = None) -> "Predictor":
         """Return the predictor of the same network that is used in another way."""
@@ -263,6 +272,11 @@ class Predictor:
         return with_closed_gaps(probabilities_KHW) if self.config.close_gaps else probabilities_KHW
 
     def _parts(self, pixels_CHW: Pixels) -> Iterator[Part]:
+        if self.prepare is not None:
+            whole_CHW = pixels_CHW[:, :, :]
+            if not self.takes(len(whole_CHW)):
+                self.normalization.require_channels(whole_CHW)
+            pixels_CHW = self.prepare(whole_CHW)
         plan = self.plan(*pixels_CHW.shape[1:])
         tiles = self._tiles(pixels_CHW, plan)
         if plan.note is not None:

@@ -43,7 +43,7 @@ def open_fitting(predictor: Predictor, source: Path) -> Image:
         DataError: other channels, or as `open_image`.
     """
     pages, wanted = open_image(source), predictor.card.channels
-    if pages.channels != wanted:
+    if not predictor.takes(pages.channels):
         raise DataError(
             f"{source}: has {pages.channels} channels, but the network was trained on images with {wanted}; "
             "give images like those of the training"
