@@ -79,6 +79,36 @@ class DividedDataset(Dataset, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """Some samples of a data set, read when they are asked for.
+
+    Attributes:
+        dataset: where they come from.
+        indices: which, in this order.
+    """
+
+    dataset: Dataset
+    indices: tuple[int, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the data set."""
+        return self.dataset.classes
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.indices)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        """Read the sample at `index`.
+
+        Raises:
+            DataError: as the data set.
+        """
+        return self.dataset[self.indices[index]]
+
+
 def held_out_by(dataset: Dataset) -> tuple[int, ...]:
     """Return the indices that the data itself keeps for validation, if it does."""
     return dataset.held_out if isinstance(dataset, DividedDataset) else ()
