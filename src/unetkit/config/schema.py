@@ -361,7 +361,14 @@ class TrainConfig(Section):
     compile: bool = Field(default=False, description="torch.compile the network (worth it on CUDA and long runs)")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="where to compute")
     threads: PositiveInt | None = Field(
-        default=None, description="CPU threads; null: one for every core of this process"
+        default=None,
+        description="CPU threads; null: as many as are fastest when the training starts, which the run records: on a "
+        "busy machine often one",
+    )
+    memory: PositiveFloat | None = Field(
+        default=None,
+        description="gigabytes that the images may take; where they take more, they are read again from their files "
+        "and the training draws from a mapped file: null: 70 % of what is free",
     )
     log_every: PositiveInt = Field(default=10, description="steps between lines of the log")
     validate_every: PositiveInt | None = Field(

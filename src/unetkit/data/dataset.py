@@ -102,6 +102,36 @@ def division_of(dataset: Dataset) -> Division:
     return dataset.division if isinstance(dataset, DividedDataset) else UNDIVIDED
 
 
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """Some samples of a data set, read when they are asked for.
+
+    Attributes:
+        dataset: where they come from.
+        indices: which, in this order.
+    """
+
+    dataset: Dataset
+    indices: tuple[int, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the data set."""
+        return self.dataset.classes
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.indices)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        """Read the sample at `index`.
+
+        Raises:
+            DataError: as the data set.
+        """
+        return self.dataset[self.indices[index]]
+
+
 def samples_of(dataset: Dataset) -> Iterator[Sample]:
     """Yield every sample in order."""
     for index in range(len(dataset)):

@@ -31,7 +31,6 @@ from unetkit.reporting.report import report
 from unetkit.reporting.tensorboard import followed, require_tensorboard
 from unetkit.run import Run, create_run, open_run
 from unetkit.training.loop import Trainer, stop_requests
-from unetkit.training.patches import PixelStore
 from unetkit.training.prepare import Prepared, prepare, start_from
 from unetkit.training.step import TrainStep
 from unetkit.version import __version__
@@ -207,9 +206,7 @@ def _train(
     device = world.own_device(choose_device(config.train.device))
     keep_freed_memory()
     with cpu_threads(config.train.threads), stop_requests() as stop, torch.random.fork_rng(), joined(world, device):
-        weights, normalization = prepared.pixel_weights(world), prepared.normalization
-        mode = config.data.padding_mode
-        store = PixelStore.of(prepared.training, normalization, device, weights=weights, padding_mode=mode)
+        store, normalization = prepared.fill(device, world, progress), prepared.normalization
         step = TrainStep(config, store, choose_precision(config.train.precision, device), world)
         card = ModelCard(
             model=config.model,
