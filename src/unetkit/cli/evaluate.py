@@ -43,12 +43,14 @@ MetricsOption = Annotated[
     typer.Option(
         "--metrics",
         metavar="FAMILY...",
-        help="further scores: objects, isbi (isbi:CLASS names the interior), legacy; see unetkit metrics",
+        help="further scores: objects, binary, surface, isbi (isbi:CLASS names the interior), legacy",
         show_default=False,
     ),
 ]
-ObjectsOption = Annotated[bool, typer.Option("--objects", help="the same as --metrics objects")]
-TuneOption = Annotated[bool, typer.Option("--tune", help="choose the numbers that objects are made with")]
+ObjectsOption = Annotated[
+    bool, typer.Option("--objects", help="the same as --metrics objects; with --tune: choose their numbers, too")
+]
+TuneOption = Annotated[bool, typer.Option("--tune", help="choose the thresholds of masks and the numbers of objects")]
 KeepOption = Annotated[bool, typer.Option("--keep", help="with --tune: write the choice into the run")]
 
 
@@ -82,7 +84,7 @@ def evaluate(
     """Score a network on data with labels: unetkit evaluate RUN --data DIR [--metrics objects isbi legacy]."""
     import unetkit
     from unetkit.prediction.load import run_of
-    from unetkit.reporting.text import evaluation_table
+    from unetkit.reporting.text import chosen_lines, evaluation_table
 
     # `--metrics isbi legacy`: an option takes one word, and those after it arrive as keys without a value.
     families = [*(metrics or ()), *(word for word in keys or () if metrics and "=" not in word)]
@@ -90,7 +92,7 @@ def evaluate(
     if keep and not tune:
         raise UsageError("--keep writes what --tune has chosen; give both")
     if tune and (everything or metrics or config):
-        raise UsageError("--tune chooses by mean precision on what was held out; leave out --all, --metrics, --config")
+        raise UsageError("--tune chooses on what was held out; leave out --all, --metrics, --config")
     device = device or "auto"
     options: LoadOptions = {
         "tta": tta or None,
@@ -105,8 +107,11 @@ def evaluate(
     options |= said_of_file(classes, normalization, multiple, size, activation, output)
     with progress_with("evaluating", json_file) as progress:
         if tune:
-            tuned = unetkit.tune_objects(model, data=data, keep=keep, options=options, device=device, progress=progress)
-            content, chosen = tuned.as_json(), tuned.chosen
+            wanted = objects or None
+            tuned = unetkit.tune(
+                model, data=data, objects=wanted, keep=keep, options=options, device=device, progress=progress
+            )
+            content = tuned.as_json()
         else:
             scored = unetkit.evaluate(
                 model,
@@ -118,16 +123,18 @@ def evaluate(
                 device=device,
                 progress=progress,
             )
-            content, chosen = scored.as_json(), None
+            content, tuned = scored.as_json(), None
 
     def show() -> None:
         run = run_of(model)
-        metric = "mean_precision" if tune else run and run.config.train.best_metric
+        metric = run and run.config.train.best_metric
+        if tuned is not None:
+            metric = "foreground_dice" if tuned.objects is None else "mean_precision"
         print(evaluation_table(content, metric=metric, page=str(run.report) if run and run.report.is_file() else None))
-        if chosen is not None:
-            numbers = chosen.model_dump(exclude_defaults=True, exclude={"chosen", "chosen_on"})
-            print(f"chosen: {' '.join(f'objects.{key}={value}' for key, value in numbers.items()) or 'the defaults'}")
-            print(f"by {chosen.chosen}")
+        if tuned is not None:
+            print("\n".join(chosen_lines(tuned)))
+        if tuned is not None and not keep:
+            print("nothing is written: --keep writes the choice into the run")
 
     give_result(content, json_file, show)
 
@@ -136,7 +143,7 @@ def evaluate(
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="a run, a cross-validation, or a file of evaluate --json")],
     second: Annotated[Path, typer.Argument(metavar="B", help="the other one")],
-    metric: Annotated[str, typer.Option(help="the score to compare by")] = "soft_dice_two_class",
+    metric: Annotated[str, typer.Option(help="the score to compare by")] = "foreground_dice",
     data: DataOption = None,
     block: Annotated[int, typer.Option(help="neighbouring images drawn together, for slices of a stack", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="seed of the draws", min=0)] = 0,

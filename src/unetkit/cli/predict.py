@@ -11,6 +11,7 @@ from unetkit.cli.app import (
     DeviceOption,
     HeadOption,
     InputSizeOption,
+    JsonOption,
     MultipleOption,
     NormalizationOption,
     OtherClassesOption,
@@ -22,7 +23,9 @@ from unetkit.cli.app import (
     TrustOption,
     TtaOption,
     app,
+    give_result,
     print_notes,
+    progress_with,
     said_of_file,
 )
 from unetkit.errors import UsageError
@@ -71,24 +74,30 @@ def predict(
     activation: ActivationOption = None,
     output: OutputOption = None,
     device: DeviceOption = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Segment images of any size: unetkit predict RUN INPUT --out FILE."""
     import unetkit
-    from unetkit.progress import show_progress
 
     _require_one_result(objects, outlines=outlines, other=probabilities or uncertainty)
     options: LoadOptions = {"tta": tta or None, "calibrate": calibrate or None, "tile": tile, "overlap": overlap}
     options |= {"head": head, "runtime": runtime, "threads": threads, "precision": precision, "trust": trust}
     options |= {"overrides": keys} | said_of_file(classes, normalization, multiple, size, activation, output)
-    with show_progress("predicting") as progress:
+    with progress_with("predicting", json_file) as progress:
         common: Any = {"options": options, "device": device or "auto", "progress": progress}
         if objects:
-            notes = unetkit.predict_objects(model, source, out, outlines=outlines, **common)
+            made = unetkit.predict_objects(model, source, out, outlines=outlines, **common)
         else:
             common |= {"probabilities": probabilities, "uncertainty": uncertainty}
-            notes = unetkit.predict_file(model, source, out, **common)
-    print_notes(notes)
-    print(f"written: {out}")
+            made = unetkit.predict_file(model, source, out, **common)
+
+    def show() -> None:
+        print_notes(made.notes)
+        if objects:
+            print(f"objects: {sum(one.objects or 0 for one in made.images)}")
+        print(f"written: {out}")
+
+    give_result(made.as_json(), json_file, show)
 
 
 def _require_one_result(objects: bool, *, outlines: bool, other: bool) -> None:

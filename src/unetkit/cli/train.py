@@ -17,9 +17,12 @@ from unetkit.cli.app import (
     BugCompatibleOption,
     DataOption,
     DeviceOption,
+    JsonOption,
     Overrides,
     app,
     divided,
+    give_result,
+    progress_with,
     require,
 )
 from unetkit.errors import UsageError
@@ -118,22 +121,26 @@ def crossval(
         str | None, typer.Option(help="train on this dask scheduler's workers: tcp://HOST:8786", show_default=False)
     ] = None,
     device: DeviceOption = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Train every fold and score each image by what had not seen it; run it again to go on with it."""
     import unetkit
-    from unetkit.progress import show_progress
     from unetkit.reporting.text import evaluation_lines, spread_table
 
     words = [*(overrides or []), *([f"train.device={device}"] if device else [])]
-    with show_progress("crossval") as progress:
+    with progress_with("crossval", json_file) as progress:
         made = unetkit.crossval(
             config, data=data, out=out, folds=folds, seeds=seeds, overrides=words, dask=dask, progress=progress
         )
-    if made.scores is None:
+    if (scores := made.scores) is None:
         return
-    print(f"{spread_table(made.scores, metric=made.metric)}\n")
-    print("\n".join(evaluation_lines(made.scores.whole.as_json(), metric=made.metric, page="the report")))
-    print(f"{'folder':<12}{made.path}\n{'report':<12}{made.path / 'report.html'}")
+
+    def show() -> None:
+        print(f"{spread_table(scores, metric=made.metric)}\n")
+        print("\n".join(evaluation_lines(scores.whole.as_json(), metric=made.metric, page="the report")))
+        print(f"{'folder':<12}{made.path}\n{'report':<12}{made.path / 'report.html'}")
+
+    give_result({"folder": str(made.path), "metric": made.metric} | made.summary, json_file, show)
 
 
 @app.command()

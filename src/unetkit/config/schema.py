@@ -3,6 +3,7 @@
 Unknown keys, wrong types and impossible values are refused here, before any data is read. Nothing here imports torch.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,8 @@ from pydantic import (
     PositiveInt,
     model_validator,
 )
+
+from unetkit.errors import ConfigError
 
 RENAMED = {
     "augment.turn": "augment.rotate90",
@@ -39,6 +42,7 @@ _OLD_NAMES = {new.rpartition(".")[2]: old.rpartition(".")[2] for old, new in REN
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
+Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
 Size = tuple[PositiveInt, PositiveInt]
 Resize = Literal["half-pixel", "asymmetric"]
 SplitMethod = Literal[
@@ -387,12 +391,14 @@ class TrainConfig(Section):
         default=False, description="write the log and the pictures to RUN/tensorboard as well (extra: tensorboard)"
     )
     best_metric: str = Field(
-        default="soft_dice_two_class", description="the validation metric that chooses best.safetensors"
+        default="foreground_dice",
+        description="the validation metric that chooses best.safetensors, and stands first; foreground_dice: the mean "
+        "Dice of all classes but the background, of decisions, over all pixels that were held out",
     )
-    metrics: tuple[Literal["isbi", "objects", "legacy"], ...] = Field(
+    metrics: tuple[Literal["isbi", "objects", "legacy", "binary", "surface"], ...] = Field(
         default=(),
         description="families of scores that are computed besides overlap (see `unetkit metrics`): isbi, objects, "
-        "legacy, the older systems' protocol; that of best_metric always is",
+        "legacy, the older systems' protocol, binary, surface; that of best_metric always is",
     )
 
     @property
@@ -538,6 +544,19 @@ class PredictConfig(Section):
     )
     batch: PositiveInt = Field(default=1, description="tiles in one call of the network")
     tta: bool = Field(default=False, description="average over the eight flips and turns")
+    threshold: Threshold | dict[str, Threshold] | None = Field(
+        default=None,
+        description="masks: a pixel is of its most probable class but the background where that one's probability "
+        "against the background, p / (p + p_background), is above this: a number, or one for each class by its name "
+        "(others 0.5); of two classes it is the probability of the second; null: the most probable class. "
+        "`unetkit evaluate --tune` chooses it",
+    )
+    threshold_chosen: str | None = Field(
+        default=None, description="how the threshold was chosen; `--tune --keep` writes it"
+    )
+    threshold_chosen_on: str | None = Field(
+        default=None, description="SHA-256 of the pixels of the data it was chosen on"
+    )
     calibrate: bool = Field(
         default=False,
         description="divide logits by the temperature that was fitted on the held-out images: probabilities change, "
@@ -566,6 +585,24 @@ class PredictConfig(Section):
                 f"give a tile above {2 * self.overlap} or a smaller overlap"
             )
         return self
+
+    def thresholds(self, classes: Sequence[str]) -> tuple[float, ...] | None:
+        """Return the threshold of every class but the background; None: pixels are of their most probable class.
+
+        Args:
+            classes: the names of the data's classes, index 0, the background, first.
+
+        Raises:
+            ConfigError: a threshold of a class that there is not.
+        """
+        if not isinstance(self.threshold, dict):
+            return None if self.threshold is None else (self.threshold,) * (len(classes) - 1)
+        if unknown := [name for name in self.threshold if name not in classes[1:]]:
+            raise ConfigError(
+                f"predict.threshold: there is no class {unknown[0]!r} with a threshold; expected "
+                f"{', '.join(classes[1:])}"
+            )
+        return tuple(self.threshold.get(name, 0.5) for name in classes[1:])
 
 
 class Config(Section):

@@ -90,8 +90,8 @@ def evaluate(
             scored = score_predictor(predictor, dataset, indices=held, metrics=wanted, progress=progress)
         else:
             scored = score_folder(folder, dataset, ready, wanted, progress=progress).whole
-    chosen_on = scored.objects.chosen_on if scored.objects else None
-    if chosen_on is None or chosen_on != fingerprint(dataset).sha256_pixels:
+    chosen_on = {predictor.config.threshold_chosen_on, scored.objects.chosen_on if scored.objects else None} - {None}
+    if not chosen_on or fingerprint(dataset).sha256_pixels not in chosen_on:
         return scored
     warning = "that choice was made on images of this very data; --tune scores each half by a choice on the other"
     return replace(scored, notes=(*scored.notes, warning))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from unetkit.metrics import overlap
 from unetkit.metrics.definitions import SIZE, Definition, means_of_each
-from unetkit.metrics.overlap import EPSILON, SOFT_DICE, SOFT_IOU, ZOO, ClassSums, highest
-from unetkit.metrics.prediction import Metrics, Pooled, Prediction
+from unetkit.metrics.overlap import EPSILON, SOFT_DICE, SOFT_IOU, ZOO, ClassSums
+from unetkit.metrics.prediction import Metrics, Pooled, Prediction, highest
 
 SIZES = {1: (388, 388), 3: (96, 96)}
 """Channels -> what the older systems resized images of two classes to: grey ones as ISBI's, coloured ones as nuclei."""
@@ -47,7 +47,8 @@ def legacy_scores(probabilities: NDArray[Any], labels: NDArray[Any], *, suffix: 
 
 def of_image(one: Prediction, metrics: Metrics) -> dict[str, float]:
     """Score one image in the forms that the family overlap does not have, and in all forms at `metrics.legacy_size`."""
-    scores = legacy_scores(one.probabilities, one.labels)
+    counted = one.counted()
+    scores = legacy_scores(counted.probabilities, counted.labels) if counted.labels.size else {}
     kept = {name: value for name, value in scores.items() if name not in overlap.DEFINITIONS}
     if one.labels_only:
         return {name: value for name, value in kept.items() if not name.startswith("soft_")}

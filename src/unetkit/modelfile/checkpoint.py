@@ -16,7 +16,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] untyped
 from torch import Tensor
 
-from unetkit.config import ObjectsConfig
 from unetkit.errors import DamagedFileError, ModelFileError
 from unetkit.modelfile.card import ModelCard, StoredNetwork, first_complaint
 from unetkit.modelfile.others import content_of, unknown_weights
@@ -48,9 +47,9 @@ class Checkpoint(BaseModel):
         """The network to predict with."""
         return StoredNetwork(self.card, self.weights())
 
-    def with_objects(self, objects: ObjectsConfig) -> Self:
-        """Return the checkpoint of a network whose objects are made in another way."""
-        return self.model_copy(update={"card": self.card.model_copy(update={"objects": objects})})
+    def with_card(self, card: ModelCard) -> Self:
+        """Return the checkpoint of the same network with another card."""
+        return self.model_copy(update={"card": card})
 
     def for_prediction(self) -> Self:
         """Return the checkpoint without the training state."""

@@ -23,7 +23,7 @@ from unetkit.data.resize import resize, resize_pixels
 from unetkit.errors import ConfigError, DataError, UsageError
 from unetkit.images.image import ALL, Pixels
 from unetkit.modelfile.card import ModelCard
-from unetkit.models import fuse_batch_norm
+from unetkit.models import decide, fuse_batch_norm, without_border
 from unetkit.models.geometry import Geometry
 from unetkit.objects import ObjectMap, find_objects, with_closed_gaps
 from unetkit.prediction.crops import EIGHT, IDENTITY, Crop, crops_of, in_batches, prefetch
@@ -43,6 +43,7 @@ class PredictKeys(TypedDict, total=False):
     size: tuple[int, int] | None
     resize: Resize | None
     padding_mode: PaddingMode | None
+    threshold: float | dict[str, float] | None
 
 
 ObjectsKeys = TypedDict(
@@ -169,6 +170,8 @@ class Predictor:
         given = {key if "." in key else f"predict.{key}": value for key, value in given.items()}
         if any(key.startswith("objects.") for key in given):
             given = {"objects.chosen": None, "objects.chosen_on": None} | given  # those were of other numbers
+        if any(key.startswith("predict.threshold") for key in given):
+            given = {"predict.threshold_chosen": None, "predict.threshold_chosen_on": None} | given
         sections = {
             "predict": self.config.model_dump(mode="json"),
             "objects": self.object_config.model_dump(mode="json"),
@@ -179,6 +182,7 @@ class Predictor:
                 raise ConfigError(f"{key}: a prediction takes keys of {' and '.join(sections)} alone")
             sections[section][name] = value
         config = load_config(sections)
+        config.predict.thresholds(self.data_classes)
         return self.with_card(predict=config.predict, objects=config.objects)
 
     def folded(self) -> "Predictor":
@@ -200,16 +204,17 @@ class Predictor:
         return _gathered(self.parts(pixels_CHW), torch.empty(len(self.classes), *pixels_CHW.shape[1:])).numpy()
 
     def labels(self, pixels_CHW: Pixels) -> NDArray[Any]:
-        """Return the index of the most probable class at each pixel, [H, W] uint8, or uint16 above 256 classes.
+        """Return the index of each pixel's class, [H, W] uint8, or uint16 above 256 classes.
 
-        The border counts as the object that it belongs to.
+        It is the most probable one, or what `config.threshold` says; the border counts as the object that it belongs
+        to.
 
         Raises:
             DataError, UsageError: as `probabilities`.
         """
         result = np.empty(pixels_CHW.shape[1:], self.label_type)
         for part in self.parts(pixels_CHW):
-            result[part.rows, part.columns] = most_probable(self.of_data(part.probabilities_KHW))
+            result[part.rows, part.columns] = self.decided(part.probabilities_KHW)
         return result
 
     def objects(self, pixels_CHW: Pixels) -> ObjectMap:
@@ -223,12 +228,27 @@ class Predictor:
 
     def of_data(self, probabilities_KHW: Tensor) -> Tensor:
         """Return the probabilities of `data_classes`: the border's go to the most probable class of objects."""
-        if not self.border:
-            return probabilities_KHW
-        data_KHW = probabilities_KHW[:-1].clone()
-        objects_KHW = data_KHW[1:]
-        objects_KHW.scatter_add_(0, objects_KHW.max(0, keepdim=True).indices, probabilities_KHW[-1:])
-        return data_KHW
+        return without_border(probabilities_KHW[None])[0] if self.border else probabilities_KHW
+
+    def decided(self, probabilities_KHW: Tensor) -> NDArray[Any]:
+        """Return the index [H, W], uint8 or int32, of each pixel's class for probabilities of the network's classes.
+
+        Raises:
+            ConfigError: `config.threshold` names a class that there is not.
+        """
+        small = torch.uint8 if len(self.data_classes) <= 256 else torch.int32
+        p_KHW, thresholds = self.of_data(probabilities_KHW), self.config.thresholds(self.data_classes)
+        return decide(p_KHW[None], thresholds)[0].to(small).cpu().numpy()
+
+    @property
+    def decision(self) -> str:
+        """What masks are decided by where that is not the most probable class, and how it was chosen; else nothing."""
+        threshold, chosen = self.config.threshold, self.config.threshold_chosen
+        if threshold is None:
+            return ""
+        numbers = threshold if isinstance(threshold, dict) else {"": threshold}
+        said = ", ".join(f"{name} {value:g}".strip() for name, value in numbers.items())
+        return f"masks are decided at predict.threshold {said}{f', chosen by {chosen}' if chosen else ''}"
 
     @property
     def label_type(self) -> type[np.uint8] | type[np.uint16]:
@@ -360,12 +380,6 @@ class Predictor:
                 powers_KHW = (shown_KHW - shown_KHW.amax(0)).exp_()
                 p_KHW = powers_KHW.div_(powers_KHW.sum(0))
             yield crop, crop.symmetry.undo(p_KHW)
-
-
-def most_probable(probabilities_KHW: Tensor) -> NDArray[Any]:
-    """Return the index [H, W] of the most probable class, the lower of two equals, as uint8 or int32."""
-    small = torch.uint8 if probabilities_KHW.shape[0] <= 256 else torch.int32
-    return probabilities_KHW.max(0).indices.to(small).cpu().numpy()  # argmax takes ten times as long on a CPU
 
 
 def _gathered(parts: Iterator[Part], whole_KHW: Tensor) -> Tensor:

@@ -225,9 +225,7 @@ def train_choices(facts: DatasetFacts) -> Iterator[Choice]:
     yield Choice("train.batch", 8, "enough for batch norm and for a smooth course")
     yield Choice("train.steps", steps, f"for {count} images")
     yield Choice("train.ema", 0.99, "the running average of the weights scores better than the last")
-    two = len(facts.classes) == 2
-    metric = "soft_dice_two_class" if two else "mean_iou"
-    yield Choice("train.best_metric", metric, "two classes" if two else "several classes, each counts alike")
+    yield Choice("train.best_metric", "foreground_dice", "every class counts alike, and the background not at all")
 
 
 SECTIONS: tuple[Callable[[DatasetFacts], Iterator[Choice]], ...] = (

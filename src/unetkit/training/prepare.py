@@ -36,7 +36,7 @@ from unetkit.devices import free_memory
 from unetkit.distributed import World
 from unetkit.errors import ConfigError, DataError
 from unetkit.evaluation.score import objects_of
-from unetkit.metrics import legacy, objects, overlap, size_suffix
+from unetkit.metrics import binary, legacy, objects, overlap, size_suffix, surface
 from unetkit.metrics.definitions import CLASS, SIZE
 from unetkit.prediction.load import read_network
 from unetkit.progress import Progress
@@ -217,8 +217,10 @@ def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) 
 def _require_metric(config: Config, held_out: Dataset) -> None:
     """Require that `train.best_metric` is a score of a validation, and that held-out images hold what it looks at."""
     metric, size, classes = config.train.best_metric, config.predict.size, held_out.classes
+    config.predict.thresholds(classes)  # refuses names of no class
     labels = overlap.class_labels(classes)
-    cards = [card for card in (*overlap.DEFINITIONS, *legacy.DEFINITIONS) if SIZE not in card]
+    pixels = (*overlap.DEFINITIONS, *legacy.DEFINITIONS, *binary.DEFINITIONS, *surface.DEFINITIONS)
+    cards = [card for card in pixels if SIZE not in card]
     if size is not None:
         cards += [card.replace(f"_{SIZE}", size_suffix(*size)) for card in legacy.DEFINITIONS if SIZE in card]
     known = {card.replace(CLASS, label) for card in cards for label in labels}
@@ -227,16 +229,16 @@ def _require_metric(config: Config, held_out: Dataset) -> None:
         near = get_close_matches(metric, known, n=3, cutoff=0.3) or sorted(known)[:3]
         raise ConfigError(f"train.best_metric: {metric!r} is no score of a validation; near it are {', '.join(near)}")
     of_class = {
-        f"{kind}_{label}{end}": index
-        for index, label in enumerate(labels)
-        for kind in ("dice", "iou")
-        for end in ("", "_per_image")
+        card.replace(CLASS, label): index for card in cards if CLASS in card for index, label in enumerate(labels)
     }
+    of_foreground = {"foreground_dice", "foreground_dice_per_image", *binary.DEFINITIONS, *surface.DEFINITIONS}
     if metric in objects.DEFINITIONS:
         what, there = "an object", any(len(objects_of(one, classes)) for one in samples_of(held_out))
     elif metric in of_class:
         index = of_class[metric]
         what, there = f"the class {classes[index]}", any((one.labels == index).any() for one in samples_of(held_out))
+    elif metric in of_foreground:
+        what, there = f"any class but {classes[0]}", any((one.labels != 0).any() for one in samples_of(held_out))
     else:
         return
     if len(held_out) and not there:

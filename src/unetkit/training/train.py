@@ -38,7 +38,7 @@ from unetkit.version import __version__
 FREE_KEYS = frozenset({"data.path", "train.device", "train.threads"})
 """Keys that a run may change on its way without `extend`: where its data lies (checksums guard it) and what computes.
 
-The section `objects`, too, which `tune_objects` sets in a finished run.
+The section `objects` and `predict.threshold`, too, which `tune` sets in a finished run.
 """
 
 
@@ -176,7 +176,7 @@ def _require_unchanged(run: Run, config: Config, newest: Checkpoint, overrides: 
     kept: dict[str, Any] = newest.state.get("config") or {"model": newest.card.model.model_dump(mode="json")}
     trained, asked = dict(_leaves(kept)), {word.partition("=")[0].strip() for word in overrides}
     for key, value in _leaves(config.model_dump(mode="json")):
-        free = key in FREE_KEYS or key.startswith("objects.")
+        free = key in FREE_KEYS or key.startswith(("objects.", "predict.threshold"))
         if free or trained.get(key, value) == value or any(f"{key}.".startswith(f"{word}.") for word in asked):
             continue
         fixed, found = key.startswith(("data.", "model.")), json.dumps(value)

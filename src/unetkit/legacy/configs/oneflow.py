@@ -37,6 +37,7 @@ _FIXED = {
     "optimizer.schedule": "constant",
     "optimizer.warmup": 0.0,
     "train.precision": "float32",
+    "train.best_metric": "soft_dice_two_class",
     "train.metrics": ["legacy"],
     "train.validate_every": None,
 }
