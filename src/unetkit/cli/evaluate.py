@@ -1,5 +1,8 @@
 """The verbs that score: evaluate a network, compare two of them, metrics (what there is, and anybody's files)."""
 
+import json
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +14,7 @@ from unetkit.cli.app import (
     DeviceOption,
     HeadOption,
     JsonOption,
+    LogFormatOption,
     PrecisionOption,
     PredictionKeys,
     RuntimeOption,
@@ -18,13 +22,16 @@ from unetkit.cli.app import (
     TrustOption,
     TtaOption,
     app,
+    divided,
     give_result,
     print_notes,
     progress_with,
+    require,
 )
 from unetkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from unetkit.configuring import Configured
     from unetkit.prediction.load import LoadOptions
 
 ConfigOption = Annotated[
@@ -47,7 +54,9 @@ KeepOption = Annotated[bool, typer.Option("--keep", help="with --tune: write the
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="a run folder, a network file or an exported file")],
+    model: Annotated[
+        str | None, typer.Argument(help="a run folder, a network file or an exported file", show_default=False)
+    ] = None,
     keys: PredictionKeys = None,
     data: DataOption = None,
     config: ConfigOption = None,
@@ -64,16 +73,24 @@ def evaluate(
     threads: ThreadsOption = None,
     precision: PrecisionOption = None,
     trust: TrustOption = False,
+    log_format: LogFormatOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Score a network on data with labels: unetkit evaluate RUN --data DIR [--metrics objects isbi legacy]."""
-    import unetkit
-    from unetkit.prediction.load import run_of
-    from unetkit.reporting.text import evaluation_table
+    """Score a network on data with labels: unetkit evaluate RUN --data DIR [--metrics objects isbi legacy].
 
+    With --config an older system's flags may follow after --: evaluate FILE --config C -- --cross_valid_ind 0
+    """
+    import unetkit
+    from unetkit.configuring import evaluation_lines
+    from unetkit.prediction.load import run_of
+    from unetkit.reporting.text import evaluation_table, labelled_line
+
+    words, flags = divided([*([model] if model else []), *(keys or [])])
+    named, configured = _network_and_config(words[0] if words else None, data, config, flags)
+    begun = time.perf_counter()
     # `--metrics isbi legacy`: an option takes one word, and those after it arrive as keys without a value.
-    families = [*(metrics or ()), *(word for word in keys or () if metrics and "=" not in word)]
-    keys = [word for word in keys or () if not metrics or "=" in word]
+    families = [*(metrics or ()), *(word for word in words[1:] if metrics and "=" not in word)]
+    keys = [word for word in words[1:] if not metrics or "=" in word]
     if keep and not tune:
         raise UsageError("--keep writes what --tune has chosen; give both")
     if tune and (everything or metrics or config):
@@ -91,13 +108,13 @@ def evaluate(
     }
     with progress_with("evaluating", json_file) as progress:
         if tune:
-            tuned = unetkit.tune_objects(model, data=data, keep=keep, options=options, device=device, progress=progress)
+            tuned = unetkit.tune_objects(named, data=data, keep=keep, options=options, device=device, progress=progress)
             content, chosen = tuned.as_json(), tuned.chosen
         else:
             scored = unetkit.evaluate(
-                model,
+                named,
                 data=data,
-                config=config,
+                config=configured,
                 everything=everything,
                 metrics=[*families, *(["objects"] if objects else [])],
                 options=options,
@@ -107,15 +124,37 @@ def evaluate(
             content, chosen = scored.as_json(), None
 
     def show() -> None:
-        run = run_of(model)
-        metric = "mean_precision" if tune else run and run.config.train.best_metric
+        run = run_of(named)
+        training = configured.config.train if configured else run.config.train if run else None
+        metric = "mean_precision" if tune else training and training.best_metric
+        if not tune and (system := log_format or (training and training.log_format)):
+            own = configured is not None and configured.legacy_network.own_size
+            print("\n".join(evaluation_lines(system, content, metric or "", own_size=own)))
         print(evaluation_table(content, metric=metric, page=str(run.report) if run and run.report.is_file() else None))
         if chosen is not None:
             numbers = chosen.model_dump(exclude_defaults=True, exclude={"chosen", "chosen_on"})
             print(f"chosen: {' '.join(f'objects.{key}={value}' for key, value in numbers.items()) or 'the defaults'}")
             print(f"by {chosen.chosen}")
+        else:
+            seconds, count = time.perf_counter() - begun, len(content["images"])
+            print(labelled_line("time", f"evaluation {seconds:.1f} s, {seconds / count:.2f} s an image"))
 
     give_result(content, json_file, show)
+
+
+def _network_and_config(
+    model: str | None, data: str | None, config: str | None, flags: Sequence[str]
+) -> "tuple[str, Configured | None]":
+    """Return the network to score, and the configuration that says on what, where one is given."""
+    from unetkit.configuring import configure
+
+    if config is None and flags:
+        raise UsageError(f"{flags[0]}: flags of an older system go with its configuration; give --config FILE")
+    if config is None:
+        require(model, "MODEL", "unetkit evaluate RUN --data DIR")
+        return str(model), None
+    configured = configure(config, [] if data is None else [f"data.path={json.dumps(data)}"], flags=flags)
+    return str(configured.network(model)), configured
 
 
 @app.command()

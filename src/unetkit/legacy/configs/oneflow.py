@@ -38,6 +38,7 @@ _FIXED = {
     "optimizer.warmup": 0.0,
     "train.precision": "float32",
     "train.metrics": ["legacy"],
+    "train.log_format": "oneflow",
     "train.validate_every": None,
 }
 _PREDICTION = ("checkpoint", "Test_Data_path", "save_res_path")
