@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -38,6 +38,12 @@ BugCompatibleOption = Annotated[bool, typer.Option("--bug-compatible", help="kee
 PredictionKeys = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="of predict and objects: objects.threshold=0.4", show_default=False),
+]
+LogFormatOption = Annotated[
+    Literal["mindspore", "tensorflow", "oneflow"] | None,
+    typer.Option(
+        "--log-format", help="also print an older system's lines: mindspore, tensorflow, oneflow", show_default=False
+    ),
 ]
 DataOption = Annotated[
     str | None, typer.Option("--data", help="the data set: a folder, a file, or 'sample'", show_default=False)

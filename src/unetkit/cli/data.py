@@ -1,11 +1,12 @@
 """The verbs about data: data sample, data fetch, data convert, data check."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetkit.cli.app import JsonOption, Overrides, data_app, give_result, progress_with
+from unetkit.cli.app import JsonOption, Overrides, data_app, divided, give_result, progress_with
 
 if TYPE_CHECKING:
     from unetkit.checks.findings import CheckReport
@@ -44,15 +45,31 @@ def data_fetch(
 
 @data_app.command("convert")
 def data_convert(
-    source: Annotated[str, typer.Argument(help="nuclei, COCO, a stack, folders: whatever `train --data` takes")],
     out: Annotated[Path, typer.Option(help="folder to make", show_default=False)],
+    source: Annotated[
+        str | None,
+        typer.Argument(help="nuclei, COCO, a stack, folders: whatever `train --data` takes", show_default=False),
+    ] = None,
+    overrides: Overrides = None,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", help="a configuration, for its classes and mask values", show_default=False),
+    ] = None,
 ) -> None:
-    """Write a data set with labels as multi-class folders: ID/image.png and ID/mask.png."""
+    """Write a data set with labels as multi-class folders: ID/image.png and ID/mask.png.
+
+    The classes may be chosen: data convert DIR --out OUT --config FILE, or data.classes=[background,cat]
+    """
+    from unetkit.configuring import configure
     from unetkit.data import convert, open_dataset
     from unetkit.progress import show_progress
 
+    words, flags = divided([*([source] if source else []), *(overrides or [])])
+    named = words.pop(0) if words and "=" not in words[0] else None
+    given = [*words, *([f"data.path={json.dumps(named)}"] if named else [])]
+    section = configure({} if config is None else config, given, flags=flags).config.data
     with show_progress("converting") as progress:
-        convert(open_dataset(source), out, progress=progress)
+        convert(open_dataset(section.path, config=section), out, progress=progress)
     print(f"written: {out}")
 
 

@@ -21,6 +21,7 @@ from unetkit.cli.app import (
     ThreadsOption,
     TrustOption,
     app,
+    divided,
     give_result,
     progress_with,
     said_of_file,
@@ -35,9 +36,23 @@ if TYPE_CHECKING:
 
 @app.command()
 def export(
-    model: Annotated[Path, typer.Argument(help="a run folder or a network file")],
-    to: Annotated[str, typer.Option("--to", help="the format, such as onnx or openvino", show_default=False)],
-    out: Annotated[Path, typer.Option(help="the file to write", show_default=False)],
+    model: Annotated[str | None, typer.Argument(help="a run folder or a network file", show_default=False)] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- FLAGS]", help="with --config: an older system's own flags", show_default=False),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="the format, such as onnx or openvino", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="the file to write", show_default=False)] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            help="an older system's configuration: it names network, format, size and file",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -67,7 +82,22 @@ def export(
 ) -> None:
     """Write a network for another runtime and prove it there: unetkit export RUN --to onnx --out FILE.onnx."""
     import unetkit
+    from unetkit.configuring import configure
+    from unetkit.formats import FORMATS
 
+    named, flags = divided([*([model] if model else []), *(words or [])])
+    if len(named) > 1 or (flags and config is None):
+        raise UsageError(f"{(named[1:] or flags)[0]}: expected one MODEL, and flags after -- only with --config FILE")
+    network: str | Path | None = named[0] if named else None
+    if config is not None:
+        configured = configure(config, flags=flags)
+        legacy, network = configured.legacy_network, configured.network(network)
+        to, size = to or legacy.export or None, size or legacy.size
+        if out is None and to is not None and to.lower() in FORMATS and legacy.file_name:
+            out = Path(f"{legacy.file_name}{FORMATS[to.lower()].suffix}")
+    if network is None or to is None or out is None:
+        missing = "MODEL" if network is None else "--to" if to is None else "--out"
+        raise UsageError(f"{missing} is missing; write: unetkit export RUN --to onnx --out FILE.onnx")
     options: ExportOptions = {
         "output": cast("Output | None", output),  # of these two, other words are refused with all other options
         "head": head,
@@ -81,7 +111,7 @@ def export(
         "max_drop": max_drop,
     }
     with progress_with("exporting", json_file) as progress:
-        checked = unetkit.export(model, to=to, out=out, data=data, options=options, progress=progress)
+        checked = unetkit.export(network, to=to, out=out, data=data, options=options, progress=progress)
     give_result(_as_json(checked), json_file, lambda: _print(checked, files=True))
 
 

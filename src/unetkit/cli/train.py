@@ -18,6 +18,7 @@ from unetkit.cli.app import (
     DataOption,
     DeviceOption,
     JsonOption,
+    LogFormatOption,
     Overrides,
     app,
     divided,
@@ -44,6 +45,7 @@ def train(
         Path | None, typer.Option(help="give this run more steps: --extend RUN train.steps=800", show_default=False)
     ] = None,
     bug_compatible: BugCompatibleOption = False,
+    log_format: LogFormatOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Train a network: unetkit train isbi --data DIR --out RUN [key=value ...]."""
@@ -52,6 +54,7 @@ def train(
     from unetkit.progress import show_progress
 
     chosen = [f"train.device={device}"] if device else []
+    chosen += [f"train.log_format={log_format}"] if log_format else []
     words = [*([config] if config else []), *(overrides or []), *chosen]
     if resume is not None or extend is not None:
         given = {"--out": out, "--data": data, "--bug-compatible": bug_compatible or None}
@@ -95,10 +98,14 @@ def report(
 
 
 def _print_result(run: "Run") -> None:
+    from unetkit.configuring import evaluation_lines
     from unetkit.evaluation.compare import Head
     from unetkit.reporting.text import evaluation_table, heads_table, labelled_line
 
     evaluation, summary = run.read_json("evaluation.json"), run.read_json("summary.json")
+    train = run.config.train
+    if evaluation is not None and train.log_format is not None:
+        print("\n".join(evaluation_lines(train.log_format, evaluation, train.best_metric)))
     if evaluation is not None:
         print(evaluation_table(evaluation, metric=run.config.train.best_metric, page="the report"))
         if heads := [Head(**head) for head in evaluation.get("heads", [])]:

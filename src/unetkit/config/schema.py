@@ -390,6 +390,12 @@ class TrainConfig(Section):
     tensorboard: bool = Field(
         default=False, description="write the log and the pictures to RUN/tensorboard as well (extra: tensorboard)"
     )
+    log_format: Literal["mindspore", "tensorflow", "oneflow"] | None = Field(
+        default=None, description="also print the lines that an older system prints, in its spelling; null: ours alone"
+    )
+    rank_logs: bool = Field(
+        default=False, description="write what each process prints to RUN/LOG0/log.log, RUN/LOG1/log.log, ..."
+    )
     best_metric: str = Field(
         default="foreground_dice",
         description="the validation metric that chooses best.safetensors, and stands first; foreground_dice: the mean "

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.config import ConfigSource, DataConfig
-from unetkit.configuring import load_config
+from unetkit.configuring import Configured, configure
 from unetkit.data import Dataset, fingerprint, open_dataset, split_dataset
 from unetkit.devices import cpu_threads
 from unetkit.errors import DataError, UsageError
@@ -36,7 +36,7 @@ def evaluate(
     model: Model,
     *,
     data: str | Path | None = None,
-    config: ConfigSource | None = None,
+    config: ConfigSource | Configured | None = None,
     everything: bool = False,
     metrics: Sequence[str] = (),
     options: LoadOptions | None = None,
@@ -50,7 +50,8 @@ def evaluate(
     Args:
         model: a run, a cross-validation, their folders, a network file, an exported file, or a Predictor.
         data: the data set; None: the model's own.
-        config: a configuration, ours or an older system's, whose sizes and held-out images count.
+        config: a configuration, ours or an older system's, whose sizes and held-out images count; as `configure` gives
+            it, with its data, where it was read before.
         everything: score all images, also those that the run was trained on.
         metrics: families besides overlap and calibration: "objects"; "isbi", where "isbi:cell" names the class that is
             interior; "legacy". Those that the run's or the given configuration names are computed without being asked.
@@ -64,18 +65,20 @@ def evaluate(
     Example:
         >>> unetkit.evaluate("runs/first", metrics=["isbi"]).scores["v_rand_thinned"]
     """
+    configured = config if isinstance(config, Configured) else None
+    if config is not None and configured is None:
+        configured = configure(config, [] if data is None else [f"data.path={json.dumps(str(data))}"])
     folder = folder_of(model)
     # The trainings of a cross-validation have no temperature: it would be fitted on the images that they are scored on.
     given: LoadOptions = options or {}
     given = {**given, "calibrate": bool(given.get("calibrate"))} if folder else given
     ready = partial(load, device=device, options=given)
     predictor, run = ready(model), folder.run(folder.members[0]) if folder else run_of(model)
-    if config is None:
+    if configured is None:
         dataset, held = labelled(data, predictor.data_classes, run, everything=everything)
         training = run.config.train if run else None
     else:
-        asked = load_config(config, [] if data is None else [f"data.path={json.dumps(str(data))}"])
-        section, training = asked.data, asked.train
+        section, training = configured.config.data, configured.config.train
         if section.path is None:
             raise UsageError("no data is named; give --data DIR with images and their masks")
         predictor = predictor.with_options(

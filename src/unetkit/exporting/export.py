@@ -83,8 +83,8 @@ def export(
 
     Args:
         model: as `load` takes it, but no exported file.
-        to: the format, a key of `unetkit.exporting.FORMATS`: onnx, openvino, pt2, aoti, torchscript, bioimageio,
-            mindir, mindir-lite, air, mindspore-ckpt, or safetensors.
+        to: the format, a key of `unetkit.exporting.FORMATS` in any case: onnx, openvino, pt2, aoti, torchscript,
+            bioimageio, mindir, mindir-lite, air, mindspore-ckpt, or safetensors.
         out: the file to write; an older one is replaced.
         data: labelled images on which a score through the file must be the network's own.
         options: what the file takes and gives: `output` (logits, softmax: probabilities, argmax: classes; with
@@ -111,7 +111,7 @@ def export(
     known = ExportOptions.__annotations__
     if unknown := sorted(asked.keys() - known.keys()):
         raise UsageError(f"there is no option {unknown[0]!r} of an export; there are: {', '.join(sorted(known))}")
-    progress, run = progress or NoProgress(), run_of(model)
+    to, progress, run = to.lower(), progress or NoProgress(), run_of(model)
     predictor = _in_torch(model, asked.get("head"))
     images = _images(data, predictor, run)
     soft = asked.get("preprocessing") or (to in FORMATS and FORMATS[to].output == "softmax")

@@ -419,7 +419,9 @@ def objects_to_file(
         PredictedFile(image, pages.count, pages.height, pages.width, counts[image]) for image, pages in opened.items()
     )
     written = tuple(place.path for place in places)
-    return Predicted(written, found, time.monotonic() - begun, (*predictor.notes, *dict.fromkeys(note for note in notes if note)))
+    return Predicted(
+        written, found, time.monotonic() - begun, (*predictor.notes, *dict.fromkeys(note for note in notes if note))
+    )
 
 
 @dataclass(frozen=True, slots=True)

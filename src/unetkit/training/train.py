@@ -8,8 +8,8 @@ processes (torchrun) the main one alone writes. Does not know how a step is comp
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 
 from unetkit.config import Config, ConfigSource, load_config, preset_names
-from unetkit.configuring import configure
+from unetkit.configuring import configure, training_lines
 from unetkit.devices import choose_device, choose_precision, cpu_threads, keep_freed_memory
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
@@ -26,10 +26,12 @@ from unetkit.metrics import choose_metrics
 from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.prediction import Predictor
-from unetkit.progress import NoProgress, Progress
+from unetkit.progress import NoProgress, Progress, ProgressFile
 from unetkit.reporting.report import report
 from unetkit.reporting.tensorboard import followed, require_tensorboard
 from unetkit.run import Run, create_run, open_run
+from unetkit.storage import Mirror, is_remote
+from unetkit.storage.atomic import make_folder
 from unetkit.training.loop import Trainer, stop_requests
 from unetkit.training.prepare import Prepared, prepare, start_from
 from unetkit.training.step import TrainStep
@@ -196,16 +198,34 @@ def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{above}{key}", value
 
 
+@contextmanager
+def _rank_log(run: Run, world: World, progress: Progress) -> Generator[Progress]:
+    """Give the progress of this process, which `train.rank_logs` also writes to LOG[rank]/log.log of the run folder."""
+    if not run.config.train.rank_logs:
+        yield progress
+        return
+    folder = Mirror.of(run.path).folder if is_remote(run.path) else run.path
+    place = make_folder(folder / f"LOG{world.rank}")
+    with (place / "log.log").open("a", encoding="utf-8") as file:
+        yield ProgressFile(progress, file)
+
+
 def _train(
     run: Run, prepared: Prepared, newest: Checkpoint | None, world: World, progress: Progress, *, begun: float
 ) -> None:
     """Take every step that is left, with its validations, and write the weights and summary.json."""
     config = run.config
-    for note in prepared.notes:
-        progress.log(note)
     device = world.own_device(choose_device(config.train.device))
     keep_freed_memory()
-    with cpu_threads(config.train.threads), stop_requests() as stop, torch.random.fork_rng(), joined(world, device):
+    with (
+        _rank_log(run, world, progress) as progress,
+        cpu_threads(config.train.threads),
+        stop_requests() as stop,
+        torch.random.fork_rng(),
+        joined(world, device),
+    ):
+        for note in prepared.notes:
+            progress.log(note)
         store, normalization = prepared.fill(device, world, progress), prepared.normalization
         step = TrainStep(config, store, choose_precision(config.train.precision, device), world)
         card = ModelCard(
@@ -232,7 +252,8 @@ def _train(
             world.same_buffers(step.predicting)
             return score_predictor(predictor, prepared.dataset, indices=held_out, metrics=metrics, world=world)
 
-        trainer = Trainer(run, step, card=card, validate=validate if held_out else None, progress=progress)
+        lines = training_lines(config, progress.log, len(prepared.training), world, device=device.type, folder=run.path)
+        trainer = Trainer(run, step, card=card, validate=validate if held_out else None, progress=progress, lines=lines)
         if newest is not None:
             trainer.resume(newest)
         else:
