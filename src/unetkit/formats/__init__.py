@@ -17,8 +17,6 @@ runtime, as an `ExportedNetwork`. A name that contradicts the content is refused
 and is not an export of this user, unless it is trusted.
 """
 
-import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +26,10 @@ from unetkit.errors import DamagedFileError, ModelFileError, UsageError
 from unetkit.formats import aoti, bioimageio, mindspore, onnx, openvino, pt2, safetensors, torchscript
 from unetkit.formats.fingerprint import is_own_export
 from unetkit.formats.job import ExportJob, FileOptions
-from unetkit.formats.runtime import ExportedNetwork, Runtime, RuntimeOptions, first_bytes, has_member
+from unetkit.formats.runtime import ExportedNetwork, Runtime, RuntimeOptions, first_bytes, has_member, member_of
 from unetkit.modelfile.card import ExportCard, Output
 from unetkit.storage import local_copy
+from unetkit.storage.atomic import temporary_folder
 from unetkit.storage.protobuf import WireError
 from unetkit.storage.tree import ZIP_DAMAGE
 
@@ -321,8 +320,9 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
     member = FORMATS[kind].member
     if member is None:
         return ExportedNetwork(load(path, options), card, options.precision)
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
-        return ExportedNetwork(load(Path(archive.extract(member, folder)), options), card, options.precision)
+    with temporary_folder() as folder:
+        (folder / member).write_bytes(member_of(path, member) or b"")
+        return ExportedNetwork(load(folder / member, options), card, options.precision)
 
 
 def _runtime_for(path: Path, kind: str, options: RuntimeOptions) -> str:

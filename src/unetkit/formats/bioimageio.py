@@ -11,7 +11,6 @@ Author, licence and a better text are the user's to add: the zoo wants them, no 
 import hashlib
 import io
 import re
-import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -25,8 +24,9 @@ from numpy.typing import NDArray
 from unetkit.errors import ParityError, UsageError
 from unetkit.formats import onnx, torchscript
 from unetkit.formats.job import ExportJob, noise
-from unetkit.formats.runtime import has_member, required
+from unetkit.formats.runtime import has_member, member_of, required
 from unetkit.modelfile.card import ExportCard
+from unetkit.storage.atomic import temporary_folder
 
 WEIGHTS = "weights.onnx"
 """The member of a package that is run."""
@@ -42,8 +42,8 @@ recognises = has_member("rdf.yaml")
 
 def card(path: Path) -> str | None:
     """Return the text of the card in the ONNX file of a package; None where it has none."""
-    with zipfile.ZipFile(path) as archive:
-        return onnx.card_in(archive.read(WEIGHTS)) if WEIGHTS in archive.namelist() else None
+    content = member_of(path, WEIGHTS)
+    return None if content is None else onnx.card_in(content, path)
 
 
 def write(job: ExportJob, path: Path) -> None:
@@ -56,8 +56,8 @@ def write(job: ExportJob, path: Path) -> None:
     if job.card.output == "argmax":
         raise UsageError("the zoo's packages hold an output with channels; choose --output softmax or logits")
     core, spec = required("bioimageio.core", "bioimageio"), required("bioimageio.spec.model.v0_5", "bioimageio")
-    with tempfile.TemporaryDirectory() as folder:
-        traced = Path(folder) / "weights.pt"
+    with temporary_folder() as folder:
+        traced = folder / "weights.pt"
         torchscript.write(job, traced)
         members = {traced.name: traced.read_bytes(), WEIGHTS: onnx.model_proto(job).SerializeToString()}
     image_NCHW, output_NKHW = _example(job)

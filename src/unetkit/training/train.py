@@ -92,14 +92,14 @@ def train(
         _train(run, prepared, None, world, NoProgress(), begun=begun)
         return run
     run = create_run(Path(out), prepared.config)
-    try:
-        with run.held():
+    with run.held():
+        try:
             run.write_json("data.json", prepared.description)
             _train(run, prepared, None, world, progress or NoProgress(), begun=begun)
-    except (UsageError, DataError, ModelFileError):
-        if not run.read_log():
-            shutil.rmtree(run.path)
-        raise
+        except (UsageError, DataError, ModelFileError):
+            if not run.read_log():
+                shutil.rmtree(run.path)
+            raise
     report(run)
     return run
 
