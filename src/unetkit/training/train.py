@@ -221,6 +221,7 @@ def _train(
             step=0,
             train_seconds=0.0,
             data_sha256=prepared.description["sha256_pixels"],
+            split=config.data.split,
             unetkit=__version__,
         )
         shown = config.predict.model_copy(update={"tta": False, "calibrate": False})
