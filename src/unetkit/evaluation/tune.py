@@ -316,7 +316,7 @@ def tune(
         files = [Path(model)]
     elif keep:
         raise UsageError("the choice can be kept in a run or in a .safetensors file of unetkit; leave --keep out")
-    dataset, indices = labelled(data, predictor.data_classes, run)
+    dataset, indices = labelled(data, predictor.card, run)
     sha256 = fingerprint(dataset).sha256_pixels
     if indices is None:
         known = None if run is None else run.read_json("data.json")

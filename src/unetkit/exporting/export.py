@@ -234,7 +234,7 @@ def _images(data: str | Path | None, predictor: Predictor, run: Run | None) -> _
     if data is None and (run is None or run.config.data.path is None):
         return None
     try:
-        return _Images(*labelled(data, predictor.data_classes, run))
+        return _Images(*labelled(data, predictor.card, run))
     except DataError:
         if data is not None:
             raise

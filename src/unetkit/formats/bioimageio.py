@@ -11,7 +11,6 @@ Author, licence and a better text are the user's to add: the zoo wants them, no 
 import hashlib
 import io
 import re
-import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -28,6 +27,7 @@ from unetkit.formats.job import ExportJob, noise
 from unetkit.formats.package import WEIGHTS
 from unetkit.formats.runtime import required
 from unetkit.modelfile.card import ExportCard
+from unetkit.storage.atomic import temporary_folder
 
 _CITE = {
     "text": "Ronneberger, Fischer and Brox (2015): U-Net: Convolutional Networks for Biomedical Image Segmentation",
@@ -46,8 +46,8 @@ def write(job: ExportJob, path: Path) -> None:
     if job.card.output == "argmax":
         raise UsageError("the zoo's packages hold an output with channels; choose --output softmax or logits")
     core, spec = required("bioimageio.core", "bioimageio"), required("bioimageio.spec.model.v0_5", "bioimageio")
-    with tempfile.TemporaryDirectory() as folder:
-        traced = Path(folder) / "weights.pt"
+    with temporary_folder() as folder:
+        traced = folder / "weights.pt"
         torchscript.write(job, traced)
         members = {traced.name: traced.read_bytes(), WEIGHTS: onnx.model_proto(job).SerializeToString()}
     image_NCHW, output_NKHW = _example(job)

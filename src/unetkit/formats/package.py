@@ -14,9 +14,8 @@ Legend of shapes: N images, C channels, K values of a pixel of output, H height,
 import hashlib
 import io
 import re
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -41,6 +40,7 @@ from unetkit.formats.runtime import (
     reason,
     required,
 )
+from unetkit.storage.atomic import temporary_folder
 from unetkit.storage.tree import LARGEST_FILE, ZIP_DAMAGE, open_tree
 
 WEIGHTS = "weights.onnx"
@@ -160,14 +160,14 @@ def card(path: Path) -> str | None:
         there = ((path if path.is_dir() else path.parent) / WEIGHTS).is_file()
     else:
         there = WEIGHTS in package.names
-    return onnx.card_in(package.read(WEIGHTS)) if there else None
+    return onnx.card_in(package.read(WEIGHTS), path) if there else None
 
 
 @contextmanager
-def unpacked(path: Path, name: str, content: bytes) -> Iterator[Path]:
+def unpacked(path: Path, name: str, content: bytes) -> Generator[Path]:
     """Give a file of a package a place on the disk, alone, for a runtime; its errors name the package."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / PurePosixPath(name).name
+    with temporary_folder() as folder:
+        file = folder / PurePosixPath(name).name
         file.write_bytes(content)
         try:
             yield file
@@ -265,7 +265,7 @@ def open_network(path: Path, options: RuntimeOptions, load: Load) -> ExportedNet
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Keep the packages of bioimage.io from printing, and from warning of what is not the user's to change."""
     logger = required("loguru", "bioimageio").logger
     logger.disable("bioimageio")

@@ -4,6 +4,7 @@ Such a file is a program: `open_exported` gives only the user's own, or trusted 
 AOTInductor and ONNX start from, too; `TorchModule` runs any torch module as a file is run.
 """
 
+import io
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,8 +25,10 @@ def write(job: ExportJob, path: Path) -> None:
     """Write a program."""
     program = program_of(job)
     program.example_inputs = None  # would be stored as a pickle
-    with quiet(), path.open("wb") as file:
-        torch.export.save(program, file, extra_files={CARD_KEY: job.card.model_dump_json()})
+    content = io.BytesIO()  # on a full disk PyTorch's own writing ends the process
+    with quiet():
+        torch.export.save(program, content, extra_files={CARD_KEY: job.card.model_dump_json()})
+    path.write_bytes(content.getbuffer())
 
 
 def program_of(job: ExportJob) -> ExportedProgram:

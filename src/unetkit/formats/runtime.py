@@ -23,7 +23,7 @@ from torch import Tensor
 
 from unetkit.errors import DataError, ModelFileError, UsageError
 from unetkit.modelfile.card import ExportCard
-from unetkit.storage.tree import ZIP_DAMAGE
+from unetkit.storage.tree import LARGEST_FILE, ZIP_DAMAGE, read_entry
 
 _LONGEST_REASON = 200
 
@@ -249,12 +249,28 @@ def has_member(part: str) -> Callable[[Path], bool]:
     return test
 
 
+_LARGEST_CARD = 2**24
+
+
 def read_member(ending: str) -> Callable[[Path], str | None]:
-    """Return a reader of the archive member whose name ends so; None where there is none."""
+    """Return a reader of the archive member whose name ends so, a text of 16 MB at most; None where there is none."""
 
     def read(path: Path) -> str | None:
-        with zipfile.ZipFile(path) as archive:
-            name = next((name for name in archive.namelist() if name.endswith(ending)), None)
-            return None if name is None else archive.read(name).decode()
+        content = member_of(path, ending, _LARGEST_CARD)
+        return None if content is None else content.decode()
 
     return read
+
+
+def member_of(path: Path, ending: str, at_most: int = LARGEST_FILE) -> bytes | None:
+    """Return the first archive member whose name ends so; None where there is none.
+
+    Raises:
+        ModelFileError: it is damaged, or larger than `at_most` bytes.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entry = next((entry for entry in archive.infolist() if entry.filename.endswith(ending)), None)
+        try:
+            return None if entry is None else read_entry(archive, entry, f"{path}/{entry.filename}", at_most)
+        except DataError as error:
+            raise ModelFileError(str(error)) from None

@@ -6,6 +6,8 @@ running training has more, under `training/`: what is needed to go on exactly wh
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self, cast
@@ -61,14 +63,23 @@ class Checkpoint(BaseModel):
         Raises:
             StorageError: the disk did not take it; an older file at `path` is untouched.
         """
+        with atomic_path(path) as temporary:
+            self.write(temporary)
+
+    def write(self, path: Path) -> None:
+        """Write to a file that nobody takes for whole yet.
+
+        Raises:
+            OSError: the disk did not take it.
+        """
         tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in self.tensors.items()}
         metadata = {"card": self.card.model_dump_json(), "state": json.dumps(self.state)}
         metadata["sha256"] = digest(tensors, metadata)
-        with atomic_path(path) as temporary:
-            try:
-                save_file(tensors, temporary, metadata)
-            except SafetensorError as error:
-                raise OSError(str(error)) from error
+        try:
+            save_file(tensors, path, metadata)
+        except SafetensorError as error:
+            found = re.search(r"\(os error (\d+)\)", str(error))
+            raise OSError(*((int(found[1]), os.strerror(int(found[1]))) if found else (str(error),))) from error
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -36,7 +36,6 @@ from unetkit.prediction.results import (
     Found,
     Sink,
     coco_file,
-    folder_whole,
     labels,
     names_for,
     open_fitting,
@@ -47,7 +46,7 @@ from unetkit.prediction.results import (
 from unetkit.prediction.uncertainty import MEASURES, answers_to, uncertainty
 from unetkit.progress import NoProgress, Progress
 from unetkit.storage import url_of
-from unetkit.storage.atomic import make_folder
+from unetkit.storage.atomic import atomic_folder, make_folder
 
 _OUTPUTS = {".tif": tiff_stack, ".tiff": tiff_stack, ".png": png_image}
 
@@ -241,7 +240,7 @@ def predict_to_file(
     if is_folder(source):
         require_empty(out)
         tasks = [writing.planned(image, Path(name)) for image, name in names_for(source, name_for).items()]
-        with folder_whole(out) as temporary:
+        with atomic_folder(out) as temporary:
             writing.carry_out([replace(task, out=temporary / task.out) for task in tasks])
         return writing.predicted(tasks, out, time.monotonic() - begun)
     if out.is_dir():

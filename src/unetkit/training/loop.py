@@ -37,9 +37,12 @@ class StopRequest:
     signal_number: int = 0
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 @contextmanager
 def stop_requests() -> Generator[StopRequest]:
-    """Keep SIGINT and SIGTERM as a request inside the block; only in the main thread, where Python handles signals."""
+    """Keep signals that ask to end as a request inside the block; in the main thread, where Python handles them."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -47,10 +50,13 @@ def stop_requests() -> Generator[StopRequest]:
 
     def take(number: int, frame: FrameType | None) -> None:
         if request.signal_number:
+            if callable(handler := before[number]):
+                handler(number, frame)
             raise KeyboardInterrupt
         request.signal_number = number
 
-    before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+    before = {int(number): signal.signal(number, take) for number in wanted}
     try:
         yield request
     finally:

@@ -94,14 +94,14 @@ def train(
         _train(run, prepared, None, world, NoProgress(), begun=begun)
         return run
     run = create_run(Path(out), prepared.config)
-    try:
-        with run.held():
+    with run.held():
+        try:
             run.write_json("data.json", prepared.description)
             _train(run, prepared, None, world, progress or NoProgress(), begun=begun)
-    except (UsageError, DataError, ModelFileError):
-        if not run.read_log():
-            shutil.rmtree(run.path)
-        raise
+        except (UsageError, DataError, ModelFileError):
+            if not run.read_log():
+                shutil.rmtree(run.path)
+            raise
     report(run)
     return run
 
@@ -205,7 +205,8 @@ def _rank_log(run: Run, world: World, progress: Progress) -> Generator[Progress]
         yield progress
         return
     folder = Mirror.of(run.path).folder if is_remote(run.path) else run.path
-    place = make_folder(folder / f"LOG{world.rank}")
+    place = folder / f"LOG{world.rank}"
+    make_folder(place)
     with (place / "log.log").open("a", encoding="utf-8") as file:
         yield ProgressFile(progress, file)
 
@@ -239,6 +240,7 @@ def _train(
             step=0,
             train_seconds=0.0,
             data_sha256=prepared.description["sha256_pixels"],
+            split=config.data.split,
             unetkit=__version__,
         )
         shown = config.predict.model_copy(update={"tta": False, "calibrate": False})
