@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unetkit.config import Config
-from unetkit.data.dataset import Sample
+from unetkit.data.dataset import InMemory, Sample
 from unetkit.data.normalize import Normalization
 from unetkit.devices import choose_precision, free_memory, keep_freed_memory
 from unetkit.distributed import World
@@ -103,7 +103,8 @@ def _noise_step(config: Config, device: torch.device) -> TrainStep:
     labels = rng.integers(0, max(classes, 2), (rows, columns)).astype(np.uint16)
     noise = Sample("noise", rng.integers(0, 255, (channels, rows, columns), np.uint8), labels)
     loss = config.loss.model_copy(update={"class_weights": None, "border_weight": 0.0})
-    store = PixelStore.of([noise], Normalization((127.0,) * channels, (64.0,) * channels), device)
+    names = tuple(map(str, range(max(classes, 2))))
+    store = PixelStore.of(InMemory((noise,), names), Normalization((127.0,) * channels, (64.0,) * channels), device)
     with torch.random.fork_rng():
         return TrainStep(
             config.model_copy(update={"loss": loss}), store, choose_precision(config.train.precision, device), World()
