@@ -247,7 +247,7 @@ def _image_label(form: Form, *, in_image: bool) -> dict[str, Any]:
 
 def _channel(number: int, form: Form) -> dict[str, Any]:
     dtype = np.dtype(form.dtype)
-    top = form.white or (float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0)
+    top = form.white or (float(np.iinfo(dtype.str).max) if dtype.kind in "iu" else 1.0)
     return {
         "label": form.channels[number],
         "color": "{:02X}{:02X}{:02X}".format(*_colour(number)),

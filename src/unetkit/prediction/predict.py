@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from unetkit.devices import cpu_threads
 from unetkit.errors import UsageError
-from unetkit.images import has_pages, image_path, is_folder, open_image
+from unetkit.images import has_pages, image_path, is_folder
 from unetkit.images.convert import Writer, image_writer
 from unetkit.images.image import ALL
 from unetkit.images.omewrite import require_new
@@ -349,7 +349,7 @@ class _Writing:
 
     def _parts(self, source: Path) -> Iterator[tuple[int, Part]]:
         """Yield the parts of every page with the page's index; a part's pixels are read when its turn comes."""
-        image = open_image(source)
+        image = open_fitting(self.predictor, source)
         for page in range(image.count):
             pixels = image.page(page)
             if not self.uncertain:
@@ -412,7 +412,7 @@ def objects_to_file(
         total = sum(pages.count for pages in opened.values())
         progress.update(done, total, {})
         for image in opened:
-            pages = open_image(image)
+            pages = open_fitting(predictor, image)
             for page in range(pages.count):
                 pixels_CHW = pages.page(page)[ALL, ALL, ALL]
                 p_KHW = predictor.probabilities(pixels_CHW)

@@ -37,6 +37,7 @@ class PredictKeys(TypedDict, total=False):
     overlap: int | None
     memory: float | None
     batch: int | None
+    channels: tuple[int, ...] | None
     tta: bool | None
     calibrate: bool | None
     close_gaps: bool | None
