@@ -310,10 +310,16 @@ def _alike(inside: dict[str, dict[tuple[object, ...], set[str]]]) -> Iterator[se
     shapes: dict[frozenset[tuple[object, ...]], set[str]] = defaultdict(set)
     for folder, kinds in inside.items():
         shapes[frozenset(kinds)].add(folder)
-    for kinds, folders in shapes.items():
-        stems = [inside[folder][kind] for folder in folders for kind in kinds]
-        distinct = len(set[str]().union(*stems)) == sum(map(len, stems))
-        if len(folders) > 1 and (len(kinds) > 1 or distinct):
+    for kinds in sorted(shapes, key=len, reverse=True):
+        if len(kinds) > 1:  # those that lack a kind belong to it, too: their files are missing, not of another meaning
+            folders = set[str]().union(*(shapes[other] for other in shapes if other <= kinds))
+            shapes = {other: some for other, some in shapes.items() if not other <= kinds}
+        else:
+            folders = shapes.get(kinds, set())
+            stems = [inside[folder][kind] for folder in folders for kind in kinds]
+            if len(set[str]().union(*stems)) < sum(map(len, stems)):
+                continue
+        if len(folders) > 1:
             yield folders
 
 
