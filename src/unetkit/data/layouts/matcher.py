@@ -368,5 +368,5 @@ def _classes(candidates: Sequence[Partner], looks: Mapping[Group, Look], seen: _
     apart = [one for one in named if all(one is other or seen.overlap(one, other) < _SAME_MASK for other in named)]
     if len(apart) < 2 or len({one.group.title for one in apart}) < len(apart):
         return {}
-    apart.sort(key=seen.area, reverse=True)
+    apart.sort(key=lambda one: (-round(seen.area(one), 2), one.group.title))
     return {one.group.title: one for one in apart}
