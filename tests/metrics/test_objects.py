@@ -77,7 +77,7 @@ def written_out(true: ObjectMap, found: ObjectMap) -> dict[str, float]:
 
 
 def object_dice(truth: list[tuple[set[int], int]], predicted: list[tuple[set[int], int]]) -> Fraction:
-    """The gland challenge's: every object's Dice with the one that shares most pixels with it, weighted by its pixels."""
+    """Every object's Dice with the one that shares most pixels with it, weighted by its pixels."""
 
     def of_side(ours: list[tuple[set[int], int]], others: list[tuple[set[int], int]]) -> Fraction:
         total = Fraction(0)
