@@ -224,7 +224,7 @@ class _Session:
 
     def run_all(self, images: Tensor) -> tuple[Tensor, ...]:
         answers: list[Any] = self._session.run(None, {self._input: images.cpu().numpy()})
-        return tuple(map(torch.from_numpy, answers))
+        return tuple(torch.from_numpy(answer) for answer in answers)
 
 
 @dataclass(frozen=True, slots=True)

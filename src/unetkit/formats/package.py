@@ -16,7 +16,7 @@ import io
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -79,7 +79,7 @@ class Package:
         content = self.read(name)
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise DamagedFileError(
-                f"{self.path}: {name} is not the file that its description means (another sha256); get the package again"
+                f"{self.path}: {name} is not the file that its description means (another sha256); get it again"
             )
         return content
 
@@ -164,7 +164,7 @@ def card(path: Path) -> str | None:
 
 
 @contextmanager
-def unpacked(path: Path, name: str, content: bytes) -> Iterator[Path]:
+def unpacked(path: Path, name: str, content: bytes) -> Generator[Path]:
     """Give a file of a package a place on the disk, alone, for a runtime; its errors name the package."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / PurePosixPath(name).name
@@ -265,7 +265,7 @@ def open_network(path: Path, options: RuntimeOptions, load: Load) -> ExportedNet
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """Keep the packages of bioimage.io from printing, and from warning of what is not the user's to change."""
     logger = required("loguru", "bioimageio").logger
     logger.disable("bioimageio")
@@ -307,7 +307,7 @@ def describe(package: Package, options: RuntimeOptions) -> Described:
     axes, output_axes = (_letters(path, one) for one in (given, maps[0]))
     weights, source, sha256 = _weights(path, content, model, options)
     channel = next((axis for axis in maps[0].axes if axis.id == "channel"), None)
-    notes = []
+    notes = list[str]()
     if len(outputs) > 1 and said.output is None:
         notes.append(f"of its outputs {', '.join(outputs)}, {maps[0].id} was taken; --output names another")
     return Described(
@@ -410,6 +410,7 @@ def _letters(path: Path, tensor: Any) -> str:
         ModelFileError: it is not that of 2D images.
     """
     ids = [str(axis.id) for axis in tensor.axes]
+    found = f"{path}: {tensor.id} has the axes {', '.join(ids)}"
     for axis in tensor.axes:
         size = axis.size if isinstance(axis.size, int) or axis.size is None else getattr(axis.size, "min", 1)
         if str(axis.id) not in ("batch", "channel", "y", "x") and size != 1:
@@ -417,7 +418,7 @@ def _letters(path: Path, tensor: Any) -> str:
                 f"{path}: {tensor.id} has the axes {', '.join(ids)}; only networks on 2D images are run"
             )
     if not {"x", "y"} <= set(ids) or len({_LETTERS.get(one, one[0]) for one in ids}) < len(ids):
-        raise ModelFileError(f"{path}: {tensor.id} has the axes {', '.join(ids)}; expected y and x among them")
+        raise ModelFileError(f"{found}; expected y and x among them")
     return "".join(_LETTERS.get(one, one[0]) for one in ids)
 
 
@@ -430,7 +431,7 @@ def _sizes(path: Path, given: Any, output: Any) -> Sizes:
     taken, made = ({str(axis.id): axis for axis in tensor.axes} for tensor in (given, output))
     steps, least, fixed, lost, halos = list[int](), list[int](), list[int](), list[int](), list[int]()
     for axis in "yx":
-        size = taken[axis].size
+        size: Any = taken[axis].size
         if hasattr(size, "axis_id"):  # as long as another axis of the input
             size = taken[str(size.axis_id)].size if str(size.axis_id) in taken and not size.offset else size
         if isinstance(size, int):
@@ -571,7 +572,8 @@ def reproduce(path: Path, options: RuntimeOptions, load: Load) -> tuple[Reproduc
             result = _applied(described, answers[described.output].cpu().numpy(), after=True).astype(np.float64)
             if result.shape != expected.shape:
                 raise ModelFileError(
-                    f"{path}: {name} has the shape {result.shape}, and its test tensor {expected.shape}; get the package again"
+                    f"{path}: {name} has the shape {result.shape}, and its test tensor {expected.shape}; get the "
+                    "package again"
                 )
             allowed = _tolerance(described)
             differences = np.abs(result - expected)
