@@ -268,8 +268,8 @@ def _per_image(low: Callable[..., Any], span: Callable[..., Any]) -> Prepare:
     def prepare(pixels_CHW: NDArray[Any]) -> NDArray[np.float32]:
         x_CHW = pixels_CHW.astype(np.float32)
         spans = span(x_CHW, axis=(1, 2), keepdims=True)
-        shifted_CHW: NDArray[np.float32] = x_CHW - low(x_CHW, axis=(1, 2), keepdims=True)
-        return shifted_CHW / np.where(spans > 0, spans, 1).astype(np.float32)
+        shifted_CHW = x_CHW - low(x_CHW, axis=(1, 2), keepdims=True)
+        return (shifted_CHW / np.where(spans > 0, spans, 1)).astype(np.float32)
 
     return prepare
 

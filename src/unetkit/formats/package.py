@@ -432,8 +432,8 @@ def _sizes(path: Path, given: Any, output: Any) -> Sizes:
     steps, least, fixed, lost, halos = list[int](), list[int](), list[int](), list[int](), list[int]()
     for axis in "yx":
         size: Any = taken[axis].size
-        if hasattr(size, "axis_id"):  # as long as another axis of the input
-            size = taken[str(size.axis_id)].size if str(size.axis_id) in taken and not size.offset else size
+        if hasattr(size, "axis_id") and str(size.axis_id) in taken and not size.offset:
+            size = taken[str(size.axis_id)].size  # as long as another axis of the input
         if isinstance(size, int):
             fixed.append(size)
         elif hasattr(size, "step"):
@@ -441,7 +441,7 @@ def _sizes(path: Path, given: Any, output: Any) -> Sizes:
             least.append(size.min)
         else:
             raise ModelFileError(f"{path}: the size of its axis {axis} depends on something else than the image")
-        result = made[axis].size
+        result: Any = made[axis].size
         same = hasattr(result, "axis_id") and str(result.axis_id) == axis and made[axis].scale == taken[axis].scale
         if isinstance(result, int) and isinstance(size, int):
             lost.append(size - result)

@@ -149,7 +149,7 @@ class Predictor:
         return self.card.data_classes
 
     def takes(self, channels: int) -> bool:
-        """Return whether images of so many channels go in; other people's networks take RGB as grey, and grey as RGB."""
+        """Return whether images of so many channels go in; other people's networks take grey and RGB alike."""
         return channels == self.card.channels or (self.prepare is not None and {channels, self.card.channels} == {1, 3})
 
     def with_card(self, *, predict: PredictConfig | None = None, objects: ObjectsConfig | None = None) -> "Predictor":
