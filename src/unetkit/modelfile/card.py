@@ -27,7 +27,9 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=1)]
+_Count = Annotated[int, Field(ge=1, le=2**16)]
+_MOST_PIXELS = 2**30
+"""Of one call of a file of one size, all its images together."""
 
 
 class ModelCard(BaseModel):
@@ -153,6 +155,8 @@ class ExportCard(ModelCard):
             raise ValueError("pixels of 8 bits go in without their normalisation")
         if self.size is not None and min(self.size) <= 2 * self.geometry.margin:
             raise ValueError(f"images of {self.size} px leave nothing inside a margin of {self.geometry.margin} px")
+        if self.size is not None and self.size[0] * self.size[1] * (self.batch or 1) > _MOST_PIXELS:
+            raise ValueError(f"{self.batch or 1} images of {self.size} px are more than a call computes")
         return self
 
     @property

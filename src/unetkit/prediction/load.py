@@ -165,7 +165,7 @@ def member_folders(path: Path) -> tuple[Path, ...] | None:
         return None
     try:
         return tuple(path / str(name) for name in json.loads(file.read_text(encoding="utf-8"))["members"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise RunFolderError(f"{file}: is not what `unetkit crossval` wrote; bring it back") from None
 
 

@@ -152,7 +152,7 @@ class Predictor:
         return self.card.data_classes
 
     def takes(self, channels: int) -> bool:
-        """Return whether images with so many channels go in; other people's networks take grey and RGB for each other."""
+        """Return whether images of so many channels go in; other people's networks take grey and RGB alike."""
         return channels == self.card.channels or (self.prepare is not None and {channels, self.card.channels} == {1, 3})
 
     def with_card(self, *, predict: PredictConfig | None = None, objects: ObjectsConfig | None = None) -> "Predictor":
