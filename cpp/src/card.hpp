@@ -3,6 +3,7 @@
 
 #include <array>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ struct Card {
     bool border = false;  // the last class is the border of objects, which the data does not have
     Tiling tiling;        // as the run was configured
     bool tta = false;
+    std::optional<float> temperature;  // logits are divided by it where probabilities are to be calibrated
+    bool calibrate = false;
+    std::set<std::string> held_out;  // names of the images that were held out of the training
     std::optional<Size> resized;  // what an image is brought to for the network, and its prediction back from
     Places places = Places::half_pixel;
     bool zeros_outside = false;  // else the image is mirrored

@@ -47,6 +47,7 @@ class ModelCard(BaseModel):
         scores: of the validation that chose the weights.
         temperature: what logits are divided by to make probabilities trustworthy; None: it was never fitted.
         data_sha256: checksum of the pixels that the network was trained on; empty: not known.
+        held_out: names of the images of that data that were held out of the training.
         unetkit: the version that wrote it.
     """
 
@@ -64,6 +65,7 @@ class ModelCard(BaseModel):
     scores: dict[str, float] = {}
     temperature: _Positive | None = None
     data_sha256: str = ""
+    held_out: tuple[str, ...] = ()
     unetkit: str = ""
 
     @model_validator(mode="after")
