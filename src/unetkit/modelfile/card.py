@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 from torch import Tensor
 
-from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig, SplitConfig
+from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.errors import ModelFileError
 from unetkit.models.geometry import Geometry
@@ -48,8 +48,8 @@ class ModelCard(BaseModel):
         train_seconds: that its steps took so far.
         scores: of the validation that chose the weights.
         temperature: what logits are divided by to make probabilities trustworthy; None: it was never fitted.
-        data_sha256: checksum of the pixels of the data that the network was trained on; empty: not known.
-        split: which images of that data were held out; None: not known.
+        data_sha256: checksum of the pixels that the network was trained on; empty: not known.
+        held_out: names of the images of that data that were held out of the training.
         unetkit: the version that wrote it.
     """
 
@@ -67,7 +67,7 @@ class ModelCard(BaseModel):
     scores: dict[str, float] = {}
     temperature: _Positive | None = None
     data_sha256: str = ""
-    split: SplitConfig | None = None
+    held_out: tuple[str, ...] = ()
     unetkit: str = ""
 
     @model_validator(mode="after")

@@ -304,7 +304,7 @@ def of_stored(*members: StoredNetwork, device: str = "auto", head: int | None = 
     if len(networks) == 1:
         card = first.model_copy(update={"model": with_head(members[0].model, head)})
         return Predictor(networks[0].eval().to(place), geometry, card, place)
-    card = first.model_copy(update={"model": None, "scores": {}, "temperature": None, "split": None})
+    card = first.model_copy(update={"model": None, "scores": {}, "temperature": None, "held_out": ()})
     statistics = [(member.card.mean, member.card.std) for member in members]
     as_stored = ((0.0,) * first.channels, (1.0,) * first.channels)
     if len(set(statistics)) == 1:

@@ -27,7 +27,9 @@ LABEL_WORDS = frozenset(
 REGION_WORDS = frozenset({"fov", "roi", "rois", "region", "regions"})
 OBJECT_WORDS = frozenset({"instance", "instances", "inst", "ids", "objects"})
 ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
-_GENERAL = frozenset({*ORDINALS, "binary", "class", "map", "maps", "data", "all", "final", "png", "tif", "files", "full"})
+_GENERAL = frozenset(
+    {*ORDINALS, "binary", "class", "map", "maps", "data", "all", "final", "png", "tif", "files", "full"}
+)
 """Words that do not say what is masked."""
 
 PARTS = {
