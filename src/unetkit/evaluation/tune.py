@@ -197,11 +197,8 @@ def tune_objects(
     dataset, indices = labelled(data, predictor.card, run)
     sha256 = fingerprint(dataset).sha256_pixels
     if indices is None:
-        known = None if run is None else run.read_json("data.json")
-        if known is not None and known["sha256_pixels"] == sha256:
-            raise UsageError(
-                "the run was trained on all of this data; give images that it has not seen with --data DIR"
-            )
+        if predictor.card.data_sha256 == sha256:
+            raise UsageError("it was trained on all of this data; give images that it has not seen with --data DIR")
         indices = range(len(dataset))
     with cpu_threads((options or {}).get("threads")):
         tuning = tune(predictor, dataset, indices, sha256=sha256, progress=progress)
