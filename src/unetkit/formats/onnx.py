@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unetkit.devices import available_cores
+from unetkit.devices import threads_of
 from unetkit.errors import DeviceError, ModelFileError, UsageError
 from unetkit.formats.job import ExportJob, Quantisation, quiet, silent
 from unetkit.formats.pt2 import open_axes, program_of
@@ -243,7 +243,7 @@ def load(path: Path, options: RuntimeOptions) -> Runtime:
     """
     package = required("onnxruntime", "onnx")
     settings = package.SessionOptions()
-    settings.intra_op_num_threads = options.threads or available_cores()
+    settings.intra_op_num_threads = threads_of(options.threads)
     settings.log_severity_level = _ONLY_ERRORS
     there = [kind for kind, provider in _PROVIDERS.items() if provider in package.get_available_providers()]
     device = there[-1] if options.device == "auto" else options.device
