@@ -144,6 +144,7 @@ def plan(
     minutes: Annotated[float | None, typer.Option(help="that the training may take", show_default=False)] = None,
     memory: Annotated[float | None, typer.Option(help="gigabytes that it may take", show_default=False)] = None,
     device: DeviceOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON: every choice, its reason, what was timed")] = False,
 ) -> None:
     """Write a configuration for a data set, each line with its reason: unetkit plan DIR --out plan.yaml."""
     import unetkit
@@ -159,10 +160,13 @@ def plan(
             device=device or "auto",
             progress=None if out is None else progress,
         )
+    content = json.dumps(made.as_json(), indent=2) + "\n" if as_json else made.yaml
     if out is None:
-        print(made.yaml, end="")
+        print(content, end="")
         return
-    atomic_write(out, made.yaml)
+    atomic_write(out, content)
+    if as_json:
+        return
     print(f"written: {out}\ntrain it: unetkit train {out} --out RUN")
 
 

@@ -5,7 +5,7 @@ depends on the machine, the batch that fits and the steps that there is time for
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from unetkit.checks.findings import DatasetFacts, examine
 from unetkit.config import Config, load_config
 from unetkit.data.layouts import open_usable
 from unetkit.data.split import stack_of
-from unetkit.devices import choose_device, cpu_threads
+from unetkit.devices import choose_device
 from unetkit.errors import UsageError
 from unetkit.progress import Progress
-from unetkit.training.cost import Choice, fit_memory, fit_time, replaced
+from unetkit.training.cost import Choice, StepTime, fit_memory, fit_time, replaced, time_steps
 from unetkit.training.prepare import absolute_data_path
 from unetkit.version import __version__
 
@@ -43,15 +43,27 @@ class TrainingPlan:
     Attributes:
         choices: every key that was decided on, with its reason.
         heading: what to know before it is used, a line each.
+        timing: what a step was measured to take.
     """
 
     choices: tuple[Choice, ...]
     heading: tuple[str, ...]
+    timing: StepTime
 
     @property
     def config(self) -> Config:
         """The configuration, as `train` takes it."""
         return _config(self.choices)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        timing = {"seconds": self.timing.fastest, "threads": self.timing.threads, "busy": self.timing.busy}
+        timing |= {"by_threads": {str(count): taken for count, taken in self.timing.seconds.items()}}
+        return {
+            "choices": [asdict(choice) for choice in self.choices],
+            "heading": list(self.heading),
+            "step": timing | {"core_share": self.timing.share},
+        }
 
     @property
     def yaml(self) -> str:
@@ -104,16 +116,18 @@ def plan(
     make_checks(facts).require_sound()
     kept = [Choice(key, _value(asked, key), "as asked") for key in (word.partition("=")[0] for word in overrides)]
     chosen = replaced([choice for section in SECTIONS for choice in section(facts)], kept)
-    # As a training holds them: float32 channels and int32 labels.
-    resident = float(sum(4 * (one.shape[0] + 1) * one.shape[1] * one.shape[2] for one in facts.images))
+    # As a training holds them: channels as stored, and labels of a byte.
+    resident = float(
+        sum((np.dtype(one.dtype).itemsize * one.shape[0] + 1) * one.shape[1] * one.shape[2] for one in facts.images)
+    )
     place = choose_device(device)
-    with cpu_threads(None):
-        chosen = replaced(chosen, fit_memory(_config(chosen), place, gigabytes=memory, resident=resident))
-        chosen = replaced(chosen, fit_time(_config(chosen), place, minutes=minutes))
+    chosen = replaced(chosen, fit_memory(_config(chosen), place, gigabytes=memory, resident=resident))
+    timing = time_steps(_config(chosen), place)
+    chosen = replaced(chosen, fit_time(_config(chosen), timing, minutes=minutes))
     chosen = replaced(chosen, kept)
     findings = make_checks(facts.under(_config(chosen), dataset)).lines()
     heading = (f"Written by unetkit {__version__}: unetkit train THIS_FILE --out RUN", *findings)
-    return TrainingPlan(tuple(chosen), heading)
+    return TrainingPlan(tuple(chosen), heading, timing)
 
 
 def data_choices(facts: DatasetFacts) -> Iterator[Choice]:
