@@ -251,12 +251,7 @@ def create_run(path: Path, config: Config) -> Run:
                 f"on with --resume {mirror.folder}, or delete that folder"
             )
         return replace(create_run(mirror.folder, config), mirror=mirror)
-    if (path / "config.yaml").exists():
-        raise RunFolderError(f"{path}: holds another run; continue it with --resume {path}, or choose another --out")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunFolderError(
-            f"{path}: is not an empty folder; choose another --out, so that nothing of yours is overwritten"
-        )
+    require_new(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -264,6 +259,20 @@ def create_run(path: Path, config: Config) -> Run:
     run = Run(path, config).with_config(config)
     run.write_json("environment.json", environment())
     return run
+
+
+def require_new(path: Path) -> None:
+    """Require that nothing lies where a run is to be made.
+
+    Raises:
+        RunFolderError: something does.
+    """
+    if (path / "config.yaml").exists():
+        raise RunFolderError(f"{path}: holds another run; continue it with --resume {path}, or choose another --out")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunFolderError(
+            f"{path}: is not an empty folder; choose another --out, so that nothing of yours is overwritten"
+        )
 
 
 def open_run(path: Path) -> Run:
