@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from unetkit.config import load_config
 from unetkit.metrics import FAMILIES, Definition
+from unetkit.metrics.definitions import said_range
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BEGIN, END = "<!-- begin {} -->\n", "<!-- end -->"
@@ -75,7 +76,7 @@ def _as_yaml(value: Any) -> str:
 def _section(card: Definition) -> str:
     rows = {
         "formula": f"`{card.formula}`",
-        "range": f"{card.low:g} to {card.high:g}, {card.better} is better",
+        "range": said_range(card),
         "classes": card.classes,
         "averaging": card.averaging,
         "absent class": card.absent,

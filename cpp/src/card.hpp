@@ -20,6 +20,7 @@ struct Card {
     Geometry geometry;
     bool border = false;  // the last class is the border of objects, which the data does not have
     Tiling tiling;        // as the run was configured
+    std::vector<float> thresholds;  // of every class of the data but the first; empty: the most probable class
     bool tta = false;
     std::optional<Size> resized;  // what an image is brought to for the network, and its prediction back from
     Places places = Places::half_pixel;

@@ -158,14 +158,20 @@ Shape shape_for(const Stack& stack, const Predictor& predictor, bool probabiliti
     return {stack.pages, probabilities && !two ? predictor.classes() : 1, stack.height, stack.width, type};
 }
 
-// The class indices of the highest probability, the first of equals; 0 and 255 where there are two classes.
-Bytes mask_bytes(const std::vector<float>& probabilities, int classes, Type type) {
+// The class indices of the highest probability, the first of equals; 0 and 255 where there are two classes. With
+// thresholds that of the highest but the first, where its probability against the first's alone is above its threshold.
+Bytes mask_bytes(const std::vector<float>& probabilities, int classes, const std::vector<float>& thresholds, Type type) {
     std::size_t area = probabilities.size() / static_cast<std::size_t>(classes);
     Bytes result(area * static_cast<std::size_t>(type));
     for (std::size_t pixel = 0; pixel < area; ++pixel) {
-        std::size_t best = 0;
-        for (std::size_t k = 1; k < static_cast<std::size_t>(classes); ++k) {
+        std::size_t best = thresholds.empty() ? 0 : 1;
+        for (std::size_t k = best + 1; k < static_cast<std::size_t>(classes); ++k) {
             if (probabilities[k * area + pixel] > probabilities[best * area + pixel]) best = k;
+        }
+        if (!thresholds.empty()) {
+            float own = probabilities[best * area + pixel];
+            float share = classes == 2 ? own : own / (own + probabilities[pixel]);
+            if (!(share > thresholds[best - 1])) best = 0;
         }
         if (type == Type::u16) {
             auto index = static_cast<std::uint16_t>(best);
@@ -180,7 +186,8 @@ Bytes mask_bytes(const std::vector<float>& probabilities, int classes, Type type
 void put(Output& output, const std::vector<float>& probabilities, const Predictor& predictor, bool as_probabilities) {
     auto classes = static_cast<std::size_t>(predictor.classes());
     if (!as_probabilities)
-        return output.put(mask_bytes(probabilities, predictor.classes(), classes <= 256 ? Type::u8 : Type::u16));
+        return output.put(mask_bytes(probabilities, predictor.classes(), predictor.card().thresholds,
+                                     classes <= 256 ? Type::u8 : Type::u16));
     std::size_t area = probabilities.size() / classes;
     for (std::size_t k = classes == 2 ? 1 : 0; k < classes; ++k) {
         output.put({reinterpret_cast<const std::uint8_t*>(probabilities.data() + k * area), area * sizeof(float)});

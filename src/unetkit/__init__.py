@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unetkit.errors import UnetkitError
     from unetkit.evaluation.compare import compare
     from unetkit.evaluation.evaluate import evaluate, score_isbi
-    from unetkit.evaluation.tune import tune_objects
+    from unetkit.evaluation.tune import tune
     from unetkit.exporting.export import check, export
     from unetkit.models import build_model
     from unetkit.prediction.load import load
@@ -58,7 +58,7 @@ _ROOMS = {
     "train": "training.train",
     "train_auto": "training.planning",
     "translate_config": "configuring",
-    "tune_objects": "evaluation.tune",
+    "tune": "evaluation.tune",
     "UnetkitError": "errors",
 }
 
@@ -88,7 +88,7 @@ __all__ = [
     "train",
     "train_auto",
     "translate_config",
-    "tune_objects",
+    "tune",
 ]
 
 

@@ -151,8 +151,8 @@ def test_folders_without_images(tmp_path: Path) -> None:
 def test_masks_of_a_kind_that_is_not_read_are_named(tmp_path: Path) -> None:
     put(tmp_path / "imgs" / "car.png", image())
     (tmp_path / "masks").mkdir()
-    Image.fromarray(mask()).save(tmp_path / "masks" / "car_mask.gif")
-    with pytest.raises(DataError, match=r"masks: holds \.gif files and none that is read .* masks as \.png or \.tif"):
+    Image.fromarray(mask()).save(tmp_path / "masks" / "car_mask.tga")
+    with pytest.raises(DataError, match=r"masks: holds \.tga files and none that is read .* masks as \.png or \.tif"):
         open_dataset(tmp_path)
 
 

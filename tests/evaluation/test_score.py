@@ -16,7 +16,7 @@ from unetkit.data import InMemory, Sample, write_sample
 from unetkit.errors import DataError, UsageError
 from unetkit.evaluation import Folder, Folds, score_folder
 from unetkit.evaluation.score import choose_for, named_families, score_predictor
-from unetkit.evaluation.tune import tune
+from unetkit.evaluation.tune import choose
 from unetkit.metrics import FAMILIES, Metrics, choose_metrics, family_of, usual_families
 from unetkit.modelfile.card import ExportCard, ModelCard
 from unetkit.models import Geometry
@@ -79,7 +79,7 @@ def test_legacy_scores_cost_one_more_for_the_size_that_they_are_of() -> None:
 
 
 def test_tuning_and_its_scores_cost_one_prediction_an_image() -> None:
-    tuning = tune(predictor(), images(4), range(4))
+    tuning = choose(predictor(), images(4), range(4))
     assert len(seen) == 4
     assert tuning.evaluation.scores["mean_precision"] == 1.0
 

@@ -72,7 +72,22 @@ def written_out(true: ObjectMap, found: ObjectMap) -> dict[str, float]:
         joined += len(g[0] | predicted[best][0])
         used.add(best)
     joined += sum(len(s[0]) for n, s in enumerate(predicted) if n not in used)
-    return {name: float(value) for name, value in (scores | {"aji": Fraction(shared, joined)}).items()}
+    scores |= {"aji": Fraction(shared, joined), "object_dice": object_dice(truth, predicted)}
+    return {name: float(value) for name, value in scores.items()}
+
+
+def object_dice(truth: list[tuple[set[int], int]], predicted: list[tuple[set[int], int]]) -> Fraction:
+    """The gland challenge's: every object's Dice with the one that shares most pixels with it, weighted by its pixels."""
+
+    def of_side(ours: list[tuple[set[int], int]], others: list[tuple[set[int], int]]) -> Fraction:
+        total = Fraction(0)
+        for pixels, kind in ours:
+            best: set[int] = max((o for o, k in others if k == kind), key=lambda o: len(o & pixels), default=set())
+            total += len(pixels) * Fraction(2 * len(best & pixels), len(best) + len(pixels))
+        return total / sum(len(pixels) for pixels, _ in ours)
+
+    sides = [of_side(*pair) for pair in ((truth, predicted), (predicted, truth)) if pair[0]]
+    return sum(sides, Fraction(0)) / len(sides)
 
 
 SIZE = hnp.array_shapes(min_dims=2, max_dims=2, max_side=8)
@@ -144,7 +159,7 @@ def test_images_without_objects() -> None:
     assert object_scores(count(none, none)) == {}
     for true, found in ((none, some), (some, none)):
         scores = object_scores(count(true, found))
-        assert set(scores) == {"mean_precision", "ap_50", "ap_75", "f1_50", "pq", "rq", "aji"}
+        assert set(scores) == {"mean_precision", "ap_50", "ap_75", "f1_50", "pq", "rq", "aji", "object_dice"}
         assert set(scores.values()) == {0.0}
     perfect = object_scores(count(some, some))
     assert set(perfect.values()) == {1.0}

@@ -17,9 +17,13 @@ from unetkit.cli.app import (
     BugCompatibleOption,
     DataOption,
     DeviceOption,
+    JsonOption,
+    LogFormatOption,
     Overrides,
     app,
     divided,
+    give_result,
+    progress_with,
     require,
 )
 from unetkit.errors import UsageError
@@ -46,6 +50,7 @@ def train(
         Path | None, typer.Option(help="give this run more steps: --extend RUN train.steps=800", show_default=False)
     ] = None,
     bug_compatible: BugCompatibleOption = False,
+    log_format: LogFormatOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Train a network: unetkit train auto --data DIR --out RUN [key=value ...].
@@ -58,6 +63,7 @@ def train(
     from unetkit.training.planning import MINUTES
 
     chosen = [f"train.device={device}"] if device else []
+    chosen += [f"train.log_format={log_format}"] if log_format else []
     words = [*([config] if config else []), *(overrides or []), *chosen]
     if resume is not None or extend is not None:
         given = {"--out": out, "--data": data, "--bug-compatible": bug_compatible or None, "--minutes": minutes}
@@ -116,10 +122,14 @@ def report(
 
 
 def _print_result(run: "Run") -> None:
+    from unetkit.configuring import evaluation_lines
     from unetkit.evaluation.compare import Head
     from unetkit.reporting.text import evaluation_table, heads_table, labelled_line
 
     evaluation, summary = run.read_json("evaluation.json"), run.read_json("summary.json")
+    train = run.config.train
+    if evaluation is not None and train.log_format is not None:
+        print("\n".join(evaluation_lines(train.log_format, evaluation, train.best_metric)))
     if evaluation is not None:
         print(evaluation_table(evaluation, metric=run.config.train.best_metric, page="the report"))
         if heads := [Head(**head) for head in evaluation.get("heads", [])]:
@@ -142,22 +152,26 @@ def crossval(
         str | None, typer.Option(help="train on this dask scheduler's workers: tcp://HOST:8786", show_default=False)
     ] = None,
     device: DeviceOption = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Train every fold and score each image by what had not seen it; run it again to go on with it."""
     import unetkit
-    from unetkit.progress import show_progress
     from unetkit.reporting.text import evaluation_lines, spread_table
 
     words = [*(overrides or []), *([f"train.device={device}"] if device else [])]
-    with show_progress("crossval") as progress:
+    with progress_with("crossval", json_file) as progress:
         made = unetkit.crossval(
             config, data=data, out=out, folds=folds, seeds=seeds, overrides=words, dask=dask, progress=progress
         )
-    if made.scores is None:
+    if (scores := made.scores) is None:
         return
-    print(f"{spread_table(made.scores, metric=made.metric)}\n")
-    print("\n".join(evaluation_lines(made.scores.whole.as_json(), metric=made.metric, page="the report")))
-    print(f"{'folder':<12}{made.path}\n{'report':<12}{made.path / 'report.html'}")
+
+    def show() -> None:
+        print(f"{spread_table(scores, metric=made.metric)}\n")
+        print("\n".join(evaluation_lines(scores.whole.as_json(), metric=made.metric, page="the report")))
+        print(f"{'folder':<12}{made.path}\n{'report':<12}{made.path / 'report.html'}")
+
+    give_result({"folder": str(made.path), "metric": made.metric} | made.summary, json_file, show)
 
 
 @app.command()

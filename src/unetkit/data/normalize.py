@@ -59,15 +59,23 @@ class Normalization:
         Raises:
             DataError: another number of channels.
         """
+        self.require_channels(pixels)
+        # The mean goes first: float images may have an offset that is large against their contrast.
+        result = np.subtract(pixels, np.array(self.mean, np.float32)[:, None, None], dtype=np.float32)
+        result /= np.array(self.std, np.float32)[:, None, None]
+        return result
+
+    def require_channels(self, pixels: NDArray[Any]) -> None:
+        """Make sure that an image [C, H, W] has as many channels as were fitted.
+
+        Raises:
+            DataError: it has not.
+        """
         if pixels.shape[0] != len(self.mean):
             raise DataError(
                 f"an image has {pixels.shape[0]} channels, but the normalisation was found on images with "
                 f"{len(self.mean)}; give images like those of the training"
             )
-        # The mean goes first: float images may have an offset that is large against their contrast.
-        result = np.subtract(pixels, np.array(self.mean, np.float32)[:, None, None], dtype=np.float32)
-        result /= np.array(self.std, np.float32)[:, None, None]
-        return result
 
 
 @dataclass(frozen=True, slots=True)

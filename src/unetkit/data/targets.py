@@ -11,7 +11,6 @@ Legend of shapes: H height, W width, K classes.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from scipy import ndimage
 from unetkit.config import BORDER, LossConfig
 from unetkit.data.dataset import Dataset, Sample, samples_of
 from unetkit.errors import ConfigError, DataError
+from unetkit.storage.atomic import part_of
 from unetkit.storage.cache import user_cache
 
 
@@ -224,10 +224,11 @@ def cached_border_weights(
     except Exception:  # never made, or damaged in one of many ways: made again
         pass
     weights = border_weights(instances, w0=w0, sigma=sigma)
-    temporary = path.with_suffix(f".{os.getpid()}.part.npz")
+    temporary = part_of(path)
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(temporary, weights=weights)
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, weights=weights)
         temporary.replace(path)  # not flushed to the disk as results are: that would take longer than making it again
     with suppress(OSError):
         temporary.unlink(missing_ok=True)  # on a full disk

@@ -37,6 +37,7 @@ from unetkit.metrics import (
     family_of,
     usual_families,
 )
+from unetkit.metrics.binary import Curve
 from unetkit.metrics.calibration import Confidence
 from unetkit.metrics.legacy import SIZES
 from unetkit.objects import ObjectMap, describe, find_objects, true_objects
@@ -87,6 +88,7 @@ class Evaluation:
         isbi: the challenge's numbers at every threshold and of every image; None where they were not asked for.
         objects: how objects were made of probabilities; None where they were not asked for, or in several ways.
         confidence: how far the probabilities can be trusted; None where it was not asked, or there are none.
+        curves: ROC and precision-recall of classes against the rest, by their names; None where not asked for.
     """
 
     scores: dict[str, float]
@@ -96,6 +98,7 @@ class Evaluation:
     isbi: IsbiScores | None = None
     objects: ObjectsConfig | None = None
     confidence: Confidence | None = None
+    curves: Mapping[str, Curve] | None = None
 
     @property
     def object_counts(self) -> ObjectCounts | None:
@@ -120,6 +123,8 @@ class Evaluation:
             content["objects"] = {"counts": counts.as_json()} | made_by
         if self.confidence is not None:
             content["confidence"] = self.confidence.as_dict()
+        if self.curves is not None:
+            content["curves"] = {name: curve.as_dict() for name, curve in self.curves.items()}
         return content
 
 
@@ -188,6 +193,8 @@ def summarise(
         for collected, more in zip(own, pooled.images, strict=True):
             collected |= more
     each = zip(images, own, strict=True)
+    if "surface" in details:
+        notes = (*notes, f"distances between outlines are in {details['surface']}")
     return Evaluation(
         scores,
         tuple(ImageScores(image.name, its, image.parts.get("objects")) for image, its in each),
@@ -196,6 +203,7 @@ def summarise(
         details.get("isbi"),
         objects,
         details.get("calibration"),
+        details.get("binary"),
     )
 
 
@@ -233,7 +241,7 @@ def score_predictor(
     total = len(world.share(len(chosen)))
     images = score(answers, metrics, total=total, world=world, progress=progress)[""]
     notes, objects = notes_on({"": predictor}, metrics)
-    return summarise(images, metrics, predictor.data_classes, notes=notes, objects=objects)
+    return summarise(images, metrics, predictor.data_classes, notes=[*predictor.notes, *notes], objects=objects)
 
 
 def answers_of(predictor: Predictor, dataset: Dataset, indices: Sequence[int], world: World) -> Iterator[Answer]:
@@ -268,7 +276,8 @@ def prediction_of(predictor: Predictor, sample: Sample, probabilities_LHW: NDArr
         # Before the network and not back, as the older systems did.
         small = resize_sample(sample, size, predictor.config.resize or "half-pixel", classes=len(classes))
         assert small.labels is not None
-        return of_data(predictor, predictor.probabilities(small.pixels)), small.labels
+        p_KHW, valid = of_data(predictor, predictor.probabilities(small.pixels)), small.valid
+        return (p_KHW, small.labels) if valid is None else (p_KHW[:, valid][:, None], small.labels[valid][None])
 
     return Prediction(
         name=sample.name,
@@ -276,6 +285,8 @@ def prediction_of(predictor: Predictor, sample: Sample, probabilities_LHW: NDArr
         labels=sample.labels,
         probabilities=of_data(predictor, probabilities_LHW),
         network_probabilities=probabilities_LHW,
+        decided=None if predictor.config.threshold is None else predictor.decided(torch.from_numpy(probabilities_LHW)),
+        valid=sample.valid,
         labels_only=predictor.card.outputs_labels,
         true_objects=partial(objects_of, sample, classes),
         found_objects=cache(partial(find_objects, probabilities_LHW, predictor.classes, predictor.object_config)),
@@ -310,6 +321,7 @@ def notes_on(networks: Mapping[str, Predictor], metrics: Metrics) -> tuple[list[
         The notes, and how objects are made; None where that is not asked, or each network has a way of its own.
     """
     first, notes, objects = next(iter(networks.values())), list[str](), None
+    notes += [way for way in dict.fromkeys(one.decision for one in networks.values()) if way]
     if "objects" in metrics.families:
         ways = dict[str, str]()
         for name, one in networks.items():

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 from torch import Tensor
 
-from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig
+from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig, SplitConfig
 from unetkit.data.normalize import Normalization
 from unetkit.errors import ModelFileError
 from unetkit.models.geometry import Geometry
@@ -46,7 +46,8 @@ class ModelCard(BaseModel):
         train_seconds: that its steps took so far.
         scores: of the validation that chose the weights.
         temperature: what logits are divided by to make probabilities trustworthy; None: it was never fitted.
-        data_sha256: checksum of the pixels that the network was trained on; empty: not known.
+        data_sha256: checksum of the pixels of the data that the network was trained on; empty: not known.
+        split: which images of that data were held out; None: not known.
         unetkit: the version that wrote it.
     """
 
@@ -64,6 +65,7 @@ class ModelCard(BaseModel):
     scores: dict[str, float] = {}
     temperature: _Positive | None = None
     data_sha256: str = ""
+    split: SplitConfig | None = None
     unetkit: str = ""
 
     @model_validator(mode="after")

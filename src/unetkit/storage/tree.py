@@ -108,20 +108,29 @@ def _open_archive(path: Path) -> Tree:
     one_at_a_time = Lock()
 
     def read(name: str) -> bytes:
-        entry = entries[name]
-        if entry.file_size > LARGEST_FILE:
-            raise DataError(f"{path}/{name}: promises {entry.file_size:,} bytes; at most {LARGEST_FILE:,} are read")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile inflates others unbounded
-            raise DataError(
-                f"{path}/{name}: packed by method {entry.compress_type} of .zip; only deflate is read: pack it again"
-            )
-        try:
-            with one_at_a_time, archive.open(entry) as member:
-                return member.read(entry.file_size)  # without a size it inflates whatever is there
-        except ZIP_DAMAGE as error:
-            raise DataError(f"{path}/{name}: damaged in the archive ({error}); fetch it again") from error
+        with one_at_a_time:
+            return read_entry(archive, entries[name], f"{path}/{name}")
 
     return Tree(path, _visible(entries), read)
+
+
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, source: str, at_most: int = LARGEST_FILE) -> bytes:
+    """Return the content of an archive's file, of no more bytes than its directory promises.
+
+    Raises:
+        DataError: it promises more than `at_most` bytes, is damaged, or packed in a way that has no bounds.
+    """
+    if entry.file_size > at_most:
+        raise DataError(f"{source}: promises {entry.file_size:,} bytes; at most {at_most:,} are read")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile inflates others unbounded
+        raise DataError(
+            f"{source}: packed by method {entry.compress_type} of .zip; only deflate is read: pack it again"
+        )
+    try:
+        with archive.open(entry) as member:
+            return member.read(entry.file_size)  # without a size it inflates whatever is there
+    except ZIP_DAMAGE as error:
+        raise DataError(f"{source}: damaged in the archive ({error}); fetch it again") from error
 
 
 def _visible(names: Iterable[str]) -> tuple[str, ...]:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from unetkit.checks.check import make_checks, with_own_split
+from unetkit.checks.check import make_checks
 from unetkit.checks.checks import neighbours
 from unetkit.checks.findings import DatasetFacts, examine
 from unetkit.config import Config, load_config
 from unetkit.config.text import write_inline
 from unetkit.data.layouts import open_usable
-from unetkit.data.split import stack_of
+from unetkit.data.split import stack_of, with_method
 from unetkit.devices import choose_device
 from unetkit.errors import UsageError
 from unetkit.progress import NoProgress, Progress
@@ -137,7 +137,7 @@ def plan(
             raise UsageError(f"{name}={value:g}: a number above 0 was expected")
     asked = load_config({"data": {"path": absolute_data_path(data)}}, overrides)
     dataset = open_usable(data, config=asked.data)
-    asked = with_own_split(asked, dataset, overrides)
+    asked = with_method(asked, dataset)
     facts = examine(dataset, asked, aligned=_ALIGNED, progress=progress)
     make_checks(facts).require_sound()
     kept = [Choice(key, _value(asked, key), "as asked") for key in (word.partition("=")[0] for word in overrides)]
@@ -308,9 +308,7 @@ def train_choices(facts: DatasetFacts) -> Iterator[Choice]:
     yield Choice("train.batch", 8, "enough for batch norm and for a smooth course")
     yield Choice("train.steps", steps, f"for {count} images")
     yield Choice("train.ema", 0.99, "the running average of the weights scores better than the last")
-    two = len(facts.classes) == 2
-    metric = "soft_dice_two_class" if two else "mean_iou"
-    yield Choice("train.best_metric", metric, "two classes" if two else "several classes, each counts alike")
+    yield Choice("train.best_metric", "foreground_dice", "every class counts alike, and the background not at all")
 
 
 def object_choices(facts: DatasetFacts) -> Iterator[Choice]:

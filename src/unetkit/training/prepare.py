@@ -27,14 +27,16 @@ from unetkit.data import (
     samples_of,
     split_dataset,
 )
-from unetkit.data.dataset import Subset
+from unetkit.data.dataset import Subset, account_of, division_of, mask_map_of
+from unetkit.data.layouts.mask_files import pinned
 from unetkit.data.resize import Resized
+from unetkit.data.split import with_method
 from unetkit.data.targets import PixelWeights, WithBorders
 from unetkit.devices import free_memory
 from unetkit.distributed import World
 from unetkit.errors import ConfigError, DataError
 from unetkit.evaluation.score import objects_of
-from unetkit.metrics import legacy, objects, overlap, size_suffix
+from unetkit.metrics import binary, legacy, objects, overlap, size_suffix, surface
 from unetkit.metrics.definitions import CLASS, SIZE
 from unetkit.prediction.load import read_network
 from unetkit.progress import Progress
@@ -125,12 +127,13 @@ def _opened(config: Config, path: str) -> Dataset:
     return in_memory(dataset) if fits else dataset
 
 
-def prepare(config: Config, *, checked: bool = False) -> Prepared:
+def prepare(config: Config, *, checked: bool = False, own_split: bool = False) -> Prepared:
     """Open the data of a configuration, check it, and fill in what the configuration leaves to the data.
 
     Args:
         config: of the training.
         checked: this data has been checked before.
+        own_split: nobody asked for the configuration's split: data that is divided by its makers keeps their division.
 
     Raises:
         ConfigError: no data is named, or the configuration contradicts the data.
@@ -140,6 +143,13 @@ def prepare(config: Config, *, checked: bool = False) -> Prepared:
     if data.path is None:
         raise ConfigError("no data is named; give --data DIR (or data.path in the configuration), or --data sample")
     dataset = _opened(config, data.path)
+    notes = [f"note: {words}" for words in account_of(dataset).unsure]
+    if own_split and division_of(dataset).held_out and data.split.method not in ("given", "none"):
+        data = data.model_copy(update={"split": data.split.model_copy(update={"method": "given"})})
+        config = config.model_copy(update={"data": data})
+        notes.append("note: the images that the data itself holds out are held out (data.split.method=given)")
+    config = with_method(config, dataset)
+    data = config.data
     report = None if checked else before_training(dataset, config)
     split = split_dataset(dataset, data.split)
     targets = dataset if data.size is None else Resized(dataset, data.size, data.resize)
@@ -158,9 +168,11 @@ def prepare(config: Config, *, checked: bool = False) -> Prepared:
     description: dict[str, Any] = fingerprint(dataset).to_json() | {
         "train": [dataset[index].name for index in split.train],
         "validation": [dataset[index].name for index in split.validation],
+        "test": [dataset[index].name for index in split.test],
         "normalization": {"mean": normalization.mean, "std": normalization.std},
     }
-    notes: list[str] = []
+    if split.test:
+        notes.append(f"note: {len(split.test)} images are the test set: neither trained on nor chosen on")
     if report is not None:
         description["findings"] = report.as_json()["findings"]
         notes += report.lines()
@@ -194,7 +206,8 @@ def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) 
             )
     model = config.model.model_copy(update=found)
     path = absolute_data_path(str(config.data.path))
-    data = config.data.model_copy(update={"classes": dataset.classes, "path": path})
+    found_values = {**pinned(mask_map_of(dataset)), "classes": dataset.classes, "path": path}
+    data = config.data.model_copy(update=found_values)
     as_trained = {"size": data.size, "resize": data.resize, "padding_mode": data.padding_mode}
     wanted = {key: value for key, value in as_trained.items() if getattr(config.predict, key) is None}
     predict = config.predict.model_copy(update=wanted)
@@ -204,8 +217,10 @@ def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) 
 def _require_metric(config: Config, held_out: Dataset) -> None:
     """Require that `train.best_metric` is a score of a validation, and that held-out images hold what it looks at."""
     metric, size, classes = config.train.best_metric, config.predict.size, held_out.classes
+    config.predict.thresholds(classes)  # refuses names of no class
     labels = overlap.class_labels(classes)
-    cards = [card for card in (*overlap.DEFINITIONS, *legacy.DEFINITIONS) if SIZE not in card]
+    pixels = (*overlap.DEFINITIONS, *legacy.DEFINITIONS, *binary.DEFINITIONS, *surface.DEFINITIONS)
+    cards = [card for card in pixels if SIZE not in card]
     if size is not None:
         cards += [card.replace(f"_{SIZE}", size_suffix(*size)) for card in legacy.DEFINITIONS if SIZE in card]
     known = {card.replace(CLASS, label) for card in cards for label in labels}
@@ -214,16 +229,16 @@ def _require_metric(config: Config, held_out: Dataset) -> None:
         near = get_close_matches(metric, known, n=3, cutoff=0.3) or sorted(known)[:3]
         raise ConfigError(f"train.best_metric: {metric!r} is no score of a validation; near it are {', '.join(near)}")
     of_class = {
-        f"{kind}_{label}{end}": index
-        for index, label in enumerate(labels)
-        for kind in ("dice", "iou")
-        for end in ("", "_per_image")
+        card.replace(CLASS, label): index for card in cards if CLASS in card for index, label in enumerate(labels)
     }
+    of_foreground = {"foreground_dice", "foreground_dice_per_image", *binary.DEFINITIONS, *surface.DEFINITIONS}
     if metric in objects.DEFINITIONS:
         what, there = "an object", any(len(objects_of(one, classes)) for one in samples_of(held_out))
     elif metric in of_class:
         index = of_class[metric]
         what, there = f"the class {classes[index]}", any((one.labels == index).any() for one in samples_of(held_out))
+    elif metric in of_foreground:
+        what, there = f"any class but {classes[0]}", any((one.labels != 0).any() for one in samples_of(held_out))
     else:
         return
     if len(held_out) and not there:
