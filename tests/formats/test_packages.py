@@ -225,18 +225,19 @@ def changed(files: dict[str, bytes], change: Callable[[dict[str, Any]], object])
 def by_core(path: Path, image: NDArray[Any], member: str = "out0") -> NDArray[Any]:
     """Return what bioimageio.core makes of an image in the axes of the input."""
     from bioimageio.core import Sample, Tensor, create_prediction_pipeline
+    from bioimageio.core.common import MemberId
     from bioimageio.core.digest_spec import get_axes_infos
     from bioimageio.spec import load_model_description
 
-    model = load_model_description(path, perform_io_checks=False)
+    model: Any = load_model_description(path, perform_io_checks=False)
     pipeline = create_prediction_pipeline(model, weights_format="onnx")
     given = model.inputs[0]
     name = str(getattr(given, "id", None) or given.name)
     tensor = Tensor.from_numpy(image, dims=get_axes_infos(given))
     sample = pipeline.predict_sample_without_blocking(
-        Sample(members={name: tensor}, stat={}, id=None), skip_input_padding=True, skip_output_cropping=True
+        Sample(members={MemberId(name): tensor}, stat={}, id=None), skip_input_padding=True, skip_output_cropping=True
     )
-    return np.asarray(sample.members[member].data)
+    return np.asarray(sample.members[MemberId(member)].data)
 
 
 STANDARD = [
@@ -504,7 +505,7 @@ def test_weights_in_a_second_file_come_with_the_first(tmp_path: Path) -> None:
     graph = onnx.load_from_string(files["net.onnx"])
     onnx.save_model(graph, tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
     both = {name: (tmp_path / name).read_bytes() for name in ("net.onnx", "net.data")}
-    entry = {"source": "net.onnx", "opset_version": 17}
+    entry: dict[str, Any] = {"source": "net.onnx", "opset_version": 17}
     entry["external_data"] = {"source": "net.data", "sha256": hashlib.sha256(both["net.data"]).hexdigest()}
     path = archive(changed(files | both, lambda d: d["weights"].update(onnx=entry)), tmp_path / "two.zip")
     np.testing.assert_allclose(unetkit.load(path).probabilities(image[0]), expected_KHW, atol=1e-6)
