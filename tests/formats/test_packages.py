@@ -480,7 +480,7 @@ def test_torchscript_in_a_package_has_to_be_trusted(tmp_path: Path) -> None:
     net = torch.nn.Conv2d(1, 1, 3, padding=1).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.trace(net, torch.zeros(1, 1, 16, 16)), tmp_path / "net.pt")  # pyright: ignore
+        torch.jit.save(torch.jit.trace(net, torch.zeros(1, 1, 16, 16)), tmp_path / "net.pt")  # pyright: ignore[reportUnknownMemberType] untyped
     files["net.pt"] = (tmp_path / "net.pt").read_bytes()
     entry = {"torchscript": {"source": "net.pt", "pytorch_version": "2.0.0"}}
     path = folder(changed(files, lambda d: d.update(weights=entry)), tmp_path / "net")
