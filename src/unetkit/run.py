@@ -243,17 +243,21 @@ def create_run(path: Path, config: Config) -> Run:
                 f"on with --resume {mirror.folder}, or delete that folder"
             )
         return replace(create_run(mirror.folder, config), mirror=mirror)
-    _require_new(path)
+    require_new(path)
     make_folder(path)
     with _alone_in(path):
-        _require_new(path)  # another process may have been faster
+        require_new(path)  # another process may have been faster
         run = Run(path, config).with_config(config)
         run.write_json("environment.json", environment())
     return run
 
 
-def _require_new(path: Path) -> None:
-    """Make sure that a folder is not there, or holds nothing but what a start that was killed has left of itself."""
+def require_new(path: Path) -> None:
+    """Make sure that a folder is not there, or holds nothing but what a start that was killed has left of itself.
+
+    Raises:
+        RunFolderError: something else lies there.
+    """
     if (path / "config.yaml").exists():
         raise RunFolderError(f"{path}: holds another run; continue it with --resume {path}, or choose another --out")
     ours = (".lock", ".config.yaml.")

@@ -1,5 +1,8 @@
 """Bare ONNX and TorchScript files that others made: what they lack, and what becomes of their output."""
 
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -250,3 +253,13 @@ def test_probabilities_that_are_none_are_refused() -> None:
         Meaning("none", exclusive=True).probabilities(torch.tensor([-3.0, 2.0]).reshape(1, 2, 1, 1))
     assert meaning_of(torch.full((1, 2, 3, 3), 0.5), None) == Meaning("none", exclusive=True)
     assert meaning_of(torch.full((1, 2, 3, 3), 0.4), None) == Meaning("none", exclusive=False)
+
+
+def test_onnx_runtime_is_kept_from_reporting_to_its_makers(tmp_path: Path) -> None:
+    path, home = graph(tmp_path / "net.onnx"), tmp_path / "home"
+    home.mkdir()
+    code = f"import unetkit; unetkit.load({str(path)!r}, options={SAID!r})"
+    environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert not list(home.rglob("*onnxruntime*"))  # where it would keep the number of this machine

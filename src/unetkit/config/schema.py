@@ -410,7 +410,8 @@ class TrainConfig(Section):
     metrics: tuple[Literal["isbi", "objects", "legacy", "binary", "surface"], ...] = Field(
         default=(),
         description="families of scores that are computed besides overlap (see `unetkit metrics`): isbi, objects, "
-        "legacy, the older systems' protocol, binary, surface; that of best_metric always is",
+        "legacy, the older systems' protocol, binary, surface; that of best_metric always is; validations leave out "
+        "objects and isbi, which take long, where best_metric is none of them",
     )
 
     @property

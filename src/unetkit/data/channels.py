@@ -14,7 +14,7 @@ from unetkit.errors import DataError
 from unetkit.images.image import Image
 
 _MOST_PAGES = 8
-"""Pages without names that may be channels."""
+"""Image without names that may be channels."""
 
 
 def fitting_pages(image: Image, pages: int, channels: int | None = None) -> Image:

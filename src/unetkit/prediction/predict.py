@@ -79,7 +79,7 @@ class Predicted:
     """What a prediction has written.
 
     Attributes:
-        written: the files and folders, as they were named.
+        written: the files of masks; of objects the files and folders, as they were named.
         images: what was predicted.
         seconds: that it took, reading and writing included, the loading of the network not.
         notes: sentences about where the result may differ from an untiled prediction, and how masks are decided.
@@ -332,7 +332,8 @@ class _Writing:
         decided = "" if self.fractions else self.predictor.decision
         forms = ((task.source, task.form) for task in tasks)
         images = tuple(PredictedFile(source, form.pages, form.height, form.width) for source, form in forms)
-        return Predicted((out,), images, seconds, (*self.predictor.notes, *notes, *([decided] if decided else [])))
+        written = tuple(dict.fromkeys(out / task.out if out != task.out else out for task in tasks))
+        return Predicted(written, images, seconds, (*self.predictor.notes, *notes, *([decided] if decided else [])))
 
     def carry_out(self, tasks: list[_Task]) -> None:
         """Predict and write every file."""

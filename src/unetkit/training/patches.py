@@ -192,7 +192,7 @@ class PixelStore:
         return self.valid_P[start : start + height * width].view(height, width)
 
     def targets_at(self, image_B: Tensor, grid_B2SS: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return of the pixels [B, S, S] nearest to the grid labels int64, weights float32 or None, valid bool or None."""
+        """Return labels [B, S, S] int64 nearest to the grid, and, or None, weights float32 and which count, bool."""
         rows, columns = grid_B2SS.round().long().unbind(1)
         index = self._index(image_B, rows, columns).to(self.labels_P.device)
         labels, weights, valid = (

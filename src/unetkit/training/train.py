@@ -18,10 +18,10 @@ import torch
 
 from unetkit.config import Config, ConfigSource, load_config, preset_names
 from unetkit.configuring import configure, training_lines
-from unetkit.devices import choose_device, choose_precision, cpu_threads, keep_freed_memory
+from unetkit.devices import available_cores, choose_device, choose_precision, cpu_threads, keep_freed_memory
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
-from unetkit.evaluation.score import Evaluation, named_families, score_predictor
+from unetkit.evaluation.score import Evaluation, score_predictor, validated_families
 from unetkit.metrics import choose_metrics
 from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
@@ -32,12 +32,15 @@ from unetkit.reporting.tensorboard import followed, require_tensorboard
 from unetkit.run import Run, create_run, open_run
 from unetkit.storage import Mirror, is_remote
 from unetkit.storage.atomic import make_folder
+from unetkit.training.cost import time_steps
 from unetkit.training.loop import Trainer, stop_requests
 from unetkit.training.prepare import Prepared, prepare, start_from
 from unetkit.training.step import TrainStep
 from unetkit.version import __version__
 
-FREE_KEYS = frozenset({"data.path", "train.device", "train.threads"})
+_WORTH_TIMING, _LONGEST_TIMING = 20, 2.0  # steps, and seconds
+
+FREE_KEYS = frozenset({"data.path", "train.device", "train.threads", "train.memory"})
 """Keys that a run may change on its way without `extend`: where its data lies (checksums guard it) and what computes.
 
 The section `objects` and `predict.threshold`, too, which `tune` sets in a finished run.
@@ -89,6 +92,8 @@ def train(
     split_is_asked = str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
     prepared = prepare(config, own_split=not split_is_asked)
     choose_precision(config.train.precision, choose_device(config.train.device))  # refuses before anything is written
+    if world.size == 1:
+        prepared = _with_threads(prepared)
     if not world.is_main_process:
         run = Run(Path(out), prepared.config)
         _train(run, prepared, None, world, NoProgress(), begun=begun)
@@ -104,6 +109,17 @@ def train(
             raise
     report(run)
     return run
+
+
+def _with_threads(prepared: Prepared) -> Prepared:
+    """Choose the CPU threads that are fastest now, unless they are given, and say so; few steps are not worth it."""
+    config, device = prepared.config, choose_device(prepared.config.train.device)
+    if config.train.threads is not None or device.type != "cpu" or config.train.steps <= _WORTH_TIMING:
+        return prepared
+    timing = time_steps(config, device, longest=_LONGEST_TIMING)
+    threads = config.train.model_copy(update={"threads": timing.threads})
+    note = f"note: train.threads={timing.threads} of {available_cores()} cores: {timing.words()}"
+    return replace(prepared, config=config.model_copy(update={"train": threads}), notes=(*prepared.notes, note))
 
 
 def resume(path: str | Path, *, progress: Progress | None = None) -> Run:
@@ -240,12 +256,12 @@ def _train(
             step=0,
             train_seconds=0.0,
             data_sha256=prepared.description["sha256_pixels"],
-            split=config.data.split,
+            held_out=tuple(prepared.description["validation"]),
             unetkit=__version__,
         )
         shown = config.predict.model_copy(update={"tta": False, "calibrate": False})
         predictor = Predictor(step.predicting, step.model.geometry, card, device).with_card(predict=shown)
-        metrics = choose_metrics(named_families(config.train), predictor.data_classes, warping=False)
+        metrics = choose_metrics(validated_families(config.train), predictor.data_classes, warping=False)
         metrics = replace(metrics, legacy_size=config.predict.size)
         held_out = prepared.split.validation
 

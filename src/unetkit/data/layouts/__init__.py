@@ -211,8 +211,11 @@ def _contents(tree: Tree) -> str:
     images = images_in(tree)
     if not tree.files:
         return "an empty folder"
+    others = Counter(Path(name).suffix.lower() for name in tree.files if name not in set(images))
+    kinds = ", ".join(f"{count} {suffix or 'other'}" for suffix, count in others.most_common(3))
     if images:
-        return f"{len(images)} image files such as {images[0]}, but none could be paired with a mask"
+        rest = f"; files that are not read: {kinds}" if others else ""
+        return f"{len(images)} image files such as {images[0]}, but none could be paired with a mask{rest}"
     names = sorted({name.split("/")[0] for name in tree.files})
     held = f"it holds {', '.join(names[:4])}{', ...' * (len(names) > 4)}"
     return f"no image files ({', '.join(sorted(SUFFIXES))}); {held}"

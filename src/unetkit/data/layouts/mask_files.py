@@ -98,6 +98,8 @@ def _found(tree: Tree, pattern: str, key: str, but: Iterable[str] = ()) -> Group
     paths = [path for path in matching(pattern, images_in(tree)) if path not in left]
     if paths:
         return Group.of(map(Name.of, paths))
+    if not any(letter in pattern for letter in "*?[") and not (tree.root / pattern).exists():
+        raise DataError(f"{tree.root / pattern}: there is no such file or folder")
     others = Counter(Path(path).suffix.lower() for path in matching(pattern, tree.files))
     if others:
         known = ", ".join(sorted(SUFFIXES))
@@ -431,7 +433,7 @@ def open_isbi(folder: Path, config: DataConfig) -> Dataset:
     assert labels is not None
     mask_map = MaskMap.of(config.mask_values, config.classes or ISBI_CLASSES)
     (volume,), _ = in_one_form([open_image(images)], config.channels)
-    items = Files(images.stem, volume, (open_image(labels, mask_map.role),)).items()
+    items = Files(images.stem, volume, (open_image(labels, mask_map.role),), is_stack=True).items()
     rest = [path.name for path in image_files(folder) if path not in (images, labels)]
     taken = (
         ("images", f"{len(items)} sections, {images.name}"),
