@@ -44,7 +44,7 @@ class _Change(BaseModel):
 
 class _Level(BaseModel):
     path: str
-    coordinateTransformations: list[_Change] = []  # noqa: N815 - the standard's name
+    coordinateTransformations: list[_Change] = []
 
 
 class _Multiscale(BaseModel):
@@ -52,7 +52,7 @@ class _Multiscale(BaseModel):
 
     axes: list[_Axis] = [_Axis(name=axis) for axis in _AXES]  # versions 0.1 and 0.2 have all five
     datasets: Annotated[list[_Level], Field(min_length=1)]
-    coordinateTransformations: list[_Change] = []  # noqa: N815
+    coordinateTransformations: list[_Change] = []
 
     @field_validator("axes", mode="before")
     @classmethod
