@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -171,6 +172,17 @@ def test_a_stack_goes_to_ome_zarr_and_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_image(tmp_path / "b.tif").read(1), open_image(tmp_path / "a.ome.zarr/1").read(1))
     with pytest.raises(UsageError, match="its ending says no form"):
         convert_image(tmp_path / "a.npy", tmp_path / "b.jpg")
+
+
+def test_pages_in_another_order_stay_in_it(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", PAGES[:, 0].reshape(2, 2, 21, 37), metadata={"axes": "ZTYX"}, photometric="minisblack"
+    )
+    assert open_image(tmp_path / "a.tif").axes == "ztcyx"
+    for name in ("b.tif", "b.ome.zarr"):
+        image = open_image(convert_image(tmp_path / "a.tif", tmp_path / name))
+        assert image.axes == "zcyx"
+        np.testing.assert_array_equal(np.stack([image.read(page)[0] for page in range(4)]), PAGES[:, 0])
 
 
 def test_steps_go_to_tiff_and_back(tmp_path: Path) -> None:

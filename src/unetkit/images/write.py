@@ -67,7 +67,7 @@ class Form:
     def like(cls, image: Image, dtype: DTypeLike, channels: tuple[str, ...], white: float | None) -> "Form":
         """Return the form of as many pages of the same size as an image has, with its axes and pixel size."""
         page_axes = tuple(zip(image.axes[:-3], image.shape[:-3], strict=True))
-        if not set(image.axes[:-3]) <= {"t", "z"}:
+        if image.axes[:-3] not in ("", "t", "z", "tz"):  # other names, or another order than that of files
             page_axes = (("z", image.count),)
         return cls(dtype, image.height, image.width, image.count, channels, white, page_axes, image.pixel_size)
 
