@@ -93,11 +93,15 @@ def report(
 
 def _print_result(run: "Run") -> None:
     from unetkit.evaluation.compare import Head
-    from unetkit.reporting.text import evaluation_table, heads_table, labelled_line
+    from unetkit.reporting.text import deciding_scores, evaluation_table, heads_table, labelled_line, shown
 
     evaluation, summary = run.read_json("evaluation.json"), run.read_json("summary.json")
     if evaluation is not None:
         print(evaluation_table(evaluation, metric=run.config.train.best_metric, page="the report"))
+        if (test := evaluation.get("test")) is not None:
+            names = deciding_scores(test["scores"], run.config.train.best_metric)[:4]
+            scores = "  ".join(f"{name} {shown(test['scores'][name])}" for name in names)
+            print(labelled_line("test set", f"{len(test['images'])} images: {scores}"))
         if heads := [Head(**head) for head in evaluation.get("heads", [])]:
             print(f"\n{heads_table(heads, run.config.train.best_metric)}\n")
     if summary is not None:
