@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from unetkit.data import open_dataset, split_dataset
 from unetkit.config import SplitConfig
+from unetkit.data import open_dataset, split_dataset
 from unetkit.data.dataset import ItemDataset, account_of, division_of
 from unetkit.data.layouts import open_usable
 from unetkit.storage.tree import open_tree

@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from unetkit.config import DataConfig
-from unetkit.data.dataset import Division
 from unetkit.data import InMemory, Sample, open_dataset, open_images, samples_of
 from unetkit.data.convert import convert
 from unetkit.data.dataset import Division

@@ -103,9 +103,7 @@ def make_checks(data: DatasetFacts) -> CheckReport:
     findings = [replace(finding, check=name) for name, check in checks.items() for finding in check(data)]
     ordered = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
     indices = {one.name: one.index for one in data.images}
-    return CheckReport(
-        str(data.config.data.path), indices, data.words(), data.account, tuple(ordered), tuple(checks)
-    )
+    return CheckReport(str(data.config.data.path), indices, data.words(), data.account, tuple(ordered), tuple(checks))
 
 
 @dataclass(frozen=True, slots=True)

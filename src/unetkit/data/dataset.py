@@ -38,8 +38,8 @@ class Sample:
         labels: [H, W] uint8 or uint16 class indices from 0, or None for an image without labels.
         instances: [H, W] int32 object ids, 0 for none, or None where the layout holds no objects.
         source: the file the pixels come from, for messages.
-        valid: [H, W] bool, the pixels that count: others are outside the region of interest or marked to be ignored, and
-            no loss, score or statistic looks at them; their labels are 0. None: all count.
+        valid: [H, W] bool, the pixels that count: others are outside the region of interest or marked to be ignored,
+            and no loss, score or statistic looks at them; their labels are 0. None: all count.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Division:
     Attributes:
         held_out: indices that are kept for validation; empty where there are none.
         test: indices of the test set: never trained on, never chosen on, scored once at the end.
-        groups: the group of each sample; those of one group, as of one patient, stay on one side. Empty: none are known.
+        groups: the group of each sample; those of one group, as of one patient, stay on one side. Empty: none.
         serial: the samples in their order are neighbouring sections of one stack.
     """
 

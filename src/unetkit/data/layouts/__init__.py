@@ -1,8 +1,8 @@
 """Which reader a path needs, recognised by what lies there.
 
 Assumes that a folder or an archive holds one data set. Layouts that mean more than images and masks are tried in the
-order of `LAYOUTS`: ISBI's stacks by their names, COCO's annotations, one mask for each object. Everything else is left to
-the matcher (`matcher`), or to the patterns and lists that the configuration names.
+order of `LAYOUTS`: ISBI's stacks by their names, COCO's annotations, one mask for each object. Everything else is left
+to the matcher (`matcher`), or to the patterns and lists that the configuration names.
 """
 
 from collections import Counter
@@ -293,7 +293,8 @@ def _listing(place: Path) -> Generator[None]:
 
 
 _KNOWN = (
-    "expected are images with their masks, in folders such as images/ and masks/ or in pairs such as a.png and a_mask.png, "
+    "expected are images with their masks, in folders such as images/ and masks/ or in pairs such as a.png and "
+    "a_mask.png, "
     "a stack with its labels, ID/images with ID/masks, or annotations/instances_*.json; name other files by patterns: "
     "data.images='**/raw/*.png' data.labels='**/labels/*.png'"
 )

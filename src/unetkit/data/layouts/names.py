@@ -27,7 +27,9 @@ LABEL_WORDS = frozenset(
 REGION_WORDS = frozenset({"fov", "roi", "rois", "region", "regions"})
 OBJECT_WORDS = frozenset({"instance", "instances", "inst", "ids", "objects"})
 ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
-_GENERAL = frozenset({*ORDINALS, "binary", "class", "map", "maps", "data", "all", "final", "png", "tif", "files", "full"})
+_GENERAL = frozenset(
+    {*ORDINALS, "binary", "class", "map", "maps", "data", "all", "final", "png", "tif", "files", "full"}
+)
 """Words that do not say what is masked."""
 
 PARTS = {
@@ -270,8 +272,10 @@ def _by_type(files: list[Name]) -> list[list[Name]]:
 
 
 def _endings(files: Sequence[Name]) -> dict[str, str]:
-    """Return for the path of each file of one folder what makes its name another kind's: its words for roles, and what
-    follows the name of another file where that is so for many, as `.ah` in `im0001.ah.ppm`.
+    """Return for the path of each file of one folder what makes its name another kind's.
+
+    That are its words for roles, and what follows the name of another file where that is so for many, as `.ah` in
+    `im0001.ah.ppm`.
     """
     stems: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for name in files:
@@ -336,8 +340,9 @@ def _alike(inside: dict[str, dict[tuple[object, ...], set[str]]]) -> Iterator[se
 
 
 def matching(pattern: str, paths: Iterable[str]) -> list[str]:
-    """Return the paths that a pattern of a shell names: `*` stays within a folder, `**` crosses folders, and a pattern
-    that ends at a folder means all that lies in it.
+    """Return the paths that a pattern of a shell names.
+
+    `*` stays within a folder, `**` crosses folders, and a pattern that ends at a folder means all that lies in it.
     """
     wanted = [part for part in pattern.split("/") if part not in ("", ".")]
 
