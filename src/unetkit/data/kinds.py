@@ -80,9 +80,10 @@ class _Seen:
 
 def _pieces(indices: NDArray[np.int32], background: int) -> float:
     """Return the share of values whose largest connected piece has nine tenths of their pixels."""
-    from skimage.measure import label  # slow to import
+    from skimage import measure  # slow to import
 
-    regions: NDArray[np.int64] = label(indices + 1 - background, background=0 if background else -1, connectivity=2)
+    outside = 0 if background else -1
+    regions = np.asarray(measure.label(indices + 1 - background, background=outside, connectivity=2), np.int64)
     sizes = np.bincount(regions.ravel())
     sizes[0] = 0 if background else sizes[0]
     value_of = np.zeros(len(sizes), np.int64)
@@ -140,7 +141,8 @@ def _numbered(top: int) -> tuple[str, ...]:
 
 def _look(masks: Sequence[tuple[str, ReadMask]], most: int) -> Iterator[_Seen]:
     """Look at masks that are spread over the set; the reader complains about those that cannot be read."""
-    places = dict.fromkeys(np.linspace(0, len(masks) - 1, min(most, len(masks))).round().astype(int).tolist())
+    spread: list[int] = np.linspace(0, len(masks) - 1, min(most, len(masks))).round().astype(int).tolist()
+    places = dict.fromkeys(spread)
     closely = set(list(places)[:: max(1, -(-len(places) // _CLOSELY))])
     for place in places:
         source, read = masks[place]
@@ -280,9 +282,9 @@ def _of_classes(
         # Refused file by file as it is read, or here where every mask would be.
         shown = ", ".join(map(str, values[:6])) + (", ..." if len(values) > 6 else "")
         source = masks[0][0]
-        what = "JPEG has blurred the masks" if source.lower().endswith((".jpg", ".jpeg")) else (
-            "grey values between the classes: anti-aliased, resized with interpolation, or no masks"
-        )  # fmt: skip
+        what = "grey values between the classes: anti-aliased, resized with interpolation, or no masks"
+        if source.lower().endswith((".jpg", ".jpeg")):
+            what = "JPEG has blurred the masks"
         raise DataError(
             f"{source}: the masks hold {len(values)} values ({shown}): {what}; take masks stored without loss, or set "
             "data.mask_kind=binary (half of white and above is the class) or =instances (every value is an object)"

@@ -249,9 +249,8 @@ def _open_named(path: str | Path | None, config: DataConfig) -> Dataset:
             return open_patterns(open_tree(root), config)
         whole = {one: str(local_copy(one) if is_remote(one) else (root / one).absolute()) for one in named}
         tree = replace(_listed(list(whole.values())), root=Path("/"))
-        found = whole[config.labels] if isinstance(config.labels, str) else {
-            title: whole[one] for title, one in labels.items()
-        }  # fmt: skip
+        found: str | dict[str, str] = {title: whole[one] for title, one in labels.items()}
+        found = whole[config.labels] if isinstance(config.labels, str) else found
         update = {"images": whole[config.images], "labels": found, "roi": whole[config.roi] if config.roi else None}
         return open_patterns(tree, config.model_copy(update=update))
 

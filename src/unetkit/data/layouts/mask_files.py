@@ -306,9 +306,9 @@ def _serial(items: Sequence[Item], pages: Sequence[Pages]) -> bool:
     if sorted(last) != list(range(min(last), min(last) + len(last))):
         return False
     near, far = list[float](), list[float]()
-    places = np.linspace(0, len(items) // 2 - 2, 5).round().astype(int)
+    places: list[int] = np.linspace(0, len(items) // 2 - 2, 5).round().astype(int).tolist()
     try:
-        for place in dict.fromkeys(places.tolist()):
+        for place in dict.fromkeys(places):
             here, following, distant = (_details(items[place + step]) for step in (0, 1, len(items) // 2))
             near.append(float((here * following).mean()))
             far.append(float((here * distant).mean()))

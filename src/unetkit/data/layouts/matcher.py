@@ -2,9 +2,9 @@
 
 The files are put into groups by their names (`names`); of each group a few files are looked at. A group is rather masks
 than images by the words in its names, and by its values: masks have few values in flat areas. Two groups belong
-together where the keys of their files agree and their sizes do. Of several groups of masks that belong to the images, those that
-hold the same region in every image are regions of interest; those that hold different things are classes; of those that
-say the same in several ways one is taken, and the others are named as what the data could be, too.
+together where the keys of their files agree and their sizes do. Of several groups of masks that belong to the images,
+those that hold the same region in every image are regions of interest; those that hold different things are classes; of
+those that say the same in several ways one is taken, and the others are named as what the data could be, too.
 
 Assumes that a data set lies below one folder. Does not know what the values of masks mean: `data.kinds` does.
 """
@@ -354,7 +354,8 @@ class _Masks:
 
 
 def _small(stored: NDArray[Any]) -> NDArray[np.bool_]:
-    rows, columns = (np.linspace(0, side - 1, _SIDE).round().astype(int) for side in stored.shape[1:])
+    rows = np.linspace(0, stored.shape[1] - 1, _SIDE).round().astype(np.intp)
+    columns = np.linspace(0, stored.shape[2] - 1, _SIDE).round().astype(np.intp)
     return (stored[:, rows[:, None], columns] != 0).any(axis=0)
 
 

@@ -186,10 +186,12 @@ class Group:
     @cached_property
     def role_words(self) -> tuple[frozenset[Token], frozenset[Token]]:
         """The words for roles in the folders and in the names, those that all files have."""
-        folders = [frozenset(token for text in file.folders for token in tokens(text)) for file in self.files[:50]]
-        return frozenset.intersection(*folders) & ROLES, frozenset.intersection(
-            *(file.roles for file in self.files[:50])
-        )
+        some = self.files[:50]
+        folders: list[frozenset[Token]] = [
+            frozenset(token for text in file.folders for token in tokens(text)) for file in some
+        ]
+        shared: frozenset[Token] = folders[0].intersection(*folders[1:])
+        return shared & ROLES, some[0].roles.intersection(*(file.roles for file in some[1:]))
 
     @cached_property
     def title(self) -> str:
