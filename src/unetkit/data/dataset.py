@@ -84,7 +84,7 @@ class Division:
     Attributes:
         held_out: indices that are kept for validation; empty where there are none.
         test: indices of the test set: never trained on, never chosen on, scored once at the end.
-        groups: the group of each sample; those of one group, as of one patient, stay on one side. Empty: none are known.
+        groups: the group of each sample; those of one group, as of one patient, stay on one side. Empty: none.
         serial: the samples in their order are neighbouring sections of one stack.
     """
 
