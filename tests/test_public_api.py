@@ -27,6 +27,7 @@ FACE = {
     "resume": "(path, *, progress)",
     "score_isbi": "(label, probability, *, membrane, scale, warping, progress)",
     "train": "(source, *, data, out, overrides, flags, bug_compatible, progress)",
+    "train_auto": "(data, *, out, overrides, minutes, memory, device, progress)",
     "translate_config": "(source, overrides, *, flags, bug_compatible)",
     "build_model": "(config)",
 }

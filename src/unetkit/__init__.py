@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from unetkit.reporting.report import report
     from unetkit.timing import bench
     from unetkit.training.crossval import crossval
-    from unetkit.training.planning import plan
+    from unetkit.training.planning import plan, train_auto
     from unetkit.training.train import extend, resume, train
 
 _ROOMS = {
@@ -56,6 +56,7 @@ _ROOMS = {
     "resume": "training.train",
     "score_isbi": "evaluation.evaluate",
     "train": "training.train",
+    "train_auto": "training.planning",
     "translate_config": "configuring",
     "tune": "evaluation.tune",
     "UnetkitError": "errors",
@@ -85,6 +86,7 @@ __all__ = [
     "resume",
     "score_isbi",
     "train",
+    "train_auto",
     "translate_config",
     "tune",
 ]

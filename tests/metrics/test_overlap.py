@@ -157,6 +157,7 @@ def test_every_score_has_a_card_and_lies_in_its_range(seed: int, k: int, height:
     perfect = pool([score_image(one_hot(labels, k), labels, classes=classes)], classes)
     perfect |= legacy_scores(one_hot(labels, k), labels)
     # The legacy formula has nothing to divide by where an image has no foreground.
+    assert perfect.pop("soft_cross_entropy") == 0.0
     expected = {name: 1.0 if labels.any() or "foreground" not in name else 0.0 for name in perfect}
     assert perfect == pytest.approx(expected, abs=1e-5)
 

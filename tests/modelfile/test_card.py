@@ -93,8 +93,8 @@ def test_cards_of_earlier_files_are_read() -> None:
     assert (exported.dtype, exported.size, exported.temperature) == ("float16", (64, 72), None)
 
 
-def test_a_checkpoint_has_the_keys_that_earlier_versions_read() -> None:
-    assert CARD.model_dump().keys() == json.loads(OLDER_CHECKPOINT).keys()
+def test_a_checkpoint_still_has_all_keys_of_earlier_versions() -> None:
+    assert CARD.model_dump().keys() >= json.loads(OLDER_CHECKPOINT).keys()
 
 
 def hostile(file: Path, out: Path, **changes: Any) -> Path:

@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unetkit.cli.app import (
+    ActivationOption,
     CalibrateOption,
     DeviceOption,
     HeadOption,
+    InputSizeOption,
     JsonOption,
+    MultipleOption,
+    NormalizationOption,
+    OtherClassesOption,
+    OutputOption,
     PrecisionOption,
     PredictionKeys,
     RuntimeOption,
@@ -20,6 +26,7 @@ from unetkit.cli.app import (
     give_result,
     print_notes,
     progress_with,
+    said_of_file,
 )
 from unetkit.errors import UsageError
 
@@ -40,7 +47,7 @@ OutlinesOption = Annotated[
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="a run folder, a network file or an exported file")],
+    model: Annotated[Path, typer.Argument(help="a run folder, a network file, an exported file, a package")],
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="an image, a stack, or a folder of images")],
     keys: PredictionKeys = None,
     *,
@@ -60,6 +67,12 @@ def predict(
     threads: ThreadsOption = None,
     precision: PrecisionOption = None,
     trust: TrustOption = False,
+    classes: OtherClassesOption = None,
+    normalization: NormalizationOption = None,
+    multiple: MultipleOption = None,
+    size: InputSizeOption = None,
+    activation: ActivationOption = None,
+    output: OutputOption = None,
     device: DeviceOption = None,
     json_file: JsonOption = None,
 ) -> None:
@@ -69,7 +82,7 @@ def predict(
     _require_one_result(objects, outlines=outlines, other=probabilities or uncertainty)
     options: LoadOptions = {"tta": tta or None, "calibrate": calibrate or None, "tile": tile, "overlap": overlap}
     options |= {"head": head, "runtime": runtime, "threads": threads, "precision": precision, "trust": trust}
-    options |= {"overrides": keys}
+    options |= {"overrides": keys} | said_of_file(classes, normalization, multiple, size, activation, output)
     with progress_with("predicting", json_file) as progress:
         common: Any = {"options": options, "device": device or "auto", "progress": progress}
         if objects:

@@ -6,6 +6,8 @@ running training has more, under `training/`: what is needed to go on exactly wh
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self, cast
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from unetkit.errors import DamagedFileError, ModelFileError
 from unetkit.modelfile.card import ModelCard, StoredNetwork, first_complaint
+from unetkit.modelfile.others import content_of, unknown_weights
 from unetkit.storage.atomic import atomic_path
 
 TRAINING = "training/"
@@ -60,14 +63,23 @@ class Checkpoint(BaseModel):
         Raises:
             StorageError: the disk did not take it; an older file at `path` is untouched.
         """
+        with atomic_path(path) as temporary:
+            self.write(temporary)
+
+    def write(self, path: Path) -> None:
+        """Write to a file that nobody takes for whole yet.
+
+        Raises:
+            OSError: the disk did not take it.
+        """
         tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in self.tensors.items()}
         metadata = {"card": self.card.model_dump_json(), "state": json.dumps(self.state)}
         metadata["sha256"] = digest(tensors, metadata)
-        with atomic_path(path) as temporary:
-            try:
-                save_file(tensors, temporary, metadata)
-            except SafetensorError as error:
-                raise OSError(str(error)) from error
+        try:
+            save_file(tensors, path, metadata)
+        except SafetensorError as error:
+            found = re.search(r"\(os error (\d+)\)", str(error))
+            raise OSError(*((int(found[1]), os.strerror(int(found[1]))) if found else (str(error),))) from error
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -83,11 +95,11 @@ class Checkpoint(BaseModel):
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 not a dict
                 metadata = dict(opened.metadata() or {})
         except (SafetensorError, OSError, ValueError) as error:
+            if (what := content_of(path)) is not None:
+                raise ModelFileError(f"{path}: holds no network: it is {what}") from None
             raise DamagedFileError(f"{path}: not a whole safetensors file ({error}); use another checkpoint") from None
         if "card" not in metadata or "sha256" not in metadata:
-            raise ModelFileError(
-                f"{path}: a safetensors file without unetkit's card; expected a checkpoint that unetkit wrote"
-            )
+            raise ModelFileError(f"{path}: a safetensors file without unetkit's card: {unknown_weights(tensors)}")
         found = metadata.pop("sha256")
         if digest(tensors, metadata) != found:
             raise DamagedFileError(f"{path}: damaged: its content does not match its checksum; use another checkpoint")
@@ -101,7 +113,7 @@ class Checkpoint(BaseModel):
         try:
             state = json.loads(metadata.get("state", "{}"))
             return cls.model_validate({"card": card, "tensors": tensors, "state": state})
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DamagedFileError(f"{path}: its training state is not JSON's; use another checkpoint") from None
 
 

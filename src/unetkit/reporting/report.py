@@ -123,7 +123,14 @@ def _examples(predictor: Predictor, held_out: Dataset, config: DataConfig, *, ob
             decided = np.where(sample.valid, decided, 0)
         if predictor.border:
             border, width, touching = len(p_KHW) - 1, config.border_width, config.border_touching
-            true = border_labels(sample.labels, instances_of(sample), border=border, width=width, touching=touching)
+            true = border_labels(
+                sample.labels,
+                instances_of(sample),
+                border=border,
+                width=width,
+                touching=touching,
+                valid=sample.valid,
+            )
             borders = true == border, p_KHW.argmax(0) == border
         if objects:
             found = find_objects(p_KHW, predictor.classes, predictor.object_config)
