@@ -139,7 +139,7 @@ def choose(
         limits, predict = _best_thresholds(shares[start:stop], predictor, names)
         best, config = _best_objects(tried[start:stop], ways, names) if ways else (0, predictor.object_config)
         for place in places:
-            parts = {"overlap": shares[place].overlap(limits, images[place].parts["overlap"], classes)}
+            parts: dict[str, Any] = {"overlap": shares[place].overlap(limits, images[place].parts["overlap"], classes)}
             if ways:
                 way, drop = best // len(FILTERS), FILTERS[best % len(FILTERS)]
                 parts["objects"] = trials[place][way].kept(*drop).count()
