@@ -355,8 +355,8 @@ class TrainConfig(Section):
     metrics: tuple[Literal["isbi", "objects", "legacy"], ...] = Field(
         default=(),
         description="families of scores that are computed besides overlap (see `unetkit metrics`): isbi, objects, "
-        "legacy, the older systems' protocol; that of best_metric always is; validations leave out objects and isbi, which "
-        "take long, where best_metric is none of them",
+        "legacy, the older systems' protocol; that of best_metric always is; validations leave out objects and isbi, "
+        "which take long, where best_metric is none of them",
     )
 
     @property
