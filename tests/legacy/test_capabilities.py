@@ -89,7 +89,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         "--npu_loss_scale 1",
     ),
     "script/run_*_perfmance.sh": ("bench F.ckpt --size 32 --batches 1 --rounds 1",),
-    "python export.py --to onnx": ("export R --to onnx --out FILE.onnx",),
+    "python export.py --to savedmodel": ("export R --to onnx --out FILE.onnx",),
     "python TrainUnetDataSet.py": (f"train oneflow-unet {TINY} --out R5 -- --data_path train_image --epochs 2",),
     "python predict_unet_test.py": ("predict F.ckpt train_image --out FOLDER",),
 }
@@ -118,6 +118,7 @@ def test_every_row_is_named_here() -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_their_commands(place: Path, unetkit: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the rows in their order, as a user moves in: what one makes, the next one uses."""
     monkeypatch.chdir(place)
