@@ -50,6 +50,7 @@ _FORBIDDEN = re.compile(
 
 def mutated(content: bytes, draw: random.Random) -> bytes:
     """Return a content that is damaged in one of many ways, more often near its ends, where headers are."""
+    content = content or b"\0"
     changed, size = bytearray(content), len(content)
 
     def place() -> int:
