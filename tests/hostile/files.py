@@ -160,16 +160,8 @@ def open_case(kind: str, path: Path) -> None:
         unetkit.load(path, device="cpu")
 
 
-def work(root: Path) -> None:
-    """Open what comes on standard input, a JSON object a line, and answer with how it ended."""
-    import resource
-
-    import torch
-
-    from unetkit.errors import UnetkitError
-
-    torch.set_num_threads(1)
-    tempfile.tempdir = str(root / "tmp")
+def watched() -> tuple[list[str], list[str]]:
+    """Let Python report: return where files may be opened (while it is empty nothing is reported), and the reports."""
     allowed = (
         sys.prefix,
         sys.base_prefix,
@@ -194,6 +186,20 @@ def work(root: Path) -> None:
                 seen.append(f"open {path}")
 
     sys.addaudithook(watch)
+    return here, seen
+
+
+def work(root: Path) -> None:
+    """Open what comes on standard input, a JSON object a line, and answer with how it ended."""
+    import resource
+
+    import torch
+
+    from unetkit.errors import UnetkitError
+
+    torch.set_num_threads(1)
+    tempfile.tempdir = str(root / "tmp")
+    here, seen = watched()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
@@ -315,7 +321,7 @@ def traced(log: Path, root: Path) -> list[str]:
 
 
 def run(
-    count: int, seed: int, seconds: float, *, strace: bool, only: str = "", kept: Path | None = None
+    count: int, seed: int, seconds: float, *, strace: bool, fast: bool, only: str = "", kept: Path | None = None
 ) -> dict[str, Any]:
     """Make and open cases, and return how many ended how, by kind, and what was found."""
     import seeds as made
@@ -331,7 +337,7 @@ def run(
         (root / name).mkdir()
     shared = Path(__file__).resolve().parents[3] / "shared"
     good = made.images(root / "seeds") | made.data_sets(root / "seeds")
-    good |= made.networks(root / "seeds", shared if shared.is_dir() else None)
+    good |= made.networks(root / "seeds", shared if shared.is_dir() else None, fast=fast)
     (root / "case" / "traps").mkdir()
     traps = made.traps(root / "case" / "traps", good)
     own = [str(root / "seeds" / "stack-of-run")]  # which the run names as its data
@@ -388,6 +394,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--strace", action="store_true")
+    parser.add_argument("--fast", action="store_true", help="without the files that take long to make")
     parser.add_argument("--only", default="", help="kinds with this in their names")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, help="copy the cases that were found bad here")
@@ -396,7 +403,9 @@ def main() -> None:
     if given.work is not None:
         work(given.work)
         return
-    result = run(given.count, given.seed, given.seconds, strace=given.strace, only=given.only, kept=given.keep)
+    result = run(
+        given.count, given.seed, given.seconds, strace=given.strace, fast=given.fast, only=given.only, kept=given.keep
+    )
     total = Counter[str]()
     print(f"{'kind':<40}" + "".join(f"{name:>10}" for name in OUTCOMES))
     for kind, counts in result["table"].items():
