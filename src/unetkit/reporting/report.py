@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from unetkit.config import DataConfig
-from unetkit.data import Dataset, in_memory, open_dataset, samples_of, split_dataset
+from unetkit.data import Dataset, open_dataset, samples_of, split_dataset
+from unetkit.data.dataset import Subset
 from unetkit.data.targets import border_labels, instances_of
 from unetkit.devices import cpu_threads
 from unetkit.evaluation.compare import measure_heads
@@ -42,7 +43,7 @@ def report(run: Run | str | Path) -> Path:
     predictor = load(run, options={"calibrate": False})
     with cpu_threads(config.train.threads):
         dataset = open_dataset(str(config.data.path), config=config.data)
-        held_out = in_memory(dataset, split_dataset(dataset, config.data.split).validation)
+        held_out = Subset(dataset, split_dataset(dataset, config.data.split).validation)
         scored = None
         if len(held_out):
             metrics = choose_for(predictor, reported_families(held_out, config.train), warping=False)
