@@ -159,9 +159,9 @@ def test_check_plan_and_train_in_one_go(
         return ended.value.code
 
     assert exit_of(command) == 0
-    told = capsys.readouterr()
-    assert "plan: model.widths=[4, 8]  as asked" in told.err
-    assert "chosen: predict.threshold=" in told.err
+    told = capsys.readouterr().out
+    assert "plan: model.widths=[4, 8]  as asked" in told
+    assert "chosen: predict.threshold=" in told
     run = open_run(out)
     assert unetkit.load_config(out / "plan.yaml").train.steps == run.config.train.steps == 1
     assert run.report.is_file()
