@@ -89,6 +89,10 @@ Card read(const Json& json) {
                                                              : threshold->get<float>());
     }
     card.tta = predict.value("tta", false);
+    card.calibrate = predict.value("calibrate", false);
+    if (const Json* value = find(json, "temperature")) card.temperature = static_cast<float>(value->get<double>());
+    if (card.temperature && !(*card.temperature > 0)) throw Error("its temperature is none");
+    if (const Json* names = find(json, "held_out")) names->get_to(card.held_out);
     if (const Json* size = find(predict, "size")) card.resized = {whole(size->at(0)), whole(size->at(1))};
     if (is_second(find(predict, "resize"), "half-pixel", "asymmetric")) card.places = Places::asymmetric;
     card.zeros_outside = is_second(find(predict, "outside"), "mirror", "zeros");

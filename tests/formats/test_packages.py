@@ -21,8 +21,12 @@ import yaml
 from numpy.typing import NDArray
 
 import unetkit
+from unetkit.config import ModelConfig
 from unetkit.errors import DamagedFileError, ModelFileError, ParityError, UnetkitError, UsageError
 from unetkit.formats import ExportedNetwork, open_exported
+from unetkit.modelfile.card import ModelCard
+from unetkit.models import build_model
+from unetkit.prediction import Predictor
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -221,18 +225,19 @@ def changed(files: dict[str, bytes], change: Callable[[dict[str, Any]], object])
 def by_core(path: Path, image: NDArray[Any], member: str = "out0") -> NDArray[Any]:
     """Return what bioimageio.core makes of an image in the axes of the input."""
     from bioimageio.core import Sample, Tensor, create_prediction_pipeline
+    from bioimageio.core.common import MemberId
     from bioimageio.core.digest_spec import get_axes_infos
     from bioimageio.spec import load_model_description
 
-    model = load_model_description(path, perform_io_checks=False)
+    model: Any = load_model_description(path, perform_io_checks=False)
     pipeline = create_prediction_pipeline(model, weights_format="onnx")
     given = model.inputs[0]
     name = str(getattr(given, "id", None) or given.name)
     tensor = Tensor.from_numpy(image, dims=get_axes_infos(given))
     sample = pipeline.predict_sample_without_blocking(
-        Sample(members={name: tensor}, stat={}, id=None), skip_input_padding=True, skip_output_cropping=True
+        Sample(members={MemberId(name): tensor}, stat={}, id=None), skip_input_padding=True, skip_output_cropping=True
     )
-    return np.asarray(sample.members[member].data)
+    return np.asarray(sample.members[MemberId(member)].data)
 
 
 STANDARD = [
@@ -475,7 +480,7 @@ def test_torchscript_in_a_package_has_to_be_trusted(tmp_path: Path) -> None:
     net = torch.nn.Conv2d(1, 1, 3, padding=1).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.trace(net, torch.zeros(1, 1, 16, 16)), tmp_path / "net.pt")  # pyright: ignore
+        torch.jit.save(torch.jit.trace(net, torch.zeros(1, 1, 16, 16)), tmp_path / "net.pt")  # pyright: ignore[reportUnknownMemberType] untyped
     files["net.pt"] = (tmp_path / "net.pt").read_bytes()
     entry = {"torchscript": {"source": "net.pt", "pytorch_version": "2.0.0"}}
     path = folder(changed(files, lambda d: d.update(weights=entry)), tmp_path / "net")
@@ -491,3 +496,36 @@ def test_torchscript_in_a_package_has_to_be_trusted(tmp_path: Path) -> None:
 def test_the_zoos_library_is_not_imported_before_it_is_needed() -> None:
     code = "import sys, unetkit, unetkit.formats, unetkit.cli; sys.exit('bioimageio.core' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_weights_in_a_second_file_come_with_the_first(tmp_path: Path) -> None:
+    files = package_05(before=FIXED, after=SIGMOID)
+    image = np.load(io.BytesIO(files["in.npy"]))
+    expected_KHW = unetkit.load(archive(files, tmp_path / "one.zip")).probabilities(image[0])
+    graph = onnx.load_from_string(files["net.onnx"])
+    onnx.save_model(graph, tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
+    both = {name: (tmp_path / name).read_bytes() for name in ("net.onnx", "net.data")}
+    entry: dict[str, Any] = {"source": "net.onnx", "opset_version": 17}
+    entry["external_data"] = {"source": "net.data", "sha256": hashlib.sha256(both["net.data"]).hexdigest()}
+    path = archive(changed(files | both, lambda d: d["weights"].update(onnx=entry)), tmp_path / "two.zip")
+    np.testing.assert_allclose(unetkit.load(path).probabilities(image[0]), expected_KHW, atol=1e-6)
+
+
+def test_own_packages_are_opened_by_their_card_as_archive_and_as_folder(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    model = ModelConfig(in_channels=1, num_classes=2, width=4, depth=1)
+    network = build_model(model).eval()
+    card = ModelCard(model=model, classes=("back", "cell"), mean=(120.0,), std=(40.0,), scores={"mean_dice": 0.5})
+    predictor = Predictor(network, network.geometry, card, torch.device("cpu"))
+    path = tmp_path / "own.zip"
+    exported = unetkit.export(predictor, to="bioimageio", out=path)
+    with zipfile.ZipFile(path) as file:
+        file.extractall(tmp_path / "own")
+    pixels_CHW = np.random.default_rng(1).integers(0, 256, (1, 45, 51), np.uint8)
+    for place in (path, tmp_path / "own", tmp_path / "own" / "rdf.yaml"):
+        opened = unetkit.load(place)
+        assert opened.card == exported.card
+        np.testing.assert_allclose(opened.probabilities(pixels_CHW), predictor.probabilities(pixels_CHW), atol=1e-5)
+        assert unetkit.check(place).reproduced[0].mismatched == 0
+        with pytest.raises(UsageError, match="it says all of itself; leave out --classes"):
+            unetkit.load(place, options={"classes": ["a", "b"]})

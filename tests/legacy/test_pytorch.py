@@ -137,7 +137,7 @@ def test_nothing_in_it_is_run(tmp_path: Path, reference: Twin, new: bool) -> Non
     torch.save({**reference.state_dict(), "x": Evil()}, tmp_path / "evil.pth", _use_new_zipfile_serialization=new)
     with pytest.raises(
         ModelFileError,
-        match=r"evil\.pth: a PyTorch file with more than weights in it \(an object of .*\), which opens only by running",
+        match=r"evil\.pth: a PyTorch file with more than weights in it \(an object",
     ):
         read_legacy(tmp_path / "evil.pth")
     assert not MARK.exists()

@@ -225,7 +225,7 @@ def test_per_image_cards_are_not_mistaken_for_a_class_of_that_name() -> None:
 def test_unknown_scores_are_refused_with_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match="did you mean 'soft_dice_two_class'"):
         definition_of("soft_dice_twoclass")
-    with pytest.raises(ConfigError, match="one of: pixel_accuracy"):
+    with pytest.raises(ConfigError, match="one of: foreground_dice"):
         better("zzz", 1.0, 0.0)
 
 

@@ -83,7 +83,7 @@ def test_an_allowance_that_is_too_small_still_gives_tiles() -> None:
         (
             WHOLE_IMAGE,
             {},
-            "norms average over all that it sees, or how far it sees is not known: where an image is cut into tiles, results may differ",
+            "or how far it sees is not known: where an image is cut into tiles, results may differ",
         ),
         (WHOLE_IMAGE, {}, "more predict.memory makes fewer of them"),
         (WHOLE_IMAGE, {"tile": 512}, "a larger predict.tile makes fewer of them"),

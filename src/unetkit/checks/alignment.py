@@ -1,15 +1,16 @@
-"""Whether labels lie on their image: do the borders between them follow the edges in it, or would they elsewhere?
+"""Whether labels lie on their image: does the image change where the labels do, or would it if they were moved?
 
-The borders of the labels are moved over the edges of the image in every direction, in each of the eight flips and
-turns, and the agreement is measured everywhere at once. By chance it has a spread of 1; labels that fit reach 20 to 60
-at their place and nothing elsewhere. So labels are misaligned where the agreement is high elsewhere and low at home.
-Outlines that are drawn too wide agree best next to their place, with one side of every object; the regions that they
-enclose agree at home all the same, and clear them.
+Two things are looked at: edges of the image below the borders between labels, and brightness and colour that change
+together with the classes. Both are whitened first, so that texture and uneven light count little and thin structure
+much. The labels are moved over the image in every direction, and at half the resolution or less in each of the eight
+flips and turns; the match is measured everywhere at once. By chance it is 1, and up to 24 somewhere; labels that fit
+reach 20 to 7,000 at their place. Labels are misaligned where it is high elsewhere and low at home. Outlines that are
+drawn too wide or too narrow match better next to their place, but in opposite directions alike: those are no shift.
 
-Does not know classes: a border is where the label changes. Says nothing about images without borders or edges, nor
-about shifts below 3 px.
+Says nothing about images without borders or edges, nor about shifts below 3 px, or below 1.5 pixels of images that had
+to be reduced.
 
-Legend of shapes: C channels, H height, W width.
+Legend of shapes: C channels, H height, W width, F features of an image, G of labels.
 """
 
 from collections.abc import Callable
@@ -22,16 +23,22 @@ from scipy import fft, ndimage
 
 Floats = NDArray[np.float32]
 
-CERTAIN = 7.0
-"""Agreement, in standard deviations, from which labels are said to fit: chance reaches 5.6 in ten thousand places."""
+CERTAIN = 30.0
+"""Match, in what it is on average, from which labels are said to fit elsewhere: by chance it reaches 24."""
 
-_WORK_SIDE = 384  # larger images are reduced to it: shifts of whole pixels are still seen in its fractions
+FITS = 10.0
+"""Match from which labels are said to fit where they lie."""
+
+_WORK_SIDE = 512  # larger images are reduced to it
+_COARSE_SIDE = 160  # to which they are reduced once more; flips and turns need no fine shifts
 _LARGEST_SIDE = 4 * _WORK_SIDE  # of larger ones the middle is looked at, which flips and turns keep in its place
 _SMALLEST_SIDE = 16
-_REACH = 24  # how far labels are moved, in reduced pixels
+_REACH = 32  # how far labels are moved, in reduced pixels
 _REACH_TURNED = 6  # how far in the other flips and turns: those turn about the middle
 _SHIFT = 3.0  # px: smaller shifts are left to the labellers
-_HOME_SHARE = 0.85  # misaligned labels have at most this share of their best agreement at home
+_HOME_SHARE = 0.85  # misaligned labels have at most this share of their best match at home, and on the other side of it
+_MARGIN = 15.0  # by which the best match is above both
+_MOST_CLASSES = 3
 
 AS_IT_IS = "as they are"
 SYMMETRIES: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -79,76 +86,118 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How labels agree with the edges of their image, in standard deviations of chance.
+    """How labels agree with their image; a match of 1 is what chance gives on average.
 
     Attributes:
-        best: of their borders, at the best place of all.
-        correction: what would bring them there; None where they lie well, or fit nowhere.
-        fits: they lie well, by their borders or by the regions that they enclose.
-        polarity: correlation of the regions with the image's brightness where they lie: negative where the first class
-            is the brighter one.
+        best: match at the best place of all.
+        home: match where they lie.
+        correction: what would bring them to the best place; None where they lie well, or fit nowhere.
     """
 
     best: float
+    home: float
     correction: Correction | None
-    fits: bool
-    polarity: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether they lie well."""
+        return self.correction is None and self.home >= FITS
 
 
-def agreement(pixels: NDArray[Any], regions: NDArray[Any]) -> Agreement | None:
-    """Measure how the borders of regions [H, W] agree with the edges of pixels [C, H, W].
+def agreement(
+    pixels: NDArray[Any],
+    labels: NDArray[Any],
+    *,
+    instances: NDArray[np.int32] | None = None,
+    valid: NDArray[np.bool_] | None = None,
+) -> Agreement | None:
+    """Measure how labels [H, W], and the borders of their objects [H, W], agree with pixels [C, H, W].
+
+    Args:
+        pixels: an image.
+        labels: class indices.
+        instances: object ids, 0 for none; None where the borders of classes are all that is known.
+        valid: the pixels that count; None: all.
 
     Returns:
         None where there is nothing to measure: no borders, no edges, or sides below 16 px.
     """
-    square = regions.shape[0] == regions.shape[1]
-    pixels, regions = _middle(pixels), _middle(regions)
-    factor = -(-max(regions.shape) // _WORK_SIDE)
-    reduced = _reduced(pixels, factor)
-    if min(reduced.shape[1:]) < _SMALLEST_SIDE:
-        return None
-    edges, borders = _edges(reduced), _borders(regions, factor)
-    if not borders.any() or not edges.any():
-        return None
-    # The agreement of every flip and turn at every shift; [0, 0] is at home, shifts go round the end.
-    spectrum = fft.rfft2(edges)
-    maps = {
-        name: fft.irfft2(spectrum * np.conj(fft.rfft2(turn(borders))), s=edges.shape).astype(np.float32)
-        for name, turn in SYMMETRIES.items()
-        if square or name not in _SWAPPING
-    }
-    spread = float(np.sqrt(np.mean([np.mean(np.square(one)) for one in maps.values()])))
-    best, correction = max((_peak(one, name, factor) for name, one in maps.items()), key=lambda peak: peak[0])
-    certain = best >= CERTAIN * spread
-    moved = correction.symmetry != AS_IT_IS or bool(np.hypot(correction.down, correction.right) >= _SHIFT)
-    misaligned = certain and moved and float(maps[AS_IT_IS][0, 0]) < _HOME_SHARE * best
-    brightness, inside = _contrast(reduced.mean(0)), _contrast(_reduced(regions[None] > 0, factor)[0])
-    fits = not misaligned
-    if misaligned and correction.symmetry == AS_IT_IS or not certain:
-        # Does the brightness of the regions, dark or bright, fit best within 2.5 px of where they lie?
-        fit = np.abs(fft.irfft2(fft.rfft2(brightness) * np.conj(fft.rfft2(inside)), s=brightness.shape))
-        value, nearest = _peak(fit, AS_IT_IS, factor)
-        fits = value >= CERTAIN * float(np.sqrt(np.mean(np.square(fit))))
-        fits = fits and bool(np.hypot(nearest.down, nearest.right) < _SHIFT - 0.5)
-        misaligned = misaligned and not fits
-    return Agreement(best / spread, correction if misaligned else None, fits, float(np.mean(brightness * inside)))
+    pixels, maps = _middle(pixels), _label_maps(_middle(labels), None if instances is None else _middle(instances))
+    inside = None if valid is None else _middle(valid)[None].astype(np.float32)
+    found: list[Agreement] = []
+    # Thin structure is matched finely; large smooth objects stand out from texture when both are reduced further.
+    factors = {-(-max(labels.shape[-2:]) // side): None for side in (_WORK_SIDE, _COARSE_SIDE)}
+    for factor in factors:
+        small = reduced(pixels, factor)
+        if min(small.shape[1:]) < _SMALLEST_SIDE:
+            continue
+        seen = _image_maps(small, None if inside is None else reduced(inside, factor)[0] > 0.99)
+        drawn = reduced(maps, factor)
+        if seen is None or not drawn[0].any():
+            continue
+        found.append(_shifted(seen, drawn, factor))
+        if factor == list(factors)[-1] and found[0].correction is None:
+            turned, correction = _turned(seen, drawn, factor)
+            if _is_elsewhere(turned, found[-1].home):
+                return Agreement(turned, found[-1].home, correction)
+    # The finest certain match decides.
+    return next((one for one in found if one.best >= CERTAIN), found[-1] if found else None)
 
 
-def _peak(values: Floats, name: str, factor: int) -> tuple[float, Correction]:
-    """Return the best agreement near home, and what brings labels there, to a fraction of a reduced pixel."""
-    reach = _REACH if name == AS_IT_IS else _REACH_TURNED
-    rows, columns = (min(reach, (side - 1) // 2) for side in values.shape)
-    near = np.roll(values, (rows, columns), (0, 1))[: 2 * rows + 1, : 2 * columns + 1]
-    place = np.unravel_index(int(near.argmax()), near.shape)
-    shift: list[int] = []
-    for axis in (0, 1):
-        fraction = 0.0
-        if 0 < place[axis] < near.shape[axis] - 1:  # the top of the parabola through the peak and its neighbours
-            line = np.moveaxis(near, axis, 0)[place[axis] - 1 : place[axis] + 2, place[1 - axis]].astype(float)
-            bend = line[0] - 2 * line[1] + line[2]
-            fraction = float(0.5 * (line[0] - line[2]) / bend) if bend < 0 else 0.0
-        shift.append(round((place[axis] - near.shape[axis] // 2 + fraction) * factor))
-    return float(near[place]), Correction(name, *shift)
+def _is_elsewhere(best: float, home: float) -> bool:
+    return best >= CERTAIN and home <= min(_HOME_SHARE * best, best - _MARGIN)
+
+
+def _shifted(seen: Floats, drawn: Floats, factor: int) -> Agreement:
+    """Return how labels match their image at home and in any place around it."""
+    match = _near(_match(seen, drawn), _REACH)
+    rows, columns = (side // 2 for side in match.shape)
+    distance = factor * np.hypot(*np.ogrid[-rows : rows + 1, -columns : columns + 1])
+    at_home = distance < max(_SHIFT, 1.5 * factor)
+    home, elsewhere = float(match[at_home].max()), np.where(at_home, 0, match)
+    row, column = (int(place) for place in np.unravel_index(int(elsewhere.argmax()), match.shape))
+    best, correction = float(elsewhere[row, column]), None
+    opposite = float(ndimage.maximum_filter(match, 3)[2 * rows - row, 2 * columns - column])
+    if _is_elsewhere(best, max(home, opposite)):
+        correction = Correction(AS_IT_IS, (row - rows) * factor, (column - columns) * factor)
+    return Agreement(max(best, home), home, correction)
+
+
+def _turned(seen: Floats, drawn: Floats, factor: int) -> tuple[float, Correction]:
+    """Return the best match in the other flips and turns, and the correction that brings labels there."""
+    best = (0.0, Correction())
+    for name, turn in list(SYMMETRIES.items())[1:]:
+        turned = np.stack([turn(one) for one in drawn])
+        if turned.shape == drawn.shape:
+            match = _near(_match(seen, turned), _REACH_TURNED)
+            place = np.unravel_index(int(match.argmax()), match.shape)
+            shift = [(int(at) - side // 2) * factor for at, side in zip(place, match.shape, strict=True)]
+            best = max(best, (float(match[place]), Correction(name, *shift)), key=lambda one: one[0])
+    return best
+
+
+def _match(seen: Floats, drawn: Floats) -> Floats:
+    """Return how maps of labels [G, H, W] match those of an image [F, H, W] at every shift; shifts go round the end.
+
+    Borders are to lie on edges; classes are to differ in brightness or colour, whichever is the brighter one.
+    """
+    size = tuple(fft.next_fast_len(side, real=True) for side in seen.shape[1:])
+    waves, labels = fft.rfft2(seen, s=size), fft.rfft2(drawn, s=size)
+    power = ndimage.gaussian_filter(np.abs(waves) ** 2, (0, 4, 4), mode="wrap")
+    waves /= np.sqrt(power) + 1e-6
+    total = np.zeros(size, np.float32)
+    for feature, wave in enumerate(waves):
+        for label in labels[:1] if feature == 0 else labels[1:]:
+            one: Floats = fft.irfft2(wave * np.conj(label), s=size)
+            likely = one.clip(0) if feature == 0 else one
+            total += np.square(likely) / max(float(one.var()), 1e-12)
+    return total / max(float(total.mean()), 1e-12)
+
+
+def _near(match: Floats, reach: int) -> Floats:
+    """Return the matches at shifts of up to `reach` pixels, no shift in the middle."""
+    rows, columns = (min(reach, (side - 1) // 2) for side in match.shape)
+    return np.roll(match, (rows, columns), (0, 1))[: 2 * rows + 1, : 2 * columns + 1]
 
 
 def _middle(values: NDArray[Any]) -> NDArray[Any]:
@@ -158,44 +207,55 @@ def _middle(values: NDArray[Any]) -> NDArray[Any]:
     return values[..., rows, columns]
 
 
-def _reduced(values: NDArray[Any], factor: int) -> Floats:
+def reduced(values: NDArray[Any], factor: int) -> Floats:
     """Return the means of squares of `factor` pixels of [C, H, W]; rows and columns that fill none are left out."""
     if factor == 1:
-        return values.astype(np.float32)
+        return values.astype(np.float32, copy=False)
     channels, height, width = values.shape[0], values.shape[1] // factor, values.shape[2] // factor
     squares = values[:, : height * factor, : width * factor].reshape(channels, height, factor, width, factor)
     return squares.mean((2, 4), dtype=np.float32)
 
 
-def _edges(pixels: Floats) -> Floats:
-    """Return the root of the steepest channel's slope, less its mean around: faint edges count, too."""
+def _image_maps(pixels: Floats, valid: NDArray[np.bool_] | None) -> Floats | None:
+    """Return edges, then uncorrelated channels of brightness and colour [F, H, W]; None for an image without any."""
+    if all(np.array_equal(pixels[0], channel) for channel in pixels[1:]):
+        pixels = pixels[:1]
+    counts = np.ones(pixels.shape[1:], bool)
+    if valid is not None:  # what lies beyond a region ends at its border: that is no edge
+        pixels = np.where(valid, pixels, pixels[:, valid].mean(1)[:, None, None] if valid.any() else 0)
+        counts = ndimage.binary_erosion(valid, iterations=5, border_value=1)
     steepest = np.zeros(pixels.shape[1:], np.float32)
-    grey = all(np.array_equal(pixels[0], channel) for channel in pixels[1:])
-    for channel in pixels[:1] if grey else pixels:
+    for channel in pixels:
         smooth = ndimage.gaussian_filter(channel, 1, truncate=3)
         down, right = smooth[2:, 1:-1] - smooth[:-2, 1:-1], smooth[1:-1, 2:] - smooth[1:-1, :-2]
         steepest[1:-1, 1:-1] = np.maximum(steepest[1:-1, 1:-1], down**2 + right**2)
-    inner = steepest[1:-1, 1:-1] ** 0.25
-    return np.pad((inner - ndimage.uniform_filter(inner, 17)).astype(np.float32), 1)
+    edges = steepest**0.25  # the root of the slope: faint edges count, too
+    edges = _against(edges, 8) * counts
+    if not edges.any():
+        return None
+    channels = np.stack([_against(channel, 12) * counts for channel in pixels])
+    channels /= channels.std((1, 2), keepdims=True) + 1e-6
+    flat = channels.clip(-3, 3).reshape(len(channels), -1)
+    spread, axes = np.linalg.eigh(flat @ flat.T / flat.shape[1])
+    kept = spread > 0.02 * spread[-1]
+    flat = axes[:, kept].T @ flat / np.sqrt(spread[kept])[:, None]
+    return np.concatenate([edges[None], flat.reshape(-1, *counts.shape)]).astype(np.float32)
 
 
-def _borders(regions: NDArray[Any], factor: int) -> Floats:
-    """Return where regions meet, as reduced as the pixels, less its mean around."""
-    border = np.zeros(regions.shape, bool)
+def _label_maps(labels: NDArray[Any], instances: NDArray[np.int32] | None) -> Floats:
+    """Return the borders of labels, then the most frequent classes but the first of them, [G, H, W]."""
+    regions, border = labels if instances is None else instances, np.zeros(labels.shape, bool)
     for axis in (0, 1):
         lines, marks = np.moveaxis(regions, axis, 0), np.moveaxis(border, axis, 0)
         differs = lines[1:] != lines[:-1]
         marks[1:] |= differs
         marks[:-1] |= differs
-    smooth = ndimage.gaussian_filter(_reduced(border[None], factor)[0], 1, truncate=3)
-    return smooth - ndimage.uniform_filter(smooth, 17)
+    counts = np.bincount(labels.ravel())
+    frequent = [index for index in np.argsort(-counts)[1 : 1 + _MOST_CLASSES] if counts[index]]
+    return np.stack([border, *(labels == index for index in frequent)]).astype(np.float32)
 
 
-def _contrast(values: Floats) -> Floats:
-    """Return values [H, W] against their surroundings, at mean 0 and deviation 1, without outliers."""
-    against = ndimage.uniform_filter(values, 3) - ndimage.uniform_filter(values, 25)
-    spread = float(against.std())
-    if spread == 0:
-        return np.zeros_like(against)
-    clipped = (against / spread).clip(-3, 3)
-    return (clipped - clipped.mean()) / max(float(clipped.std()), 1e-6)
+def _against(values: Floats, reach: float) -> Floats:
+    """Return values [H, W] against their surroundings."""
+    side = int(2 * reach) | 1
+    return values - ndimage.uniform_filter(values, side)

@@ -137,16 +137,17 @@ def write_page(path: Path, report: CheckReport, dataset: Dataset) -> None:
         rest = len(finding.images) - _MOST_NAMES
         names = ", ".join(finding.images[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
         pictures: list[Picture] = []
-        for name in finding.images[:_PICTURED] if finding.show != "nothing" else ():
+        for place, name in enumerate(finding.images[:_PICTURED] if finding.show != "nothing" else ()):
             if left <= 0:
                 break
             sample, views = dataset[report.indices[name]], list[tuple[str, Rgb]]()
             if finding.show == "outlines" and sample.labels is not None:
                 regions = instances_of(sample)
                 views.append((f"{name}: labels as they are", outlined_picture(sample.pixels, regions, ORANGE)))
-                if finding.correction is not None:
-                    corrected = outlined_picture(sample.pixels, finding.correction.apply(regions), BLUE)
-                    views.append((f"{name}: labels {finding.correction}", corrected))
+                if finding.corrections:
+                    correction = finding.corrections[place]
+                    corrected = outlined_picture(sample.pixels, correction.apply(regions), BLUE)
+                    views.append((f"{name}: labels {correction}", corrected))
             else:
                 views.append((name, image_picture(sample.pixels)))
                 if finding.show == "labels" and sample.labels is not None:

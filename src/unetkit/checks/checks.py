@@ -3,14 +3,17 @@
 The table `CHECKS` holds them in the order in which they are made. A check reads facts; it opens no file.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from statistics import median
+from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from unetkit.checks.facts import SPECK, Duplicates, ImageFacts, files, names, page_of, similarity_to_next
-from unetkit.checks.findings import DatasetFacts, Finding, named
+from unetkit.checks.duplicates import similarity_to_next
+from unetkit.checks.facts import SPECK, Duplicates, ImageFacts, files, names, page_of
+from unetkit.checks.findings import DatasetFacts, Finding, Severity, named
 
 _FEW_LEVELS = 32
 _SATURATED = 0.05
@@ -19,7 +22,12 @@ _OUTLIER, _NOTABLE = 8.0, 0.1  # robust deviations from the median, and share of
 _FLAT = 0.1  # of the usual deviation
 _ENOUGH = 8  # images from which it can be said what is usual
 _RIMS = 0.8  # of a class's pixels lie between a lower and a higher class
-_SURE = 0.1  # correlation of labels and brightness from which its sign counts
+_GAPS = 2.0  # times as many values as occur lie between the lowest and the highest, where an image was reduced to few
+_SWAP, _SWAP_SHARE = 12.0, 0.4  # by which traits fit better when classes are swapped, and what then may be left
+_WIDEST = 5.0  # deviations at most that a trait counts
+_KNOWN = 4  # images from which it can be said what a class looks like
+_SPECK_OF = 5  # times a speck an object has at least, where specks stand out
+_COMMON_SPECKS = 0.05  # share of the regions from which specks are the nature of the labels
 _MOST_FIT = 0.9
 _TINY = 8.0  # px across
 _SHOWN = 8  # images of a finding
@@ -28,10 +36,18 @@ _STACK_SIMILARITY = 0.25
 
 
 def unreadable(data: DatasetFacts) -> Iterator[Finding]:
-    """Name every file that cannot be used; what follows the last semicolon of a complaint is what to do."""
+    """Name the files that cannot be used; what follows the last semicolon of a complaint is what to do."""
+    groups: dict[tuple[str, str], list[str]] = {}
     for complaint in data.complaints:
         found, _, advice = complaint.rpartition("; ")
-        yield Finding("error", found or advice, advice if found else "mend the file, or leave it out")
+        what = re.sub(r"\d+", "#", (found or advice).partition(": ")[2])
+        groups.setdefault((what, re.sub(r"\d+", "#", advice)), []).append(complaint)
+    for complaints in groups.values():
+        found, _, advice = complaints[0].rpartition("; ")
+        others = [one.partition(": ")[0].replace("\\", "/").rpartition("/")[2] for one in complaints[1:]]
+        alike = f" (and {len(others)} more like it: {named(others)})" if others else ""
+        advice = advice if found else "mend the file, or leave it out"
+        yield Finding("error", f"{found or complaints[0]}{alike}", advice, each=tuple(complaints if others else ()))
     if not data.images and not data.complaints:
         yield Finding("error", "the data set holds no images", "at least one with its mask was expected")
 
@@ -51,10 +67,10 @@ def different_kinds(data: DatasetFacts) -> Iterator[Finding]:
 
 def constant(data: DatasetFacts) -> Iterator[Finding]:
     """Find images without anything on them."""
-    for one in data.images:
-        if one.grey.low == one.grey.high:
-            advice = "an image with something on it was expected: leave it out"
-            yield Finding("error", f"{one.source}: every pixel is {one.grey.low:g}", advice, (one.name,))
+    images = [one for one in data.images if one.grey.low == one.grey.high]
+    if images:
+        found = f"{files(images)}: every pixel is {images[0].grey.low:g}"
+        yield Finding("error", found, "an image with something on it was expected: leave it out", names(images))
 
 
 def small(data: DatasetFacts) -> Iterator[Finding]:
@@ -80,8 +96,12 @@ def two_valued(data: DatasetFacts) -> Iterator[Finding]:
 
 
 def few_levels(data: DatasetFacts) -> Iterator[Finding]:
-    """Find images with few different values: screenshots, reduced palettes, stretched low-bit images."""
-    images = [one for one in data.images if 2 < (one.grey.levels or 0) <= _FEW_LEVELS]
+    """Find images with few different values far apart: screenshots, reduced palettes, stretched low-bit images."""
+    images = [
+        one
+        for one in data.images
+        if 2 < (one.grey.levels or 0) <= _FEW_LEVELS and one.grey.high - one.grey.low >= _GAPS * (one.grey.levels or 0)
+    ]
     if images:
         fewest = min(one.grey.levels or 0 for one in images)
         found = f"{files(images)}: at most {_FEW_LEVELS} different values occur, {fewest} at the fewest"
@@ -177,10 +197,12 @@ def _count(images: Sequence[ImageFacts], data: DatasetFacts) -> str:
 
 def unlabelled(data: DatasetFacts) -> Iterator[Finding]:
     """Find images without labels."""
-    for one in data.images:
-        if one.class_counts is None:
-            advice = "training needs a mask for every image"
-            yield Finding("error", f"{one.source}: has no labels", advice, (one.name,))
+    images = [one for one in data.images if one.class_counts is None]
+    if images:
+        verb = "has" if len(images) == 1 else "have"
+        yield Finding(
+            "error", f"{files(images)}: {verb} no labels", "training needs a mask for every image", names(images)
+        )
 
 
 def empty_masks(data: DatasetFacts) -> Iterator[Finding]:
@@ -188,7 +210,7 @@ def empty_masks(data: DatasetFacts) -> Iterator[Finding]:
     labelled = [one for one in data.images if one.class_counts is not None]
     images = [one for one in labelled if one.classes == frozenset({0})]
     if 0 < len(images) < len(labelled):
-        advice = "nothing, if nothing is there; leave them out if they were never labelled"
+        advice = "is nothing there, or was it never labelled? leave the images out only in the second case"
         yield Finding("note", f"{files(images)}: all is labelled {data.classes[0]}", advice, names(images), "image")
 
 
@@ -212,56 +234,81 @@ def palettes(data: DatasetFacts) -> Iterator[Finding]:
 def blurred(data: DatasetFacts) -> Iterator[Finding]:
     """Find classes that are only rims between a lower and a higher one: masks that were resized with interpolation."""
     for index in range(1, len(data.classes) - 1):
-        images = [
-            one
-            for one in data.images
-            if one.class_counts and one.between and 0 < one.class_counts[index] <= one.between[index] / _RIMS
-        ]
+        having = [one for one in data.images if one.class_counts and one.between and one.class_counts[index]]
+        images = [one for one in having if (one.class_counts or ())[index] <= one.between[index] / _RIMS]
         if images:
-            name = data.classes[index]
+            name, drawn = data.classes[index], 2 * len(images) > len(having)
             found = f"{files(images)}: class {index} ({name}) is nothing but a line between lower and higher classes"
-            advice = "unless such borders were drawn, the mask was smoothed or resized with interpolation: save it anew"
-            yield Finding("warning", found, advice, names(images), "outlines")
+            advice = "was the mask smoothed, or resized with interpolation? save it anew, unless the line was drawn"
+            yield Finding("note" if drawn else "warning", found, advice, names(images), "outlines")
 
 
-def inverted(data: DatasetFacts) -> Iterator[Finding]:
-    """Find two-class masks that are inverted against the others, by their shares and by the brightness below them."""
-    known = [one for one in data.images if one.agreement is not None and one.class_counts is not None]
-    if len(data.classes) != 2 or len(known) < 3:
+def swapped(data: DatasetFacts) -> Iterator[Finding]:
+    """Find masks in which two classes are swapped, or the two are inverted, by what the classes look like elsewhere."""
+    known = [one for one in data.images if one.traits is not None]
+    traits = np.stack([one.traits for one in known if one.traits is not None]) if known else np.zeros((0, 1, 1))
+    if len({values.shape for values in traits}) != 1 or len(known) < _KNOWN:
         return
-    usual, sign = median(map(_share, known)), float(np.sign(median(map(_polarity, known))))
-    against = [one for one in known if _polarity(one) * sign < -_SURE]
-    images = [one for one in against if abs(_share(one) - (1 - usual)) < abs(_share(one) - usual)]
-    if images and len(against) <= (1 - _MOST_FIT) * len(known):
-        found = f"{files(images)}: the two classes lie the other way round than in the other masks"
-        yield Finding("warning", found, "invert the mask", names(images), "labels")
+    present = ~np.isnan(traits[:, :, 0])
+    usual = [index for index in range(traits.shape[1]) if present[:, index].sum() >= _KNOWN]
+    middle, spread = (np.full(traits.shape[1:], np.nan) for _ in range(2))
+    for index in usual:
+        its = traits[present[:, index], index]
+        middle[index] = np.median(its, 0)
+        spread[index] = 1.4826 * np.median(np.abs(its - middle[index]), 0) + 0.1
+    swaps: dict[tuple[int, int], list[ImageFacts]] = {}
+    for one, values in zip(known, traits, strict=True):
+        best: tuple[float, tuple[int, int]] = (0.0, (0, 0))
+        for first, second in combinations([index for index in usual if not np.isnan(values[index, 0])], 2):
+            there = [first, second]
+            as_it_is = _misfit(values[there], middle[there], spread[there])
+            exchanged = _misfit(values[there[::-1]], middle[there], spread[there])
+            if as_it_is - exchanged >= _SWAP and exchanged <= _SWAP_SHARE * as_it_is:
+                best = max(best, (as_it_is - exchanged, (first, second)))
+        if best[0]:
+            swaps.setdefault(best[1], []).append(one)
+    for (first, second), images in swaps.items():
+        if len(images) <= (1 - _MOST_FIT) * len(known) or len(images) == 1:
+            pair = f"{data.classes[first]} and {data.classes[second]}"
+            found = f"{files(images)}: {pair} look the other way round than in the other images"
+            yield Finding("warning", found, "are the two swapped in the mask?", names(images), "labels")
+
+
+def _misfit(values: NDArray[np.float32], middle: NDArray[np.float64], spread: NDArray[np.float64]) -> float:
+    """Return how far the traits of two classes [2, traits] are from what is usual, in squared deviations a trait."""
+    return float(np.square(((values - middle) / spread).clip(-_WIDEST, _WIDEST)).mean())
 
 
 def misaligned(data: DatasetFacts) -> Iterator[Finding]:
     """Find labels that are shifted, flipped or turned relative to their image."""
-    wrong = [one for one in data.images if one.agreement is not None and one.agreement.correction is not None]
-    right = sum(one.agreement is not None and one.agreement.fits for one in data.images)
-    severity = "error" if len(wrong) > max(right, 1) else "warning"
-    groups: dict[str, list[ImageFacts]] = {}
-    for one in wrong:
-        groups.setdefault(str(one.agreement and one.agreement.correction), []).append(one)
-    for correction, images in groups.items():
-        found = f"{files(images)}: the labels follow the edges of the image when they are {correction}"
-        advice = "put the labels right, or leave the images out; if that does not fit, they are another image's"
-        if severity == "error":
-            found += f" ({len(wrong)} of the {len(wrong) + right} images that can be judged are misaligned)"
-            advice = "put the labels right; if you know that they are, train with data.check=essential"
-        its = images[0].agreement.correction if images[0].agreement else None
-        yield Finding(severity, found, advice, names(images), "outlines", its)
+    known = [(one, one.agreement) for one in data.images if one.agreement is not None]
+    wrong = [(one, its.correction, its.best - its.home) for one, its in known if its.correction is not None]
+    if not wrong:
+        return
+    wrong.sort(key=lambda pair: -pair[2])
+    right, images = sum(its.fits for _, its in known), [one for one, _, _ in wrong]
+    each = tuple(f"{one.source}: {correction}" for one, correction, _ in wrong)
+    found = f"{files(images)}: the labels follow the image when they are {wrong[0][1]}"
+    if len({str(correction) for _, correction, _ in wrong}) > 1:
+        found = (
+            f"{files(images)}: the labels follow the image when they are moved or turned, the first when {wrong[0][1]}"
+        )
+    severity, advice = "warning", "are the labels shifted, or another image's? look at them, and put them right"
+    if len(wrong) > max(right, 1):
+        severity = "error"
+        found += f" ({len(wrong)} of the {len(wrong) + right} images that can be judged are misaligned)"
+        advice = "put the labels right; if you know that they are, train with data.check=essential"
+    corrections = tuple(correction for _, correction, _ in wrong)
+    yield Finding(severity, found, advice, names(images), "outlines", corrections, each if len(each) > 1 else ())
 
 
 def stray(data: DatasetFacts) -> Iterator[Finding]:
     """Find labels that follow nothing in their image, where those of nearly all others do."""
     known = [(one, one.agreement) for one in data.images if one.agreement is not None]
     images = [one for one, its in known if not its.fits and its.correction is None]
-    if images and len(known) - len(images) >= _MOST_FIT * len(known):
-        found = f"{files(images)}: the labels follow no edges of the image, as those of the others do"
-        yield Finding("warning", found, "see whether they belong to another image", names(images), "outlines")
+    if len(known) >= _KNOWN and images and len(known) - len(images) >= _MOST_FIT * len(known):
+        found = f"{files(images)}: the labels follow nothing in the image, as those of the others do"
+        yield Finding("warning", found, "do they belong to another image?", names(images), "outlines")
 
 
 def touching(data: DatasetFacts) -> Iterator[Finding]:
@@ -277,12 +324,17 @@ def touching(data: DatasetFacts) -> Iterator[Finding]:
 
 
 def specks(data: DatasetFacts) -> Iterator[Finding]:
-    """Find labelled regions of a few pixels."""
-    images = [one for one in data.images if one.objects is not None and one.objects.specks]
-    if images:
-        count = sum(one.objects.specks for one in images if one.objects is not None)
-        found = f"{count:,} of {len(data.areas):,} labelled regions have at most {SPECK} px, in {files(images)}"
-        yield Finding("note", found, "slips of the drawing tool? wipe them out, or let them be", names(images))
+    """Find labelled regions of a few pixels that lie alone, where objects are far larger."""
+    known = [(one, one.objects.specks) for one in data.images if one.objects is not None and one.objects.specks]
+    count, usual = sum(number for _, number in known), float(np.median(data.areas)) if len(data.areas) else 0.0
+    if not known or usual < _SPECK_OF * SPECK or count > _COMMON_SPECKS * len(data.areas):
+        return
+    images = [one for one, _ in sorted(known, key=lambda pair: -pair[1])]
+    found = (
+        f"{count:,} of {len(data.areas):,} labelled regions lie alone and have at most {SPECK} px, where {usual:,.0f} "
+        f"px are usual, in {files(images)}"
+    )
+    yield Finding("note", found, "are they slips of the drawing tool, or small objects?", names(images))
 
 
 def object_sizes(data: DatasetFacts) -> Iterator[Finding]:
@@ -300,15 +352,6 @@ def object_sizes(data: DatasetFacts) -> Iterator[Finding]:
             f"the labelled regions are larger than a patch: {across:.0f} px across in the median, {patch} px a patch"
         )
         yield Finding("note", found, f"set train.patch={int(-(-across // 32)) * 32}, or reduce the images")
-
-
-def _share(one: ImageFacts) -> float:
-    counts = one.class_counts or (1,)
-    return counts[-1] / sum(counts)
-
-
-def _polarity(one: ImageFacts) -> float:
-    return one.agreement.polarity if one.agreement else 0.0
 
 
 def one_class(data: DatasetFacts) -> Iterator[Finding]:
@@ -339,7 +382,7 @@ def rare_classes(data: DatasetFacts) -> Iterator[Finding]:
         found = (
             f"{len(rare)} of {len(data.classes)} classes are rare by their share of the labelled pixels: {named(rare)}"
         )
-        yield Finding("note", found, "use loss.class_weights=balanced, or loss.dice")
+        yield Finding("note", found, "look at their own scores: those of all pixels together hardly change with them")
 
 
 def unseen_classes(data: DatasetFacts) -> Iterator[Finding]:
@@ -352,22 +395,30 @@ def unseen_classes(data: DatasetFacts) -> Iterator[Finding]:
 
 def duplicates(data: DatasetFacts) -> Iterator[Finding]:
     """Find images that are there more than once, on one side of the split."""
-    for group in data.duplicates:
-        if not _divided(group, data):
-            contradictory = group.same and len({one.class_counts for one in group.images}) > 1
-            but = ", but are labelled differently" if contradictory else ""
-            advice = "keep the better one" if contradictory else "keep one of them, unless the repetition is meant"
-            severity = "warning" if contradictory else "note"
-            yield Finding(severity, f"{_alike(group)}{but}", advice, names(group.images), "image")
+    groups = [group for group in data.duplicates if not _divided(group, data)]
+    same = [group for group in groups if group.same]
+    contradictory = [group for group in same if len({one.class_counts for one in group.images}) > 1]
+    if contradictory:
+        found = f"{_alike(contradictory)}, but are labelled differently"
+        yield _of_groups("warning", contradictory, found, "are both right? keep the better one")
+    if agreeing := [group for group in same if group not in contradictory]:
+        yield _of_groups("note", agreeing, _alike(agreeing), "is the repetition meant? if not, one of them is enough")
+    if near := [group for group in groups if not group.same]:
+        advice = "are they copies of one image? look at them before you leave any out"
+        yield _of_groups("note", near, _alike(near), advice)
 
 
 def leakage(data: DatasetFacts) -> Iterator[Finding]:
     """Find images that are held out while a duplicate is trained on."""
-    for group in data.duplicates:
-        if _divided(group, data):
-            found = f"{_alike(group)}, and lie on both sides of the split: scores of the held-out part will be too good"
-            advice = "keep one of them, or keep them together by data.split"
-            yield Finding("warning", found, advice, names(group.images), "image")
+    for same in (True, False):
+        if groups := [group for group in data.duplicates if group.same == same and _divided(group, data)]:
+            found = (
+                f"{_alike(groups)}, and lie on both sides of the split: scores of the held-out part will be too good"
+            )
+            advice = "keep them together by data.split, or keep one of them"
+            yield _of_groups(
+                "warning", groups, found, advice if same else f"are they copies of one image? if so, {advice}"
+            )
 
 
 def neighbours(data: DatasetFacts) -> Iterator[Finding]:
@@ -398,9 +449,24 @@ def _divided(group: Duplicates, data: DatasetFacts) -> bool:
     return bool(indices & data.train) and bool(indices & data.held_out)
 
 
-def _alike(group: Duplicates) -> str:
-    what = "hold the same pixels" if group.same else f"are near-duplicates (correlation {group.similarity:.2f})"
-    return f"{named([one.name for one in group.images])} {what}"
+def _alike(groups: Sequence[Duplicates]) -> str:
+    """Say which images are alike: a single group, or the first and the number of the others."""
+    first, rest = groups[0], len(groups) - 1
+    what = "hold the same pixels" if first.same else f"are near-duplicates (correlation {first.similarity:.2f})"
+    more = (
+        f", as do {rest} more groups of images"
+        if rest and first.same
+        else f", as are {rest} more groups"
+        if rest
+        else ""
+    )
+    return f"{named(names(first.images))} {what}{more}"
+
+
+def _of_groups(severity: Severity, groups: Sequence[Duplicates], found: str, advice: str) -> Finding:
+    images = tuple(name for group in groups for name in names(group.images))
+    each = tuple(_alike([group]) for group in groups) if len(groups) > 1 else ()
+    return Finding(severity, found, advice, images, "image", each=each)
 
 
 Check = Callable[[DatasetFacts], Iterator[Finding]]
@@ -430,7 +496,7 @@ CLOSE: dict[str, Check] = {
     "empty": empty_masks,
     "palettes": palettes,
     "blurred": blurred,
-    "inverted": inverted,
+    "swapped": swapped,
     "misaligned": misaligned,
     "stray": stray,
     "duplicates": duplicates,

@@ -1,12 +1,9 @@
 """What is known of one image after a single look at it, a few kilobytes; and which images of a set are alike.
 
-An image is looked at once and let go, so that a set of any size can be examined. Of each a thumbnail of 64 x 64 grey
-means stays: pairs whose coarse thumbnails correlate, in any of the eight flips and turns, are candidates, and a pair is
-alike when the fine ones correlate too, at the best shift between them. Brightness, contrast, compression, noise and a
-drift of some pixels do not hide a pair. Crops of one larger image that overlap in a part of it are not found. Sections
-near each other in a stack look alike by nature: they are duplicates only where their pixels are the same.
+An image is looked at once and let go, so that a set of any size can be examined. Pixels that do not count are left out
+of everything but the checksum.
 
-Legend of shapes: C channels, H height, W width, N images, F features.
+Legend of shapes: C channels, H height, W width, K classes.
 """
 
 import hashlib
@@ -16,27 +13,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import ndimage
 
-from unetkit.checks.alignment import SYMMETRIES, Agreement, agreement
+from unetkit.checks.alignment import Agreement, agreement, reduced
+from unetkit.checks.duplicates import similar_pairs, thumbnail
 from unetkit.data.dataset import Sample
 from unetkit.data.split import stack_of
-from unetkit.data.targets import instances_of
+from unetkit.data.targets import components
 
 Floats = NDArray[np.float32]
 
-SPECK = 3
+SPECK = 4
 """Pixels of the largest region that is called a speck."""
 
-ALIKE = 0.7
-"""Correlation from which two images are near-duplicates; neighbouring ISBI sections reach 0.5."""
-
 _RIM = 5  # px: a class between two others on as little is a rim
-_SIDE, _COARSE = 64, 16  # of thumbnails
-_CANDIDATE = 0.6
-_MOST_TURNED = 5_000  # larger sets are not searched for turned copies: eight times the work
-_BLOCK = 1_000
+_ALONE = 5  # px around a speck without anything else of its kind
+_TRAITS_SIDE = 256  # to which images are reduced for the traits of their classes
+_FEW_PIXELS = 20  # of which a class's traits are not measured
+_MOST_CHANNELS = 4
 _NEAR = 2  # sections
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +57,7 @@ class Grey:
 
     @classmethod
     def of(cls, pixels: NDArray[Any]) -> "Grey":
-        """Measure pixels of any shape and type."""
+        """Measure pixels of any shape and type, at least one."""
         if pixels.dtype.kind != "u":
             high = float(pixels.max())
             mean, deviation = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
@@ -81,7 +77,7 @@ class Objects:
 
     Attributes:
         areas: pixels of each.
-        specks: how many have at most `SPECK` pixels, and are not cut off by the image's border.
+        specks: how many have at most `SPECK` pixels, lie alone, and are not cut off.
         touching: how many touch another one; None where regions of a class were taken for objects.
     """
 
@@ -90,16 +86,25 @@ class Objects:
     touching: int | None
 
     @classmethod
-    def of(cls, sample: Sample) -> "Objects":
-        """Measure the objects of a sample with labels."""
-        ids = instances_of(sample)
+    def of(
+        cls, labels: NDArray[Any], instances: NDArray[np.int32] | None, valid: NDArray[np.bool_] | None
+    ) -> "Objects":
+        """Measure the objects of labels [H, W]: instances, or regions that are connected by edges or corners."""
+        ids = components(labels, corners=True) if instances is None else instances
         areas = np.bincount(ids.ravel())
         small = (areas > 0) & (areas <= SPECK)
         small[0] = False
-        for border in (ids[0], ids[-1], ids[:, 0], ids[:, -1]):
-            small[border] = False
+        if small.any():
+            for border in (ids[0], ids[-1], ids[:, 0], ids[:, -1]):
+                small[border] = False
+            if valid is not None:
+                small[ids[ndimage.binary_dilation(~valid)]] = False
+            kinds = labels if instances is None else (ids > 0).astype(np.uint8)
+            for kind in np.unique(kinds[small[ids]]):
+                large = ((kinds == kind) & ~small[ids]).astype(np.uint8)
+                small[ids[ndimage.maximum_filter(large, 2 * _ALONE + 1) > 0]] &= kind == 0
         touching: int | None = None
-        if sample.instances is not None:  # those that share an edge of a pixel with another one
+        if instances is not None:  # those that share an edge of a pixel with another one
             found = [
                 np.stack([one[meeting], other[meeting]])
                 for one, other in ((ids[1:], ids[:-1]), (ids[:, 1:], ids[:, :-1]))
@@ -124,9 +129,10 @@ class ImageFacts:
         between: pixels of each class that have both a lower and a higher class within 2 px; empty where labels are
             drawn from objects.
         digest: checksum of the pixels.
-        thumbnail: [64, 64] grey means.
+        thumbnail: what `similar_pairs` compares.
         objects: what the labels hold.
-        agreement: of labels and edges; None where there is nothing to measure.
+        traits: of each class, as `class_traits` returns them.
+        agreement: of labels and image; None where there is nothing to measure.
     """
 
     index: int
@@ -140,6 +146,7 @@ class ImageFacts:
     digest: bytes | None = None
     thumbnail: NDArray[np.float16] | None = None
     objects: Objects | None = None
+    traits: NDArray[np.float32] | None = None
     agreement: Agreement | None = None
 
     @property
@@ -158,39 +165,66 @@ def image_facts(index: int, sample: Sample, *, classes: int, closely: bool, alig
         closely: measure what similarity and objects need, too.
         align: compare labels and edges, too, which takes the longest.
     """
-    pixels, labels = sample.pixels, sample.labels
-    counts = None if labels is None else tuple(np.bincount(labels.ravel(), minlength=classes).tolist())
+    pixels, labels, valid = sample.pixels, sample.labels, sample.valid
+    counting = None if labels is None else labels.ravel() if valid is None else labels[valid]
+    counts = None if counting is None else tuple(np.bincount(counting, minlength=classes).tolist())
     page = sample.name.rpartition("[")[2][:-1] if sample.name.endswith("]") else ""
     source = f"{sample.source or sample.name} page {page}" if page else sample.source or sample.name
     height, width = pixels.shape[1:]
     shape = (len(pixels), height, width)
-    facts = ImageFacts(index, sample.name, source, shape, str(pixels.dtype), Grey.of(pixels), counts)
+    grey = Grey.of(pixels if valid is None or not valid.any() else pixels[:, valid])
+    facts = ImageFacts(index, sample.name, source, shape, str(pixels.dtype), grey, counts)
     if not closely:
         return facts
+    facts = replace(
+        facts,
+        digest=hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest(),
+        thumbnail=thumbnail(pixels, valid),
+    )
+    if labels is None:
+        return facts
     between: tuple[int, ...] = ()
-    if labels is not None and sample.instances is None and classes >= 3:
+    if sample.instances is None and classes >= 3:
         lowest, highest = ndimage.minimum_filter(labels, _RIM), ndimage.maximum_filter(labels, _RIM)
         inside = labels[(lowest < labels) & (labels < highest)]
         between = tuple(np.bincount(inside, minlength=classes).tolist())
-    regions = labels if sample.instances is None else sample.instances
     return replace(
         facts,
         between=between,
-        digest=hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest(),
-        thumbnail=thumbnail(pixels),
-        objects=None if labels is None else Objects.of(sample),
-        agreement=agreement(pixels, regions) if align and regions is not None else None,
+        objects=Objects.of(labels, sample.instances, valid),
+        traits=class_traits(pixels, labels, classes, valid),
+        agreement=agreement(pixels, labels, instances=sample.instances, valid=valid) if align else None,
     )
 
 
-def thumbnail(pixels: NDArray[Any]) -> NDArray[np.float16]:
-    """Return the grey means [64, 64] of pixels [C, H, W], from 0 for their lowest to 1 for their highest."""
-    from PIL import Image
+def class_traits(
+    pixels: NDArray[Any], labels: NDArray[Any], classes: int, valid: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
+    """Return what tells classes apart [K, traits]; NaN for a class of a few pixels.
 
-    grey = pixels[0] if len(pixels) == 1 else pixels.mean(0, dtype=np.float32)
-    small = np.asarray(Image.fromarray(grey.astype(np.float32)).resize((_SIDE, _SIDE), Image.Resampling.BOX))
-    low, high = float(small.min()), float(small.max())
-    return ((small - low) / max(high - low, 1e-12)).astype(np.float16)
+    The traits are the log odds of its share, its mean in each channel (in deviations from the image's), and the
+    logarithm of how rough it is there compared with the image.
+    """
+    factor = -(-max(labels.shape) // _TRAITS_SIDE)
+    small = reduced(pixels if len(pixels) <= _MOST_CHANNELS else pixels.mean(0, keepdims=True), factor)
+    rows, columns = (slice(factor // 2, factor * side, factor) for side in small.shape[1:])
+    counts = np.ones(small.shape[1:], bool) if valid is None else valid[rows, columns]
+    kinds, values = labels[rows, columns][counts], small[:, counts]
+    found = np.full((classes, len(small) + 2), np.nan, np.float32)
+    if values.shape[1] < _FEW_PIXELS:
+        return found
+    grey = small.mean(0)
+    rough = np.abs(grey - ndimage.uniform_filter(grey, 3))[counts]
+    number = np.bincount(kinds, minlength=classes)
+    known = number >= _FEW_PIXELS
+    share = (number[known] / len(kinds)).clip(1e-4, 1 - 1e-4)
+    found[known, 0] = np.log(share / (1 - share))
+    for place, channel in enumerate(values, 1):
+        mean = np.bincount(kinds, channel, minlength=classes)[known] / number[known]
+        found[known, place] = (mean - channel.mean()) / max(float(channel.std()), 1e-6)
+    mean = np.bincount(kinds, rough, minlength=classes)[known] / number[known]
+    found[known, -1] = np.log((mean + 1e-3) / (float(rough.mean()) + 1e-3))
+    return found
 
 
 def names(images: Sequence[ImageFacts]) -> tuple[str, ...]:
@@ -199,8 +233,11 @@ def names(images: Sequence[ImageFacts]) -> tuple[str, ...]:
 
 
 def files(images: Sequence[ImageFacts]) -> str:
-    """Name the file of the first image, and how many more there are."""
-    return images[0].source + (f" and {len(images) - 1} more" if len(images) > 1 else "")
+    """Name the file of a single image, or the first few of many and their number."""
+    if len(images) == 1:
+        return images[0].source
+    rest = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""
+    return f"{len(images)} images ({', '.join(names(images)[:_NAMED])}{rest})"
 
 
 def page_of(one: ImageFacts) -> tuple[str, int] | None:
@@ -229,59 +266,22 @@ def find_duplicates(images: Sequence[ImageFacts]) -> Iterator[Duplicates]:
     """Yield the groups of images that are alike."""
     known = [one for one in images if one.thumbnail is not None]
     pairs: list[tuple[int, int, float]] = []
-    groups: list[set[int]] = []
-    for first, second, similarity in similar_pairs([one.thumbnail for one in known if one.thumbnail is not None]):
+    seen: dict[bytes | None, int] = {}
+    for place, one in enumerate(known):
+        first = seen.setdefault(one.digest, place)
+        pairs += [(first, place, 1.0)] if first != place else []
+    originals = sorted(seen.values())
+    thumbnails = [thumb for place in originals if (thumb := known[place].thumbnail) is not None]
+    for one, other, similarity in similar_pairs(thumbnails):
+        first, second = originals[one], originals[other]
         here, there = page_of(known[first]), page_of(known[second])
         near = here is not None and there is not None and here[0] == there[0] and abs(here[1] - there[1]) <= _NEAR
-        if near and known[first].digest != known[second].digest:
-            continue
-        pairs.append((first, second, similarity))
+        pairs += [] if near else [(first, second, similarity)]
+    groups: list[set[int]] = []
+    for first, second, _ in pairs:
         meeting = [group for group in groups if group & {first, second}]
         groups = [group for group in groups if group not in meeting] + [{first, second}.union(*meeting)]
     for group in sorted(sorted(group) for group in groups):
         alike = tuple(known[place] for place in group)
         similarity = min(value for first, _, value in pairs if first in group)
         yield Duplicates(alike, similarity, len({one.digest for one in alike}) == 1)
-
-
-def similar_pairs(thumbnails: Sequence[NDArray[Any]]) -> Iterator[tuple[int, int, float]]:
-    """Yield the pairs (first, second, correlation) of images that are near-duplicates, by their thumbnails."""
-    if len(thumbnails) < 2:
-        return
-    features_NF = _coarse(thumbnails)
-    turns = SYMMETRIES if len(thumbnails) <= _MOST_TURNED else dict(list(SYMMETRIES.items())[:1])
-    seen: set[tuple[int, int]] = set()
-    for turn in turns.values():
-        turned_NF = _coarse([turn(one) for one in thumbnails])
-        for start in range(0, len(features_NF), _BLOCK):
-            coarse = features_NF[start : start + _BLOCK] @ turned_NF.T
-            for row, column in np.argwhere(coarse >= _CANDIDATE):
-                first, second = start + int(row), int(column)
-                if first >= second or (first, second) in seen:
-                    continue
-                one: Floats = _details(thumbnails[first][None].astype(np.float32), 6)[0]
-                other: Floats = _details(turn(thumbnails[second])[None].astype(np.float32), 6)[0]
-                shifted = fft.irfft2(fft.rfft2(one) * np.conj(fft.rfft2(other)), s=one.shape)
-                if (similarity := float(shifted.astype(np.float32).max())) >= ALIKE:
-                    seen.add((first, second))
-                    yield first, second, similarity
-
-
-def similarity_to_next(thumbnails: Sequence[NDArray[Any]]) -> Floats:
-    """Return the correlations [N-1] of each thumbnail with the next one, seen coarsely."""
-    features_NF = _coarse(thumbnails)
-    return np.einsum("nf,nf->n", features_NF[:-1], features_NF[1:])
-
-
-def _coarse(thumbnails: Sequence[NDArray[Any]]) -> Floats:
-    step = _SIDE // _COARSE
-    blocks = np.stack(thumbnails).astype(np.float32).reshape(-1, _COARSE, step, _COARSE, step).mean((2, 4))
-    return _details(blocks, 4).reshape(len(blocks), -1)
-
-
-def _details(values: Floats, reach: float) -> Floats:
-    """Return values [N, H, W] against their surroundings, of mean 0 and norm 1: uneven light is no similarity."""
-    around: Floats = ndimage.gaussian_filter(values, (0, reach, reach))
-    details = values - around
-    details -= details.mean((1, 2), keepdims=True)
-    return details / np.sqrt(np.square(details).sum((1, 2), keepdims=True)).clip(1e-6)

@@ -47,7 +47,8 @@ class Finding:
         advice: what to do.
         images: names of the samples that it is about; of pairs, one after the other. Empty: the set as a whole.
         show: what a picture of those images would have to show.
-        correction: what would put the labels right.
+        corrections: what would put the labels of each of the images right; empty where nothing is known.
+        each: what was found one by one, where the finding stands for several.
         check: the name in `CHECKS` of the check that found it.
     """
 
@@ -56,7 +57,8 @@ class Finding:
     advice: str
     images: tuple[str, ...] = ()
     show: Show = "nothing"
-    correction: Correction | None = None
+    corrections: tuple[Correction, ...] = ()
+    each: tuple[str, ...] = ()
     check: str = ""
 
     def __str__(self) -> str:

@@ -12,6 +12,9 @@ from unetkit.errors import InterruptedRun, UnetkitError, UsageError
 __all__ = ["app", "data", "evaluate", "export", "main", "predict", "train"]
 
 
+_LESS = "choose a smaller size, patch, tile or batch, or fewer images at once"
+
+
 class _Stopped(BaseException):
     """A signal: what is not whole yet is removed on the way out. No error, so that nothing takes it for one."""
 
@@ -39,6 +42,14 @@ def main() -> None:
             f"unetkit: stopped by {signal.Signals(stopped.number).name}; nothing is left half-written", file=sys.stderr
         )
         sys.exit(128 + stopped.number)
+    except MemoryError as error:
+        complain(f"this takes more memory than there is ({error or 'out of memory'}); {_LESS}")
+        sys.exit(2)
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # as PyTorch says it
+            raise
+        complain(f"this takes more memory than there is; {_LESS}")
+        sys.exit(2)
     except InterruptedRun as error:
         complain(error)
         sys.exit(128 + error.signal_number)

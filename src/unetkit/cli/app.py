@@ -129,7 +129,7 @@ def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return list(words[:first]), list(words[first:])
 
 
-def complain(error: UnetkitError) -> None:
+def complain(error: UnetkitError | str) -> None:
     """Print an error as one line."""
     print(f"unetkit: {' '.join(str(error).split())}", file=sys.stderr)
 

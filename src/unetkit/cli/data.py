@@ -1,6 +1,7 @@
 """The verbs about data: data sample, data fetch, data convert, data check."""
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,13 @@ if TYPE_CHECKING:
     from unetkit.checks.findings import CheckReport
 
 _UNUSED = 8  # files and patterns that are named
+
+
+class OmeVersion(StrEnum):
+    """Versions of OME-Zarr that are written."""
+
+    new = "0.5"
+    old = "0.4"
 
 
 @data_app.command("sample")
@@ -45,32 +53,48 @@ def data_fetch(
 
 @data_app.command("convert")
 def data_convert(
-    out: Annotated[Path, typer.Option(help="folder to make", show_default=False)],
     source: Annotated[
         str | None,
-        typer.Argument(help="nuclei, COCO, a stack, folders: whatever `train --data` takes", show_default=False),
+        typer.Argument(help="a data set with labels; or an image, a stack, a volume", show_default=False),
     ] = None,
     overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="what to make: a folder; or NAME.ome.zarr, NAME.tif", show_default=False)
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option("--config", help="a configuration, for its classes and mask values", show_default=False),
     ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="an image of labels: smaller levels take the nearest, not the mean")
+    ] = False,
+    ome_version: Annotated[OmeVersion, typer.Option(help="version of OME-Zarr")] = OmeVersion.new,
 ) -> None:
-    """Write a data set with labels as multi-class folders: ID/image.png and ID/mask.png.
+    """Write a data set with labels as multi-class folders, ID/image.png and ID/mask.png; or an image as another file.
+
+    An image: data convert volume.tif volume.ome.zarr, and back: data convert volume.ome.zarr volume.tif
 
     The classes may be chosen: data convert DIR --out OUT --config FILE, or data.classes=[background,cat]
     """
     from unetkit.configuring import configure
     from unetkit.data import convert, open_dataset
+    from unetkit.errors import UsageError
+    from unetkit.images.convert import convert_image, image_writer
     from unetkit.progress import show_progress
 
     words, flags = divided([*([source] if source else []), *(overrides or [])])
     named = words.pop(0) if words and "=" not in words[0] else None
-    given = [*words, *([f"data.path={json.dumps(named)}"] if named else [])]
-    section = configure({} if config is None else config, given, flags=flags).config.data
+    place = out or (Path(words.pop(0)) if words and "=" not in words[0] else None)
+    if place is None:
+        raise UsageError("no output is named; add --out DIR, or a second name: data convert volume.tif volume.ome.zarr")
     with show_progress("converting") as progress:
-        convert(open_dataset(section.path, config=section), out, progress=progress)
-    print(f"written: {out}")
+        if named is not None and image_writer(place) is not None:
+            convert_image(named, place, labels=labels, version=ome_version.value, progress=progress)
+        else:
+            given = [*words, *([f"data.path={json.dumps(named)}"] if named else [])]
+            section = configure({} if config is None else config, given, flags=flags).config.data
+            convert(open_dataset(section.path, config=section), place, progress=progress)
+    print(f"written: {place}")
 
 
 @data_app.command("check")

@@ -139,7 +139,8 @@ def check(
     import unetkit
 
     options: LoadOptions = {"head": head, "runtime": runtime, "threads": threads, "precision": precision}
-    options |= {"trust": trust} | said_of_file(classes, normalization, multiple, size, activation, output)
+    options |= {"trust": trust}
+    options |= said_of_file(classes, normalization, multiple, size, activation, output)
     with progress_with("checking", json_file) as progress:
         checked = unetkit.check(model, data=data, against=against, options=options, progress=progress)
     give_result(_as_json(checked), json_file, lambda: _print(checked))

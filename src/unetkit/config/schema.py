@@ -105,6 +105,9 @@ class SplitConfig(Section):
         return self
 
 
+Channels = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+
+
 class DataConfig(Section):
     """Where the data lies and how its pixels and labels are read."""
 
@@ -148,6 +151,9 @@ class DataConfig(Section):
     )
     ignore_value: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="a stored mask value whose pixels do not count; null: none"
+    )
+    channels: Channels | None = Field(
+        default=None, description="the channels of the images that are used, counted from 0: [0, 2]; null: all"
     )
     normalization: Literal["standardize", "minus-one-to-one", "zero-to-one", "none"] = Field(
         default="standardize",
@@ -412,7 +418,8 @@ class TrainConfig(Section):
     metrics: tuple[Literal["isbi", "objects", "legacy", "binary", "surface"], ...] = Field(
         default=(),
         description="families of scores that are computed besides overlap (see `unetkit metrics`): isbi, objects, "
-        "legacy, the older systems' protocol, binary, surface; that of best_metric always is",
+        "legacy, the older systems' protocol, binary, surface; that of best_metric always is; validations leave out "
+        "objects and isbi, which take long, where best_metric is none of them",
     )
 
     @property
@@ -557,6 +564,11 @@ class PredictConfig(Section):
         default=0.8, description="gigabytes that one call of the network may take; larger images are cut into tiles"
     )
     batch: PositiveInt = Field(default=1, description="tiles in one call of the network")
+    channels: Channels | None = Field(
+        default=None,
+        description="which channels of an image with more of them the network is given, counted from 0; a training takes "
+        "`data.channels`",
+    )
     tta: bool = Field(default=False, description="average over the eight flips and turns")
     threshold: Threshold | dict[str, Threshold] | None = Field(
         default=None,

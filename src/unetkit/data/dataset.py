@@ -288,30 +288,40 @@ def within(sample: Sample, inside: NDArray[np.bool_]) -> Sample:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files of one image: its name, and the opened image, masks and region, each with the same number of pages."""
+    """The files of one image, opened, each with the same number of pages.
+
+    Attributes:
+        name: of the image.
+        image: its file.
+        masks: one, or one for each class but the first.
+        region: the pixels that count.
+        is_stack: a single page is named as one of many.
+    """
 
     name: str
     image: Image
     masks: tuple[Image, ...] = ()
     region: Image | None = None
+    is_stack: bool = False
 
     def items(self) -> list[Item]:
         """Make an item, or an item `name[07]` of every page of a stack; a region of one page holds for all.
 
         Raises:
-            DataError: other numbers of pages, or pages of other sizes.
+            DataError: other numbers of pages, or pages of other sizes; those of single images are compared when read.
         """
         count = self.image.count
         for mask in self.masks:
             if mask.count != count:
                 raise DataError(f"{mask.source}: has {mask.count} pages, but {self.image.source} has {count}")
-            require_same_size(
-                self.image.source, (self.image.height, self.image.width), mask.source, (mask.height, mask.width)
-            )
+            if count > 1:
+                require_same_size(
+                    self.image.source, (self.image.height, self.image.width), mask.source, (mask.height, mask.width)
+                )
         digits = max(2, len(str(count - 1)))
         return [
             Item(
-                f"{self.name}[{page:0{digits}}]" if count > 1 else self.name,
+                f"{self.name}[{page:0{digits}}]" if count > 1 or self.is_stack else self.name,
                 self.image.source,
                 partial(self.image.read, page),
                 tuple(Stored(partial(mask.read, page), mask.source) for mask in self.masks),

@@ -175,7 +175,8 @@ def _of_colours(
 ) -> MaskMap:
     """Return the meaning of colours: a few are classes, many are objects."""
     most = max(len(one.values) for one in seen)
-    if _mean_pieces(seen) >= _ONE_PIECE and (most > _MANY or objects):
+    few = classes is None or len(classes) == 2
+    if few and _mean_pieces(seen) >= _ONE_PIECE and (most > _MANY or objects):
         return _instances(classes, title, f"up to {most - 1} in an image, each in one piece", coloured=True)
     if most > _MANY:
         raise DataError(
@@ -219,7 +220,8 @@ def _of_values(
     if len(binary) == 2 and (share := _stray(seen)) is not None:
         words = f"0 and white, and stray values between in {share:.2g} of the pixels, which count to the nearer: two classes"
         return MaskMap(binary, kind="binary", words=words)
-    if config.mask_kind == "auto" and (why := _objects(seen, objects=objects)):
+    few = classes is None or len(classes) == 2
+    if few and config.mask_kind == "auto" and (why := _objects(seen, objects=objects)):
         found = _instances(classes, title, why)
         return replace(found, unsure="" if objects else "if the values are classes, set data.mask_kind=classes")
     return _of_classes(masks, classes, ignored)
@@ -268,7 +270,8 @@ def _of_classes(
     small = [value for value in values if value != _VOID]
     void = _VOID in values and len(small) > 1 and small[-1] <= _MANY and (classes is None or small[-1] < len(classes))
     values = small if void else values
-    if values[-1] <= _MANY and 2 * len(values) > values[-1] and (classes is None or len(classes) > values[-1]):
+    dense = values[-1] <= _MANY and 2 * len(values) > values[-1]
+    if dense if classes is None else values[-1] < len(classes):
         names = classes or (_numbered(values[-1]) if values[-1] > 1 else BINARY)
         words = f"class indices 0 to {values[-1]}" + (", and 255 where nothing counts" if void else "")
         unsure = "if 255 is a class, name it in data.mask_values" if void else ""

@@ -28,11 +28,17 @@ from unetkit.storage.atomic import part_of
 from unetkit.storage.cache import user_cache
 
 
-def components(labels: NDArray[Any]) -> NDArray[np.int32]:
-    """Return ids [H, W] of the connected regions (sharing an edge) of each class of labels [H, W] but the first."""
+def components(labels: NDArray[Any], *, corners: bool = False) -> NDArray[np.int32]:
+    """Return ids [H, W] of the connected regions of each class of labels [H, W] but the first.
+
+    Args:
+        labels: class indices.
+        corners: pixels that share a corner are connected, too; otherwise only those that share an edge.
+    """
     ids, count = np.zeros(labels.shape, np.int32), 0
+    structure = np.ones((3, 3), bool) if corners else None
     for index in np.flatnonzero(np.bincount(labels.ravel())[1:]) + 1:
-        regions, found = ndimage.label(labels == index)  # pyright: ignore[reportGeneralTypeIssues] - two values without `output`
+        regions, found = ndimage.label(labels == index, structure)  # pyright: ignore[reportGeneralTypeIssues] - two values without `output`
         ids[regions > 0] = regions[regions > 0] + count
         count += found
     return ids

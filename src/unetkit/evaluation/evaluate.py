@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from unetkit.config import ConfigSource, DataConfig
 from unetkit.configuring import Configured, configure
-from unetkit.data import Dataset, fingerprint, open_dataset, split_dataset
+from unetkit.data import Dataset, fingerprint, open_dataset, samples_of, split_dataset
 from unetkit.devices import cpu_threads
 from unetkit.errors import DataError, UsageError
 from unetkit.evaluation import folds
@@ -137,12 +137,12 @@ def labelled(
         kind = "auto" if config.mask_kind == "instances" else config.mask_kind
         config = config.model_copy(update={"mask_kind": kind, "test": None})
     dataset = open_dataset(path, config=config)
-    known, split = card.data_sha256, card.split
-    if run is not None:
-        known, split = (run.read_json("data.json") or {}).get("sha256_pixels", ""), run.config.data.split
-    if everything or split is None or not known or known != fingerprint(dataset).sha256_pixels:
+    known = card.data_sha256 if run is None else (run.read_json("data.json") or {}).get("sha256_pixels", "")
+    if everything or not known or known != fingerprint(dataset).sha256_pixels:
         return dataset, None
-    return dataset, split_dataset(dataset, split).validation or None
+    if run is not None:
+        return dataset, split_dataset(dataset, run.config.data.split).validation or None
+    return dataset, tuple(place for place, one in enumerate(samples_of(dataset)) if one.name in card.held_out) or None
 
 
 def score_isbi(

@@ -11,6 +11,7 @@ say `metrics.FAMILIES`. Does not know how a network was trained.
 Legend of shapes: L classes of a network, H height, W width.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -42,6 +43,7 @@ from unetkit.metrics.calibration import Confidence
 from unetkit.metrics.legacy import SIZES
 from unetkit.objects import ObjectMap, describe, find_objects, true_objects
 from unetkit.prediction import Predictor, require_probabilities
+from unetkit.prediction.predictor import AT_ONCE
 from unetkit.progress import NoProgress, Progress
 
 
@@ -250,11 +252,32 @@ def answers_of(predictor: Predictor, dataset: Dataset, indices: Sequence[int], w
     Raises:
         DataError: an image without labels.
     """
-    for place in world.share(len(indices)):
-        sample = dataset[indices[place]]
-        one = prediction_of(predictor, sample, predictor.probabilities(sample.pixels))
-        note = predictor.plan(*sample.pixels.shape[1:]).note
-        yield Answer(one, {"": place}, () if note is None else (note,))
+    samples = ((place, dataset[indices[place]]) for place in world.share(len(indices)))
+    for alike in _of_one_shape(samples):
+        answered = predictor.probabilities_of([sample.pixels for _, sample in alike])
+        for (place, sample), probabilities_LHW in zip(alike, answered, strict=True):
+            one = prediction_of(predictor, sample, probabilities_LHW)
+            note = predictor.plan(*sample.pixels.shape[1:]).note
+            yield Answer(one, {"": place}, () if note is None else (note,))
+
+
+_PIXELS_AT_ONCE = 2**22
+"""Images of more pixels are not kept to wait for others of their shape."""
+
+
+def _of_one_shape(samples: Iterable[tuple[int, Sample]]) -> Iterator[list[tuple[int, Sample]]]:
+    """Yield samples with their places, several of one shape together; some wait for others of their shape."""
+    waiting: dict[tuple[int, ...], list[tuple[int, Sample]]] = {}
+    for place, sample in samples:
+        shape = sample.pixels.shape
+        alike = waiting.setdefault(shape, [])
+        alike.append((place, sample))
+        kept = sum(len(some) * math.prod(its[1:]) for its, some in waiting.items())
+        if len(alike) == AT_ONCE or len(alike) * math.prod(shape[1:]) >= _PIXELS_AT_ONCE:
+            yield waiting.pop(shape)
+        elif kept > 4 * _PIXELS_AT_ONCE:
+            yield waiting.pop(next(iter(waiting)))
+    yield from waiting.values()
 
 
 def prediction_of(predictor: Predictor, sample: Sample, probabilities_LHW: NDArray[Any]) -> Prediction:
@@ -348,6 +371,11 @@ def choose_for(predictor: Predictor, asked: Iterable[str], *, warping: bool = Tr
     usual = SIZES.get(len(predictor.normalization.mean)) if len(predictor.data_classes) == 2 else None
     metrics = choose_metrics(asked, predictor.data_classes, warping=warping)
     return replace(metrics, legacy_size=predictor.config.size or usual)
+
+
+def validated_families(config: TrainConfig) -> set[str]:
+    """Return the families that validations compute: the named ones, of the slow ones only that of `best_metric`."""
+    return named_families(config) - ({"objects", "isbi"} - {family_of(config.best_metric)})
 
 
 def named_families(config: TrainConfig) -> set[str]:

@@ -319,11 +319,8 @@ def tune(
     dataset, indices = labelled(data, predictor.card, run)
     sha256 = fingerprint(dataset).sha256_pixels
     if indices is None:
-        known = None if run is None else run.read_json("data.json")
-        if known is not None and known["sha256_pixels"] == sha256:
-            raise UsageError(
-                "the run was trained on all of this data; give images that it has not seen with --data DIR"
-            )
+        if predictor.card.data_sha256 == sha256:
+            raise UsageError("it was trained on all of this data; give images that it has not seen with --data DIR")
         indices = range(len(dataset))
     if objects is None:
         objects = predictor.border or any(dataset[index].instances is not None for index in indices[:1])

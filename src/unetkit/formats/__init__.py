@@ -73,7 +73,7 @@ class Format:
         card: gives the text of a file's card; None: the file has none.
         runtimes: names of those that run it, the best first.
         foreign: opens a file that has no card, other people's; None: there is no such file that could be run.
-        shared: other programs write such files: one without a card is another reader's.
+        shared: whether a file without a card is another reader's, a legacy system's.
         runs_code: whoever makes a file can make it run any code where it is opened.
     """
 
@@ -87,7 +87,7 @@ class Format:
     card: Callable[[Path], str | None] = lambda path: None
     runtimes: tuple[str, ...] = ()
     foreign: Callable[[Path, RuntimeOptions, Load], ExportedNetwork] | None = None
-    shared: bool = False
+    shared: Callable[[Path], bool] = lambda path: False
     runs_code: bool = False
 
 
@@ -103,6 +103,7 @@ FORMATS: dict[str, Format] = {
         card=onnx.card,
         runtimes=("onnxruntime", "openvino"),
         foreign=foreign.open_onnx,
+        shared=onnx.is_of_mindspore,
     ),
     "openvino": Format(
         "OpenVINO's own, the fastest on a CPU",
@@ -164,7 +165,7 @@ FORMATS: dict[str, Format] = {
         recognises=mindspore.is_graph("mindir"),
         card=mindspore.card,
         runtimes=("interpreter", "mindspore"),
-        shared=True,
+        shared=lambda path: True,
     ),
     "mindir-lite": Format(
         "MindIR, for MindSpore Lite and MindSpore 2.0",
@@ -182,7 +183,7 @@ FORMATS: dict[str, Format] = {
         recognises=mindspore.is_graph("air"),
         card=mindspore.card,
         runtimes=("interpreter",),
-        shared=True,
+        shared=lambda path: True,
     ),
     "mindspore-ckpt": Format("the weights, for MindSpore's model zoo", ".ckpt", mindspore.write_checkpoint),
     "safetensors": Format("the weights, for unetkit", ".safetensors", safetensors.write),
@@ -318,7 +319,7 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
         text = FORMATS[kind].card(path)
     except (WireError, ElementTree.ParseError, *ZIP_DAMAGE) as error:
         raise DamagedFileError(f"{path}: a damaged {kind} file ({error}); copy it again or export again") from None
-    if text is None and FORMATS[kind].shared:
+    if text is None and FORMATS[kind].shared(path):
         return None
     load = partial(_load, options)
     if text is None:

@@ -122,7 +122,7 @@ class Meaning:
             p_NKHW = p_NKHW.softmax(1)
         elif self.activation == "sigmoid":
             p_NKHW = p_NKHW.sigmoid()
-        elif not (-_ROUNDING <= float(p_NKHW.min()) and float(p_NKHW.max()) <= 1 + _ROUNDING):
+        elif not (float(p_NKHW.min()) >= -_ROUNDING and float(p_NKHW.max()) <= 1 + _ROUNDING):
             raise UsageError(
                 f"its output was taken for probabilities, and holds values from {float(p_NKHW.min()):g} to "
                 f"{float(p_NKHW.max()):g}; give --activation sigmoid or softmax if they are logits"
@@ -145,7 +145,7 @@ def meaning_of(values_NKHW: Tensor, activation: Activation | None) -> Meaning:
     any other single value is a logit of the second of two classes, several are logits of as many classes.
     """
     values_NKHW, several = values_NKHW.float(), values_NKHW.shape[1] > 1
-    inside = -_ROUNDING <= float(values_NKHW.min()) and float(values_NKHW.max()) <= 1 + _ROUNDING
+    inside = float(values_NKHW.min()) >= -_ROUNDING and float(values_NKHW.max()) <= 1 + _ROUNDING
     chosen = activation or ("none" if inside else "softmax" if several else "sigmoid")
     if chosen == "softmax":
         return Meaning(chosen, exclusive=True)
@@ -258,8 +258,8 @@ def named(path: Path, given: tuple[str, ...], count: int, meaning: Meaning) -> t
     if len(names) != wanted or len(set(names)) < wanted:
         hint = "" if meaning.exclusive else f", or {wanted - 1} without the background"
         raise UsageError(
-            f"{path}: found --classes {','.join(given)}; its output of {count} channel{'s'[: count - 1]} needs {wanted} "
-            f"different names{hint}"
+            f"{path}: found --classes {','.join(given)}; its output of {count} channel{'s'[: count - 1]} needs "
+            f"{wanted} different names{hint}"
         )
     return names
 
@@ -268,17 +268,18 @@ def _per_image(low: Callable[..., Any], span: Callable[..., Any]) -> Prepare:
     def prepare(pixels_CHW: NDArray[Any]) -> NDArray[np.float32]:
         x_CHW = pixels_CHW.astype(np.float32)
         spans = span(x_CHW, axis=(1, 2), keepdims=True)
-        return (x_CHW - low(x_CHW, axis=(1, 2), keepdims=True)) / np.where(spans > 0, spans, 1)
+        shifted_CHW = x_CHW - low(x_CHW, axis=(1, 2), keepdims=True)
+        return (shifted_CHW / np.where(spans > 0, spans, 1)).astype(np.float32)
 
     return prepare
 
 
 def _of_type(scale: float, shift: float = 0.0) -> Prepare:
-    """Return what maps whole numbers from 0 to the highest of their type to a range; fractions are in [0, 1] already."""
+    """Return what maps 0 to the highest whole number of a type to a range; fractions are taken to be in [0, 1]."""
 
     def prepare(pixels_CHW: NDArray[Any]) -> NDArray[np.float32]:
         highest = np.iinfo(pixels_CHW.dtype).max if pixels_CHW.dtype.kind in "iu" else 1
-        return pixels_CHW.astype(np.float32) / highest * scale + shift
+        return (pixels_CHW.astype(np.float32) / highest * scale + shift).astype(np.float32)
 
     return prepare
 
@@ -322,7 +323,7 @@ def normalization(text: str, channels: int) -> Prepare:
     sizes_fit = {len(mean), len(std)} <= {1, channels}
     if not (sizes_fit and np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
         raise UsageError(
-            f"--normalization {text}: expected 1 or {channels} finite means, and as many deviations above 0, one a channel"
+            f"--normalization {text}: expected 1 or {channels} finite means, and as many deviations above 0"
         )
     return lambda pixels_CHW: (pixels_CHW.astype(np.float32) - mean[:, None, None]) / std[:, None, None]
 

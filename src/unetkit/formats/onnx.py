@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unetkit.devices import available_cores
+from unetkit.devices import threads_of
 from unetkit.errors import DeviceError, ModelFileError, UsageError
 from unetkit.formats.job import ExportJob, Quantisation, quiet, silent
 from unetkit.formats.pt2 import open_axes, program_of
@@ -30,6 +30,9 @@ INPUT = "image"
 OUTPUTS: dict[Output, str] = {"logits": "logits", "softmax": "probabilities", "argmax": "labels"}
 """Names of the output in the graph."""
 
+_MINDSPORE = b"\x12\x09MindSpore"
+"""The producer, a field at the beginning of a file."""
+
 # Fields of onnx.ModelProto and of onnx.StringStringEntryProto.
 _IR_VERSION, _METADATA, _KEY, _VALUE = 1, 14, 1, 2
 
@@ -40,6 +43,11 @@ def recognises(path: Path) -> bool:
     # A safetensors file begins with the length of its header, which may look like a version, and the header's brace.
     is_safetensors = start[4:] == b"\0\0\0\0{"
     return len(start) > 1 and start[0] == _IR_VERSION << 3 and 0 < start[1] < 64 and not is_safetensors
+
+
+def is_of_mindspore(path: Path) -> bool:
+    """Return whether MindSpore wrote a file: ONNX of its own, which runtimes refuse, and whose weights are read."""
+    return _MINDSPORE in first_bytes(path, 64)
 
 
 def card(path: Path) -> str | None:
@@ -235,7 +243,7 @@ def load(path: Path, options: RuntimeOptions) -> Runtime:
     """
     package = required("onnxruntime", "onnx")
     settings = package.SessionOptions()
-    settings.intra_op_num_threads = options.threads or available_cores()
+    settings.intra_op_num_threads = threads_of(options.threads)
     settings.log_severity_level = _ONLY_ERRORS
     there = [kind for kind, provider in _PROVIDERS.items() if provider in package.get_available_providers()]
     device = there[-1] if options.device == "auto" else options.device
@@ -256,7 +264,7 @@ class _Session:
 
     def run_all(self, images: Tensor) -> tuple[Tensor, ...]:
         answers: list[Any] = self._session.run(None, {self._input: images.cpu().numpy()})
-        return tuple(map(torch.from_numpy, answers))
+        return tuple(torch.from_numpy(answer) for answer in answers)
 
 
 @dataclass(frozen=True, slots=True)

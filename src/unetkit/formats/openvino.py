@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import torch
 from torch import Tensor
 
-from unetkit.devices import available_cores
+from unetkit.devices import threads_of
 from unetkit.errors import DeviceError
 from unetkit.formats.job import ExportJob, silent
 from unetkit.formats.onnx import model_proto
@@ -92,7 +92,7 @@ def load(path: Path, options: RuntimeOptions) -> Runtime:
         raise lacking
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint}
     if device == "CPU":
-        settings["INFERENCE_NUM_THREADS"] = options.threads or available_cores()
+        settings["INFERENCE_NUM_THREADS"] = threads_of(options.threads)
     try:
         compiled = core.compile_model(core.read_model(path), device, settings)
     except RuntimeError as error:

@@ -79,7 +79,7 @@ class Package:
         content = self.read(name)
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise DamagedFileError(
-                f"{self.path}: {name} is not the file that its description means (another sha256); get the package again"
+                f"{self.path}: {name} is not the file that its description means (another sha256); get it again"
             )
         return content
 
@@ -164,11 +164,12 @@ def card(path: Path) -> str | None:
 
 
 @contextmanager
-def unpacked(path: Path, name: str, content: bytes) -> Generator[Path]:
-    """Give a file of a package a place on the disk, alone, for a runtime; its errors name the package."""
+def unpacked(path: Path, name: str, files: dict[str, bytes]) -> Generator[Path]:
+    """Give files of a package a place on the disk, without any others, for a runtime; its errors name the package."""
     with temporary_folder() as folder:
+        for other, content in files.items():
+            (folder / PurePosixPath(other).name).write_bytes(content)
         file = folder / PurePosixPath(name).name
-        file.write_bytes(content)
         try:
             yield file
         except (ModelFileError, UsageError) as error:
@@ -177,7 +178,7 @@ def unpacked(path: Path, name: str, content: bytes) -> Generator[Path]:
 
 def own_weights(path: Path, load: Load) -> Runtime:
     """Load the ONNX file of a package that unetkit wrote."""
-    with unpacked(path, WEIGHTS, open_package(path).read(WEIGHTS)) as file:
+    with unpacked(path, WEIGHTS, {WEIGHTS: open_package(path).read(WEIGHTS)}) as file:
         return load(file, "onnx")
 
 
@@ -199,8 +200,7 @@ class Described:
     Attributes:
         model: the description, of bioimageio.spec, with no other input and output.
         weights: the format of the weights that are run: onnx or torchscript.
-        source: the name of their file.
-        sha256: of it; None: not said.
+        files: the names of their files, the one that is loaded first, and the checksum of each; None: not said.
         axes: of the input, as letters.
         output_axes: of the output.
         output: its place among all outputs.
@@ -214,8 +214,7 @@ class Described:
 
     model: Any
     weights: str
-    source: str
-    sha256: str | None
+    files: dict[str, str | None]
     axes: str
     output_axes: str
     output: int
@@ -305,16 +304,15 @@ def describe(package: Package, options: RuntimeOptions) -> Described:
                     "package with bioimageio.core"
                 )
     axes, output_axes = (_letters(path, one) for one in (given, maps[0]))
-    weights, source, sha256 = _weights(path, content, model, options)
+    weights, files = _weights(path, content, model, options)
     channel = next((axis for axis in maps[0].axes if axis.id == "channel"), None)
-    notes = []
+    notes = list[str]()
     if len(outputs) > 1 and said.output is None:
         notes.append(f"of its outputs {', '.join(outputs)}, {maps[0].id} was taken; --output names another")
     return Described(
         model=model.model_copy(update={"outputs": [maps[0]]}),
         weights=weights,
-        source=source,
-        sha256=sha256,
+        files=files,
         axes=axes,
         output_axes=output_axes,
         output=outputs.index(str(maps[0].id)),
@@ -374,8 +372,10 @@ def _model(package: Package) -> tuple[dict[str, Any], Any]:
     return content, model
 
 
-def _weights(path: Path, content: dict[str, Any], model: Any, options: RuntimeOptions) -> tuple[str, str, str | None]:
-    """Return format, file and checksum of the weights that are to be run."""
+def _weights(
+    path: Path, content: dict[str, Any], model: Any, options: RuntimeOptions
+) -> tuple[str, dict[str, str | None]]:
+    """Return the format of the weights that are to be run, and their files with the checksums."""
     able = [name for name in ("onnx", "torchscript") if getattr(model.weights, name) is not None]
     if options.runtime is not None:
         able = [name for name in able if (name == "torchscript") == (options.runtime == "torchscript")]
@@ -387,18 +387,25 @@ def _weights(path: Path, content: dict[str, Any], model: Any, options: RuntimeOp
             "the package's own code"
         )
     entry = getattr(model.weights, able[0])
-    source = str(entry.source)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|/", source) or ".." in PurePosixPath(source).parts:
-        raise ModelFileError(
-            f"{path}: its weights are at {source}, outside the package, and are not fetched; get the whole package, as "
-            "the .zip that bioimage.io offers"
-        )
-    if getattr(entry, "external_data", None) is not None:
-        raise ModelFileError(f"{path}: keeps its weights outside of {source}; expected them in that file")
-    # A translation from version 0.4 may lose the checksum.
+    files = dict[str, str | None]()
+    for one in (entry, getattr(entry, "external_data", None)):
+        if one is None:
+            continue
+        source = str(one.source)
+        if _REMOTE.match(source) or source.startswith("/") or ".." in PurePosixPath(source).parts:
+            raise ModelFileError(
+                f"{path}: its weights are at {source}, outside the package, and are not fetched; get the whole "
+                "package, as the .zip that bioimage.io offers"
+            )
+        files[source] = None if one.sha256 is None else str(one.sha256)
+    # A translation from version 0.4 loses the checksum.
     written = content.get("weights", {}).get(able[0], {}).get("sha256")
-    return able[0], source, None if written is None and entry.sha256 is None else str(written or entry.sha256)
+    files[str(entry.source)] = files[str(entry.source)] or (None if written is None else str(written))
+    return able[0], files
 
+
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+"""The beginning of a name that is not of a file."""
 
 _LETTERS = {"batch": "b", "channel": "c", "y": "y", "x": "x", "z": "z", "time": "t", "index": "i"}
 
@@ -410,6 +417,7 @@ def _letters(path: Path, tensor: Any) -> str:
         ModelFileError: it is not that of 2D images.
     """
     ids = [str(axis.id) for axis in tensor.axes]
+    found = f"{path}: {tensor.id} has the axes {', '.join(ids)}"
     for axis in tensor.axes:
         size = axis.size if isinstance(axis.size, int) or axis.size is None else getattr(axis.size, "min", 1)
         if str(axis.id) not in ("batch", "channel", "y", "x") and size != 1:
@@ -417,7 +425,7 @@ def _letters(path: Path, tensor: Any) -> str:
                 f"{path}: {tensor.id} has the axes {', '.join(ids)}; only networks on 2D images are run"
             )
     if not {"x", "y"} <= set(ids) or len({_LETTERS.get(one, one[0]) for one in ids}) < len(ids):
-        raise ModelFileError(f"{path}: {tensor.id} has the axes {', '.join(ids)}; expected y and x among them")
+        raise ModelFileError(f"{found}; expected y and x among them")
     return "".join(_LETTERS.get(one, one[0]) for one in ids)
 
 
@@ -430,9 +438,9 @@ def _sizes(path: Path, given: Any, output: Any) -> Sizes:
     taken, made = ({str(axis.id): axis for axis in tensor.axes} for tensor in (given, output))
     steps, least, fixed, lost, halos = list[int](), list[int](), list[int](), list[int](), list[int]()
     for axis in "yx":
-        size = taken[axis].size
-        if hasattr(size, "axis_id"):  # as long as another axis of the input
-            size = taken[str(size.axis_id)].size if str(size.axis_id) in taken and not size.offset else size
+        size: Any = taken[axis].size
+        if hasattr(size, "axis_id") and str(size.axis_id) in taken and not size.offset:
+            size = taken[str(size.axis_id)].size  # as long as another axis of the input
         if isinstance(size, int):
             fixed.append(size)
         elif hasattr(size, "step"):
@@ -440,12 +448,12 @@ def _sizes(path: Path, given: Any, output: Any) -> Sizes:
             least.append(size.min)
         else:
             raise ModelFileError(f"{path}: the size of its axis {axis} depends on something else than the image")
-        result = made[axis].size
+        result: Any = made[axis].size
         same = hasattr(result, "axis_id") and str(result.axis_id) == axis and made[axis].scale == taken[axis].scale
-        if isinstance(result, int) and isinstance(size, int):
+        if same:
+            lost.append(-int(result.offset))
+        elif isinstance(result, int) and isinstance(size, int):
             lost.append(size - result)
-        elif same:
-            lost.append(-result.offset)
         else:
             raise ModelFileError(f"{path}: its output {output.id} has another scale than the image along {axis}")
         halos.append(getattr(made[axis], "halo", 0))
@@ -458,8 +466,9 @@ def _sizes(path: Path, given: Any, output: Any) -> Sizes:
 
 def _graph(package: Package, described: Described, load: Load) -> ForeignGraph:
     """Load the weights, and say what is done to their output."""
-    content, dtype = package.checked(described.source, described.sha256), np.dtype(np.float32)
-    with unpacked(package.path, described.source, content) as file:
+    dtype, source = np.dtype(np.float32), next(iter(described.files))
+    contents = {name: package.checked(name, sha256) for name, sha256 in described.files.items()}
+    with unpacked(package.path, source, contents) as file:
         if described.weights == "onnx":
             dtype = onnx.signature(file).inputs[0].dtype
         runtime = cast("GraphRuntime", load(file, described.weights))
@@ -518,7 +527,7 @@ def read_tensor(package: Package, file: Any) -> NDArray[Any]:
     Raises:
         ModelFileError: it is not there, or no array.
     """
-    if file is None or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", str(file.source)):
+    if file is None or _REMOTE.match(str(file.source)):
         raise ModelFileError(f"{package.path}: has no test tensors; there is nothing to check it with")
     try:
         return np.load(io.BytesIO(package.checked(str(file.source), file.sha256 and str(file.sha256))))
@@ -571,7 +580,8 @@ def reproduce(path: Path, options: RuntimeOptions, load: Load) -> tuple[Reproduc
             result = _applied(described, answers[described.output].cpu().numpy(), after=True).astype(np.float64)
             if result.shape != expected.shape:
                 raise ModelFileError(
-                    f"{path}: {name} has the shape {result.shape}, and its test tensor {expected.shape}; get the package again"
+                    f"{path}: {name} has the shape {result.shape}, and its test tensor {expected.shape}; get the "
+                    "package again"
                 )
             allowed = _tolerance(described)
             differences = np.abs(result - expected)

@@ -8,6 +8,7 @@ Legend of shapes: N images, C channels, K classes, H height, W width.
 """
 
 import importlib
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ def required(module: str, extra: str) -> ModuleType:
     Raises:
         UsageError: it is not installed.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime sends to its makers what it runs on
     try:
         return importlib.import_module(module)
     except ImportError:

@@ -25,6 +25,7 @@ __all__ = [
     "decode_single",
     "has_pages",
     "image_path",
+    "is_array",
     "is_folder",
     "is_image_name",
     "is_zarr",
@@ -159,6 +160,12 @@ def image_path(path: str | Path) -> Path:
         UsageError, RemoteError, StorageError: as `local_copy`.
     """
     return Path(path) if is_zarr(path) else local_copy(path)
+
+
+def is_array(path: str | Path) -> bool:
+    """Tell whether a path names an array: a zarr, or what lies in a file of several."""
+    here = Path(path)
+    return is_zarr(path) or (not here.exists() and any(above.is_file() for above in here.parents))
 
 
 def open_bytes(content: bytes, source: str, role: Role = "image") -> Image:

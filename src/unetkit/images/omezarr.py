@@ -91,6 +91,25 @@ def open_zarr(path: str | Path, role: Role = "image") -> Image:
         return image_of_array(source, cached, axes, pixel_size=pixel_size, named=multiscale is not None)
 
 
+def label_names(path: str | Path) -> tuple[str, ...]:
+    """Return the names of the label images below an OME-Zarr image; none where it has none.
+
+    Raises:
+        DataError: damaged metadata.
+        RemoteError: object storage cannot be reached.
+    """
+    source = url_of(path)
+    with decoding(source), speaking(source) if is_remote(path) else nullcontext():
+        store, name = _located(path)
+        node = zarr.open(store=store, path=name, mode="r")
+        labels = node.get("labels") if isinstance(node, zarr.Group) else None
+        if not isinstance(labels, zarr.Group):
+            return ()
+        attributes = labels.attrs.asdict()
+        found = TypeAdapter(dict[str, Any]).validate_python(attributes.get("ome") or attributes).get("labels", [])
+        return tuple(TypeAdapter(list[str]).validate_python(found))
+
+
 def _located(path: str | Path) -> tuple[Store, str]:
     """Return the store of the outermost group, and the name of a node below it."""
     if is_remote(path):

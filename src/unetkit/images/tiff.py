@@ -9,7 +9,7 @@ Which axis is channels, by what a file says of itself, first that applies:
 * samples of a pixel (RGB, or several per pixel) are channels; alpha is dropped;
 * an axis C of OME-XML, of ImageJ's hyperstacks and of tifffile's own metadata is channels; but writers that do not know
   the axes of a stack call its slices channels: C alone, without Z and T, is slices in an ImageJ file whose mode is not
-  composite or color, and in an OME file of more than 4 whose channels have no names;
+  composite or color and whose planes have no names, and in an OME file of more than 4 whose channels have no names;
 * pages without names are slices, except where they are at most 8 columns wide and four times as many and as tall: then
   it is an array [H, W, C] that was written page by page.
 
@@ -191,8 +191,9 @@ def _axes(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[str
         back = [next(free) if axis in "QI" else axis.lower() for axis in reversed(axes)]
         return "".join(reversed(back)), False
     if lead == "C":
-        mode = (tiff.imagej_metadata or {}).get("mode") if tiff.is_imagej else None
-        slices = tiff.is_imagej and mode not in ("composite", "color")
+        metadata = tiff.imagej_metadata or {} if tiff.is_imagej else {}
+        labelled = metadata.get("mode") in ("composite", "color") or "Labels" in metadata
+        slices = tiff.is_imagej and not labelled
         if tiff.is_ome and shape[axes.index("C")] > _MOST_NAMELESS:
             channels = [one for one in _ome(tiff).iter() if one.tag.endswith("}Channel")]
             slices = not any(one.get("Name") for one in channels)

@@ -198,7 +198,7 @@ ZOO = "MindSpore model zoo Unet and Unet++"
 _POOLED = (
     Definition(
         name="foreground_dice",
-        meaning="overlap of regions, mean of all classes but background",
+        meaning="overlap of regions, all but the background",
         formula=f"mean over k > 0 of 2 c[k,k] / (R_k + C_k), {_COUNTS}",
         better="higher",
         classes="all but the background (class 0), which would carry the mean where objects are small",

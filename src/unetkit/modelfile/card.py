@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 from torch import Tensor
 
-from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig, SplitConfig
+from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig
 from unetkit.data.normalize import Normalization
 from unetkit.errors import ModelFileError
 from unetkit.models.geometry import Geometry
@@ -27,7 +27,9 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=1)]
+_Count = Annotated[int, Field(ge=1, le=2**16)]
+_MOST_PIXELS = 2**30
+"""Of one call of a file of one size, all its images together."""
 
 
 class ModelCard(BaseModel):
@@ -46,8 +48,8 @@ class ModelCard(BaseModel):
         train_seconds: that its steps took so far.
         scores: of the validation that chose the weights.
         temperature: what logits are divided by to make probabilities trustworthy; None: it was never fitted.
-        data_sha256: checksum of the pixels of the data that the network was trained on; empty: not known.
-        split: which images of that data were held out; None: not known.
+        data_sha256: checksum of the pixels that the network was trained on; empty: not known.
+        held_out: names of the images of that data that were held out of the training.
         unetkit: the version that wrote it.
     """
 
@@ -65,7 +67,7 @@ class ModelCard(BaseModel):
     scores: dict[str, float] = {}
     temperature: _Positive | None = None
     data_sha256: str = ""
-    split: SplitConfig | None = None
+    held_out: tuple[str, ...] = ()
     unetkit: str = ""
 
     @model_validator(mode="after")
@@ -153,6 +155,8 @@ class ExportCard(ModelCard):
             raise ValueError("pixels of 8 bits go in without their normalisation")
         if self.size is not None and min(self.size) <= 2 * self.geometry.margin:
             raise ValueError(f"images of {self.size} px leave nothing inside a margin of {self.geometry.margin} px")
+        if self.size is not None and self.size[0] * self.size[1] * (self.batch or 1) > _MOST_PIXELS:
+            raise ValueError(f"{self.batch or 1} images of {self.size} px are more than a call computes")
         return self
 
     @property

@@ -113,7 +113,7 @@ class Checkpoint(BaseModel):
         try:
             state = json.loads(metadata.get("state", "{}"))
             return cls.model_validate({"card": card, "tensors": tensors, "state": state})
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DamagedFileError(f"{path}: its training state is not JSON's; use another checkpoint") from None
 
 

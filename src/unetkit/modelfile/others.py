@@ -39,8 +39,8 @@ def unknown_weights(names: Iterable[str]) -> str:
     more = f" and {len(listed) - 3:,} more" if len(listed) > 3 else ""
     return (
         f"weights {f'named as those of {whose}' if whose else 'of a network that is not known here'}, without the "
-        f"network itself (its tensors: {shown}{more}); export the network to ONNX where it was made, and give that with "
-        "--classes and --normalization"
+        f"network itself (its tensors: {shown}{more}); export the network to ONNX where it was made, and give that "
+        "with --classes and --normalization"
     )
 
 

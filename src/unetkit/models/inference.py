@@ -71,6 +71,9 @@ def without_border(p_NKHW: Tensor) -> Tensor:
     """
     data_NKHW = p_NKHW[:, :-1].clone()
     objects_NKHW = data_NKHW[:, 1:]
+    if objects_NKHW.shape[1] == 1:
+        objects_NKHW += p_NKHW[:, -1:]
+        return data_NKHW
     objects_NKHW.scatter_add_(1, objects_NKHW.max(1, keepdim=True).indices, p_NKHW[:, -1:])
     return data_NKHW
 

@@ -165,7 +165,7 @@ def member_folders(path: Path) -> tuple[Path, ...] | None:
         return None
     try:
         return tuple(path / str(name) for name in json.loads(file.read_text(encoding="utf-8"))["members"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise RunFolderError(f"{file}: is not what `unetkit crossval` wrote; bring it back") from None
 
 
@@ -304,7 +304,7 @@ def of_stored(*members: StoredNetwork, device: str = "auto", head: int | None = 
     if len(networks) == 1:
         card = first.model_copy(update={"model": with_head(members[0].model, head)})
         return Predictor(networks[0].eval().to(place), geometry, card, place)
-    card = first.model_copy(update={"model": None, "scores": {}, "temperature": None, "split": None})
+    card = first.model_copy(update={"model": None, "scores": {}, "temperature": None, "held_out": ()})
     statistics = [(member.card.mean, member.card.std) for member in members]
     as_stored = ((0.0,) * first.channels, (1.0,) * first.channels)
     if len(set(statistics)) == 1:

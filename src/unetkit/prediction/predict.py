@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 
 from unetkit.devices import cpu_threads
 from unetkit.errors import UsageError
-from unetkit.images import has_pages, image_path, is_folder, open_image
+from unetkit.images import has_pages, image_path, is_folder
+from unetkit.images.convert import Writer, image_writer
 from unetkit.images.image import ALL
+from unetkit.images.omewrite import require_new
 from unetkit.images.write import Form, png_image, tiff_stack
 from unetkit.objects import ObjectMap, find_objects, method_for
 from unetkit.prediction.crops import prefetch
@@ -48,7 +50,9 @@ from unetkit.progress import NoProgress, Progress
 from unetkit.storage import url_of
 from unetkit.storage.atomic import atomic_folder, make_folder
 
-_OUTPUTS = {".tif": tiff_stack, ".tiff": tiff_stack, ".png": png_image}
+
+def _writer(out: Path) -> Writer | None:
+    return png_image if out.suffix.lower() == ".png" else image_writer(out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Predicted:
     """What a prediction has written.
 
     Attributes:
-        written: the files and folders, as they were named.
+        written: the files of masks; of objects the files and folders, as they were named.
         images: what was predicted.
         seconds: that it took, reading and writing included, the loading of the network not.
         notes: sentences about where the result may differ from an untiled prediction, and how masks are decided.
@@ -243,7 +247,7 @@ def predict_to_file(
         with atomic_folder(out) as temporary:
             writing.carry_out([replace(task, out=temporary / task.out) for task in tasks])
         return writing.predicted(tasks, out, time.monotonic() - begun)
-    if out.is_dir():
+    if is_folder(out):
         out /= name_for(source)
     task = writing.planned(source, out)
     require_not_source(out, source)
@@ -258,6 +262,7 @@ class _Task:
 
     source: Path
     out: Path
+    writer: Writer
     form: Form
     parts: int
     note: str | None
@@ -295,8 +300,11 @@ class _Writing:
             DataError, UsageError: as `predict_to_file`.
         """
         pages = open_fitting(self.predictor, source)
-        if out.suffix.lower() not in _OUTPUTS:
-            raise UsageError(f"{out}: its ending says no form that is written; choose a name with .tif or .png")
+        writer = _writer(out)
+        if writer is None:
+            raise UsageError(
+                f"{out}: its ending says no form that is written; choose a name with .tif, .png or .ome.zarr"
+            )
         if out.suffix.lower() == ".png" and (self.fractions or pages.count > 1):
             found = f"{source} has {pages.count} pages, which are"
             if self.fractions:
@@ -304,17 +312,19 @@ class _Writing:
             raise UsageError(f"{out}: {found} too much for a PNG file; choose a name with .tif")
         classes = self.predictor.classes if self.probabilities else self.predictor.data_classes
         two = len(classes) == 2
-        form = Form(
+        form = Form.like(
+            pages,
             dtype=np.float32 if self.fractions else self.predictor.label_type,
-            height=pages.height,
-            width=pages.width,
-            pages=pages.count,
             channels=MEASURES if self.uncertain else classes if self.probabilities and not two else (),
             white=1.0 if self.fractions else 255.0 if two else len(classes) - 1.0,
         )
+        if writer not in (tiff_stack, png_image):  # OME-Zarr has places for more
+            require_new(out)
+            card = self.predictor.card.model_dump(mode="json")
+            form = replace(form, labels=() if self.fractions else classes, card=card)
         plan = self.predictor.plan(pages.height, pages.width)
         parts = 1 if self.uncertain else plan.parts
-        return _Task(source, out, form, parts * pages.count, plan.note)
+        return _Task(source, out, writer, form, parts * pages.count, plan.note)
 
     def predicted(self, tasks: list[_Task], out: Path, seconds: float) -> Predicted:
         """Say what was written."""
@@ -322,16 +332,17 @@ class _Writing:
         decided = "" if self.fractions else self.predictor.decision
         forms = ((task.source, task.form) for task in tasks)
         images = tuple(PredictedFile(source, form.pages, form.height, form.width) for source, form in forms)
-        return Predicted((out,), images, seconds, (*self.predictor.notes, *notes, *([decided] if decided else [])))
+        written = tuple(dict.fromkeys(out / task.out if out != task.out else out for task in tasks))
+        return Predicted(written, images, seconds, (*self.predictor.notes, *notes, *([decided] if decided else [])))
 
     def carry_out(self, tasks: list[_Task]) -> None:
         """Predict and write every file."""
         done, total, started, written = 0, sum(task.parts for task in tasks), time.monotonic(), 0
         self.progress.update(done, total, {})
         for task in tasks:
-            with _OUTPUTS[task.out.suffix.lower()](task.out, task.form) as output:
+            with task.writer(task.out, task.form) as output:
                 for page, part in prefetch(self._parts(task.source)):
-                    values_KHW = self._values(part)
+                    values_KHW = self._values(part, white=1 if task.form.labels else 255)
                     output.put(page, part.rows.start, part.columns.start, values_KHW)
                     done, written = done + 1, written + values_KHW[0].size
                     speed = written / 1e6 / (time.monotonic() - started)
@@ -339,7 +350,7 @@ class _Writing:
 
     def _parts(self, source: Path) -> Iterator[tuple[int, Part]]:
         """Yield the parts of every page with the page's index; a part's pixels are read when its turn comes."""
-        image = open_image(source)
+        image = open_fitting(self.predictor, source)
         for page in range(image.count):
             pixels = image.page(page)
             if not self.uncertain:
@@ -348,15 +359,15 @@ class _Writing:
                 measured = torch.from_numpy(uncertainty(answers_to(pixels[ALL, ALL, ALL], self.uncertain)))
                 yield page, Part(slice(0, image.height), slice(0, image.width), measured)
 
-    def _values(self, part: Part) -> NDArray[Any]:
-        """Return what is written of a part, [K, H, W]."""
+    def _values(self, part: Part, *, white: int) -> NDArray[Any]:
+        """Return what is written of a part, [K, H, W]; `white` is the second of two classes."""
         if self.uncertain:
             return part.probabilities_KHW.numpy()
         if self.probabilities:
             two = len(self.predictor.classes) == 2
             return (part.probabilities_KHW[1:] if two else part.probabilities_KHW).cpu().numpy()
         labels_HW = self.predictor.decided(part.probabilities_KHW)
-        return (labels_HW * np.uint8(255) if len(self.predictor.data_classes) == 2 else labels_HW)[None]
+        return (labels_HW * np.uint8(white) if len(self.predictor.data_classes) == 2 else labels_HW)[None]
 
 
 _TIFF = (".tif", ".tiff")
@@ -392,7 +403,7 @@ def objects_to_file(
     method_for(predictor.classes, predictor.object_config)
     images = list(names_for(source, lambda image: image.stem)) if is_folder(source) else [source]
     opened = {image: open_fitting(predictor, image) for image in images}
-    if out.is_dir() and not is_folder(source):
+    if is_folder(out) and not is_folder(source):
         out /= f"{source.stem}.tif"
     places = _places(out, source, several=sum(pages.count for pages in opened.values()) > 1, outlines=outlines)
     make_folder(out.parent)
@@ -402,7 +413,7 @@ def objects_to_file(
         total = sum(pages.count for pages in opened.values())
         progress.update(done, total, {})
         for image in opened:
-            pages = open_image(image)
+            pages = open_fitting(predictor, image)
             for page in range(pages.count):
                 pixels_CHW = pages.page(page)[ALL, ALL, ALL]
                 p_KHW = predictor.probabilities(pixels_CHW)

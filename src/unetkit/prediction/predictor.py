@@ -9,7 +9,7 @@ Legend of shapes: N tiles, C channels, K classes, H height, W width.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, TypedDict
 
 import numpy as np
@@ -37,6 +37,7 @@ class PredictKeys(TypedDict, total=False):
     overlap: int | None
     memory: float | None
     batch: int | None
+    channels: tuple[int, ...] | None
     tta: bool | None
     calibrate: bool | None
     close_gaps: bool | None
@@ -69,6 +70,9 @@ class PredictorOptions(PredictKeys, ObjectsKeys, total=False):
 
     overrides: Sequence[str] | None
 
+
+AT_ONCE = 8
+"""Whole images of one shape that are computed in one call."""
 
 _BYTES_OF_A_VALUE = 4
 _KEPT_BY_THE_ALLOCATOR = 1.5
@@ -151,7 +155,7 @@ class Predictor:
         return self.card.data_classes
 
     def takes(self, channels: int) -> bool:
-        """Return whether images with so many channels go in; other people's networks take grey and RGB for each other."""
+        """Return whether images of so many channels go in; other people's networks take grey and RGB alike."""
         return channels == self.card.channels or (self.prepare is not None and {channels, self.card.channels} == {1, 3})
 
     def with_card(self, *, predict: PredictConfig | None = None, objects: ObjectsConfig | None = None) -> "Predictor":
@@ -201,7 +205,21 @@ class Predictor:
             DataError: another number of channels or axes, or no pixels.
             UsageError: the network is in training mode.
         """
-        return _gathered(self.parts(pixels_CHW), torch.empty(len(self.classes), *pixels_CHW.shape[1:])).numpy()
+        return next(self.probabilities_of([pixels_CHW]))
+
+    @torch.inference_mode()
+    def probabilities_of(self, images: Sequence[Pixels]) -> Iterator[NDArray[np.float32]]:
+        """Yield the `probabilities` of each image; those of images of one shape are computed together.
+
+        That takes less time than one after the other, and memory within `config.memory`. Results are the same up to the
+        rounding of float32.
+
+        Raises:
+            DataError, UsageError: as `probabilities`.
+        """
+        for shape, alike in groupby(images, key=np.shape):
+            for parts in self._parts_of(list(alike)):
+                yield _gathered(parts, torch.empty(len(self.classes), *shape[1:])).numpy()
 
     def labels(self, pixels_CHW: Pixels) -> NDArray[Any]:
         """Return the index of each pixel's class, [H, W] uint8, or uint16 above 256 classes.
@@ -265,46 +283,57 @@ class Predictor:
         Raises:
             DataError, UsageError: as `probabilities`.
         """
-        if len(pixels_CHW.shape) != 3 or 0 in pixels_CHW.shape:
-            raise DataError(f"an image of shape {pixels_CHW.shape} was given; [channels, height, width] was expected")
+        for parts in self._parts_of([pixels_CHW]):
+            yield from parts
+
+    def _parts_of(self, images: Sequence[Pixels]) -> Iterator[Iterator[Part]]:
+        """Yield the parts of each image in turn; all have one shape."""
+        shape = images[0].shape
+        if len(shape) != 3 or 0 in shape:
+            raise DataError(f"an image of shape {shape} was given; [channels, height, width] was expected")
         self._require_evaluation()
         if self.config.calibrate and self.card.temperature is None:
             raise UsageError(
                 "this network has no temperature to calibrate it with; the best weights of a run get one at the end of "
                 "the training, where images were held out"
             )
-        (height, width), size = pixels_CHW.shape[1:], self.config.size
+        (height, width), size, kind = shape[1:], self.config.size, self.config.resize or "half-pixel"
         whole = (slice(0, height), slice(0, width))
-        if size is None:
-            parts = self._parts(pixels_CHW)
-        else:  # at the size that the network was trained on, and the probabilities back at the image's own
-            kind = self.config.resize or "half-pixel"
-            resized = self._parts(resize_pixels(pixels_CHW[ALL, ALL, ALL], size, kind))
-            p_KHW = _gathered(resized, torch.empty(len(self.classes), *size, device=self.device))
-            parts = iter([Part(*whole, resize(p_KHW, (height, width), kind))])
-        if self.config.close_gaps:
-            closed_KHW = self.closed(_gathered(parts, torch.empty(len(self.classes), height, width)).numpy())
-            parts = iter([Part(*whole, torch.from_numpy(closed_KHW).to(self.device))])
-        yield from parts
+        # With a size, the network sees the one that it was trained on; probabilities go back to the image's own.
+        shown = iter(images) if size is None else (resize_pixels(image[ALL, ALL, ALL], size, kind) for image in images)
+        if self.prepare is not None:
+            shown = map(self._prepared, shown)
+        plan = self.plan(height, width)
+        tiles, count = self._tiles(shown, plan, self._at_once(plan, len(images))), len(plan.rows) * len(plan.columns)
+        for _ in images:
+            parts = _parts(islice(tiles, count), plan, width if size is None else size[1])
+            if size is not None:
+                p_KHW = _gathered(parts, torch.empty(len(self.classes), *size, device=self.device))
+                parts = iter([Part(*whole, resize(p_KHW, (height, width), kind))])
+            if self.config.close_gaps:
+                closed_KHW = self.closed(_gathered(parts, torch.empty(len(self.classes), height, width)).numpy())
+                parts = iter([Part(*whole, torch.from_numpy(closed_KHW).to(self.device))])
+            yield parts
+
+    def _prepared(self, pixels_CHW: Pixels) -> NDArray[Any]:
+        """Return an image as the model's own pre-processing leaves it."""
+        assert self.prepare is not None
+        whole_CHW = pixels_CHW[:, :, :]
+        if not self.takes(len(whole_CHW)):
+            self.normalization.require_channels(whole_CHW)
+        return self.prepare(whole_CHW)
+
+    def _at_once(self, plan: Plan, images: int) -> int:
+        """Return how many tiles are computed in one call: of whole images, as many as the memory allows."""
+        if images == 1 or len(plan.rows) > 1 or len(plan.columns) > 1:
+            return self.config.batch
+        height, width = (plan.grid.window_side(axis[0].high - axis[0].low) for axis in (plan.rows, plan.columns))
+        affordable = int(self.config.memory * 1e9 / (self._bytes_per_pixel * height * width))
+        return max(self.config.batch, min(AT_ONCE, affordable))
 
     def closed(self, probabilities_KHW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probabilities of a whole image with closed gaps where `config.close_gaps` asks for it."""
         return with_closed_gaps(probabilities_KHW) if self.config.close_gaps else probabilities_KHW
-
-    def _parts(self, pixels_CHW: Pixels) -> Iterator[Part]:
-        if self.prepare is not None:
-            whole_CHW = pixels_CHW[:, :, :]
-            if not self.takes(len(whole_CHW)):
-                self.normalization.require_channels(whole_CHW)
-            pixels_CHW = self.prepare(whole_CHW)
-        plan = self.plan(*pixels_CHW.shape[1:])
-        tiles = self._tiles(pixels_CHW, plan)
-        if plan.note is not None:
-            yield from _blended(tiles, width=pixels_CHW.shape[2])
-            return
-        for tile in tiles:
-            rows, columns = slice(tile.row.low, tile.row.high), slice(tile.column.low, tile.column.high)
-            yield Part(rows, columns, tile.probabilities_KHW)
 
     def plan(self, height: int, width: int) -> Plan:
         """Plan the tiles of an image of `height` x `width` pixels.
@@ -339,10 +368,11 @@ class Predictor:
         if getattr(self.network, "training", False):
             raise UsageError("the network is in training mode, which predicts differently; call network.eval() first")
 
-    def _tiles(self, pixels_CHW: Pixels, plan: Plan) -> Iterator[_Tile]:
-        """Yield every tile, row by row, averaged over its flips and turns."""
+    def _tiles(self, images: Iterator[Pixels], plan: Plan, at_once: int) -> Iterator[_Tile]:
+        """Yield every tile of every image, row by row, averaged over its flips and turns."""
         symmetries = EIGHT if self.config.tta else (IDENTITY,)
-        batches = in_batches(crops_of(pixels_CHW, plan, symmetries), self.config.batch)
+        crops = (crop for pixels_CHW in images for crop in crops_of(pixels_CHW, plan, symmetries))
+        batches = in_batches(crops, at_once)
         # The next input is made while the network is at work.
         given = prefetch((batch, self._input(batch)) for batch in batches)
         answers = (answer for batch, x_NCHW in given for answer in self._answers(batch, x_NCHW))
@@ -387,6 +417,16 @@ def _gathered(parts: Iterator[Part], whole_KHW: Tensor) -> Tensor:
     for part in parts:
         whole_KHW[:, part.rows, part.columns] = part.probabilities_KHW
     return whole_KHW
+
+
+def _parts(tiles: Iterator[_Tile], plan: Plan, width: int) -> Iterator[Part]:
+    """Yield the parts that the tiles of an image make: each tile, or rows of them where they are blended."""
+    if plan.note is not None:
+        yield from _blended(tiles, width=width)
+        return
+    for tile in tiles:
+        rows, columns = slice(tile.row.low, tile.row.high), slice(tile.column.low, tile.column.high)
+        yield Part(rows, columns, tile.probabilities_KHW)
 
 
 def _blended(tiles: Iterator[_Tile], width: int) -> Iterator[Part]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unetkit.config import ObjectsConfig
+from unetkit.data.channels import fitting_pages
 from unetkit.data.layouts.mask_files import IMAGE_FOLDERS, find_folder, image_files, is_mask_name
 from unetkit.data.masks import coco_masks, pack_runs
 from unetkit.errors import DataError, UsageError
@@ -36,16 +37,23 @@ from unetkit.storage.atomic import atomic_folder, atomic_path, atomic_write
 def open_fitting(predictor: Predictor, source: Path) -> Image:
     """Open an image file whose channels are those that the network takes; no pixels are read.
 
+    Of an image with more channels, those of `predict.channels` are taken; pages without names are channels where the
+    network takes as many.
+
     Raises:
         DataError: other channels, or as `open_image`.
     """
-    pages, wanted = open_image(source), predictor.card.channels
-    if not predictor.takes(pages.channels):
-        raise DataError(
-            f"{source}: has {pages.channels} channels, but the network was trained on images with {wanted}; "
-            "give images like those of the training"
-        )
-    return pages
+    wanted, chosen = predictor.card.channels, predictor.config.channels
+    image = fitting_pages(open_image(source), 1, wanted)
+    if predictor.takes(image.channels):
+        return image
+    if chosen is not None and len(chosen) == wanted and max(chosen) < image.channels:
+        return image.with_channels(chosen)
+    remedy = f"choose {wanted} of them with predict.channels={list(range(wanted))}" if image.channels > wanted else ""
+    raise DataError(
+        f"{source}: has {image.channels} channels, but the network was trained on images with {wanted}; "
+        f"{remedy or 'give images like those of the training'}"
+    )
 
 
 def names_for(folder: Path, name_for: Callable[[Path], str]) -> dict[Path, str]:

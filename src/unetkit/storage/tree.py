@@ -59,12 +59,12 @@ def open_tree(path: Path) -> Tree:
     """List the files of a folder or of a .zip archive.
 
     Raises:
-        DataError: an archive that is damaged or holds unsafe names.
+        DataError: a folder that may not be listed, or an archive that is damaged or holds unsafe names.
     """
     if path.is_file():
         return _open_archive(path)
     found: list[str] = []
-    for folder, _, names in os.walk(path):
+    for folder, _, names in os.walk(path, onerror=_raise):
         below = PurePosixPath(Path(folder).relative_to(path).as_posix())
         found += [str(below / name) for name in names]
 
@@ -87,6 +87,10 @@ def require_safe(name: str, source: str) -> PurePosixPath:
     if _UNSAFE.search(name) or not path.parts:
         raise DataError(f"{source}: holds the unsafe file name {name[:80]!r}; names below its own folder were expected")
     return path
+
+
+def _raise(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 
 def _open_archive(path: Path) -> Tree:

@@ -209,7 +209,7 @@ def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) 
     path = absolute_data_path(str(config.data.path))
     found_values = {**pinned(mask_map_of(dataset)), "classes": dataset.classes, "path": path}
     data = config.data.model_copy(update=found_values)
-    as_trained = {"size": data.size, "resize": data.resize, "padding_mode": data.padding_mode}
+    as_trained = {key: getattr(data, key) for key in ("size", "resize", "padding_mode", "channels")}
     wanted = {key: value for key, value in as_trained.items() if getattr(config.predict, key) is None}
     predict = config.predict.model_copy(update=wanted)
     return config.model_copy(update={"model": model, "data": data, "predict": predict})

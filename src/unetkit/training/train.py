@@ -21,7 +21,7 @@ from unetkit.configuring import configure, training_lines
 from unetkit.devices import available_cores, choose_device, choose_precision, cpu_threads, keep_freed_memory
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
-from unetkit.evaluation.score import Evaluation, named_families, score_predictor
+from unetkit.evaluation.score import Evaluation, score_predictor, validated_families
 from unetkit.metrics import choose_metrics
 from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
@@ -256,12 +256,12 @@ def _train(
             step=0,
             train_seconds=0.0,
             data_sha256=prepared.description["sha256_pixels"],
-            split=config.data.split,
+            held_out=tuple(prepared.description["validation"]),
             unetkit=__version__,
         )
         shown = config.predict.model_copy(update={"tta": False, "calibrate": False})
         predictor = Predictor(step.predicting, step.model.geometry, card, device).with_card(predict=shown)
-        metrics = choose_metrics(named_families(config.train), predictor.data_classes, warping=False)
+        metrics = choose_metrics(validated_families(config.train), predictor.data_classes, warping=False)
         metrics = replace(metrics, legacy_size=config.predict.size)
         held_out = prepared.split.validation
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unetkit.config import DataConfig
+from unetkit.data.channels import with_channels
 from unetkit.data.dataset import (
     Dataset,
     Files,
     Item,
     ItemDataset,
+    ObjectDataset,
     complaints_of,
     kept,
     refuse,
@@ -33,6 +35,7 @@ from unetkit.data.layouts.mask_files import (
     images_in,
     is_isbi_folder,
     is_mask_name,
+    open_arrays,
     open_isbi,
     open_list,
     open_matched,
@@ -41,8 +44,8 @@ from unetkit.data.layouts.mask_files import (
 from unetkit.data.layouts.nuclei import is_nuclei, open_bare_nuclei, open_nuclei
 from unetkit.data.masks import MaskMap
 from unetkit.errors import ConfigError, DataError
-from unetkit.images import SUFFIXES, open_image
-from unetkit.storage import is_remote, local_copy
+from unetkit.images import SUFFIXES, is_array, is_zarr, open_image
+from unetkit.storage import is_remote, local_copy, url_of
 from unetkit.storage.tree import Tree, is_archive, open_tree
 
 SAMPLE = "sample"
@@ -148,6 +151,8 @@ def _open(path: str | Path | None, config: DataConfig) -> Dataset:
         from unetkit.data.layouts.synthetic import open_sample  # scipy's interpolation is slow to import
 
         return open_sample(MaskMap.of(config.mask_values, config.classes) if config.classes else None)
+    if is_array(path):
+        return _open_volume(Path(path), config)
     place = _existing(path)
     with _listing(place):
         if place.is_file() and not is_archive(place):
@@ -155,9 +160,29 @@ def _open(path: str | Path | None, config: DataConfig) -> Dataset:
         tree = open_tree(place)
         layout = next((layout for layout in LAYOUTS if layout.recognises(tree)), None)
         dataset = layout.opens(tree, config) if layout else open_matched(tree, config)
+        if config.channels is not None and isinstance(dataset, ObjectDataset):
+            return replace(dataset, items=tuple(with_channels(item, config.channels) for item in dataset.items))
         if dataset is None:
             raise DataError(f"{place}: not a data set that is known ({_contents(tree)}); {_KNOWN}")
         return dataset
+
+
+def _open_volume(path: Path, config: DataConfig) -> Dataset:
+    """Open an OME-Zarr image and the labels in it.
+
+    Raises:
+        DataError: no labels, or several.
+    """
+    from unetkit.images.omezarr import label_names  # zarr is slow to import
+
+    found = label_names(path) if is_zarr(path) else ()
+    if len(found) != 1:
+        held = f"holds the labels {', '.join(found)}" if found else "holds no labels"
+        raise DataError(
+            f"{url_of(path)}: {held}; name the image and its labels: data.images={url_of(path)} "
+            f"data.labels={url_of(path)}/labels/{found[0] if found else 'NAME'}"
+        )
+    return open_arrays(path, path / "labels" / found[0], config)
 
 
 def _open_file(path: Path, config: DataConfig) -> Dataset:
@@ -186,8 +211,11 @@ def _contents(tree: Tree) -> str:
     images = images_in(tree)
     if not tree.files:
         return "an empty folder"
+    others = Counter(Path(name).suffix.lower() for name in tree.files if name not in set(images))
+    kinds = ", ".join(f"{count} {suffix or 'other'}" for suffix, count in others.most_common(3))
     if images:
-        return f"{len(images)} image files such as {images[0]}, but none could be paired with a mask"
+        rest = f"; files that are not read: {kinds}" if others else ""
+        return f"{len(images)} image files such as {images[0]}, but none could be paired with a mask{rest}"
     names = sorted({name.split("/")[0] for name in tree.files})
     held = f"it holds {', '.join(names[:4])}{', ...' * (len(names) > 4)}"
     return f"no image files ({', '.join(sorted(SUFFIXES))}); {held}"
@@ -236,6 +264,8 @@ def _open_named(path: str | Path | None, config: DataConfig) -> Dataset:
         missing = "data.labels" if config.labels is None else "data.images"
         raise ConfigError(f"{missing} is missing: images and labels must both be named, or neither")
     place = Path() if path is None else _existing(path)
+    if isinstance(config.labels, str) and is_array(place / config.images) and is_array(place / config.labels):
+        return open_arrays(place / config.images, place / config.labels, config)
     root = place if place.is_dir() or is_archive(place) else Path()
     labels = config.labels if isinstance(config.labels, dict) else {"": config.labels}
     named = [config.images, *labels.values(), *([config.roi] if config.roi else [])]

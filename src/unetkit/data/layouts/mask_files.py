@@ -19,6 +19,7 @@ import numpy as np
 
 from unetkit.config import DataConfig
 from unetkit.config.text import write_inline
+from unetkit.data.channels import fitting_pages, in_one_form
 from unetkit.data.dataset import UNDIVIDED, Account, Dataset, Division, Files, Item, ItemDataset, kept
 from unetkit.data.kinds import decide
 from unetkit.data.layouts.matcher import Match, Pair, join, pages_of, recognise
@@ -97,6 +98,8 @@ def _found(tree: Tree, pattern: str, key: str, but: Iterable[str] = ()) -> Group
     paths = [path for path in matching(pattern, images_in(tree)) if path not in left]
     if paths:
         return Group.of(map(Name.of, paths))
+    if not any(letter in pattern for letter in "*?[") and not (tree.root / pattern).exists():
+        raise DataError(f"{tree.root / pattern}: there is no such file or folder")
     others = Counter(Path(path).suffix.lower() for path in matching(pattern, tree.files))
     if others:
         known = ", ".join(sorted(SUFFIXES))
@@ -106,6 +109,18 @@ def _found(tree: Tree, pattern: str, key: str, but: Iterable[str] = ()) -> Group
         f"{key}: names no image file below {tree.root}; image files lie in {', '.join(folders[:4]) or 'no folder there'}"
         f"{', ...' * (len(folders) > 4)}"
     )
+
+
+def open_arrays(images: Path, labels: Path, config: DataConfig) -> Dataset:
+    """Open a volume and its labels, such as an OME-Zarr image and one of its label images, or two arrays of one file.
+
+    Raises:
+        DataError: files that cannot be read or do not fit together.
+    """
+    image, label = (Name(str(path), "") for path in (images, labels))
+    pair = Pair(image, (label,), None)
+    match = Match((pair,), Group.of([image]), (Group.of([label]),), by="their names", listed=True)
+    return assemble(Tree(Path(), (), lambda name: Path(name).read_bytes()), match, config)
 
 
 def open_list(path: Path, config: DataConfig) -> Dataset:
@@ -182,7 +197,10 @@ def assemble(tree: Tree, match: Match, config: DataConfig) -> ItemDataset:
             role = "colour-mask" if config.mask_values and any("#" in key for key in config.mask_values) else "mask"
             masks = tuple(pages_of(tree, mask.path, role) for mask in pair.masks)
             region = None if pair.region is None else pages_of(tree, pair.region.path, "mask")
-            opened.append((pair, Files(name, pages_of(tree, pair.image.path), masks, region)))
+            image = fitting_pages(pages_of(tree, pair.image.path), max(mask.count for mask in masks))
+            opened.append((pair, Files(name, image, masks, region)))
+    images, form = in_one_form([files.image for _, files in opened], config.channels)
+    opened = [(pair, replace(files, image=image)) for (pair, files), image in zip(opened, images, strict=True)]
     mask_map = _mask_map(match, [files for _, files in opened], config)
     items: list[Item] = []
     parts: list[tuple[str, str]] = []
@@ -194,6 +212,8 @@ def assemble(tree: Tree, match: Match, config: DataConfig) -> ItemDataset:
     division = _division(parts, config, tree)
     division = replace(division, serial=_serial(items, [files.image for _, files in opened]))
     account = _account(tree, match, mask_map, division, config)
+    if form:
+        account = replace(account, taken=(*account.taken, ("channels", form)))
     return ItemDataset(tuple(items), mask_map, division, tuple(complaints), account)
 
 
@@ -412,7 +432,8 @@ def open_isbi(folder: Path, config: DataConfig) -> Dataset:
     assert images is not None
     assert labels is not None
     mask_map = MaskMap.of(config.mask_values, config.classes or ISBI_CLASSES)
-    items = Files(images.stem, open_image(images), (open_image(labels, mask_map.role),)).items()
+    (volume,), _ = in_one_form([open_image(images)], config.channels)
+    items = Files(images.stem, volume, (open_image(labels, mask_map.role),), is_stack=True).items()
     rest = [path.name for path in image_files(folder) if path not in (images, labels)]
     taken = (
         ("images", f"{len(items)} sections, {images.name}"),

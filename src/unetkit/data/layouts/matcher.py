@@ -9,6 +9,7 @@ say the same in several ways one is taken, and the others are named as what the 
 Assumes that a data set lies below one folder. Does not know what the values of masks mean: `data.kinds` does.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -34,6 +35,7 @@ from unetkit.storage.tree import Tree
 
 _LOOKED_AT = 3  # files of a group
 _COMPARED = 4  # images whose masks of several groups are compared
+_WHOLE_FOLDER = 3  # images of a folder without any mask that are not each a mistake
 _SIDE = 128  # px of what is compared
 _MOST_GROUPS = 60
 _LARGEST = 2**26  # px of a file that is looked at
@@ -92,7 +94,11 @@ class Look:
             except DataError:
                 continue
             same = (rows[:, :, 1:] == rows[:, :, :-1]).all(axis=0)
-            codes = rows[0] if len(rows) == 1 else rows.astype(np.int64).T @ (1 << np.arange(0, 16 * len(rows), 16))
+            fractions = rows.dtype.kind == "f" and bool((rows != np.rint(rows)).any())
+            if fractions or len(rows) == 1:
+                codes = rows[0]
+            else:
+                codes = rows.astype(np.int64).T @ (1 << np.arange(0, 16 * len(rows), 16))
             levels, flat, read = max(levels, len(np.unique(codes))), min(flat, float(same.mean())), True
         return cls(frozenset(sizes), levels, flat if read else 0.0, read)
 
@@ -207,8 +213,13 @@ def join(images: Group, labels: Mapping[str, Group], region: Group | None = None
         its = regions.masks.get(file.path, ()) if regions else ()
         pairs.append(Pair(file, tuple(files[0] for files in found), its[0] if its else None))
     used = {mask.path for partner in partners for masks in partner.masks.values() for mask in masks}
-    places = {(one.image.folders, one.image.part) for one in pairs}
-    bare = tuple(file for file in lone if (file.folders, file.part) not in places) if pairs else ()
+    labelled = {one.image.folders for one in pairs} | {one.image.part for one in pairs}
+    whole = Counter(file.folders for file in lone)
+    bare = tuple(
+        file
+        for file in lone
+        if file.part not in labelled or (file.folders not in labelled and whole[file.folders] >= _WHOLE_FOLDER)
+    )
     return Match(
         pairs=tuple(pairs),
         images=images,
@@ -217,7 +228,7 @@ def join(images: Group, labels: Mapping[str, Group], region: Group | None = None
         region=region,
         by=partners[0].by if partners else "name",
         unlabelled=tuple(lone),
-        bare=bare,
+        bare=bare if pairs else (),
         orphans=tuple(file for group in labels.values() for file in group.files if file.path not in used),
         doubled=tuple(doubled),
     )
@@ -357,5 +368,5 @@ def _classes(candidates: Sequence[Partner], looks: Mapping[Group, Look], seen: _
     apart = [one for one in named if all(one is other or seen.overlap(one, other) < _SAME_MASK for other in named)]
     if len(apart) < 2 or len({one.group.title for one in apart}) < len(apart):
         return {}
-    apart.sort(key=seen.area, reverse=True)
+    apart.sort(key=lambda one: (-round(seen.area(one), 2), one.group.title))
     return {one.group.title: one for one in apart}

@@ -27,6 +27,11 @@ LABEL_WORDS = frozenset(
 REGION_WORDS = frozenset({"fov", "roi", "rois", "region", "regions"})
 OBJECT_WORDS = frozenset({"instance", "instances", "inst", "ids", "objects"})
 ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+_GENERAL = frozenset(
+    {*ORDINALS, "binary", "class", "map", "maps", "data", "all", "final", "png", "tif", "files", "full"}
+)
+"""Words that do not say what is masked."""
+
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -192,7 +197,7 @@ class Group:
         folder = self.files[0].folders[-1] if self.files[0].folders else ""
         if len({file.folders[-1:] for file in self.files}) == 1 and folder:
             words = [str(word) for word in tokens(folder) if not _is_part(word)]
-            named = [word for word in words if word not in ROLES and word not in ORDINALS and not word.isdigit()]
+            named = [word for word in words if word not in ROLES and word not in _GENERAL and not word.isdigit()]
             if named:
                 return "_".join(named)
         return ""
@@ -200,13 +205,22 @@ class Group:
 
 def _wildcard(texts: Sequence[str]) -> str:
     """Return a pattern for texts: the words and numbers that they begin and end with, and a star between."""
-    pieces = [re.findall(r"[0-9]+|[^\W\d_]+|[\W_]", text) for text in texts]
+    pieces = [_pieces(text) for text in texts]
     before, after = _common(pieces), _common([one[::-1] for one in pieces])[::-1]
     if len(texts) == 1:
         return _escaped("".join(before))
     shortest = min(map(len, pieces))
     after = after[max(0, len(before) + len(after) - shortest) :]
     return f"{_escaped(''.join(before))}*{_escaped(''.join(after))}"
+
+
+def _pieces(text: str) -> list[str]:
+    """Cut a text into words, numbers and single signs; `trainannot` is two words."""
+    found: list[str] = []
+    for piece in re.findall(r"[0-9]+|[^\W\d_]+|[\W_]", text):
+        compound = _COMPOUND.fullmatch(piece.lower())
+        found += [piece] if compound is None else [piece[: compound.end(1)], piece[compound.end(1) :]]
+    return found
 
 
 def _common(lists: Sequence[list[str]]) -> list[str]:
@@ -310,10 +324,16 @@ def _alike(inside: dict[str, dict[tuple[object, ...], set[str]]]) -> Iterator[se
     shapes: dict[frozenset[tuple[object, ...]], set[str]] = defaultdict(set)
     for folder, kinds in inside.items():
         shapes[frozenset(kinds)].add(folder)
-    for kinds, folders in shapes.items():
-        stems = [inside[folder][kind] for folder in folders for kind in kinds]
-        distinct = len(set[str]().union(*stems)) == sum(map(len, stems))
-        if len(folders) > 1 and (len(kinds) > 1 or distinct):
+    for kinds in sorted(shapes, key=len, reverse=True):
+        if len(kinds) > 1:  # those that lack a kind belong to it, too: their files are missing, not of another meaning
+            folders = set[str]().union(*(shapes[other] for other in shapes if other <= kinds))
+            shapes = {other: some for other, some in shapes.items() if not other <= kinds}
+        else:
+            folders = shapes.get(kinds, set())
+            stems = [inside[folder][kind] for folder in folders for kind in kinds]
+            if len(set[str]().union(*stems)) < sum(map(len, stems)):
+                continue
+        if len(folders) > 1:
             yield folders
 
 

@@ -83,7 +83,7 @@ def open_sample(
 ) -> ItemDataset:
     """Open a generated stack as a data set of samples `sample[00]` ..., held in memory."""
     stack = generate(seed=seed, slices=slices, size=size)
-    items = Files("sample", _pages(stack.images), (_pages(stack.labels),)).items()
+    items = Files("sample", _pages(stack.images), (_pages(stack.labels),), is_stack=True).items()
     account = Account((("images", f"{slices} generated sections with their labels"),))
     return ItemDataset(tuple(items), mask_map or MaskMap(ISBI_CLASSES), Division(serial=True), account=account)
 

@@ -26,7 +26,7 @@ _OLD = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _OLD_PICKLES, _OLD_HEADERS = 5, 3  # magic number, protocol, system: headers; object, keys of the storages
 _PIECE = 1 << 20
 _FORBIDDEN = re.compile(r"(?:GLOBAL|instance of type|class|function) ['\"<]*([\w.]+)")
-"""What PyTorch's reader says of what it does not build, such as "Unsupported global: GLOBAL net.UNet was not an ..."."""
+"""What PyTorch's reader says of what it does not build, such as "GLOBAL net.UNet was not an allowed global"."""
 
 
 def read(path: Path) -> Archive | None:
@@ -54,8 +54,8 @@ def read(path: Path) -> Archive | None:
         if whole is not None:
             raise ModelFileError(
                 f"{path}: a PyTorch file with more than weights in it (an object of {one_line(whole[1])}), which opens "
-                "only by running code, and that is never done; where it was made, save model.state_dict(), or export the "
-                "network to ONNX"
+                "only by running code, and that is never done; where it was made, save model.state_dict(), or export "
+                "the network to ONNX"
             ) from None
         reason = one_line(str(error).partition("\n")[0])
         raise ModelFileError(f"{path}: a damaged PyTorch file ({reason}); copy it again") from None

@@ -21,6 +21,7 @@ from unetkit.modelfile.card import AdamMoments
 from unetkit.modelfile.others import unknown_weights
 from unetkit.models import build_model
 
+_LONGEST = 600
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _FIRST = "encoder.0.conv1.weight"
 _COUNTER = "num_batches_tracked"  # PyTorch counts the batches that a norm has seen; it does not use the number here

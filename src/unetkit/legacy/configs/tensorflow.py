@@ -126,6 +126,8 @@ def translate(draft: Draft, documents: Sequence[Values], words: Sequence[str]) -
     elif settings.given("exec_mode"):
         draft.unused[settings.label("exec_mode")] = "what is held out is scored after every training"
     draft.set(PROGRAM, _FIXED)
+    if settings.given("data_dir") and not data:
+        raise settings.wrong("data_dir", "a folder with train-volume.tif and train-labels.tif")
     if data:
         draft.set(settings.said("data_dir"), {"data.path": data})
     if settings.resume_training:
