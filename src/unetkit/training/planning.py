@@ -5,7 +5,7 @@ depends on the machine, the batch that fits and the steps that there is time for
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from unetkit.version import __version__
 
 _PATCH, _LARGEST_PATCH, _SMALLEST_PATCH, _STEP = 128, 256, 16, 16
 _SMALL_OBJECT = 12.0  # px across: below it, pixels are not taken together
+_LARGEST_REGION = 64.0  # px across: regions of a class that are not objects count no larger
 _FEW_PX = 8  # objects are brought to about this many pixels at the coarsest level
 _WIDTH, _WIDEST = 32, 256
 _SEVERAL = 160  # px: patches up to this side go through the network by eight
@@ -145,6 +146,8 @@ def plan(
     asked = with_method(asked, dataset)
     facts = examine(dataset, asked, aligned=_ALIGNED, progress=progress)
     make_checks(facts).require_sound()
+    tested = set(facts.split.test)
+    facts = replace(facts, images=tuple(one for one in facts.images if one.index not in tested))
     kept = [Choice(key, _value(asked, key), "as asked") for key in (word.partition("=")[0] for word in overrides)]
     chosen = replaced([choice for section in SECTIONS for choice in section(facts)], kept)
     # As a training holds them: channels as stored, and labels of a byte.
@@ -265,7 +268,7 @@ def network_choices(facts: DatasetFacts) -> Iterator[Choice]:
     coarse = "2 x 2 pixels at once: three times as fast, hardly coarser"
     yield Choice("model.downscale", downscale, fine if downscale == 1 else coarse)
     widths = [min(_WIDTH * 2**level, _WIDEST) for level in range(halvings + 1)]
-    size = f"{across:.0f} px across in the median" if across else "of unknown size"
+    size = f"{across:.0f} px across" if across else "of unknown size"
     yield Choice("model.widths", widths, f"{halvings} halvings: labelled regions are {size}, patches {patch} px")
     yield Choice("model.decoder_convs", 1, "a light decoder: faster, and as good on membranes and nuclei")
     yield Choice("model.norm", "batch", "patches of one size and batches of several")
@@ -280,7 +283,8 @@ def augment_choices(facts: DatasetFacts) -> Iterator[Choice]:
     yield Choice(
         "augment.rotate90", not photographs, "photographs have an up" if photographs else "no direction is special"
     )
-    sizes = [one.objects.areas for one in facts.images if one.objects is not None and len(one.objects.areas)]
+    told = [one.objects for one in facts.images if one.objects is not None and one.objects.touching is not None]
+    sizes = [objects.areas for objects in told if len(objects.areas)]
     spread = np.percentile([np.median(areas) for areas in sizes], [10, 90]) if len(sizes) > 4 else np.ones(2)
     if spread[1] > 4 * spread[0]:
         reason = f"median areas differ from image to image: {spread[0]:.0f} to {spread[1]:.0f} px"
@@ -338,7 +342,7 @@ def predict_choices(facts: DatasetFacts) -> Iterator[Choice]:
 
 def object_choices(facts: DatasetFacts) -> Iterator[Choice]:
     """Choose how small an object may be, where the data tells objects apart."""
-    if any(one.objects is not None and one.objects.touching is not None for one in facts.images) and len(facts.areas):
+    if _told_apart(facts) and len(facts.areas):
         small = float(np.percentile(facts.areas, _SMALLEST_SHARE))
         reason = f"{100 - _SMALLEST_SHARE} % of the labelled objects have {small:.0f} px or more; half of it is allowed"
         yield Choice("objects.min_size", int(small // 2), reason)
@@ -372,8 +376,27 @@ def _photographs(facts: DatasetFacts) -> bool:
 
 
 def _across(facts: DatasetFacts) -> float:
-    """Return the diameter in pixels of a disk with the median area of the objects; 0 without objects."""
-    return float(2 * np.sqrt(np.median(facts.areas) / np.pi)) if len(facts.areas) else 0.0
+    """Return the diameter in pixels of a disk with the usual area of the objects; 0 without objects.
+
+    Of objects that the data tells apart it is the median area. Regions of a class may be specks, or one net over the
+    whole image: of them it is the area of the region that half of the labelled pixels are in or below, up to a limit.
+    """
+    areas = np.sort(facts.areas)
+    if not len(areas):
+        return 0.0
+    if _told_apart(facts):
+        return _diameter(float(np.median(areas)))
+    together = areas.cumsum()
+    return min(_diameter(float(areas[np.searchsorted(together, together[-1] / 2)])), _LARGEST_REGION)
+
+
+def _diameter(area: float) -> float:
+    return float(2 * np.sqrt(area / np.pi))
+
+
+def _told_apart(facts: DatasetFacts) -> bool:
+    """Tell whether the data tells objects apart."""
+    return any(one.objects is not None and one.objects.touching is not None for one in facts.images)
 
 
 def _border_width(facts: DatasetFacts) -> int:
