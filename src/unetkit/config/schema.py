@@ -259,10 +259,16 @@ class LossConfig(Section):
         default="joint",
         description="joint: one Dice over all classes together; per-class: the mean of every class's own (TensorFlow)",
     )
+    focal: NonNegative = Field(
+        default=0.0,
+        description="the focal loss's gamma: cross entropy counts a pixel by (1 - probability of its class) to this "
+        "power, so that probabilities come out less sure than they should be; 0: plain cross entropy",
+    )
     class_weights: tuple[NonNegative, ...] | Literal["balanced"] | None = Field(
         default=None,
         description="weights of the classes in the cross entropy, which is the mean over pixels of weight times loss; "
-        "balanced: 1 / (classes * share of the training pixels), so that every class counts alike",
+        "balanced: 1 / (classes * share of the training pixels), so that every class counts alike: rare classes are "
+        "found too often, and probabilities no longer mean what they say (docs/planning.md)",
     )
     border_weight: NonNegative = Field(
         default=0.0,
@@ -279,8 +285,10 @@ class LossConfig(Section):
     def _something_to_minimise(self) -> "LossConfig":
         if self.cross_entropy == 0 and self.dice == 0:
             raise ValueError("cross_entropy and dice are both 0: nothing is left to minimise")
-        if self.cross_entropy == 0 and (self.border_weight > 0 or self.class_weights is not None):
-            raise ValueError("class_weights and border_weight weigh the cross entropy, which is 0; set it above 0")
+        if self.cross_entropy == 0 and (self.border_weight > 0 or self.class_weights is not None or self.focal > 0):
+            raise ValueError(
+                "class_weights, border_weight and focal weigh the cross entropy, which is 0; set it above 0"
+            )
         return self
 
 

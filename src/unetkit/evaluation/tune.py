@@ -53,7 +53,7 @@ GRIDS: dict[str, dict[str, Sequence[float]]] = {
 }
 """Which values each method is tried with."""
 
-FILTERS = tuple(product((0, 10, 20, 30, 50, 80, 120), (0.0, 0.6, 0.7, 0.8, 0.9)))
+FILTERS = tuple(product((0, 10, 20, 30, 50, 80, 120, 200, 300, 500), (0.0, 0.6, 0.7, 0.8, 0.9)))
 """With each of them: `min_size` and `min_confidence`."""
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from unetkit.config import DataConfig
-from unetkit.data import Dataset, in_memory, open_dataset, samples_of, split_dataset
+from unetkit.data import Dataset, open_dataset, samples_of, split_dataset
+from unetkit.data.dataset import Subset
 from unetkit.data.targets import border_labels, instances_of
 from unetkit.devices import cpu_threads
 from unetkit.evaluation.compare import measure_heads
@@ -43,7 +44,7 @@ def report(run: Run | str | Path) -> Path:
     with cpu_threads(config.train.threads):
         dataset = open_dataset(str(config.data.path), config=config.data)
         split = split_dataset(dataset, config.data.split)
-        held_out, tested = in_memory(dataset, split.validation), in_memory(dataset, split.test)
+        held_out, tested = Subset(dataset, split.validation), Subset(dataset, split.test)
         scored, test = None, None
         if len(tested):
             metrics = choose_for(predictor, reported_families(tested, config.train), warping=False)
