@@ -4,9 +4,13 @@
 #   docker build -t unetkit:cuda --build-arg DEVICE=cuda . for NVIDIA GPUs: docker run --gpus all ...
 #   docker run --rm -v "$PWD:/work" unetkit train isbi --data data/isbi2012 --out runs/first
 
-ARG PYTHON=3.11.13-slim-bookworm
+# FROM_IMAGE_NAME is another image to build on, as of the MindSpore model zoo: a Debian or Ubuntu with Python 3.11 or
+# newer and its venv:  docker build -t unetkit --build-arg FROM_IMAGE_NAME=my-registry/python:3.11 .
 
-FROM python:${PYTHON} AS build
+ARG PYTHON=3.11.13-slim-bookworm
+ARG FROM_IMAGE_NAME=python:${PYTHON}
+
+FROM ${FROM_IMAGE_NAME} AS build
 ARG DEVICE=cpu
 ARG TORCH=2.13.0
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -20,12 +24,12 @@ RUN if [ "$DEVICE" = cpu ]; then index="--index-url https://download.pytorch.org
 RUN /opt/unetkit/bin/pip install --constraint constraints.txt '.[coco,onnx,openvino,s3,tensorboard]'
 RUN find /opt/unetkit -name __pycache__ -type d -prune -exec rm -rf {} +
 
-FROM python:${PYTHON} AS run
+FROM ${FROM_IMAGE_NAME} AS run
 COPY --from=build /opt/unetkit /opt/unetkit
 RUN useradd --create-home --uid 1000 unetkit && install -d -o unetkit -g unetkit /work
 ENV PATH=/opt/unetkit/bin:$PATH MPLCONFIGDIR=/tmp/matplotlib
 USER unetkit
 WORKDIR /work
-HEALTHCHECK --interval=60s --timeout=20s --start-period=20s CMD ["python3", "-c", "import torch, unetkit.api"]
+HEALTHCHECK --interval=60s --timeout=20s --start-period=20s CMD ["python3", "-c", "import torch, unetkit"]
 ENTRYPOINT ["unetkit"]
 CMD ["--help"]

@@ -53,6 +53,37 @@ def unetpp(start: str | None = None, **options: object) -> _nn.Module:
     return _network("unetpp", start, options)
 
 
+def unet2d(start: str | None = None, **options: object) -> _nn.Module:
+    """Make the model zoo's `create_network("unet2d")`: its unet_medical, 572 x 572 pixels -> 388 x 388.
+
+    Example:
+        >>> network = torch.hub.load("unetkit", "unet2d", source="local", in_channels=1, num_classes=2)
+    """
+    return unet("mindspore-unet-medical" if start is None else start, **options)
+
+
+def create_network(name: str, *start: str, **options: object) -> _nn.Module:
+    """Make the network of a name, as the model zoo's hub entry of this name does.
+
+    Args:
+        name: unet2d, unet or unetpp.
+        *start: where its weights come from; nothing: fresh ones.
+        **options: as of the entry of that name.
+
+    Raises:
+        UnetkitError: no such name; as `unet`.
+
+    Example:
+        >>> network = torch.hub.load("unetkit", "create_network", "unet2d", source="local")
+    """
+    from unetkit.errors import UsageError
+
+    entries = {"unet2d": unet2d, "unet": unet, "unetpp": unetpp}
+    if name not in entries:
+        raise UsageError(f"there is no network {name!r}; there are: {', '.join(entries)}")
+    return entries[name](*start, **options)
+
+
 def predictor(model: str, device: str = "auto", **options: "_Unpack[_LoadOptions]") -> "_Predictor":
     """Read whatever holds a network, with its preprocessing and its tiling: unetkit.load.
 

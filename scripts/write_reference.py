@@ -1,6 +1,6 @@
-"""Write into the documentation what the code knows: every key of the configuration and the definition of every score.
+"""Write into the documentation what the code knows: keys, scores, and what becomes of the older systems' keys.
 
-    python scripts/write_reference.py            # write docs/configuration.md and docs/metrics.md
+    python scripts/write_reference.py            # write configuration.md, metrics.md and older-systems-table.md of docs
     python scripts/write_reference.py --check    # exit 1 where a page is not what the code says
 
 In a page, the text between `<!-- begin NAME -->` and `<!-- end -->` is replaced. Readers of the sources see what
@@ -8,6 +8,7 @@ readers of the site see.
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from unetkit.config import load_config
+from unetkit.configuring import translate_config
+from unetkit.legacy.configs.oneflow import OneFlowSettings
+from unetkit.legacy.configs.tensorflow import TensorFlowSettings
+from unetkit.legacy.configs.values import Settings
+from unetkit.legacy.configs.zoo_keys import ZooSettings
 from unetkit.metrics import FAMILIES, Definition
+from unetkit.metrics.definitions import said_range
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BEGIN, END = "<!-- begin {} -->\n", "<!-- end -->"
@@ -25,7 +32,8 @@ BEGIN, END = "<!-- begin {} -->\n", "<!-- end -->"
 def main() -> int:
     """Write or check the pages; return the exit code."""
     stale = False
-    for name, text in {"configuration": configuration(), "metrics": metrics()}.items():
+    pages = {"configuration": configuration(), "metrics": metrics(), "older-systems-table": older_systems()}
+    for name, text in pages.items():
         page = DOCS / f"{name}.md"
         current = page.read_text(encoding="utf-8")
         before, rest = current.split(BEGIN.format(name))
@@ -72,10 +80,91 @@ def _as_yaml(value: Any) -> str:
     return json.dumps(value).replace('"', "")
 
 
+ZOO = {key: field.get_default() for key, field in ZooSettings.model_fields.items() if not field.is_required()}
+ZOO |= {"eval_resize": True, "resume": True, "resume_ckpt": "a.ckpt", "transfer_training": True, "image_size": [96, 96]}
+ZOO |= {"data_path": "nowhere/data", "output_path": "out", "run_eval": True}
+ZOO_TRAININGS: tuple[dict[str, Any], ...] = (
+    {"model_name": "unet_medical", "crop": [388, 388], "filter_weight": ["outc.conv.weight"]},
+    {
+        "model_name": "unet_nested",
+        "dataset": "COCO",
+        "coco_classes": ["background", "cat"],
+        "filter_weight": ["final1"],
+    },
+    {"model_name": "unet_nested", "run_distribute": True, "run_eval": False, "resume": False},
+)
+BY_HAND = {
+    "enable_modelarts": "the URLs stand for the paths ([ModelArts](modelarts.md))",
+    "data_url": "with enable_modelarts `data.path`",
+    "train_url": "with enable_modelarts `--out`",
+    "checkpoint_url": "with enable_modelarts the place of checkpoints below load_path",
+    "load_path": "with enable_modelarts a name for checkpoint_url",
+    "output_path": "`--out`",
+    "model_dir": "`--out`; with resume_training `init.path`",
+    "anno_json": "`data.path`, where the file exists",
+    "val_anno_json": "`data.path`, where the file exists: what is held out",
+    "checkpoint_file_path": "MODEL of `unetkit evaluate --config` and `unetkit export --config`",
+    "width": "the second of `--size` in `unetkit export --config`",
+    "height": "the first of `--size` in `unetkit export --config`",
+    "file_name": "`--out` of `unetkit export --config`",
+    "file_format": "`--to` of `unetkit export --config`",
+    "eval_resize": "which score the lines in its spelling print: at the image's own size, or at that of the network",
+    "exec_mode": "the verb: train, evaluate, predict",
+    "benchmark": "`unetkit bench`",
+    "num_channels": "`model.in_channels`",
+}
+
+
+def older_systems() -> str:
+    """Return a table of the keys or flags of every older system, and what becomes of each here, in Markdown."""
+    flags = {key: field.get_default() for key, field in TensorFlowSettings.model_fields.items()}
+    words = [
+        f"--{key}" if value is False else f"--{key}={value if value != '' else 'x'}"
+        for key, value in flags.items()
+        if value is not None
+    ]
+    words += ["--crossvalidation_idx=0"]
+    systems: dict[str, tuple[type[Settings], list[Any]]] = {
+        "MindSpore model zoo and course": (ZooSettings, [translate_config(ZOO | one) for one in ZOO_TRAININGS]),
+        "TensorFlow (NVIDIA, Ascend)": (
+            TensorFlowSettings,
+            [translate_config("tensorflow-unet-medical", flags=[*words, "--exec_mode=train_and_evaluate"])],
+        ),
+        "OneFlow": (
+            OneFlowSettings,
+            [
+                translate_config(
+                    "oneflow-unet", flags=["--data_path=nowhere/train_image", "--epochs=1", "--batch_size=1"]
+                )
+            ],
+        ),
+    }
+    parts: list[str] = []
+    for title, (settings, translations) in systems.items():
+        dashes = "" if settings is ZooSettings else "--"
+        parts += [f"### {title}\n", "| theirs | here |", "|---|---|"]
+        for key in settings.model_fields:
+            parts.append(f"| `{dashes}{key}` | {_escaped(BY_HAND.get(key) or _what_becomes_of(key, translations))} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _what_becomes_of(key: str, translations: list[Any]) -> str:
+    """Return our keys that come from one of theirs, or why nothing here needs it."""
+    word = re.compile(rf"\b{key}\b")
+    ours = {name for one in translations for name, origin in one.origins.items() if word.search(origin)}
+    if ours:
+        return ", ".join(f"`{name}`" for name in sorted(ours))
+    reasons = [reason for one in translations for label, reason in one.unused.items() if word.search(label)]
+    issues = [issue.here for one in translations for issue in one.known_issues if word.search(issue.key)]
+    assert reasons or issues, f"nothing is said of {key}"
+    return f"not used: {(reasons or issues)[0]}"
+
+
 def _section(card: Definition) -> str:
     rows = {
         "formula": f"`{card.formula}`",
-        "range": f"{card.low:g} to {card.high:g}, {card.better} is better",
+        "range": said_range(card),
         "classes": card.classes,
         "averaging": card.averaging,
         "absent class": card.absent,

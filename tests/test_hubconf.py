@@ -40,7 +40,7 @@ def test_entries_and_their_help() -> None:
     hubconf = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(hubconf)
     entries = {name: value for name, value in vars(hubconf).items() if callable(value) and not name.startswith("_")}
-    assert sorted(entries) == ["predictor", "unet", "unetpp"]
+    assert sorted(entries) == ["create_network", "predictor", "unet", "unet2d", "unetpp"]
     assert all("Example:" in (inspect.getdoc(entry) or "") for entry in entries.values())
 
 
@@ -50,6 +50,13 @@ def test_fresh_networks() -> None:
     nested = load("unetpp", width=2, depth=2, deep_supervision=True)
     assert (type(network).__name__, type(nested).__name__) == (UNet.__name__, UNetPlusPlus.__name__)
     assert nested(torch.zeros(1, 1, 8, 8)).shape == (2, 1, 2, 8, 8)
+
+
+def test_the_older_systems_name() -> None:
+    network = load("create_network", "unet2d", width=2, in_channels=1)
+    assert network(torch.zeros(1, 1, 572, 572)).shape == (1, 2, 388, 388)
+    with pytest.raises(UsageError, match="there is no network 'unet3d'; there are: unet2d, unet, unetpp"):
+        load("create_network", "unet3d")
 
 
 def test_a_preset_with_changes() -> None:

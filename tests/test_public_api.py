@@ -11,7 +11,7 @@ FACE = {
     "check": "(model, *, data, against, options, progress)",
     "compare": "(first, second, *, metric, data, block, seed, trust, progress)",
     "crossval": "(source, *, data, out, folds, seeds, overrides, dask, progress)",
-    "tune_objects": "(model, *, data, keep, options, device, progress)",
+    "tune": "(model, *, data, objects, keep, options, device, progress)",
     "evaluate": "(model, *, data, config, everything, metrics, options, device, progress)",
     "export": "(model, *, to, out, data, options, progress)",
     "check_data": "(data, *, overrides, html, progress)",
@@ -27,6 +27,7 @@ FACE = {
     "resume": "(path, *, progress)",
     "score_isbi": "(label, probability, *, membrane, scale, warping, progress)",
     "train": "(source, *, data, out, overrides, flags, bug_compatible, progress)",
+    "train_auto": "(data, *, out, overrides, minutes, memory, device, progress)",
     "translate_config": "(source, overrides, *, flags, bug_compatible)",
     "build_model": "(config)",
 }

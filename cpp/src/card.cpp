@@ -83,7 +83,16 @@ Card read(const Json& json) {
     const Json* known = find(json, "bytes_per_pixel");
     double network = known == nullptr ? input : known->get<double>();
     card.tiling.bytes_per_pixel = (answer + input + std::max(network, 2 * answer)) * kept_by_the_allocator;
+    if (const Json* threshold = find(predict, "threshold")) {
+        for (std::size_t k = 1; k + (card.border ? 1 : 0) < card.classes.size(); ++k)
+            card.thresholds.push_back(threshold->is_object() ? threshold->value(card.classes[k], 0.5F)
+                                                             : threshold->get<float>());
+    }
     card.tta = predict.value("tta", false);
+    card.calibrate = predict.value("calibrate", false);
+    if (const Json* value = find(json, "temperature")) card.temperature = static_cast<float>(value->get<double>());
+    if (card.temperature && !(*card.temperature > 0)) throw Error("its temperature is none");
+    if (const Json* names = find(json, "held_out")) names->get_to(card.held_out);
     if (const Json* size = find(predict, "size")) card.resized = {whole(size->at(0)), whole(size->at(1))};
     if (is_second(find(predict, "resize"), "half-pixel", "asymmetric")) card.places = Places::asymmetric;
     card.zeros_outside = is_second(find(predict, "outside"), "mirror", "zeros");

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,11 @@ struct Card {
     Geometry geometry;
     bool border = false;  // the last class is the border of objects, which the data does not have
     Tiling tiling;        // as the run was configured
+    std::vector<float> thresholds;  // of every class of the data but the first; empty: the most probable class
     bool tta = false;
+    std::optional<float> temperature;  // logits are divided by it where probabilities are to be calibrated
+    bool calibrate = false;
+    std::set<std::string> held_out;  // names of the images that were held out of the training
     std::optional<Size> resized;  // what an image is brought to for the network, and its prediction back from
     Places places = Places::half_pixel;
     bool zeros_outside = false;  // else the image is mirrored

@@ -7,12 +7,14 @@
 #include <cstring>
 #include <iostream>
 #include <map>
+#include <set>
 
 #include "error.hpp"
 #include "images.hpp"
 #include "output.hpp"
 #include "predictor.hpp"
 #include "scores.hpp"
+#include "tasks.hpp"
 
 namespace unetkit {
 
@@ -20,11 +22,14 @@ namespace {
 
 constexpr const char* usage = R"(unetkit-predict MODEL INPUT [--out PATH] [--labels PATH] [options]
 
-  MODEL              FILE.xml of `unetkit export --to openvino`, or FILE.pt2 of `--to aoti`
-  INPUT              an image, a stack, or a folder of images (TIFF or PNG)
+  MODEL              FILE.xml or FILE.onnx of `unetkit export --to openvino` or `onnx`, or FILE.pt2 of `--to aoti`
+  INPUT              an image, a stack, a folder of images (TIFF or PNG), of ID/image.png, or of nuclei
   --out PATH         file or folder to write
-  --labels PATH      masks of INPUT, a file or a folder with files of the same names: print Dice and IoU
+  --labels PATH      masks of INPUT, a file or a folder with files of the same names (of ID/mask.png or ID/masks, often
+                     INPUT itself): print Dice and IoU of the images that the network was not trained on
+  --all              with --labels: score every image, also those that it was trained on
   --probabilities    write probabilities instead of masks
+  --calibrate        probabilities at the temperature fitted on the held-out images
   --tta              average over the eight flips and turns
   --tile N           side of a tile in pixels
   --overlap N        pixels that tiles share on each side
@@ -34,9 +39,9 @@ constexpr const char* usage = R"(unetkit-predict MODEL INPUT [--out PATH] [--lab
 )";
 
 struct Arguments {
-    Path model, input;
-    std::optional<Path> out, labels;
-    bool probabilities = false;
+    Path model;
+    Request request;
+    bool all = false;
     Wishes wishes;
     Settings settings;
 };
@@ -61,15 +66,18 @@ Arguments parse(std::vector<std::string> words) {
     Arguments result;
     std::vector<std::string> places;
     std::map<std::string, std::function<void(const std::string&)>> valued = {
-        {"--out", [&](const std::string& text) { result.out = text; }},
-        {"--labels", [&](const std::string& text) { result.labels = text; }},
+        {"--out", [&](const std::string& text) { result.request.out = text; }},
+        {"--labels", [&](const std::string& text) { result.request.labels = text; }},
         {"--tile", [&](const std::string& text) { result.wishes.tile = number_of("--tile", text, 1); }},
         {"--overlap", [&](const std::string& text) { result.wishes.overlap = number_of("--overlap", text, 0); }},
         {"--threads", [&](const std::string& text) { result.settings.threads = number_of("--threads", text, 1); }},
         {"--precision", [&](const std::string& text) { result.settings.precision = precision_of(text); }},
         {"--device", [&](const std::string& text) { result.settings.device = text; }},
     };
-    std::map<std::string, bool*> flags = {{"--probabilities", &result.probabilities}, {"--tta", &result.wishes.tta}};
+    std::map<std::string, bool*> flags = {{"--probabilities", &result.request.probabilities},
+                                          {"--all", &result.all},
+                                          {"--calibrate", &result.wishes.calibrate},
+                                          {"--tta", &result.wishes.tta}};
     for (std::size_t at = 0; at < words.size(); ++at) {
         const std::string& word = words[at];
         if (auto flag = flags.find(word); flag != flags.end()) {
@@ -86,70 +94,9 @@ Arguments parse(std::vector<std::string> words) {
     if (places.size() != 2)
         throw Error(std::to_string(places.size()) +
                     " places were given, and MODEL INPUT expected; see unetkit-predict --help");
-    if (!result.out && !result.labels) throw Error("nothing is to be done; give --out PATH, --labels PATH, or both");
-    result.model = places[0], result.input = places[1];
+    if (!result.request.out && !result.request.labels) throw Error("nothing is to be done; give --out PATH, --labels PATH, or both");
+    result.model = places[0], result.request.input = places[1];
     return result;
-}
-
-// One file of the input, and what belongs to it.
-struct Task {
-    Path image;
-    std::optional<Path> out, labels;
-};
-
-bool is_image(const Path& path) {
-    std::string kind = ending(path);
-    return kind == ".tif" || kind == ".tiff" || kind == ".png";
-}
-
-std::string name_for(const Path& image, bool probabilities) {
-    return image.stem().string() + (!probabilities && ending(image) == ".png" ? ".png" : ".tif");
-}
-
-Path mask_of(const Path& image, const Path& labels) {
-    if (!std::filesystem::is_directory(labels)) return labels;
-    for (const char* ending : {".tif", ".tiff", ".png"}) {
-        Path found = labels / (image.stem().string() + ending);
-        if (std::filesystem::exists(found)) return found;
-    }
-    throw Error(labels.string() + ": holds no mask for " + image.filename().string());
-}
-
-std::vector<Task> tasks_of(const Arguments& arguments) {
-    std::vector<Path> images;
-    bool folder = std::filesystem::is_directory(arguments.input);
-    if (folder) {
-        for (const auto& entry : std::filesystem::directory_iterator(arguments.input)) {
-            if (entry.is_regular_file() && is_image(entry.path())) images.push_back(entry.path());
-        }
-        std::sort(images.begin(), images.end());
-        if (images.empty())
-            throw Error(arguments.input.string() + ": holds no image files; expected .tif, .tiff or .png");
-        if (arguments.labels && !std::filesystem::is_directory(*arguments.labels))
-            throw Error(arguments.labels->string() + ": a folder of masks was expected for a folder of images");
-    } else {
-        images.push_back(arguments.input);
-    }
-    std::vector<Task> tasks;
-    for (const Path& image : images) {
-        Task task{image, {}, {}};
-        if (arguments.out)
-            task.out = folder || std::filesystem::is_directory(*arguments.out)
-                           ? *arguments.out / name_for(image, arguments.probabilities)
-                           : *arguments.out;
-        if (arguments.labels) task.labels = mask_of(image, *arguments.labels);
-        std::error_code ignored;
-        if (task.out && std::filesystem::equivalent(*task.out, image, ignored))
-            throw Error(task.out->string() +
-                        ": is the image itself; choose another --out, so that it is not overwritten");
-        for (const Task& other : tasks) {
-            if (task.out && other.out == task.out)
-                throw Error(image.string() + ": its mask would have the name of that for " +
-                            other.image.filename().string() + "; rename one of them");
-        }
-        tasks.push_back(std::move(task));
-    }
-    return tasks;
 }
 
 Shape shape_for(const Stack& stack, const Predictor& predictor, bool probabilities) {
@@ -158,14 +105,20 @@ Shape shape_for(const Stack& stack, const Predictor& predictor, bool probabiliti
     return {stack.pages, probabilities && !two ? predictor.classes() : 1, stack.height, stack.width, type};
 }
 
-// The class indices of the highest probability, the first of equals; 0 and 255 where there are two classes.
-Bytes mask_bytes(const std::vector<float>& probabilities, int classes, Type type) {
+// The class indices of the highest probability, the first of equals; 0 and 255 where there are two classes. With
+// thresholds that of the highest but the first, where its probability against the first's alone is above its threshold.
+Bytes mask_bytes(const std::vector<float>& probabilities, int classes, const std::vector<float>& thresholds, Type type) {
     std::size_t area = probabilities.size() / static_cast<std::size_t>(classes);
     Bytes result(area * static_cast<std::size_t>(type));
     for (std::size_t pixel = 0; pixel < area; ++pixel) {
-        std::size_t best = 0;
-        for (std::size_t k = 1; k < static_cast<std::size_t>(classes); ++k) {
+        std::size_t best = thresholds.empty() ? 0 : 1;
+        for (std::size_t k = best + 1; k < static_cast<std::size_t>(classes); ++k) {
             if (probabilities[k * area + pixel] > probabilities[best * area + pixel]) best = k;
+        }
+        if (!thresholds.empty()) {
+            float own = probabilities[best * area + pixel];
+            float share = classes == 2 ? own : own / (own + probabilities[pixel]);
+            if (!(share > thresholds[best - 1])) best = 0;
         }
         if (type == Type::u16) {
             auto index = static_cast<std::uint16_t>(best);
@@ -180,7 +133,8 @@ Bytes mask_bytes(const std::vector<float>& probabilities, int classes, Type type
 void put(Output& output, const std::vector<float>& probabilities, const Predictor& predictor, bool as_probabilities) {
     auto classes = static_cast<std::size_t>(predictor.classes());
     if (!as_probabilities)
-        return output.put(mask_bytes(probabilities, predictor.classes(), classes <= 256 ? Type::u8 : Type::u16));
+        return output.put(mask_bytes(probabilities, predictor.classes(), predictor.card().thresholds,
+                                     classes <= 256 ? Type::u8 : Type::u16));
     std::size_t area = probabilities.size() / classes;
     for (std::size_t k = classes == 2 ? 1 : 0; k < classes; ++k) {
         output.put({reinterpret_cast<const std::uint8_t*>(probabilities.data() + k * area), area * sizeof(float)});
@@ -207,10 +161,10 @@ void score(const std::vector<float>& probabilities, const Stack& masks, int page
 }
 
 std::optional<Stack> masks_for(const Task& task, const Stack& images) {
-    if (!task.labels) return std::nullopt;
-    Stack masks = open_stack(*task.labels);
+    if (task.masks.empty()) return std::nullopt;
+    Stack masks = open_masks(task);
     if (masks.pages != images.pages || masks.height != images.height || masks.width != images.width) {
-        throw Error(task.labels->string() + ": has " + std::to_string(masks.pages) + " pages of " +
+        throw Error(masks.path.string() + ": has " + std::to_string(masks.pages) + " pages of " +
                     std::to_string(masks.height) + " x " + std::to_string(masks.width) + " px, and " +
                     task.image.filename().string() + " " + std::to_string(images.pages) + " of " +
                     std::to_string(images.height) + " x " + std::to_string(images.width));
@@ -218,7 +172,48 @@ std::optional<Stack> masks_for(const Task& task, const Stack& images) {
     return masks;
 }
 
-void carry_out(const Task& task, Predictor& predictor, bool probabilities, Sums& sums) {
+// The name of a page's sample, as Python has it.
+std::string sample_name(const Task& task, const Stack& images, int page) {
+    if (images.pages == 1) return task.name;
+    std::string number = std::to_string(page);
+    std::size_t digits = std::max<std::size_t>(2, std::to_string(images.pages - 1).size());
+    return task.name + "[" + std::string(digits - number.size(), '0') + number + "]";
+}
+
+// Which of the images are scored: those that the card names as held out, where some of the input are.
+class Scored {
+public:
+    Scored(const std::vector<Task>& tasks, const Card& card, bool all) {
+        if (all) return;
+        std::size_t found = 0, total = 0;
+        for (const Task& task : tasks) {
+            if (task.masks.empty()) continue;
+            Stack images = open_stack(task.image);
+            for (int page = 0; page < images.pages; ++page, ++total) {
+                std::string name = sample_name(task, images, page);
+                found += card.held_out.contains(name) ? 1 : 0;
+            }
+        }
+        if (found > 0) held_out_ = &card.held_out;
+        if (total == 0) return;
+        if (found > 0) {
+            std::printf("note: scored are the %zu of %zu images that were held out of the training, by the card; --all "
+                        "scores every one\n", found, total);
+        } else if (!card.held_out.empty()) {
+            std::printf("note: the card names no held-out image with these names: all %zu are scored\n", total);
+        } else {
+            std::printf("note: the card names no held-out images: all %zu are scored, also any it was trained on\n",
+                        total);
+        }
+    }
+
+    bool contains(const std::string& name) const { return held_out_ == nullptr || held_out_->contains(name); }
+
+private:
+    const std::set<std::string>* held_out_ = nullptr;
+};
+
+void carry_out(const Task& task, Predictor& predictor, bool probabilities, const Scored& scored, Sums& sums) {
     Stack images = open_stack(task.image);
     auto masks = masks_for(task, images);
     std::unique_ptr<Output> output;
@@ -227,6 +222,8 @@ void carry_out(const Task& task, Predictor& predictor, bool probabilities, Sums&
         output = std::make_unique<Output>(*task.out, shape_for(images, predictor, probabilities));
     }
     for (int page = 0; page < images.pages; ++page) {
+        bool wanted = masks && scored.contains(sample_name(task, images, page));
+        if (!output && !wanted) continue;
         std::vector<float> answer;
         try {
             answer = predictor.probabilities(images.read(page));
@@ -235,7 +232,7 @@ void carry_out(const Task& task, Predictor& predictor, bool probabilities, Sums&
             throw Error(text.starts_with(task.image.string()) ? text : task.image.string() + ": " + text);
         }
         if (output) put(*output, answer, predictor, probabilities);
-        if (masks) score(answer, *masks, page, predictor, sums);
+        if (wanted) score(answer, *masks, page, predictor, sums);
     }
     if (output) {
         output->finish();
@@ -244,7 +241,7 @@ void carry_out(const Task& task, Predictor& predictor, bool probabilities, Sums&
 }
 
 void run(const Arguments& arguments) {
-    auto tasks = tasks_of(arguments);
+    auto tasks = tasks_of(arguments.request);
     auto network = load_network(arguments.model, arguments.settings);
     if (network->card().empty())
         throw Error(arguments.model.string() +
@@ -253,7 +250,8 @@ void run(const Arguments& arguments) {
     if (predictor.card().close_gaps)
         std::cerr << "note: gaps in contours are left open here; unetkit predict closes them (predict.close_gaps)\n";
     Sums sums;
-    for (const Task& task : tasks) carry_out(task, predictor, arguments.probabilities, sums);
+    Scored scored(tasks, predictor.card(), arguments.all);
+    for (const Task& task : tasks) carry_out(task, predictor, arguments.request.probabilities, scored, sums);
     if (sums.images > 0) {
         std::printf("============== Cross valid dice coeff is: %.7f\n", sums.dice / sums.images);
         std::printf("============== Cross valid IOU is: %.7f\n", sums.iou / sums.images);

@@ -23,7 +23,8 @@ constexpr auto aoti = load_aoti;
 constexpr std::unique_ptr<Network> (*aoti)(const Path&, const Settings&) = nullptr;
 #endif
 
-constexpr Runtime runtimes[] = {{".xml", "OpenVINO", openvino}, {".pt2", "AOTInductor", aoti}};
+constexpr Runtime runtimes[] = {
+    {".xml", "OpenVINO", openvino}, {".onnx", "OpenVINO", openvino}, {".pt2", "AOTInductor", aoti}};
 
 }  // namespace
 
@@ -37,7 +38,10 @@ std::unique_ptr<Network> load_network(const Path& path, const Settings& settings
             throw Error(path.string() + ": is for " + runtime.name + ", which this program was built without");
         return runtime.load(path, settings);
     }
-    throw Error(path.string() + ": its ending says no kind of network; expected .xml (OpenVINO) or .pt2 (AOTInductor)");
+    if (path.extension() == ".mindir")
+        throw Error(path.string() + ": is for MindSpore, which this program does without; export the same network to "
+                                    "ONNX: unetkit export RUN --to onnx --out FILE.onnx");
+    throw Error(path.string() + ": its ending says no kind of network; expected .xml or .onnx (OpenVINO), or .pt2 (AOTInductor)");
 }
 
 }  // namespace unetkit

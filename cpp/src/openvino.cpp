@@ -1,4 +1,4 @@
-// OpenVINO's own files: FILE.xml, with FILE.bin beside it.
+// OpenVINO's own files, FILE.xml with FILE.bin beside it, and ONNX.
 #include <openvino/openvino.hpp>
 
 #include <algorithm>
@@ -13,6 +13,7 @@ namespace {
 
 // OpenVINO asks every reader that it has, and some of them talk: only files of its own form are shown to it.
 void require_form(const Path& path) {
+    if (path.extension() == ".onnx") return;
     std::string head(512, '\0');
     std::ifstream(path, std::ios::binary).read(head.data(), static_cast<std::streamsize>(head.size()));
     if (head.find("<net ") == std::string::npos || head.find("version=") == std::string::npos)
@@ -47,6 +48,8 @@ public:
         ov::Core core;
         auto model = core.read_model(path.string());
         if (model->has_rt_info("unetkit")) card_ = model->get_rt_info<std::string>("unetkit");
+        if (model->has_rt_info("framework", "unetkit"))  // a property of an ONNX file
+            card_ = model->get_rt_info<std::string>("framework", "unetkit");
         ov::element::Type precision = type_of(settings.precision);
         ov::AnyMap options = {ov::hint::inference_precision(precision)};
         if (settings.device == "CPU" && settings.threads > 0)

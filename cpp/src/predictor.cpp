@@ -50,6 +50,12 @@ Predictor::Predictor(std::unique_ptr<Network> network, const Wishes& wishes)
                     " on each side leaves nothing of a tile of " + std::to_string(card_.tiling.tile) +
                     "; give a larger tile or a smaller overlap");
     }
+    if (wishes.calibrate || card_.calibrate) {
+        if (!card_.temperature)
+            throw Error("this network has no temperature to calibrate it with; a run gets one at the end of its "
+                        "training, where images were held out");
+        cooling_ = 1 / *card_.temperature;
+    }
     if (tta_) card_.tiling.bytes_per_pixel += 1.5 * 4 * card_.tiling.classes;
 }
 
@@ -207,13 +213,15 @@ Tensor Predictor::answered(Tensor images) {
             std::fill(values.begin(), values.end(), 0.0F);
             values.at(static_cast<std::size_t>(stored(0))) = 1;
         } else if (given == 1) {
-            values[1] = 1 / (1 + std::exp(-stored(0)));
+            values[1] = 1 / (1 + std::exp(-stored(0) * cooling_));
             values[0] = 1 - values[1];
         } else {
+            bool soft = card_.output == Card::Output::softmax;
             float total = 0, largest = stored(0);
             for (std::size_t k = 1; k < classes; ++k) largest = std::max(largest, stored(k));
             for (std::size_t k = 0; k < classes; ++k)
-                total += values[k] = card_.output == Card::Output::softmax ? stored(k) : std::exp(stored(k) - largest);
+                total += values[k] = soft ? std::pow(stored(k) / largest, cooling_)
+                                          : std::exp((stored(k) - largest) * cooling_);
             for (float& value : values) value /= total;
         }
         for (std::size_t k = 0; k < classes; ++k) result.values[k * area + pixel] = values[k];

@@ -12,7 +12,7 @@ namespace unetkit {
 // What the user may ask for; what is not asked for is as the run was configured.
 struct Wishes {
     std::optional<int> tile, overlap;
-    bool tta = false;
+    bool tta = false, calibrate = false;
 };
 
 class Predictor {
@@ -39,6 +39,7 @@ private:
     std::unique_ptr<Network> network_;
     Card card_;
     bool tta_;
+    float cooling_ = 1;  // what logits are multiplied with
 };
 
 }  // namespace unetkit

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from unetkit.errors import UnetkitError
     from unetkit.evaluation.compare import compare
     from unetkit.evaluation.evaluate import evaluate, score_isbi
-    from unetkit.evaluation.tune import tune_objects
+    from unetkit.evaluation.tune import tune
     from unetkit.exporting.export import check, export
     from unetkit.models import build_model
     from unetkit.prediction.load import load
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from unetkit.reporting.report import report
     from unetkit.timing import bench
     from unetkit.training.crossval import crossval
-    from unetkit.training.planning import plan
+    from unetkit.training.planning import plan, train_auto
     from unetkit.training.train import extend, resume, train
 
 _ROOMS = {
@@ -56,8 +56,9 @@ _ROOMS = {
     "resume": "training.train",
     "score_isbi": "evaluation.evaluate",
     "train": "training.train",
+    "train_auto": "training.planning",
     "translate_config": "configuring",
-    "tune_objects": "evaluation.tune",
+    "tune": "evaluation.tune",
     "UnetkitError": "errors",
 }
 
@@ -85,8 +86,9 @@ __all__ = [
     "resume",
     "score_isbi",
     "train",
+    "train_auto",
     "translate_config",
-    "tune_objects",
+    "tune",
 ]
 
 

@@ -1,20 +1,32 @@
 """Configurations from wherever: a preset, a file or a dict of ours, or an older system's configuration.
 
-This is the one door to the legacy configurations. They are imported when one is asked for, so that a preset costs
-nothing more.
+This is the one door to the legacy configurations and to the lines that the older systems print. Both are imported when
+they are asked for, so that a preset costs nothing more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unetkit.config import Config, ConfigSource, annotated_yaml, io, preset_names
+from unetkit.errors import ConfigError, UsageError
+from unetkit.storage import is_remote, local_copy, url_of
 
 if TYPE_CHECKING:
-    from unetkit.legacy.configs import Translation
+    from unetkit.distributed import World
+    from unetkit.legacy.configs import LegacyNetwork, Translation
+    from unetkit.legacy.lines import System, TrainingLines
 
-__all__ = ["Configured", "configure", "load_config", "translate_config"]
+__all__ = [
+    "Configured",
+    "configure",
+    "evaluation_lines",
+    "load_config",
+    "training_lines",
+    "translate_config",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,28 @@ class Configured:
         """The run folder that an older system's configuration names."""
         return None if self.translation is None else self.translation.out
 
+    def network(self, named: str | Path | None) -> str | Path:
+        """Return the network to evaluate or export: the named one, or that of an older system's configuration.
+
+        A path of the machines of a cloud job is followed to where its content lies in object storage.
+
+        Raises:
+            UsageError: none is named.
+        """
+        if named is not None and self.translation is None:
+            return named
+        path = self.legacy_network.stored(str(named or self.legacy_network.path))
+        if not path:
+            raise UsageError("no network is named; give a run, a network file or an exported file as MODEL")
+        return path
+
+    @property
+    def legacy_network(self) -> "LegacyNetwork":
+        """How an older system's programs that evaluate and export name a network; of ours, nothing is named."""
+        from unetkit.legacy.configs import LegacyNetwork
+
+        return LegacyNetwork() if self.translation is None else self.translation.network
+
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a user should know before training with an older system's configuration, a line each."""
@@ -50,8 +84,22 @@ def configure(
     """Read a configuration with all that is known of it; arguments and errors are those of `load_config`."""
     translation = translate_config(source, overrides, flags=flags, bug_compatible=bug_compatible)
     if translation is None:
-        return Configured(io.load_config(source, overrides))
+        with _fetched(source) as local:
+            return Configured(io.load_config(local, overrides))
     return Configured(translation.config, translation)
+
+
+@contextmanager
+def _fetched(source: ConfigSource) -> Generator[ConfigSource]:
+    """Give a configuration that lies on this machine; messages name it as the user did."""
+    if isinstance(source, Config | dict) or not is_remote(source):
+        yield source
+        return
+    local = local_copy(source)
+    try:
+        yield local
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(str(local), url_of(source))) from None
 
 
 def load_config(
@@ -60,7 +108,8 @@ def load_config(
     """Read a configuration, an older system's included, and apply `key=value` overrides.
 
     Args:
-        source: a preset's name, the path of a file, a dict, or a Config; files and dicts may be an older system's.
+        source: a preset's name, the path or address of a file, a dict, or a Config; files and dicts may be an older
+            system's.
         overrides: texts such as "train.steps=400"; the value is read as YAML.
         flags: words of an older system's command line, such as ["--epochs", "200"].
         bug_compatible: keep the older system's known issues.
@@ -99,4 +148,48 @@ def translate_config(
         return None
     from unetkit.legacy.configs import translate
 
-    return translate(source, overrides, flags=flags, bug_compatible=bug_compatible)
+    with _fetched(source) as local:
+        name = "" if local is source else url_of(str(source))
+        return translate(local, overrides, flags=flags, bug_compatible=bug_compatible, name=name)
+
+
+def training_lines(
+    config: Config, log: Callable[[str], None], images: int, world: "World", *, device: str, folder: Path
+) -> "TrainingLines | None":
+    """Return what prints a training as an older system does; None where `train.log_format` asks for none.
+
+    Args:
+        config: of the training.
+        log: takes each line.
+        images: that it trains on.
+        world: the processes that share a batch.
+        device: where it computes, such as cuda.
+        folder: for the files that the system writes; the main process alone writes them.
+    """
+    train = config.train
+    if train.log_format is None:
+        return None
+    from unetkit.legacy.lines import TrainingFacts, TrainingLines
+
+    shown = images * train.repeat
+    epoch = max(1, shown // train.batch if train.drop_last else -(-shown // train.batch))
+    place = folder if world.is_main_process else None
+    facts = TrainingFacts(train.batch // world.size, epoch, train.best_metric, device, place)
+    return TrainingLines(train.log_format, facts, log)
+
+
+def evaluation_lines(
+    system: "System", content: dict[str, Any], metric: str, *, own_size: bool = False
+) -> Iterator[str]:
+    """Yield the lines that an older system prints of an evaluation.
+
+    Args:
+        system: whose lines.
+        content: as `Evaluation.as_json` gives it.
+        metric: the score that the configuration asks for.
+        own_size: of the images as they are, also where there are scores at the size that the network reads.
+    """
+    from unetkit.legacy import lines
+
+    images = [image["scores"] for image in content["images"]]
+    yield from lines.evaluation_lines(system, images, content["scores"], metric, own_size=own_size)

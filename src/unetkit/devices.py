@@ -105,11 +105,28 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads_of(count: int | None) -> int:
+    """Return how many CPU threads to compute with: as many as asked for, or one for every core of this process.
+
+    Raises:
+        UsageError: more than could be of any use; each takes memory, and a machine has a limit.
+    """
+    cores = available_cores()
+    most = max(64, 4 * cores)
+    if count is not None and count > most:
+        raise UsageError(f"found {count:,} threads; this process may use {cores} cores: give {most} at most")
+    return count or cores
+
+
 @contextmanager
 def cpu_threads(count: int | None) -> Generator[int]:
-    """Compute with this many CPU threads, or one for every core that the process may use; restore the number after."""
+    """Compute with this many CPU threads, or one for every core that the process may use; restore the number after.
+
+    Raises:
+        UsageError: as `threads_of`.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(count or available_cores())
+    torch.set_num_threads(threads_of(count))
     try:
         yield torch.get_num_threads()
     finally:

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -49,6 +49,23 @@ class ProgressLines:
         if done == total or time.monotonic() - self._last >= self._seconds:
             self._last = time.monotonic()
             self.log(f"{self._title} {done}/{total}  {_joined(figures)}".rstrip())
+
+
+class ProgressFile:
+    """Progress that also writes its lines into a file."""
+
+    def __init__(self, progress: Progress, file: TextIO) -> None:
+        """Pass everything on to another progress."""
+        self._progress, self._file = progress, file
+
+    def log(self, text: str) -> None:
+        """Write a line at once, so that a process that dies has written it."""
+        print(text, file=self._file, flush=True)
+        self._progress.log(text)
+
+    def update(self, done: int, total: int, figures: Mapping[str, str]) -> None:
+        """Pass the state on."""
+        self._progress.update(done, total, figures)
 
 
 class ProgressBar:

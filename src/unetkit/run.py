@@ -14,23 +14,23 @@
 A folder is a run when it holds config.yaml. Assumes a file system that renames atomically and locks (Linux, macOS).
 """
 
-import fcntl
 import json
 import os
 import platform
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
 from unetkit.config import Config, load_config, plain_yaml
-from unetkit.errors import DamagedFileError, RemoteError, RunFolderError, StorageError
+from unetkit.errors import DamagedFileError, RemoteError, RunFolderError
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.storage import Mirror, is_remote
-from unetkit.storage.atomic import atomic_write
+from unetkit.storage.atomic import atomic_write, make_folder, not_written
+from unetkit.storage.lock import locked
 
 Record = dict[str, Any]
 
@@ -164,9 +164,7 @@ class Run:
             with (self.path / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise StorageError(
-                f"{self.path / 'log.jsonl'}: cannot be written ({error.strerror}); free space"
-            ) from error
+            raise not_written(self.path / "log.jsonl", error) from error
 
     def read_log(self) -> list[Record]:
         """Return the objects of log.jsonl; a last line that was cut off is passed over.
@@ -218,13 +216,7 @@ class Run:
         Raises:
             RunFolderError: another process is training here.
         """
-        with (self.path / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunFolderError(
-                    f"{self.path}: another process is training in this folder; wait for it or stop it"
-                ) from None
+        with _alone_in(self.path):
             yield
 
 
@@ -251,19 +243,45 @@ def create_run(path: Path, config: Config) -> Run:
                 f"on with --resume {mirror.folder}, or delete that folder"
             )
         return replace(create_run(mirror.folder, config), mirror=mirror)
+    require_new(path)
+    make_folder(path)
+    with _alone_in(path):
+        require_new(path)  # another process may have been faster
+        run = Run(path, config).with_config(config)
+        run.write_json("environment.json", environment())
+    return run
+
+
+def require_new(path: Path) -> None:
+    """Make sure that a folder is not there, or holds nothing but what a start that was killed has left of itself.
+
+    Raises:
+        RunFolderError: something else lies there.
+    """
     if (path / "config.yaml").exists():
         raise RunFolderError(f"{path}: holds another run; continue it with --resume {path}, or choose another --out")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    ours = (".lock", ".config.yaml.")
+    if path.exists() and (not path.is_dir() or not all(one.name.startswith(ours) for one in path.iterdir())):
         raise RunFolderError(
             f"{path}: is not an empty folder; choose another --out, so that nothing of yours is overwritten"
         )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{path}: the folder cannot be made ({error.strerror})") from error
-    run = Run(path, config).with_config(config)
-    run.write_json("environment.json", environment())
-    return run
+
+
+@contextmanager
+def _alone_in(path: Path) -> Generator[None]:
+    """Keep every other process that writes a run out of a folder."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(path / ".lock"))
+        except BlockingIOError:
+            owner = path / ".lock.owner"  # where the file system has no locks
+            hint = f"; if none is, on any machine, delete {owner}" if owner.exists() else ""
+            raise RunFolderError(
+                f"{path}: another process is training in this folder; wait for it or stop it{hint}"
+            ) from None
+        except OSError as error:
+            raise not_written(path, error) from error
+        yield
 
 
 def open_run(path: Path) -> Run:

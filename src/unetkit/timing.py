@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unetkit.devices import PRECISIONS, available_cores
+from unetkit.devices import PRECISIONS, threads_of
 from unetkit.errors import UnetkitError, UsageError
 from unetkit.formats import RUNTIMES, ExportedNetwork
 from unetkit.prediction.load import LoadOptions, load
@@ -268,7 +268,7 @@ def _spread(values: Sequence[float], digits: int) -> str:
 
 
 def _open(model: str, *, size: int, threads: int | None, trust: bool) -> Opened:
-    torch.set_num_threads(threads or available_cores())
+    torch.set_num_threads(threads_of(threads))
     path, how = _how(model)
     options: LoadOptions = {"threads": threads, "runtime": how.get("runtime"), "precision": how.get("precision")}
     options["trust"] = trust

@@ -65,9 +65,16 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
     pytest.importorskip("onnxscript")
     made: dict[str, Exported] = {}
 
-    def make(options: FileOptions | None = None, *, predict: dict[str, Any] | None = None, **model: Any) -> Exported:
+    def make(
+        options: FileOptions | None = None,
+        *,
+        predict: dict[str, Any] | None = None,
+        temperature: float | None = None,
+        held_out: tuple[str, ...] = (),
+        **model: Any,
+    ) -> Exported:
         options = options or FileOptions()
-        key = f"{options} {predict} {model}"
+        key = f"{options} {predict} {temperature} {held_out} {model}"
         if key not in made:
             torch.manual_seed(0)
             settings = {"in_channels": 1, "num_classes": 2, "width": 4, "depth": 2, "norm": "none", **model}
@@ -81,6 +88,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
                 mean=(100.0, 90.0, 80.0)[:channels],
                 std=(50.0, 60.0, 70.0)[:channels],
                 predict=PredictConfig(**(predict or {})),
+                temperature=temperature,
+                held_out=held_out,
             )
             predictor = Predictor(network, network.geometry, card, torch.device("cpu"))
             out = tmp_path_factory.mktemp("network") / "net.xml"

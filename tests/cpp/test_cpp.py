@@ -17,7 +17,7 @@ from PIL import Image
 from unetkit import load
 from unetkit.data import open_dataset
 from unetkit.evaluation.score import score_predictor
-from unetkit.exporting import FileOptions
+from unetkit.exporting import FileOptions, export_network, make_job
 from unetkit.metrics.overlap import soft_dice
 
 
@@ -307,3 +307,87 @@ def test_short_numbers(program: Path, exported: Callable, tmp_path: Path) -> Non
 
 def test_help_says_what_there_is(program: Path) -> None:
     assert "--probabilities" in run(program, "--help")
+
+
+@pytest.mark.parametrize(
+    ("options", "model"),
+    [
+        (FileOptions(), {"num_classes": 3}),
+        (FileOptions(), {"num_classes": 1}),
+        (FileOptions(output="softmax", preprocessing=True), {}),
+    ],
+    ids=str,
+)
+def test_calibrated_probabilities(
+    program: Path, exported: Callable, tmp_path: Path, options: FileOptions, model: dict[str, Any]
+) -> None:
+    network, page = exported(options, temperature=2.5, **model), random_pixels(40, 52)
+    tifffile.imwrite(tmp_path / "image.tif", page)
+    words = [network.path, tmp_path / "image.tif", "--out", tmp_path / "out.tif", "--probabilities"]
+    for asked in ([], ["--calibrate"]):
+        run(program, *words, *asked)
+        expected = probabilities(network, page[None, None], calibrate=bool(asked))[0]
+        np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), expected, rtol=0, atol=1e-5)
+    configured = exported(options, temperature=2.5, predict={"calibrate": True}, **model)
+    run(program, configured.path, *words[1:])
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), expected, rtol=0, atol=1e-5)
+    complaint = run(program, exported().path, *words[1:], "--calibrate", code=2)
+    assert "has no temperature to calibrate it with" in complaint
+
+
+def test_the_held_out_slices_of_a_stack_are_scored(program: Path, exported: Callable, tmp_path: Path) -> None:
+    network = exported(held_out=("stack[01]", "stack[03]"))
+    pages, labels = random_pixels(4, 40, 52), random_pixels(4, 40, 52) > 127
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "masks.tif", labels.astype(np.uint8) * 255, photometric="minisblack")
+    words = [network.path, tmp_path / "stack.tif", "--labels", tmp_path / "masks.tif"]
+    dice = [
+        soft_dice(network.predictor.probabilities(page[None]), truth.astype(np.uint8))
+        for page, truth in zip(pages, labels, strict=True)
+    ]
+    text = run(program, *words, "--out", tmp_path / "out.tif")
+    assert "scored are the 2 of 4 images that were held out" in text
+    found = [float(value) for value in re.findall(r"^single dice coeff is: (\S+),", text, re.MULTILINE)]
+    assert found == pytest.approx([dice[1], dice[3]], abs=1e-6)
+    assert len(tifffile.imread(tmp_path / "out.tif")) == 4
+    assert run(program, *words, "--all").count("single dice coeff is: ") == 4
+    (tmp_path / "other.tif").write_bytes((tmp_path / "stack.tif").read_bytes())
+    text = run(program, network.path, tmp_path / "other.tif", "--labels", tmp_path / "masks.tif")
+    assert "no held-out image with these names: all 4 are scored" in text
+
+
+def test_folders_of_ids_and_nuclei(program: Path, exported: Callable, tmp_path: Path) -> None:
+    network, expected = exported(held_out=("val-b",)), {}
+    for part, name in (("train", "a"), ("val", "b")):
+        pixels, one = random_pixels(33, 47 + ord(name)), random_pixels(33, 47 + ord(name)) > 200
+        multi, nuclei = tmp_path / "multi" / part / name, tmp_path / "nuclei" / name
+        for folder in (multi, nuclei / "images", nuclei / "masks"):
+            folder.mkdir(parents=True)
+        two = ~one & (random_pixels(33, 47 + ord(name)) < 40)
+        Image.fromarray(pixels).save(multi / "image.png")
+        Image.fromarray(pixels).save(nuclei / "images" / f"{name}.png")
+        Image.fromarray((one | two).astype(np.uint8) * 255).save(multi / "mask.png")
+        Image.fromarray(one.astype(np.uint8) * 255).save(nuclei / "masks" / "1.png")
+        Image.fromarray(two.astype(np.uint8) * 255).save(nuclei / "masks" / "2.png")
+        expected[name] = soft_dice(network.predictor.probabilities(pixels[None]), (one | two).astype(np.uint8))
+    text = run(program, network.path, tmp_path / "nuclei", "--labels", tmp_path / "nuclei", "--out", tmp_path / "out")
+    found = [float(value) for value in re.findall(r"^single dice coeff is: (\S+),", text, re.MULTILINE)]
+    assert found == pytest.approx([expected["a"], expected["b"]], abs=1e-6)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
+    text = run(program, network.path, tmp_path / "multi", "--labels", tmp_path / "multi")
+    found = [float(value) for value in re.findall(r"^single dice coeff is: (\S+),", text, re.MULTILINE)]
+    assert found == pytest.approx([expected["b"]], abs=1e-6)
+    (tmp_path / "empty" / "x").mkdir(parents=True)
+    assert "holds no image files" in run(program, network.path, tmp_path / "empty", "--out", tmp_path / "o", code=2)
+
+
+def test_onnx_and_mindir(program: Path, exported: Callable, tmp_path: Path) -> None:
+    network, page = exported(), random_pixels(40, 52)
+    tifffile.imwrite(tmp_path / "image.tif", page)
+    onnx = export_network(make_job(network.predictor, FileOptions()), "onnx", tmp_path / "net.onnx").path
+    run(program, onnx, tmp_path / "image.tif", "--out", tmp_path / "out.tif", "--probabilities")
+    expected = network.predictor.probabilities(page[None])[1]
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), expected, rtol=0, atol=1e-5)
+    (tmp_path / "net.mindir").write_bytes(b"x")
+    complaint = run(program, tmp_path / "net.mindir", tmp_path / "image.tif", "--out", tmp_path / "out.tif", code=2)
+    assert "export the same network to ONNX" in complaint

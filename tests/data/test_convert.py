@@ -8,6 +8,7 @@ from PIL import Image
 from unetkit.config import DataConfig
 from unetkit.data import InMemory, Sample, open_dataset, open_images, samples_of
 from unetkit.data.convert import convert
+from unetkit.data.dataset import Division
 from unetkit.data.layouts.synthetic import open_sample
 from unetkit.errors import DataError, StorageError, UsageError
 from unetkit.progress import NoProgress
@@ -26,7 +27,7 @@ def dataset(dtype: type, channels: int, classes: int, held_out: tuple[int, ...] 
         )
         for number in range(4)
     )
-    return InMemory(samples, tuple(f"class{index}" for index in range(classes)), held_out)
+    return InMemory(samples, tuple(f"class{index}" for index in range(classes)), Division(held_out))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

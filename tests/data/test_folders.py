@@ -80,8 +80,7 @@ def test_two_folders_that_are_named(tmp_path: Path) -> None:
     put(tmp_path / "raw" / "x.png", image())
     put(tmp_path / "truth" / "x.png", mask())
     assert names(tmp_path, DataConfig(images="raw", labels="truth")) == ["x"]
-    with pytest.raises(DataError, match="two of a kind"):
-        open_dataset(tmp_path, config=DataConfig(images="raw", labels="truth/x.png"))
+    assert names(tmp_path, DataConfig(images="raw", labels="truth/x.png")) == ["x"]
 
 
 def test_what_is_no_image_is_not_looked_at(folder: Path) -> None:
@@ -112,8 +111,9 @@ def test_colours_are_mapped_by_the_table(folder: Path) -> None:
         put(folder / "masks" / f"{name}.png", colours[codes])
     config = DataConfig(classes=("none", "red", "blue"), mask_values={"#000000": 0, "#ff0000": 1, "#0000FF": 2})
     np.testing.assert_array_equal(open_dataset(folder, config=config)[0].labels, codes)
-    with pytest.raises(DataError, match=r"masks/a\.png: a coloured mask"):
-        open_dataset(folder)[0]
+    found = open_dataset(folder)
+    assert found.classes == ("background", "0000ff", "ff0000"), "a few colours are a class each, in their order"
+    np.testing.assert_array_equal(found[0].labels, np.array([0, 2, 1])[codes])
 
 
 def test_an_image_without_a_mask(folder: Path) -> None:
@@ -137,22 +137,22 @@ def test_two_files_of_one_name(folder: Path) -> None:
 
 def test_a_folder_without_its_partner(tmp_path: Path) -> None:
     put(tmp_path / "images" / "a.png", image())
-    with pytest.raises(DataError, match="no folder masks or mask or labels"):
+    with pytest.raises(DataError, match="1 image files such as images/a.png, but none could be paired"):
         open_dataset(tmp_path)
 
 
 def test_folders_without_images(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
-    with pytest.raises(DataError, match="no image files"):
+    with pytest.raises(DataError, match="an empty folder"):
         open_dataset(tmp_path)
 
 
 def test_masks_of_a_kind_that_is_not_read_are_named(tmp_path: Path) -> None:
     put(tmp_path / "imgs" / "car.png", image())
     (tmp_path / "masks").mkdir()
-    Image.fromarray(mask()).save(tmp_path / "masks" / "car_mask.gif")
-    with pytest.raises(DataError, match=r"masks: holds \.gif files and none that is read .* masks as \.png or \.tif"):
+    (tmp_path / "masks" / "car_mask.svg").touch()
+    with pytest.raises(DataError, match=r"none could be paired with a mask; files that are not read: 1 \.svg"):
         open_dataset(tmp_path)
 
 

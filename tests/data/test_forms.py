@@ -1,5 +1,6 @@
 """What a path is recognised as, and what is said where it is nothing that is known."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_a_missing_path(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_and_a_strange_one(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"an empty folder.*; known are train-volume\.tif"):
+    with pytest.raises(DataError, match=r"an empty folder.*; expected are images with their masks"):
         open_dataset(tmp_path)
     for name in "edcba":
         (tmp_path / f"{name}.txt").touch()
@@ -42,10 +43,11 @@ def test_an_empty_folder_and_a_strange_one(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "iterdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
     for opening in (open_dataset, open_images):
         with pytest.raises(DataError, match=f"{tmp_path.name}: cannot be read: Permission denied"):
             opening(tmp_path)

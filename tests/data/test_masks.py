@@ -9,7 +9,7 @@ from PIL import Image
 
 from unetkit.data.masks import MaskMap
 from unetkit.errors import ConfigError, DataError
-from unetkit.images import open_pages
+from unetkit.images import open_image
 
 TWO, FOUR = ("background", "cell"), ("background", "a", "b", "c")
 
@@ -136,7 +136,7 @@ def test_a_palette_png_holds_its_indices(tmp_path: Path) -> None:
     image = Image.fromarray(np.array([[0, 1], [2, 3]], np.uint8), mode="P")
     image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, 0, 0, 128])
     image.save(tmp_path / "m.png")
-    stored = open_pages(tmp_path / "m.png", "mask").read(0)
+    stored = open_image(tmp_path / "m.png", "mask").read(0)
     assert MaskMap(FOUR).labels(stored, "m.png").tolist() == [[0, 1], [2, 3]]
 
 
@@ -144,7 +144,7 @@ def test_a_palette_of_greys_holds_grey_values(tmp_path: Path) -> None:
     image = Image.fromarray(np.array([[0, 1], [1, 0]], np.uint8), mode="P")
     image.putpalette([255, 255, 255, 0, 0, 0])
     image.save(tmp_path / "m.png")
-    stored = open_pages(tmp_path / "m.png", "mask").read(0)
+    stored = open_image(tmp_path / "m.png", "mask").read(0)
     assert MaskMap(TWO).labels(stored, "m.png").tolist() == [[1, 0], [0, 1]]
 
 
@@ -153,5 +153,5 @@ def test_a_palette_png_can_be_mapped_by_colour(tmp_path: Path) -> None:
     image.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
     image.save(tmp_path / "m.png")
     mapping = MaskMap.of({"#000000": 0, "#ff0000": 2, "#0000ff": 1}, FOUR)
-    stored = open_pages(tmp_path / "m.png", mapping.role).read(0)
+    stored = open_image(tmp_path / "m.png", mapping.role).read(0)
     assert mapping.labels(stored, "m.png").tolist() == [[0, 2], [1, 0]]

@@ -63,5 +63,7 @@ def test_half_a_pair_is_refused(tmp_path: Path, lost: str) -> None:
     put(tmp_path / "a")
     put(tmp_path / "b")
     (tmp_path / "b" / f"{lost}.png").unlink()
-    with pytest.raises(DataError, match=rf"b: holds no {lost}; one {lost}\.png was expected"):
+    with pytest.raises(
+        DataError, match=rf"b/(image|mask)\.png: has no {lost}; one that is paired by name was expected"
+    ):
         open_dataset(tmp_path)

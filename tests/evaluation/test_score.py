@@ -16,7 +16,7 @@ from unetkit.data import InMemory, Sample, write_sample
 from unetkit.errors import DataError, UsageError
 from unetkit.evaluation import Folder, Folds, score_folder
 from unetkit.evaluation.score import choose_for, named_families, score_predictor
-from unetkit.evaluation.tune import tune
+from unetkit.evaluation.tune import choose
 from unetkit.metrics import FAMILIES, Metrics, choose_metrics, family_of, usual_families
 from unetkit.modelfile.card import ExportCard, ModelCard
 from unetkit.models import Geometry
@@ -79,7 +79,7 @@ def test_legacy_scores_cost_one_more_for_the_size_that_they_are_of() -> None:
 
 
 def test_tuning_and_its_scores_cost_one_prediction_an_image() -> None:
-    tuning = tune(predictor(), images(4), range(4))
+    tuning = choose(predictor(), images(4), range(4))
     assert len(seen) == 4
     assert tuning.evaluation.scores["mean_precision"] == 1.0
 
@@ -142,9 +142,11 @@ def test_families_are_chosen_by_their_names() -> None:
     for wrong in ("pq", "objects:cell", "isbi:cell"):
         with pytest.raises(UsageError):
             choose_metrics([wrong], CLASSES)
-    assert usual_families(CLASSES, objects=False) == ["overlap", "calibration"]
-    assert usual_families(CLASSES, objects=True, named=["legacy"]) == ["overlap", "legacy", "objects", "calibration"]
-    assert usual_families(("membrane", "interior"), objects=False) == ["overlap", "isbi", "calibration"]
+    assert usual_families(CLASSES, objects=False) == ["overlap", "calibration", "binary"]
+    more = ["overlap", "legacy", "objects", "calibration", "binary"]
+    assert usual_families(CLASSES, objects=True, named=["legacy"]) == more
+    assert usual_families(("membrane", "interior"), objects=False) == ["overlap", "isbi", "calibration", "binary"]
+    assert usual_families((*CLASSES, "third"), objects=False) == ["overlap", "calibration"]
     for preset, named in (("isbi", {"overlap"}), ("nuclei", {"overlap"}), ("oneflow-unet", {"overlap", "legacy"})):
         assert named_families(load_config(preset).train) == named
     chosen_by = load_config("isbi", ["train.best_metric=soft_dice_foreground"])
@@ -160,8 +162,9 @@ def test_legacy_scores_are_those_of_a_configuration_that_names_them(tmp_path: Pa
     assert {"soft_dice_two_class_388", "soft_dice_foreground", "argmax_iou_two_class"} <= report.keys()
     assert unetkit.evaluate(named).scores.keys() >= {name for name in report if family_of(name) == "legacy"}
     asked = unetkit.evaluate(usual, metrics=["legacy"]).scores
-    assert {name: asked[name] for name in report if family_of(name) != "isbi"} == {
-        name: value for name, value in report.items() if family_of(name) != "isbi"
+    usually = ("isbi", "binary")  # in the report unasked
+    assert {name: asked[name] for name in report if family_of(name) not in usually} == {
+        name: value for name, value in report.items() if family_of(name) not in usually
     }
     plain = json.loads((usual.path / "evaluation.json").read_text())["scores"]
     assert not any(family_of(name) == "legacy" for name in plain)

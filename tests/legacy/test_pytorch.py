@@ -90,7 +90,7 @@ def test_the_outputs_are_the_same(tmp_path: Path, reference: Twin, new: bool, pr
 @pytest.mark.parametrize("new", [True, False], ids=["zip", "old"])
 def test_a_small_file_of_an_unknown_network_is_not_called_damaged(tmp_path: Path, new: bool) -> None:
     torch.save({"x.weight": torch.zeros(3)}, tmp_path / "x.pth", _use_new_zipfile_serialization=new)
-    with pytest.raises(ModelFileError, match=r"a network that is not known here \(its tensors: x.weight\)"):
+    with pytest.raises(ModelFileError, match=r"a network that is not known here.*\(its tensors: x.weight\)"):
         read_legacy(tmp_path / "x.pth")
 
 
@@ -135,14 +135,17 @@ class Evil:
 @pytest.mark.parametrize("new", [True, False])
 def test_nothing_in_it_is_run(tmp_path: Path, reference: Twin, new: bool) -> None:
     torch.save({**reference.state_dict(), "x": Evil()}, tmp_path / "evil.pth", _use_new_zipfile_serialization=new)
-    with pytest.raises(ModelFileError, match=r"evil\.pth: a PyTorch file that cannot be opened without running code"):
+    with pytest.raises(
+        ModelFileError,
+        match=r"evil\.pth: a PyTorch file with more than weights in it \(an object",
+    ):
         read_legacy(tmp_path / "evil.pth")
     assert not MARK.exists()
 
 
 def test_a_network_pickled_whole_is_refused(tmp_path: Path) -> None:
     torch.save(nn.Linear(1, 1), tmp_path / "whole.pth")
-    with pytest.raises(ModelFileError, match=r"whole\.pth: .*save model\.state_dict\(\) again"):
+    with pytest.raises(ModelFileError, match=r"whole\.pth: .*save model\.state_dict\(\)"):
         read_legacy(tmp_path / "whole.pth")
 
 

@@ -11,11 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 from unetkit.errors import DataError
 from unetkit.metrics import DEFINITIONS, definition_of
-from unetkit.metrics.objects import ObjectCounts, Overlaps, added, object_scores, pool_objects
+from unetkit.metrics.objects import (
+    ObjectCounts,
+    Overlaps,
+    added,
+    counting,
+    hausdorff_sums,
+    object_scores,
+    pool_objects,
+)
 from unetkit.objects import ObjectMap, true_objects
 
 TWO = ("background", "cell")
@@ -72,7 +80,22 @@ def written_out(true: ObjectMap, found: ObjectMap) -> dict[str, float]:
         joined += len(g[0] | predicted[best][0])
         used.add(best)
     joined += sum(len(s[0]) for n, s in enumerate(predicted) if n not in used)
-    return {name: float(value) for name, value in (scores | {"aji": Fraction(shared, joined)}).items()}
+    scores |= {"aji": Fraction(shared, joined), "object_dice": object_dice(truth, predicted)}
+    return {name: float(value) for name, value in scores.items()}
+
+
+def object_dice(truth: list[tuple[set[int], int]], predicted: list[tuple[set[int], int]]) -> Fraction:
+    """Every object's Dice with the one that shares most pixels with it, weighted by its pixels."""
+
+    def of_side(ours: list[tuple[set[int], int]], others: list[tuple[set[int], int]]) -> Fraction:
+        total = Fraction(0)
+        for pixels, kind in ours:
+            best: set[int] = max((o for o, k in others if k == kind), key=lambda o: len(o & pixels), default=set())
+            total += len(pixels) * Fraction(2 * len(best & pixels), len(best) + len(pixels))
+        return total / sum(len(pixels) for pixels, _ in ours)
+
+    sides = [of_side(*pair) for pair in ((truth, predicted), (predicted, truth)) if pair[0]]
+    return sum(sides, Fraction(0)) / len(sides)
 
 
 SIZE = hnp.array_shapes(min_dims=2, max_dims=2, max_side=8)
@@ -144,7 +167,7 @@ def test_images_without_objects() -> None:
     assert object_scores(count(none, none)) == {}
     for true, found in ((none, some), (some, none)):
         scores = object_scores(count(true, found))
-        assert set(scores) == {"mean_precision", "ap_50", "ap_75", "f1_50", "pq", "rq", "aji"}
+        assert set(scores) == {"mean_precision", "ap_50", "ap_75", "f1_50", "pq", "rq", "aji", "object_dice"}
         assert set(scores.values()) == {0.0}
     perfect = object_scores(count(some, some))
     assert set(perfect.values()) == {1.0}
@@ -225,3 +248,44 @@ def _as_coco(images: list[NDArray[Any]]) -> dict[str, Any]:
             annotations.append(about | {"segmentation": runs, "area": int(mask.area(runs)), "bbox": [0, 0, 1, 1]})
     listed = [{"id": n, "height": ids.shape[0], "width": ids.shape[1]} for n, ids in enumerate(images, 1)]
     return {"images": listed, "annotations": annotations, "categories": [{"id": 1, "name": "cell"}], "info": {}}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_object_hausdorff_is_its_definition_written_out(seed: int) -> None:
+    field = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((2, 40, 50)), (0, 2.5, 2.5))
+    ids = [ndimage.label(one > 0.06 + 0.03 * (seed % 3))[0] for one in (field[0], field[0] + 0.2 * seed * field[1])]
+    true, found = map(objects_of, ids)
+    places = [[np.argwhere(one.ids == n + 1) for n in range(len(one))] for one in (true, found)]
+
+    def of_side(ours: list[NDArray[Any]], others: list[NDArray[Any]]) -> float:
+        total = 0.0
+        for one in ours:
+            mine = set(map(tuple, one))
+            common = [len(mine & set(map(tuple, other))) for other in others]
+            far = [max(spatial.distance.directed_hausdorff(*pair)[0] for pair in ((one, o), (o, one))) for o in others]
+            total += len(one) * (far[int(np.argmax(common))] if max(common) else min(far))
+        return total / sum(map(len, ours))
+
+    overlaps = Overlaps.of(true, found)
+    score = object_scores(overlaps.count(hausdorff_sums(true, found, overlaps)))["object_hausdorff"]
+    assert score == pytest.approx((of_side(places[0], places[1]) + of_side(places[1], places[0])) / 2)
+
+
+def test_objects_without_another_side_are_as_far_as_the_image_is_large() -> None:
+    none, some = objects_of(np.zeros((4, 5), int)), objects_of(np.eye(4, 5, dtype=int))
+    for true, found in ((none, some), (some, none)):
+        overlaps = Overlaps.of(true, found)
+        assert object_scores(overlaps.count(hausdorff_sums(true, found, overlaps)))["object_hausdorff"] == 5
+
+
+def test_objects_at_the_edge_of_a_region_are_cut_or_left_out_on_both_sides() -> None:
+    valid = np.zeros((3, 20), bool)
+    valid[:, 10:] = True
+    true, found = np.zeros((3, 20), int), np.zeros((3, 20), int)
+    true[0, 8:16], found[0, 4:16] = 1, 1  # mostly inside: cut, and equal inside
+    true[1, 10:12], found[1, 2:12] = 2, 2  # the truth ends at the edge, the prediction lies mostly beyond: no miss
+    found[2, 0:9] = 3  # wholly outside
+    true[2, 15:18] = 3
+    counts = Overlaps.of(*counting(objects_of(true), objects_of(found), valid)).count()
+    assert (counts.true, counts.predicted) == (2, 1)
+    assert counts.matched.tolist() == [1] * 10

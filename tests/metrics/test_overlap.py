@@ -157,6 +157,7 @@ def test_every_score_has_a_card_and_lies_in_its_range(seed: int, k: int, height:
     perfect = pool([score_image(one_hot(labels, k), labels, classes=classes)], classes)
     perfect |= legacy_scores(one_hot(labels, k), labels)
     # The legacy formula has nothing to divide by where an image has no foreground.
+    assert perfect.pop("soft_cross_entropy") == 0.0
     expected = {name: 1.0 if labels.any() or "foreground" not in name else 0.0 for name in perfect}
     assert perfect == pytest.approx(expected, abs=1e-5)
 
@@ -224,7 +225,7 @@ def test_per_image_cards_are_not_mistaken_for_a_class_of_that_name() -> None:
 def test_unknown_scores_are_refused_with_the_nearest_name() -> None:
     with pytest.raises(ConfigError, match="did you mean 'soft_dice_two_class'"):
         definition_of("soft_dice_twoclass")
-    with pytest.raises(ConfigError, match="one of: pixel_accuracy"):
+    with pytest.raises(ConfigError, match="one of: foreground_dice"):
         better("zzz", 1.0, 0.0)
 
 

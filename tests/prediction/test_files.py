@@ -379,5 +379,5 @@ def test_progress_goes_from_nothing_to_all(make_predictor: Maker, stack: Path, p
 def test_what_tiles_may_change_is_said_once(make_predictor: Maker, tmp_path: Path) -> None:
     source = folder_of(tmp_path, a_png=SQUARE, b_png=SQUARE, c_png=SQUARE[:10, :10])
     predictor = make_predictor(predict={"tile": 20, "overlap": 4})
-    assert predict_to_file(predictor, source, tmp_path / "out") == (predictor.exactness(),)
-    assert predict_to_file(predictor, source / "c.png", tmp_path / "c.png") == ()
+    assert predict_to_file(predictor, source, tmp_path / "out").notes == (predictor.exactness(),)
+    assert predict_to_file(predictor, source / "c.png", tmp_path / "c.png").notes == ()

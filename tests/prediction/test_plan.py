@@ -80,7 +80,11 @@ def test_an_allowance_that_is_too_small_still_gives_tiles() -> None:
         (PADDED, {"overlap": 0}, "overlap by 0 px"),
         (PAPER, {"tile": 572}, None),
         (PAPER, {"tile": 200}, None),
-        (WHOLE_IMAGE, {}, "norms average over all that it sees: where an image is cut into tiles, results may differ"),
+        (
+            WHOLE_IMAGE,
+            {},
+            "or how far it sees is not known: where an image is cut into tiles, results may differ",
+        ),
         (WHOLE_IMAGE, {}, "more predict.memory makes fewer of them"),
         (WHOLE_IMAGE, {"tile": 512}, "a larger predict.tile makes fewer of them"),
     ],

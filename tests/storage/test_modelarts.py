@@ -34,3 +34,48 @@ def test_a_job_trains_and_another_goes_on_from_its_checkpoint(tmp_path: Path) ->
     words += ["--resume_ckpt", "/cache/checkpoint_path/a.ckpt"]
     subprocess.run([*train, "--train_url", "s3://lab/second", *words], check=True)
     assert unetkit.load_config(local_copy("s3://lab/second") / "config.yaml").init.path == "s3://lab/weights/a.ckpt"
+
+
+@pytest.mark.usefixtures("wire")
+def test_its_configuration_lies_in_the_storage_and_its_checkpoints_are_followed(
+    tmp_path: Path, shared: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The steps of the zoo's README: config_path in the code folder, checkpoints below /cache/checkpoint_path."""
+    from unetkit.cli import main
+
+    code, weights = tmp_path / "code", tmp_path / "weights"
+    code.mkdir()
+    weights.mkdir()
+    small = yaml.safe_load(ZOO.read_text())["files"]["unet_simple"] | {"image_size": [32, 32]}
+    (code / "unet_simple_config.yaml").write_text(yaml.safe_dump(small))
+    (code / "mine.yaml").write_text("train: {stepps: 3}\n")
+    (weights / "a.ckpt").write_bytes((shared / "fixtures/seeds/ms_small_simple_fs16.ckpt").read_bytes())
+    send_folder(code, "s3://lab/code")
+    send_folder(weights, "s3://lab/weights")
+    send_folder(write_sample(tmp_path / "sample", slices=5, size=64), "s3://lab/data")
+    config = "s3://lab/code/unet_simple_config.yaml"
+    job = ["--enable_modelarts", "True", "--data_url", "s3://lab/data", "--checkpoint_url", "s3://lab/weights"]
+
+    def run(*words: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["unetkit", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        assert ended.value.code == code, printed.err
+        return printed.out + printed.err
+
+    shown = run("config", config, "--", "--config_path", config, *job)
+    assert f"{config}, translated from the MindSpore model zoo" in shown
+    wrong = run("train", "s3://lab/code/mine.yaml", "--data", "s3://lab/data", "--out", "s3://lab/no", code=2)
+    assert "s3://lab/code/mine.yaml: " in wrong
+    named = ["--", *job, "--checkpoint_file_path", "/cache/checkpoint_path/a.ckpt"]
+    scored = run("evaluate", "--config", config, *named, "--cross_valid_ind", "0")
+    assert "============== Cross valid dice coeff is: 0." in scored
+    assert scored.count("single dice coeff is: ") == 1  # of five slices, fold 0 holds out one
+    again = run("evaluate", "/cache/checkpoint_path/a.ckpt", "--config", config, "--", *job, "--cross_valid_ind", "0")
+    lines = [[line for line in text.splitlines() if " is: " in line] for text in (scored, again)]
+    assert lines[0] == lines[1]
+    out = tmp_path / "unet.mindir"
+    size = ["--width", "32", "--height", "32", "--file_format", "MINDIR"]
+    assert str(out) in run("export", "--config", config, "--out", str(out), *named, *size)
+    assert out.is_file()

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from unetkit.checks.checks import CHECKS, ESSENTIAL
 from unetkit.checks.findings import SEVERITIES, CheckReport, DatasetFacts, Finding, Severity, examine
 from unetkit.config import Config, load_config
-from unetkit.data.dataset import Dataset, held_out_by
+from unetkit.data.dataset import Dataset
 from unetkit.data.layouts import open_usable
 from unetkit.data.targets import instances_of
 from unetkit.progress import Progress
@@ -45,7 +45,7 @@ def check_data(
     Args:
         data: a folder or a file with labels, whatever `train` takes.
         overrides: `key=value` texts of a configuration; the split, the patch and the normalisation that are meant to be
-            used are judged, too. Data that is divided into train and val is judged by that, unless a split is named.
+            used are judged, too.
         html: a page with pictures to write.
         progress: follows the work.
 
@@ -60,18 +60,10 @@ def check_data(
     """
     config = load_config({"data": {"path": str(data)}}, overrides)
     dataset = open_usable(data, config=config.data)
-    report = check_dataset(dataset, with_own_split(config, dataset, overrides), progress=progress)
+    report = check_dataset(dataset, config, progress=progress)
     if html is not None:
         write_page(Path(html), report, dataset)
     return report
-
-
-def with_own_split(config: Config, dataset: Dataset, overrides: Sequence[str]) -> Config:
-    """Return a configuration that holds out what the data itself does, unless a split was asked for."""
-    if not held_out_by(dataset) or any(word.startswith("data.split") for word in overrides):
-        return config
-    split = config.data.split.model_copy(update={"method": "given"})
-    return config.model_copy(update={"data": config.data.model_copy(update={"split": split})})
 
 
 def before_training(dataset: Dataset, config: Config) -> CheckReport:
@@ -111,7 +103,7 @@ def make_checks(data: DatasetFacts) -> CheckReport:
     findings = [replace(finding, check=name) for name, check in checks.items() for finding in check(data)]
     ordered = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
     indices = {one.name: one.index for one in data.images}
-    return CheckReport(str(data.config.data.path), indices, data.words(), tuple(ordered), tuple(checks))
+    return CheckReport(str(data.config.data.path), indices, data.words(), data.account, tuple(ordered), tuple(checks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +167,8 @@ def write_page(path: Path, report: CheckReport, dataset: Dataset) -> None:
     summary: list[tuple[str, Content]] = [
         ("Result", Markup("<b>{}</b>: this data {}.").format(report.count(), verdict)),
         ("Images", str(len(report.indices))),
+        *((name.capitalize(), words) for name, words in report.account.taken),
+        *((("Unsure", "; ".join(report.account.unsure)),) if report.account.unsure else ()),
         *((name.capitalize(), words) for name, words in report.summary.items()),
     ]
     counts = {name: sum(one.check == name for one in report.findings) for name in report.checks}

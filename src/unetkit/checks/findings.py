@@ -18,8 +18,8 @@ from PIL import Image
 from unetkit.checks.alignment import Correction
 from unetkit.checks.facts import Duplicates, ImageFacts, find_duplicates, image_facts
 from unetkit.config import Config
-from unetkit.data.dataset import Dataset, ItemDataset, complaints_of
-from unetkit.data.split import split_dataset
+from unetkit.data.dataset import Account, Dataset, ItemDataset, account_of, complaints_of
+from unetkit.data.split import Split, split_dataset, with_method
 from unetkit.errors import ConfigError, DataError
 from unetkit.images.image import decoding
 from unetkit.progress import NoProgress, Progress
@@ -74,6 +74,7 @@ class CheckReport:
         path: the data set.
         indices: the index of every image that could be read, by its name.
         summary: the set in a few words, by what they are about.
+        account: what the files were taken for.
         findings: the worst first.
         checks: the names of the checks that were made.
     """
@@ -81,6 +82,7 @@ class CheckReport:
     path: str
     indices: Mapping[str, int]
     summary: dict[str, str]
+    account: Account
     findings: tuple[Finding, ...]
     checks: tuple[str, ...]
 
@@ -117,6 +119,7 @@ class CheckReport:
             "path": self.path,
             "samples": len(self.indices),
             "facts": self.summary,
+            "taken": asdict(self.account),
             "errors": len(self.of("error")),
             "warnings": len(self.of("warning")),
             "notes": len(self.of("note")),
@@ -134,8 +137,8 @@ class DatasetFacts:
         images: the facts of every image that could be read, in order.
         complaints: about every file that could not.
         config: what it is to be trained with.
-        train: indices of the images to train on; all where there is no split.
-        held_out: indices of those held out.
+        split: the images to train on, all where there is no split, those held out, and the test set.
+        account: what the reader took the files for.
         palettes: of the mask files that have one, by the sample's name.
     """
 
@@ -143,9 +146,19 @@ class DatasetFacts:
     images: tuple[ImageFacts, ...]
     complaints: tuple[str, ...]
     config: Config
-    train: frozenset[int]
-    held_out: frozenset[int]
+    split: Split
+    account: Account
     palettes: dict[str, Palette]
+
+    @cached_property
+    def train(self) -> frozenset[int]:
+        """The indices of the images to train on."""
+        return frozenset(self.split.train)
+
+    @cached_property
+    def held_out(self) -> frozenset[int]:
+        """The indices of those held out."""
+        return frozenset(self.split.validation)
 
     @cached_property
     def class_shares(self) -> tuple[float, ...]:
@@ -156,8 +169,8 @@ class DatasetFacts:
 
     def under(self, config: Config, dataset: Dataset) -> "DatasetFacts":
         """Return what was seen of the data set for another configuration: with its split."""
-        train, held_out = _split(dataset, config)
-        return replace(self, config=config, train=train, held_out=held_out)
+        config = with_method(config, dataset)
+        return replace(self, config=config, split=_split(dataset, config))
 
     def classes_in(self, indices: Set[int]) -> frozenset[int]:
         """Return the classes that occur in the images of these indices."""
@@ -191,7 +204,9 @@ class DatasetFacts:
             "sizes": f"{shown}{' and others' if len(sizes) > 4 else ''} (channels x rows x columns)",
             "values": f"{dtypes}, {low:.5g} to {high:.5g}, mean {mean:.4g}",
             "classes": f"{', '.join(present[:_NAMED_CLASSES])}{rest}" or "no labels",
-            "split": f"{len(self.train)} to train on, {len(self.held_out)} held out ({split.method})",
+            "split": f"{len(self.train)} to train on, {len(self.held_out)} held out ({split.method}"
+            f"{f', the groups {split.group}' if split.group else ''})"
+            f"{f', {len(self.split.test)} to test' if self.split.test else ''}",
         }
 
 
@@ -229,20 +244,20 @@ def examine(
             (progress or NoProgress()).update(done, count, {})
             complaints += [str(one)] if isinstance(one, DataError) else []
             images += [one] if isinstance(one, ImageFacts) else []
-    train, held_out = _split(dataset, config)
+    config = with_method(config, dataset)
     palettes: dict[str, Palette] = {}
     if closely and isinstance(dataset, ItemDataset) and dataset.mask_map is not None and dataset.mask_map.table is None:
-        found = {item.name: _palette(Path(item.mask_source)) for item in dataset.items if item.mask_source}
+        found = {item.name: _palette(Path(item.masks[0].source)) for item in dataset.items if item.masks}
         palettes = {name: palette for name, palette in found.items() if palette}
-    return DatasetFacts(dataset.classes, tuple(images), tuple(complaints), config, train, held_out, palettes)
+    split, account = _split(dataset, config), account_of(dataset)
+    return DatasetFacts(dataset.classes, tuple(images), tuple(complaints), config, split, account, palettes)
 
 
-def _split(dataset: Dataset, config: Config) -> tuple[frozenset[int], frozenset[int]]:
+def _split(dataset: Dataset, config: Config) -> Split:
     try:
-        split = split_dataset(dataset, config.data.split)
+        return split_dataset(dataset, config.data.split)
     except (ConfigError, DataError):  # too few images, or one that is complained about already
-        return frozenset(range(len(dataset))), frozenset()
-    return frozenset(split.train), frozenset(split.validation)
+        return Split(tuple(range(len(dataset))), ())
 
 
 def _palette(path: Path) -> Palette:

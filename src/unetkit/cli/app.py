@@ -5,13 +5,15 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from unetkit.errors import UnetkitError, UsageError
 
 if TYPE_CHECKING:
+    from unetkit.formats.runtime import Activation
+    from unetkit.prediction.load import LoadOptions
     from unetkit.progress import Progress
 
 app = typer.Typer(
@@ -37,6 +39,12 @@ PredictionKeys = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="of predict and objects: objects.threshold=0.4", show_default=False),
 ]
+LogFormatOption = Annotated[
+    Literal["mindspore", "tensorflow", "oneflow"] | None,
+    typer.Option(
+        "--log-format", help="also print an older system's lines: mindspore, tensorflow, oneflow", show_default=False
+    ),
+]
 DataOption = Annotated[
     str | None, typer.Option("--data", help="the data set: a folder, a file, or 'sample'", show_default=False)
 ]
@@ -57,6 +65,35 @@ PrecisionOption = Annotated[
 TrustOption = Annotated[
     bool, typer.Option("--trust", help="open a .pt2 or .pt that you did not export: it can run any code")
 ]
+OtherClassesOption = Annotated[
+    str | None,
+    typer.Option("--classes", metavar="A,B", help="of other people's file: names of its classes", show_default=False),
+]
+NormalizationOption = Annotated[
+    str | None,
+    typer.Option(
+        help="of other people's file: what is done to pixels: none, zero-to-one, minus-one-to-one, standardize, "
+        "min-max, imagenet, or MEAN/STD",
+        show_default=False,
+    ),
+]
+MultipleOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="of other people's file: sides that are multiples of it go in", show_default=False),
+]
+InputSizeOption = Annotated[
+    tuple[int, int] | None,
+    typer.Option(
+        "--size", metavar="H W", help="of other people's file: the only size that goes in", show_default=False
+    ),
+]
+ActivationOption = Annotated[
+    str | None,
+    typer.Option(help="of other people's file: none (probabilities come out), sigmoid, softmax", show_default=False),
+]
+OutputOption = Annotated[
+    str | None, typer.Option("--output", help="of other people's file: which of its outputs", show_default=False)
+]
 TtaOption = Annotated[bool, typer.Option("--tta", help="average over the eight flips and turns")]
 JsonOption = Annotated[
     Path | None,
@@ -67,13 +104,32 @@ JsonOption = Annotated[
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="of the CPU", show_default=False)]
 
 
+def said_of_file(
+    classes: str | None,
+    normalization: str | None,
+    multiple: int | None,
+    size: tuple[int, int] | None,
+    activation: str | None,
+    output: str | None,
+) -> "LoadOptions":
+    """Return the options that say what other people's file does not say itself."""
+    return {
+        "classes": None if classes is None else [name.strip() for name in classes.split(",")],
+        "normalization": normalization,
+        "multiple": multiple,
+        "input_size": size,
+        "activation": cast("Activation | None", activation),  # other words are refused where the file is opened
+        "output": output,
+    }
+
+
 def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the overrides, and the words that stood after `--`: they begin with the first flag."""
     first = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
     return list(words[:first]), list(words[first:])
 
 
-def complain(error: UnetkitError) -> None:
+def complain(error: UnetkitError | str) -> None:
     """Print an error as one line."""
     print(f"unetkit: {' '.join(str(error).split())}", file=sys.stderr)
 

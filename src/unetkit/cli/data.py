@@ -1,14 +1,25 @@
 """The verbs about data: data sample, data fetch, data convert, data check."""
 
+import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unetkit.cli.app import JsonOption, Overrides, data_app, give_result, progress_with
+from unetkit.cli.app import JsonOption, Overrides, data_app, divided, give_result, progress_with
 
 if TYPE_CHECKING:
     from unetkit.checks.findings import CheckReport
+
+_UNUSED = 8  # files and patterns that are named
+
+
+class OmeVersion(StrEnum):
+    """Versions of OME-Zarr that are written."""
+
+    new = "0.5"
+    old = "0.4"
 
 
 @data_app.command("sample")
@@ -42,16 +53,48 @@ def data_fetch(
 
 @data_app.command("convert")
 def data_convert(
-    source: Annotated[str, typer.Argument(help="nuclei, COCO, a stack, folders: whatever `train --data` takes")],
-    out: Annotated[Path, typer.Option(help="folder to make", show_default=False)],
+    source: Annotated[
+        str | None,
+        typer.Argument(help="a data set with labels; or an image, a stack, a volume", show_default=False),
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="what to make: a folder; or NAME.ome.zarr, NAME.tif", show_default=False)
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", help="a configuration, for its classes and mask values", show_default=False),
+    ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="an image of labels: smaller levels take the nearest, not the mean")
+    ] = False,
+    ome_version: Annotated[OmeVersion, typer.Option(help="version of OME-Zarr")] = OmeVersion.new,
 ) -> None:
-    """Write a data set with labels as multi-class folders: ID/image.png and ID/mask.png."""
+    """Write a data set with labels as multi-class folders, ID/image.png and ID/mask.png; or an image as another file.
+
+    An image: data convert volume.tif volume.ome.zarr, and back: data convert volume.ome.zarr volume.tif
+
+    The classes may be chosen: data convert DIR --out OUT --config FILE, or data.classes=[background,cat]
+    """
+    from unetkit.configuring import configure
     from unetkit.data import convert, open_dataset
+    from unetkit.errors import UsageError
+    from unetkit.images.convert import convert_image, image_writer
     from unetkit.progress import show_progress
 
+    words, flags = divided([*([source] if source else []), *(overrides or [])])
+    named = words.pop(0) if words and "=" not in words[0] else None
+    place = out or (Path(words.pop(0)) if words and "=" not in words[0] else None)
+    if place is None:
+        raise UsageError("no output is named; add --out DIR, or a second name: data convert volume.tif volume.ome.zarr")
     with show_progress("converting") as progress:
-        convert(open_dataset(source), out, progress=progress)
-    print(f"written: {out}")
+        if named is not None and image_writer(place) is not None:
+            convert_image(named, place, labels=labels, version=ome_version.value, progress=progress)
+        else:
+            given = [*words, *([f"data.path={json.dumps(named)}"] if named else [])]
+            section = configure({} if config is None else config, given, flags=flags).config.data
+            convert(open_dataset(section.path, config=section), place, progress=progress)
+    print(f"written: {place}")
 
 
 @data_app.command("check")
@@ -72,8 +115,22 @@ def data_check(
 
 
 def _print_report(report: "CheckReport", html: Path | None) -> None:
-    for name, words in {"images": str(len(report.indices)), **report.summary}.items():
-        print(f"{name:<8}{words}")
+    account = report.account
+    for name, words in account.taken:
+        print(f"{name:<9}{words}")
+    for words in account.unsure:
+        print(f"unsure   {words}")
+    if account.unused:
+        shown = ", ".join(account.unused[:_UNUSED])
+        print(f"unused   {shown}{', ...' * (len(account.unused) > _UNUSED)}")
+    if account.section:
+        print("to fix this answer, write in the configuration:")
+        print("  data:")
+        for key, value in account.section:
+            print(f"    {key}: {value}")
+    print()
+    for name, words in {"read": f"{len(report.indices)} images", **report.summary}.items():
+        print(f"{name:<9}{words}")
     print()
     for finding in report.findings:
         print(f"{finding.severity:<8} {finding.check}: {finding}")

@@ -1,16 +1,26 @@
 """The verbs that score: evaluate a network, compare two of them, metrics (what there is, and anybody's files)."""
 
+import json
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unetkit.cli.app import (
+    ActivationOption,
     CalibrateOption,
     DataOption,
     DeviceOption,
     HeadOption,
+    InputSizeOption,
     JsonOption,
+    LogFormatOption,
+    MultipleOption,
+    NormalizationOption,
+    OtherClassesOption,
+    OutputOption,
     PrecisionOption,
     PredictionKeys,
     RuntimeOption,
@@ -18,13 +28,17 @@ from unetkit.cli.app import (
     TrustOption,
     TtaOption,
     app,
+    divided,
     give_result,
     print_notes,
     progress_with,
+    require,
+    said_of_file,
 )
 from unetkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from unetkit.configuring import Configured
     from unetkit.prediction.load import LoadOptions
 
 ConfigOption = Annotated[
@@ -36,18 +50,23 @@ MetricsOption = Annotated[
     typer.Option(
         "--metrics",
         metavar="FAMILY...",
-        help="further scores: objects, isbi (isbi:CLASS names the interior), legacy; see unetkit metrics",
+        help="further scores: objects, binary, surface, isbi (isbi:CLASS names the interior), legacy",
         show_default=False,
     ),
 ]
-ObjectsOption = Annotated[bool, typer.Option("--objects", help="the same as --metrics objects")]
-TuneOption = Annotated[bool, typer.Option("--tune", help="choose the numbers that objects are made with")]
+ObjectsOption = Annotated[
+    bool, typer.Option("--objects", help="the same as --metrics objects; with --tune: choose their numbers, too")
+]
+TuneOption = Annotated[bool, typer.Option("--tune", help="choose the thresholds of masks and the numbers of objects")]
 KeepOption = Annotated[bool, typer.Option("--keep", help="with --tune: write the choice into the run")]
 
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="a run folder, a network file or an exported file")],
+    model: Annotated[
+        str | None,
+        typer.Argument(help="a run folder, a network file, an exported file, a package", show_default=False),
+    ] = None,
     keys: PredictionKeys = None,
     data: DataOption = None,
     config: ConfigOption = None,
@@ -64,20 +83,34 @@ def evaluate(
     threads: ThreadsOption = None,
     precision: PrecisionOption = None,
     trust: TrustOption = False,
+    classes: OtherClassesOption = None,
+    normalization: NormalizationOption = None,
+    multiple: MultipleOption = None,
+    size: InputSizeOption = None,
+    activation: ActivationOption = None,
+    output: OutputOption = None,
+    log_format: LogFormatOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Score a network on data with labels: unetkit evaluate RUN --data DIR [--metrics objects isbi legacy]."""
-    import unetkit
-    from unetkit.prediction.load import run_of
-    from unetkit.reporting.text import evaluation_table
+    """Score a network on data with labels: unetkit evaluate RUN --data DIR [--metrics objects isbi legacy].
 
+    With --config an older system's flags may follow after --: evaluate FILE --config C -- --cross_valid_ind 0
+    """
+    import unetkit
+    from unetkit.configuring import evaluation_lines
+    from unetkit.prediction.load import run_of
+    from unetkit.reporting.text import chosen_lines, evaluation_table, labelled_line
+
+    words, flags = divided([*([model] if model else []), *(keys or [])])
+    named, configured = _network_and_config(words[0] if words else None, data, config, flags)
+    begun = time.perf_counter()
     # `--metrics isbi legacy`: an option takes one word, and those after it arrive as keys without a value.
-    families = [*(metrics or ()), *(word for word in keys or () if metrics and "=" not in word)]
-    keys = [word for word in keys or () if not metrics or "=" in word]
+    families = [*(metrics or ()), *(word for word in words[1:] if metrics and "=" not in word)]
+    keys = [word for word in words[1:] if not metrics or "=" in word]
     if keep and not tune:
         raise UsageError("--keep writes what --tune has chosen; give both")
     if tune and (everything or metrics or config):
-        raise UsageError("--tune chooses by mean precision on what was held out; leave out --all, --metrics, --config")
+        raise UsageError("--tune chooses on what was held out; leave out --all, --metrics, --config")
     device = device or "auto"
     options: LoadOptions = {
         "tta": tta or None,
@@ -89,40 +122,68 @@ def evaluate(
         "trust": trust,
         "overrides": keys,
     }
+    options |= said_of_file(classes, normalization, multiple, size, activation, output)
     with progress_with("evaluating", json_file) as progress:
         if tune:
-            tuned = unetkit.tune_objects(model, data=data, keep=keep, options=options, device=device, progress=progress)
-            content, chosen = tuned.as_json(), tuned.chosen
+            wanted = objects or None
+            tuned = unetkit.tune(
+                named, data=data, objects=wanted, keep=keep, options=options, device=device, progress=progress
+            )
+            content = tuned.as_json()
         else:
             scored = unetkit.evaluate(
-                model,
+                named,
                 data=data,
-                config=config,
+                config=configured,
                 everything=everything,
                 metrics=[*families, *(["objects"] if objects else [])],
                 options=options,
                 device=device,
                 progress=progress,
             )
-            content, chosen = scored.as_json(), None
+            content, tuned = scored.as_json(), None
 
     def show() -> None:
-        run = run_of(model)
-        metric = "mean_precision" if tune else run and run.config.train.best_metric
+        run = run_of(named)
+        training = configured.config.train if configured else run.config.train if run else None
+        metric = training and training.best_metric
+        if tuned is not None:
+            metric = "foreground_dice" if tuned.objects is None else "mean_precision"
+        elif system := log_format or (training and training.log_format):
+            own = configured is not None and configured.legacy_network.own_size
+            print("\n".join(evaluation_lines(system, content, metric or "", own_size=own)))
         print(evaluation_table(content, metric=metric, page=str(run.report) if run and run.report.is_file() else None))
-        if chosen is not None:
-            numbers = chosen.model_dump(exclude_defaults=True, exclude={"chosen", "chosen_on"})
-            print(f"chosen: {' '.join(f'objects.{key}={value}' for key, value in numbers.items()) or 'the defaults'}")
-            print(f"by {chosen.chosen}")
+        if tuned is None:
+            seconds, count = time.perf_counter() - begun, len(content["images"])
+            print(labelled_line("time", f"evaluation {seconds:.1f} s, {seconds / count:.2f} s an image"))
+            return
+        print("\n".join(chosen_lines(tuned)))
+        if not keep:
+            print("nothing is written: --keep writes the choice into the run")
 
     give_result(content, json_file, show)
+
+
+def _network_and_config(
+    model: str | None, data: str | None, config: str | None, flags: Sequence[str]
+) -> "tuple[str, Configured | None]":
+    """Return the network to score, and the configuration that says on what, where one is given."""
+    from unetkit.configuring import configure
+
+    if config is None and flags:
+        raise UsageError(f"{flags[0]}: flags of an older system go with its configuration; give --config FILE")
+    if config is None:
+        require(model, "MODEL", "unetkit evaluate RUN --data DIR")
+        return str(model), None
+    configured = configure(config, [] if data is None else [f"data.path={json.dumps(data)}"], flags=flags)
+    return str(configured.network(model)), configured
 
 
 @app.command()
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="a run, a cross-validation, or a file of evaluate --json")],
     second: Annotated[Path, typer.Argument(metavar="B", help="the other one")],
-    metric: Annotated[str, typer.Option(help="the score to compare by")] = "soft_dice_two_class",
+    metric: Annotated[str, typer.Option(help="the score to compare by")] = "foreground_dice",
     data: DataOption = None,
     block: Annotated[int, typer.Option(help="neighbouring images drawn together, for slices of a stack", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="seed of the draws", min=0)] = 0,

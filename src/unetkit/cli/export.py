@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from unetkit.cli.app import (
+    ActivationOption,
     DataOption,
     HeadOption,
+    InputSizeOption,
     JsonOption,
+    MultipleOption,
+    NormalizationOption,
+    OtherClassesOption,
+    OutputOption,
     PrecisionOption,
     RuntimeOption,
     ThreadsOption,
     TrustOption,
     app,
+    divided,
     give_result,
     progress_with,
+    said_of_file,
 )
 from unetkit.errors import UsageError
 
@@ -28,9 +36,23 @@ if TYPE_CHECKING:
 
 @app.command()
 def export(
-    model: Annotated[Path, typer.Argument(help="a run folder or a network file")],
-    to: Annotated[str, typer.Option("--to", help="the format, such as onnx or openvino", show_default=False)],
-    out: Annotated[Path, typer.Option(help="the file to write", show_default=False)],
+    model: Annotated[str | None, typer.Argument(help="a run folder or a network file", show_default=False)] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- FLAGS]", help="with --config: an older system's own flags", show_default=False),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="the format, such as onnx or openvino", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="the file to write", show_default=False)] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            help="an older system's configuration: it names network, format, size and file",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -60,7 +82,22 @@ def export(
 ) -> None:
     """Write a network for another runtime and prove it there: unetkit export RUN --to onnx --out FILE.onnx."""
     import unetkit
+    from unetkit.configuring import configure
+    from unetkit.formats import FORMATS
 
+    named, flags = divided([*([model] if model else []), *(words or [])])
+    if len(named) > 1 or (flags and config is None):
+        raise UsageError(f"{(named[1:] or flags)[0]}: expected one MODEL, and flags after -- only with --config FILE")
+    network: str | Path | None = named[0] if named else None
+    if config is not None:
+        configured = configure(config, flags=flags)
+        legacy, network = configured.legacy_network, configured.network(network)
+        to, size = to or legacy.export or None, size or legacy.size
+        if out is None and to is not None and to.lower() in FORMATS and legacy.file_name:
+            out = Path(f"{legacy.file_name}{FORMATS[to.lower()].suffix}")
+    if network is None or to is None or out is None:
+        missing = "MODEL" if network is None else "--to" if to is None else "--out"
+        raise UsageError(f"{missing} is missing; write: unetkit export RUN --to onnx --out FILE.onnx")
     options: ExportOptions = {
         "output": cast("Output | None", output),  # of these two, other words are refused with all other options
         "head": head,
@@ -74,7 +111,7 @@ def export(
         "max_drop": max_drop,
     }
     with progress_with("exporting", json_file) as progress:
-        checked = unetkit.export(model, to=to, out=out, data=data, options=options, progress=progress)
+        checked = unetkit.export(network, to=to, out=out, data=data, options=options, progress=progress)
     give_result(_as_json(checked), json_file, lambda: _print(checked, files=True))
 
 
@@ -90,6 +127,12 @@ def check(
     threads: ThreadsOption = None,
     precision: PrecisionOption = None,
     trust: TrustOption = False,
+    classes: OtherClassesOption = None,
+    normalization: NormalizationOption = None,
+    multiple: MultipleOption = None,
+    size: InputSizeOption = None,
+    activation: ActivationOption = None,
+    output: OutputOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Compare an exported file with what it was made from: unetkit check FILE --data DIR [--against RUN]."""
@@ -97,6 +140,7 @@ def check(
 
     options: LoadOptions = {"head": head, "runtime": runtime, "threads": threads, "precision": precision}
     options |= {"trust": trust}
+    options |= said_of_file(classes, normalization, multiple, size, activation, output)
     with progress_with("checking", json_file) as progress:
         checked = unetkit.check(model, data=data, against=against, options=options, progress=progress)
     give_result(_as_json(checked), json_file, lambda: _print(checked))
@@ -104,7 +148,8 @@ def check(
 
 def _as_json(checked: "Checked") -> dict[str, object]:
     parts = {"parity": checked.parity, "scored": checked.scored, "gain": checked.gain}
-    measured = {name: None if part is None else asdict(part) for name, part in parts.items()}
+    measured: dict[str, object] = {name: None if part is None else asdict(part) for name, part in parts.items()}
+    measured["reproduced"] = [asdict(one) for one in checked.reproduced]
     return {"file": str(checked.path), "card": checked.card.model_dump(mode="json"), **measured}
 
 
@@ -116,6 +161,13 @@ def _print(checked: "Checked", *, files: bool = False) -> None:
         print(f"{case.images:<24} {shape:<22} differs by {case.absolute:.2e}  ({case.relative:.2e} relative)")
     if checked.parity is not None:
         print(f"parity: {checked.parity.relative:.2e} relative at most, {checked.parity.bound:g} is allowed")
+    for one in checked.reproduced:
+        absolute, relative, most = one.allowed
+        print(
+            f"{one.output}: differs from the package's test tensor by {one.absolute:.2e} at most; {absolute:g} + "
+            f"{relative:g} of the value is allowed, and exceeded in {one.mismatched:g} of a million values ({most:g} "
+            "allowed)"
+        )
     if checked.scored is not None:
         scored = checked.scored
         torch = "" if scored.torch is None else f", {scored.torch:.7f} in PyTorch"

@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unetkit.cli.app import (
+    ActivationOption,
     CalibrateOption,
     DeviceOption,
     HeadOption,
+    InputSizeOption,
+    JsonOption,
+    MultipleOption,
+    NormalizationOption,
+    OtherClassesOption,
+    OutputOption,
     PrecisionOption,
     PredictionKeys,
     RuntimeOption,
@@ -16,7 +23,10 @@ from unetkit.cli.app import (
     TrustOption,
     TtaOption,
     app,
+    give_result,
     print_notes,
+    progress_with,
+    said_of_file,
 )
 from unetkit.errors import UsageError
 
@@ -37,7 +47,7 @@ OutlinesOption = Annotated[
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(help="a run folder, a network file or an exported file")],
+    model: Annotated[Path, typer.Argument(help="a run folder, a network file, an exported file, a package")],
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="an image, a stack, or a folder of images")],
     keys: PredictionKeys = None,
     *,
@@ -57,25 +67,37 @@ def predict(
     threads: ThreadsOption = None,
     precision: PrecisionOption = None,
     trust: TrustOption = False,
+    classes: OtherClassesOption = None,
+    normalization: NormalizationOption = None,
+    multiple: MultipleOption = None,
+    size: InputSizeOption = None,
+    activation: ActivationOption = None,
+    output: OutputOption = None,
     device: DeviceOption = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Segment images of any size: unetkit predict RUN INPUT --out FILE."""
     import unetkit
-    from unetkit.progress import show_progress
 
     _require_one_result(objects, outlines=outlines, other=probabilities or uncertainty)
     options: LoadOptions = {"tta": tta or None, "calibrate": calibrate or None, "tile": tile, "overlap": overlap}
     options |= {"head": head, "runtime": runtime, "threads": threads, "precision": precision, "trust": trust}
-    options |= {"overrides": keys}
-    with show_progress("predicting") as progress:
+    options |= {"overrides": keys} | said_of_file(classes, normalization, multiple, size, activation, output)
+    with progress_with("predicting", json_file) as progress:
         common: Any = {"options": options, "device": device or "auto", "progress": progress}
         if objects:
-            notes = unetkit.predict_objects(model, source, out, outlines=outlines, **common)
+            made = unetkit.predict_objects(model, source, out, outlines=outlines, **common)
         else:
             common |= {"probabilities": probabilities, "uncertainty": uncertainty}
-            notes = unetkit.predict_file(model, source, out, **common)
-    print_notes(notes)
-    print(f"written: {out}")
+            made = unetkit.predict_file(model, source, out, **common)
+
+    def show() -> None:
+        print_notes(made.notes)
+        if objects:
+            print(f"objects: {sum(one.objects or 0 for one in made.images)}")
+        print(f"written: {out}")
+
+    give_result(made.as_json(), json_file, show)
 
 
 def _require_one_result(objects: bool, *, outlines: bool, other: bool) -> None:

@@ -17,9 +17,13 @@ from unetkit.cli.app import (
     BugCompatibleOption,
     DataOption,
     DeviceOption,
+    JsonOption,
+    LogFormatOption,
     Overrides,
     app,
     divided,
+    give_result,
+    progress_with,
     require,
 )
 from unetkit.errors import UsageError
@@ -30,10 +34,15 @@ if TYPE_CHECKING:
 
 @app.command()
 def train(
-    config: Annotated[str | None, typer.Argument(help="a preset or a YAML file", show_default=False)] = None,
+    config: Annotated[
+        str | None, typer.Argument(help="a preset, a YAML file, or auto: planned by the data", show_default=False)
+    ] = None,
     overrides: Overrides = None,
     data: DataOption = None,
     out: Annotated[Path | None, typer.Option(help="the run folder to make", show_default=False)] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="auto: that the training may take; 10 where not given", show_default=False)
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="go on with this run where it stopped", show_default=False)
     ] = None,
@@ -41,17 +50,23 @@ def train(
         Path | None, typer.Option(help="give this run more steps: --extend RUN train.steps=800", show_default=False)
     ] = None,
     bug_compatible: BugCompatibleOption = False,
+    log_format: LogFormatOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Train a network: unetkit train isbi --data DIR --out RUN [key=value ...]."""
+    """Train a network: unetkit train auto --data DIR --out RUN [key=value ...].
+
+    auto checks the data, plans the training by it, and trains; a preset or a YAML file is taken as it is.
+    """
     import unetkit
     from unetkit.distributed import launched_world
     from unetkit.progress import show_progress
+    from unetkit.training.planning import MINUTES
 
     chosen = [f"train.device={device}"] if device else []
+    chosen += [f"train.log_format={log_format}"] if log_format else []
     words = [*([config] if config else []), *(overrides or []), *chosen]
     if resume is not None or extend is not None:
-        given = {"--out": out, "--data": data, "--bug-compatible": bug_compatible or None}
+        given = {"--out": out, "--data": data, "--bug-compatible": bug_compatible or None, "--minutes": minutes}
         given |= {"--extend": extend} if resume is not None else {}
         mode = "--resume" if resume is not None else "--extend"
         if unused := [option for option, value in given.items() if value is not None]:
@@ -64,8 +79,23 @@ def train(
             run = unetkit.resume(resume, progress=progress)
         elif extend is not None:
             run = unetkit.extend(extend, overrides=words, progress=progress)
+        elif config == "auto":
+            require(data, "--data", "unetkit train auto --data DIR --out RUN")
+            require(out, "--out", "unetkit train auto --data DIR --out RUN")
+            if bug_compatible:
+                raise UsageError("--bug-compatible: is for older systems' configurations, not for auto")
+            run = unetkit.train_auto(
+                str(data),
+                out=Path(str(out)),
+                overrides=overrides or [],
+                minutes=MINUTES if minutes is None else minutes,
+                device=device or "auto",
+                progress=progress,
+            )
         else:
             require(config, "a configuration", "unetkit train isbi --data DIR --out RUN")
+            if minutes is not None:
+                raise UsageError(f"--minutes {minutes:g}: is for `train auto`; a configuration says train.steps")
             ours, flags = divided(overrides or [])
             given = [*ours, *chosen]
             run = unetkit.train(
@@ -92,10 +122,14 @@ def report(
 
 
 def _print_result(run: "Run") -> None:
+    from unetkit.configuring import evaluation_lines
     from unetkit.evaluation.compare import Head
     from unetkit.reporting.text import evaluation_table, heads_table, labelled_line
 
     evaluation, summary = run.read_json("evaluation.json"), run.read_json("summary.json")
+    train = run.config.train
+    if evaluation is not None and train.log_format is not None:
+        print("\n".join(evaluation_lines(train.log_format, evaluation, train.best_metric)))
     if evaluation is not None:
         print(evaluation_table(evaluation, metric=run.config.train.best_metric, page="the report"))
         if heads := [Head(**head) for head in evaluation.get("heads", [])]:
@@ -118,22 +152,26 @@ def crossval(
         str | None, typer.Option(help="train on this dask scheduler's workers: tcp://HOST:8786", show_default=False)
     ] = None,
     device: DeviceOption = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Train every fold and score each image by what had not seen it; run it again to go on with it."""
     import unetkit
-    from unetkit.progress import show_progress
     from unetkit.reporting.text import evaluation_lines, spread_table
 
     words = [*(overrides or []), *([f"train.device={device}"] if device else [])]
-    with show_progress("crossval") as progress:
+    with progress_with("crossval", json_file) as progress:
         made = unetkit.crossval(
             config, data=data, out=out, folds=folds, seeds=seeds, overrides=words, dask=dask, progress=progress
         )
-    if made.scores is None:
+    if (scores := made.scores) is None:
         return
-    print(f"{spread_table(made.scores, metric=made.metric)}\n")
-    print("\n".join(evaluation_lines(made.scores.whole.as_json(), metric=made.metric, page="the report")))
-    print(f"{'folder':<12}{made.path}\n{'report':<12}{made.path / 'report.html'}")
+
+    def show() -> None:
+        print(f"{spread_table(scores, metric=made.metric)}\n")
+        print("\n".join(evaluation_lines(scores.whole.as_json(), metric=made.metric, page="the report")))
+        print(f"{'folder':<12}{made.path}\n{'report':<12}{made.path / 'report.html'}")
+
+    give_result({"folder": str(made.path), "metric": made.metric} | made.summary, json_file, show)
 
 
 @app.command()
@@ -144,6 +182,7 @@ def plan(
     minutes: Annotated[float | None, typer.Option(help="that the training may take", show_default=False)] = None,
     memory: Annotated[float | None, typer.Option(help="gigabytes that it may take", show_default=False)] = None,
     device: DeviceOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="as JSON: every choice, its reason, what was timed")] = False,
 ) -> None:
     """Write a configuration for a data set, each line with its reason: unetkit plan DIR --out plan.yaml."""
     import unetkit
@@ -159,10 +198,13 @@ def plan(
             device=device or "auto",
             progress=None if out is None else progress,
         )
+    content = json.dumps(made.as_json(), indent=2) + "\n" if as_json else made.yaml
     if out is None:
-        print(made.yaml, end="")
+        print(content, end="")
         return
-    atomic_write(out, made.yaml)
+    atomic_write(out, content)
+    if as_json:
+        return
     print(f"written: {out}\ntrain it: unetkit train {out} --out RUN")
 
 

@@ -17,6 +17,7 @@ from unetkit.config.schema import (
     DataConfig,
     InitConfig,
     LossConfig,
+    MaskKind,
     ModelConfig,
     ObjectsConfig,
     OptimizerConfig,
@@ -24,6 +25,7 @@ from unetkit.config.schema import (
     PredictConfig,
     Resize,
     SplitConfig,
+    SplitMethod,
     TrainConfig,
 )
 from unetkit.config.text import Yaml11, Yaml12, documents, read_text
@@ -36,6 +38,7 @@ __all__ = [
     "DataConfig",
     "InitConfig",
     "LossConfig",
+    "MaskKind",
     "ModelConfig",
     "ObjectsConfig",
     "OptimizerConfig",
@@ -43,6 +46,7 @@ __all__ = [
     "PredictConfig",
     "Resize",
     "SplitConfig",
+    "SplitMethod",
     "TrainConfig",
     "Yaml11",
     "Yaml12",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -16,6 +17,12 @@ from unetkit.config.text import parse, read_text, write_inline, write_yaml
 from unetkit.errors import ConfigError
 
 Tree = dict[str, Any]
+
+_PATTERNS = ("images", "labels", "roi", "test", "group")
+"""The last words of the keys whose values are patterns or expressions."""
+
+_STAR = re.compile(r"(^\s*|[{\[,]\s*|:\s+)(\*[^,}\]:]*)")
+"""A value or key that begins with a star: a pattern, where YAML would see an alias, which are not used."""
 
 _PRESETS = resources.files("unetkit.config") / "presets"
 
@@ -86,7 +93,10 @@ def read_override(override: str) -> tuple[str, Any]:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"{override!r} is not an override; write key=value, such as train.steps=400")
-    return key, _parse(f"value: {text}" if text else "value: null", override)["value"]
+    if "." in key and key.rpartition(".")[2] in _PATTERNS and not text.startswith(("{", "'", '"')) and text != "null":
+        return key, text or None  # a pattern such as [ab]*.png would be something else in YAML
+    quoted = _STAR.sub(lambda match: f"{match[1]}{json.dumps(match[2].strip())}", text)
+    return key, _parse(f"value: {quoted}" if text else "value: null", override)["value"]
 
 
 def preset_names() -> list[str]:

@@ -3,6 +3,7 @@
 Unknown keys, wrong types and impossible values are refused here, before any data is read. Nothing here imports torch.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,8 @@ from pydantic import (
     PositiveInt,
     model_validator,
 )
+
+from unetkit.errors import ConfigError
 
 RENAMED = {
     "augment.turn": "augment.rotate90",
@@ -39,8 +42,13 @@ _OLD_NAMES = {new.rpartition(".")[2]: old.rpartition(".")[2] for old, new in REN
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
+Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
 Size = tuple[PositiveInt, PositiveInt]
 Resize = Literal["half-pixel", "asymmetric"]
+SplitMethod = Literal[
+    "auto", "mindspore", "tensorflow", "shuffled", "interleaved", "blocks", "stacks", "last", "given", "none"
+]
+MaskKind = Literal["classes", "instances", "binary"]
 PaddingMode = Annotated[
     Literal["reflect", "zeros"],
     BeforeValidator(lambda value: RENAMED_VALUES["padding_mode"].get(str(value), value)),
@@ -65,21 +73,25 @@ class Section(BaseModel):
 class SplitConfig(Section):
     """Which samples are held out for validation."""
 
-    method: Literal[
-        "mindspore", "tensorflow", "shuffled", "interleaved", "blocks", "stacks", "last", "given", "none"
-    ] = Field(
-        default="shuffled",
-        description="shuffled: shuffled folds that never overlap, for any number of samples; "
+    method: SplitMethod = Field(
+        default="auto",
+        description="auto: given where the data is divided by its makers, blocks for the sections of a stack, stacks where there are many, else "
+        "shuffled; shuffled: shuffled folds that never overlap, for any number of samples; "
         "mindspore: the older systems' shuffled folds; tensorflow: that system's, which overlap; "
         "interleaved: every k-th sample; "
         "blocks: neighbouring samples stay together; stacks: slices of one file stay together; "
         "last: the last of the samples in their order, as many as `share` says; "
-        "given: the data's own folders train and val; "
+        "given: the data's own parts train and val; "
         "none: train on everything, validate on nothing",
     )
     folds: Annotated[int, Field(ge=2)] = Field(default=5, description="how many folds the data is divided into")
     fold: Annotated[int, Field(ge=0)] = Field(default=1, description="the fold that is held out, from 0")
     seed: Annotated[int, Field(ge=0)] = Field(default=0, description="seed of the shuffle")
+    group: str | None = Field(
+        default=None,
+        description="a regular expression on a sample's file and name whose first group, or match, names what must not lie "
+        "on both sides: '(patient\\d+)'; null: what the data itself says",
+    )
     share: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         default=0.2, description="last: the share that is held out; int(n * (1 - share)) samples are trained on"
     )
@@ -93,21 +105,55 @@ class SplitConfig(Section):
         return self
 
 
+Channels = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+
+
 class DataConfig(Section):
     """Where the data lies and how its pixels and labels are read."""
 
     path: str | None = Field(
         default=None, description="the data set: a folder, a file, or 'sample' for the generated one"
     )
-    images: str | None = Field(default=None, description="image file, where the names in `path` are not the usual ones")
-    labels: str | None = Field(default=None, description="label file, where the names in `path` are not the usual ones")
+    images: str | None = Field(
+        default=None,
+        description="image files where they are not found by themselves: a pattern ('**/raw/*.png'), a folder or a file "
+        "below `path`; or a list of files, a .csv with the columns image, label, split, roi, group",
+    )
+    labels: str | dict[str, str] | None = Field(
+        default=None,
+        description="likewise the masks, paired with the images by what their names share; several patterns are a class "
+        "each, the later ones on top: {membrane: '**/membranes/*.png', synapse: '**/synapses/*.png'}",
+    )
+    roi: str | None = Field(
+        default=None,
+        description="likewise the regions of interest: pixels that are 0 there count neither in the loss nor in scores",
+    )
+    test: str | None = Field(
+        default=None,
+        description="the test set: a pattern or a folder of images in `path`, or another data set; never trained on nor "
+        "chosen on; null: folders and names test/ and testing/ where there are others",
+    )
+    unlabelled: Literal["error", "skip"] = Field(
+        default="error", description="images without labels: refused, or left out"
+    )
     classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = Field(
         default=None, description="names of the classes, index 0 first; null: by the form of the data"
     )
-    mask_values: dict[str, int] | None = Field(
+    mask_kind: MaskKind | Literal["auto"] = Field(
+        default="auto",
+        description="classes: a value of a mask is a class; instances: every value but 0 is an object; binary: values "
+        "from half of white on are the class, for anti-aliased masks; auto: told from the values of the set",
+    )
+    mask_values: dict[str, int | Literal["ignore"]] | None = Field(
         default=None,
-        description="how a stored mask value becomes a class index: {'0': 0, '255': 1} or {'#ff0000': 1}; "
-        "null: 0/255 and 0/1 masks are two classes, other masks hold class indices",
+        description="how a stored mask value becomes a class index: {'0': 0, '255': 1} or {'#ff0000': 1}; ignore: its "
+        "pixels do not count; null: told from the values of the set",
+    )
+    ignore_value: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="a stored mask value whose pixels do not count; null: none"
+    )
+    channels: Channels | None = Field(
+        default=None, description="the channels of the images that are used, counted from 0: [0, 2]; null: all"
     )
     normalization: Literal["standardize", "minus-one-to-one", "zero-to-one", "none"] = Field(
         default="standardize",
@@ -325,7 +371,14 @@ class TrainConfig(Section):
     compile: bool = Field(default=False, description="torch.compile the network (worth it on CUDA and long runs)")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="where to compute")
     threads: PositiveInt | None = Field(
-        default=None, description="CPU threads; null: one for every core of this process"
+        default=None,
+        description="CPU threads; null: as many as are fastest when the training starts, which the run records: on a "
+        "busy machine often one",
+    )
+    memory: PositiveFloat | None = Field(
+        default=None,
+        description="gigabytes that the images may take; where they take more, they are read again from their files "
+        "and the training draws from a mapped file: null: 70 % of what is free",
     )
     log_every: PositiveInt = Field(default=10, description="steps between lines of the log")
     validate_every: PositiveInt | None = Field(
@@ -343,13 +396,22 @@ class TrainConfig(Section):
     tensorboard: bool = Field(
         default=False, description="write the log and the pictures to RUN/tensorboard as well (extra: tensorboard)"
     )
-    best_metric: str = Field(
-        default="soft_dice_two_class", description="the validation metric that chooses best.safetensors"
+    log_format: Literal["mindspore", "tensorflow", "oneflow"] | None = Field(
+        default=None, description="also print the lines that an older system prints, in its spelling; null: ours alone"
     )
-    metrics: tuple[Literal["isbi", "objects", "legacy"], ...] = Field(
+    rank_logs: bool = Field(
+        default=False, description="write what each process prints to RUN/LOG0/log.log, RUN/LOG1/log.log, ..."
+    )
+    best_metric: str = Field(
+        default="foreground_dice",
+        description="the validation metric that chooses best.safetensors, and stands first; foreground_dice: the mean "
+        "Dice of all classes but the background, of decisions, over all pixels that were held out",
+    )
+    metrics: tuple[Literal["isbi", "objects", "legacy", "binary", "surface"], ...] = Field(
         default=(),
         description="families of scores that are computed besides overlap (see `unetkit metrics`): isbi, objects, "
-        "legacy, the older systems' protocol; that of best_metric always is",
+        "legacy, the older systems' protocol, binary, surface; that of best_metric always is; validations leave out "
+        "objects and isbi, which take long, where best_metric is none of them",
     )
 
     @property
@@ -494,7 +556,25 @@ class PredictConfig(Section):
         default=0.8, description="gigabytes that one call of the network may take; larger images are cut into tiles"
     )
     batch: PositiveInt = Field(default=1, description="tiles in one call of the network")
+    channels: Channels | None = Field(
+        default=None,
+        description="which channels of an image with more of them the network is given, counted from 0; a training takes "
+        "`data.channels`",
+    )
     tta: bool = Field(default=False, description="average over the eight flips and turns")
+    threshold: Threshold | dict[str, Threshold] | None = Field(
+        default=None,
+        description="masks: a pixel is of its most probable class but the background where that one's probability "
+        "against the background, p / (p + p_background), is above this: a number, or one for each class by its name "
+        "(others 0.5); of two classes it is the probability of the second; null: the most probable class. "
+        "`unetkit evaluate --tune` chooses it",
+    )
+    threshold_chosen: str | None = Field(
+        default=None, description="how the threshold was chosen; `--tune --keep` writes it"
+    )
+    threshold_chosen_on: str | None = Field(
+        default=None, description="SHA-256 of the pixels of the data it was chosen on"
+    )
     calibrate: bool = Field(
         default=False,
         description="divide logits by the temperature that was fitted on the held-out images: probabilities change, "
@@ -523,6 +603,24 @@ class PredictConfig(Section):
                 f"give a tile above {2 * self.overlap} or a smaller overlap"
             )
         return self
+
+    def thresholds(self, classes: Sequence[str]) -> tuple[float, ...] | None:
+        """Return the threshold of every class but the background; None: pixels are of their most probable class.
+
+        Args:
+            classes: the names of the data's classes, index 0, the background, first.
+
+        Raises:
+            ConfigError: a threshold of a class that there is not.
+        """
+        if not isinstance(self.threshold, dict):
+            return None if self.threshold is None else (self.threshold,) * (len(classes) - 1)
+        if unknown := [name for name in self.threshold if name not in classes[1:]]:
+            raise ConfigError(
+                f"predict.threshold: there is no class {unknown[0]!r} with a threshold; expected "
+                f"{', '.join(classes[1:])}"
+            )
+        return tuple(self.threshold.get(name, 0.5) for name in classes[1:])
 
 
 class Config(Section):

@@ -5,8 +5,6 @@ Float images, which PNG cannot hold, are written as TIFF. The folder is there wh
 the layout has no place for them.
 """
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from unetkit.data.dataset import Dataset, held_out_by
-from unetkit.errors import DataError, StorageError, UsageError
+from unetkit.data.dataset import Dataset, division_of
+from unetkit.errors import DataError, UsageError
 from unetkit.progress import NoProgress, Progress
-from unetkit.storage import is_remote, send_folder
-from unetkit.storage.atomic import make_folder
+from unetkit.storage.atomic import atomic_folder
 
 
 def convert(dataset: Dataset, out: str | Path, *, progress: Progress | None = None) -> Path:
@@ -38,41 +35,28 @@ def convert(dataset: Dataset, out: str | Path, *, progress: Progress | None = No
         >>> convert(open_dataset("stage1_train.zip"), "nuclei")
     """
     folder, progress = Path(out), progress or NoProgress()
-    if is_remote(folder):
-        with tempfile.TemporaryDirectory(prefix="unetkit-") as scratch:
-            send_folder(convert(dataset, Path(scratch) / "whole", progress=progress), folder)
-        return folder
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: is not empty; choose a folder that does not exist yet")
-    make_folder(folder.parent)
-    held_out = frozenset(held_out_by(dataset))
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            whole = Path(scratch) / "whole"
-            for index in range(len(dataset)):
-                sample = dataset[index]
-                if sample.labels is None:
-                    name = sample.source or sample.name
-                    raise DataError(f"{name}: has no labels; only images with masks are converted")
-                part = ("val" if index in held_out else "train") if held_out else ""
-                inside = whole / part / sample.name
-                inside.mkdir(parents=True)
-                factor = sample.labels.dtype.type(255 if len(dataset.classes) == 2 else 1)
-                _write_png(inside / "mask.png", sample.labels * factor)
-                pixels = sample.pixels[0] if len(sample.pixels) == 1 else np.moveaxis(sample.pixels, 0, 2)
-                if pixels.dtype == np.float32:
-                    kind = "rgb" if pixels.ndim == 3 else "minisblack"
-                    tifffile.imwrite(inside / "image.tif", np.ascontiguousarray(pixels), photometric=kind)
-                else:
-                    _write_png(inside / "image.png", np.ascontiguousarray(pixels))
-                progress.update(index + 1, len(dataset), {})
-            if folder.exists():
-                folder.rmdir()
-            shutil.move(whole, folder)
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: cannot be written ({error.strerror or error}); free space or choose another place"
-        ) from error
+    division = division_of(dataset)
+    part_of = {**dict.fromkeys(division.held_out, "val"), **dict.fromkeys(division.test, "test")}
+    with atomic_folder(folder) as whole:
+        for index in range(len(dataset)):
+            sample = dataset[index]
+            if sample.labels is None:
+                name = sample.source or sample.name
+                raise DataError(f"{name}: has no labels; only images with masks are converted")
+            part = part_of.get(index, "train") if part_of else ""
+            inside = whole / part / sample.name
+            inside.mkdir(parents=True)
+            factor = sample.labels.dtype.type(255 if len(dataset.classes) == 2 else 1)
+            _write_png(inside / "mask.png", sample.labels * factor)
+            pixels = sample.pixels[0] if len(sample.pixels) == 1 else np.moveaxis(sample.pixels, 0, 2)
+            if pixels.dtype == np.float32:
+                kind = "rgb" if pixels.ndim == 3 else "minisblack"
+                tifffile.imwrite(inside / "image.tif", np.ascontiguousarray(pixels), photometric=kind)
+            else:
+                _write_png(inside / "image.png", np.ascontiguousarray(pixels))
+            progress.update(index + 1, len(dataset), {})
     return folder
 
 

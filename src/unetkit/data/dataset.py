@@ -12,12 +12,11 @@ data set that it gives: `open_dataset` refuses a set that has any, and `check` r
 Legend of shapes: C channels, H height, W width.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -25,8 +24,7 @@ from numpy.typing import NDArray
 
 from unetkit.data.masks import MaskMap
 from unetkit.errors import DataError
-from unetkit.images import is_tiff, open_pages, read_single
-from unetkit.images.image import Pages, Role, as_pixels
+from unetkit.images.image import Image, as_pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +38,8 @@ class Sample:
         labels: [H, W] uint8 or uint16 class indices from 0, or None for an image without labels.
         instances: [H, W] int32 object ids, 0 for none, or None where the layout holds no objects.
         source: the file the pixels come from, for messages.
-        valid: [H, W] bool, the pixels that count: others are outside the region of interest or marked to be ignored, and
-            no loss, score or statistic looks at them; their labels are 0. None: all count.
+        valid: [H, W] bool, the pixels that count: others are outside the region of interest or marked to be ignored,
+            and no loss, score or statistic looks at them; their labels are 0. None: all count.
     """
 
     name: str
@@ -71,17 +69,67 @@ class Dataset(Protocol):
 
 @runtime_checkable
 class DividedDataset(Dataset, Protocol):
-    """A data set that is divided by its makers, as into folders `train` and `val`."""
+    """A data set that is divided by its makers, as into folders `train`, `val` and `test`."""
 
     @property
-    def held_out(self) -> tuple[int, ...]:
-        """The indices that are kept for validation; empty where the data is not divided."""
+    def division(self) -> "Division":
+        """What its makers say."""
         ...
 
 
-def held_out_by(dataset: Dataset) -> tuple[int, ...]:
-    """Return the indices that the data itself keeps for validation, if it does."""
-    return dataset.held_out if isinstance(dataset, DividedDataset) else ()
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How a data set is divided by its makers.
+
+    Attributes:
+        held_out: indices that are kept for validation; empty where there are none.
+        test: indices of the test set: never trained on, never chosen on, scored once at the end.
+        groups: the group of each sample; those of one group, as of one patient, stay on one side. Empty: none are known.
+        serial: the samples in their order are neighbouring sections of one stack.
+    """
+
+    held_out: tuple[int, ...] = ()
+    test: tuple[int, ...] = ()
+    groups: tuple[str, ...] = ()
+    serial: bool = False
+
+
+UNDIVIDED = Division()
+
+
+def division_of(dataset: Dataset) -> Division:
+    """Return how the data itself is divided."""
+    return dataset.division if isinstance(dataset, DividedDataset) else UNDIVIDED
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """Some samples of a data set, read when they are asked for.
+
+    Attributes:
+        dataset: where they come from.
+        indices: which, in this order.
+    """
+
+    dataset: Dataset
+    indices: tuple[int, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the data set."""
+        return self.dataset.classes
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.indices)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        """Read the sample at `index`.
+
+        Raises:
+            DataError: as the data set.
+        """
+        return self.dataset[self.indices[index]]
 
 
 def samples_of(dataset: Dataset) -> Iterator[Sample]:
@@ -121,18 +169,66 @@ def refuse(complaints: Sequence[str]) -> None:
         raise DataError(f"{complaints[0]}{others}")
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a reader took files for, as lines for people.
+
+    Attributes:
+        taken: what -> which files, as patterns and numbers.
+        unsure: what was not certain, and what else it could be.
+        unused: what was taken for nothing.
+        section: the keys of `data:` that fix the answer.
+    """
+
+    taken: tuple[tuple[str, str], ...] = ()
+    unsure: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    section: tuple[tuple[str, str], ...] = ()
+
+
+@runtime_checkable
+class Accounted(Protocol):
+    """A data set whose reader says what it took the files for."""
+
+    @property
+    def account(self) -> Account:
+        """What it took them for."""
+        ...
+
+
+def account_of(dataset: Dataset) -> Account:
+    """Return what a reader took the files for; nothing where it does not say."""
+    return dataset.account if isinstance(dataset, Accounted) else Account()
+
+
 Read = Callable[[], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """A mask that lies in a file: how to read it as [C, H, W], and the file for messages."""
+
+    read: Read
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
-    """One image of a set: its name, how to read it, and how to read its mask; both give [C, H, W] as stored."""
+    """One image of a set: its name, how to read it as [C, H, W], its masks, and the mask of the pixels that count.
+
+    Attributes:
+        name: unique in its set.
+        source: the file, for messages.
+        image: reads it.
+        masks: none, one, or one for each class but the first.
+        region: 0 where pixels do not count; None: all count.
+    """
 
     name: str
     source: str
     image: Read
-    mask: Read | None = None
-    mask_source: str = ""
+    masks: tuple[Stored, ...] = ()
+    region: Stored | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +238,16 @@ class ItemDataset:
     Attributes:
         items: the images and their masks.
         mask_map: what the masks' values mean; None for images without labels.
-        held_out: indices that the data itself keeps for validation.
+        division: how the data itself is divided.
         complaints: a sentence about each file that was left out.
+        account: what the files were taken for.
     """
 
     items: tuple[Item, ...]
     mask_map: MaskMap | None = None
-    held_out: tuple[int, ...] = ()
+    division: Division = UNDIVIDED
     complaints: tuple[str, ...] = ()
+    account: Account = Account()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -168,56 +266,73 @@ class ItemDataset:
         """
         item = self.items[index]
         pixels = as_pixels(item.image(), item.source)
-        if item.mask is None or self.mask_map is None:
+        if not item.masks or self.mask_map is None:
             return Sample(item.name, pixels, source=item.source)
-        labels = self.mask_map.labels(item.mask(), item.mask_source)
-        require_same_size(item.source, pixels.shape[1:], item.mask_source, labels.shape)
-        return Sample(item.name, pixels, labels, source=item.source)
+        found = self.mask_map.decode([(mask.read(), mask.source) for mask in item.masks])
+        require_same_size(item.source, pixels.shape[1:], item.masks[0].source, found.labels.shape)
+        sample = Sample(item.name, pixels, found.labels, found.instances, item.source, found.valid)
+        if item.region is None:
+            return sample
+        inside = (item.region.read() != 0).any(axis=0)
+        require_same_size(item.source, pixels.shape[1:], item.region.source, inside.shape)
+        return within(sample, inside)
 
 
-def items_of_pairs(
-    pairs: Iterable[tuple[str, Path, Path | None]], mask_role: Role, complaints: list[str]
-) -> tuple[Item, ...]:
-    """Make items of (name, image file, mask file); a file of several pages gives one item a page.
+def within(sample: Sample, inside: NDArray[np.bool_]) -> Sample:
+    """Return a sample of which only the pixels inside [H, W] count; elsewhere its labels are 0."""
+    valid = inside if sample.valid is None else sample.valid & inside
+    labels = None if sample.labels is None else sample.labels * valid
+    instances = None if sample.instances is None else sample.instances * valid
+    return replace(sample, labels=labels, instances=instances, valid=valid)
 
-    A file that cannot be opened, and a multi-page image and mask that differ in pages or size, are left out; what is
-    wrong with them is added to `complaints`.
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of one image, opened, each with the same number of pages.
+
+    Attributes:
+        name: of the image.
+        image: its file.
+        masks: one, or one for each class but the first.
+        region: the pixels that count.
+        is_stack: a single page is named as one of many.
     """
-    items: list[Item] = []
-    for name, image, mask in pairs:
-        with kept(complaints):
-            if is_tiff(image) or (mask is not None and is_tiff(mask)):
-                pages = open_pages(image)
-                masks = None if mask is None else open_pages(mask, mask_role)
-                if pages.count > 1 or (masks is not None and masks.count > 1):
-                    items += items_of_stack(name, pages, masks)
-                    continue
-            read_mask = None if mask is None else partial(read_single, mask, mask_role)
-            items.append(Item(name, str(image), partial(read_single, image), read_mask, str(mask or "")))
-    return tuple(items)
+
+    name: str
+    image: Image
+    masks: tuple[Image, ...] = ()
+    region: Image | None = None
+    is_stack: bool = False
+
+    def items(self) -> list[Item]:
+        """Make an item, or an item `name[07]` of every page of a stack; a region of one page holds for all.
+
+        Raises:
+            DataError: other numbers of pages, or pages of other sizes; those of single images are compared when read.
+        """
+        count = self.image.count
+        for mask in self.masks:
+            if mask.count != count:
+                raise DataError(f"{mask.source}: has {mask.count} pages, but {self.image.source} has {count}")
+            if count > 1:
+                require_same_size(
+                    self.image.source, (self.image.height, self.image.width), mask.source, (mask.height, mask.width)
+                )
+        digits = max(2, len(str(count - 1)))
+        return [
+            Item(
+                f"{self.name}[{page:0{digits}}]" if count > 1 or self.is_stack else self.name,
+                self.image.source,
+                partial(self.image.read, page),
+                tuple(Stored(partial(mask.read, page), mask.source) for mask in self.masks),
+                None if self.region is None else _page(self.region, page),
+            )
+            for page in range(count)
+        ]
 
 
-def items_of_stack(name: str, images: Pages, masks: Pages | None) -> list[Item]:
-    """Make an item `name[07]` of every page of a stack and its masks.
-
-    Raises:
-        DataError: other numbers of pages, or pages of other sizes.
-    """
-    if masks is not None:
-        if images.count != masks.count:
-            raise DataError(f"{masks.source}: has {masks.count} pages, but {images.source} has {images.count}")
-        require_same_size(images.source, (images.height, images.width), masks.source, (masks.height, masks.width))
-    digits = max(2, len(str(images.count - 1)))
-    return [
-        Item(
-            f"{name}[{page:0{digits}}]",
-            images.source,
-            partial(images.read, page),
-            None if masks is None else partial(masks.read, page),
-            "" if masks is None else f"{masks.source}",
-        )
-        for page in range(images.count)
-    ]
+def _page(region: Image, page: int) -> Stored:
+    return Stored(partial(region.read, min(page, region.count - 1)), region.source)
 
 
 def require_same_size(image: str, image_size: Sequence[int], mask: str, mask_size: Sequence[int]) -> None:
@@ -254,14 +369,16 @@ class ObjectDataset:
     Attributes:
         items: the images.
         classes: the names of the classes, index 0 first; empty without labels.
-        held_out: indices that the data itself keeps for validation.
+        division: how the data itself is divided.
         complaints: a sentence about each file that was left out.
+        account: what the files were taken for.
     """
 
     items: tuple[ObjectItem, ...]
     classes: tuple[str, ...]
-    held_out: tuple[int, ...] = ()
+    division: Division = UNDIVIDED
     complaints: tuple[str, ...] = ()
+    account: Account = Account()
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -288,12 +405,16 @@ class InMemory:
     Attributes:
         samples: all of them.
         classes: the names of the classes, index 0 first.
-        held_out: indices that the data itself keeps for validation.
+        division: how the data itself is divided.
+        account: what the files were taken for.
+        mask_map: what the masks' values mean, where there is one meaning for all.
     """
 
     samples: tuple[Sample, ...]
     classes: tuple[str, ...]
-    held_out: tuple[int, ...] = ()
+    division: Division = UNDIVIDED
+    account: Account = Account()
+    mask_map: MaskMap | None = None
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -326,4 +447,18 @@ def in_memory(dataset: Dataset, indices: Sequence[int] | None = None) -> InMemor
 
     with ThreadPoolExecutor(available_cores()) as pool:
         samples = tuple(pool.map(read, range(len(dataset)) if indices is None else indices))
-    return InMemory(samples, dataset.classes, held_out_by(dataset) if indices is None else ())
+    division = division_of(dataset) if indices is None else UNDIVIDED
+    return InMemory(samples, dataset.classes, division, account_of(dataset), mask_map_of(dataset))
+
+
+def name_of(dataset: Dataset, index: int) -> tuple[str, str]:
+    """Return the name and the source of a sample, without reading it where its reader knows them."""
+    if isinstance(dataset, ItemDataset | ObjectDataset):
+        return dataset.items[index].name, dataset.items[index].source
+    sample = dataset[index]
+    return sample.name, sample.source
+
+
+def mask_map_of(dataset: Dataset) -> MaskMap | None:
+    """Return what the values of a set's masks mean, where there is one meaning for all."""
+    return dataset.mask_map if isinstance(dataset, ItemDataset | InMemory) else None

@@ -9,7 +9,6 @@ verified.
 
 import hashlib
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from unetkit.errors import DataError, UsageError
-from unetkit.images import open_pages
+from unetkit.images import open_image
 from unetkit.progress import NoProgress, Progress
-from unetkit.storage.atomic import atomic_path, make_folder
+from unetkit.storage.atomic import atomic_path, make_folder, temporary_folder
 from unetkit.storage.tree import ZIP_DAMAGE
 
 _LARGEST_DOWNLOAD = 2**28
@@ -95,11 +94,11 @@ def fetch(
     missing = [file for file in data.pixels if file not in present]
     if missing:
         make_folder(folder)
-        with tempfile.TemporaryDirectory(prefix="unetkit-fetch-") as scratch:
+        with temporary_folder() as scratch:
             if source is None:
-                found = _download_all(data, missing, Path(scratch), progress or NoProgress())
+                found = _download_all(data, missing, scratch, progress or NoProgress())
             else:
-                found = _verified(data, _files_in(Path(source), missing, Path(scratch)))
+                found = _verified(data, _files_in(Path(source), missing, scratch))
             for file, path in found.items():
                 with atomic_path(folder / file) as temporary:
                     shutil.copyfile(path, temporary)
@@ -112,7 +111,7 @@ def pixel_checksum(path: Path) -> str:
     Raises:
         DataError: no readable image, or not of 8 bits.
     """
-    pages = open_pages(path)
+    pages = open_image(path)
     digest = hashlib.sha256()
     for number in range(pages.count):
         page = pages.read(number)

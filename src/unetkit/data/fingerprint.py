@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.data.dataset import Dataset
+from unetkit.data.dataset import Dataset, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,10 @@ class Fingerprint:
         maximum: highest stored value.
         mean: mean over all pixels and channels, stored units.
         classes: the names of the classes.
-        class_shares: share of the labelled pixels in each class; empty without labels.
+        class_shares: share of the labelled pixels that count in each class; empty without labels.
         sha256_pixels: checksum of all pixels in order, little-endian; for a grey stack that of its decoded bytes.
-        sha256_labels: checksum of all class indices in order; empty without labels.
+        sha256_labels: checksum of all class indices in order, and of which pixels count where not all do; empty without
+            labels.
         names: the samples in order.
     """
 
@@ -59,7 +60,7 @@ def fingerprint(dataset: Dataset, *, indices: Sequence[int] | None = None) -> Fi
     seen = _Seen(len(dataset.classes))
     for index in range(len(dataset)) if indices is None else indices:
         sample = dataset[index]
-        seen.add(sample.name, sample.pixels, sample.labels)
+        seen.add(sample)
     labelled = int(seen.class_counts.sum())
     return Fingerprint(
         samples=len(seen.names),
@@ -95,8 +96,9 @@ class _Seen:
     def __post_init__(self) -> None:
         self.class_counts = np.zeros(self.num_classes, np.int64)
 
-    def add(self, name: str, pixels: NDArray[Any], labels: NDArray[Any] | None) -> None:
-        self.names.append(name)
+    def add(self, sample: Sample) -> None:
+        pixels, labels = sample.pixels, sample.labels
+        self.names.append(sample.name)
         self.sizes[pixels.shape] += 1
         self.dtypes.add(str(pixels.dtype))
         self.minimum = min(self.minimum, float(pixels.min()))
@@ -104,9 +106,14 @@ class _Seen:
         self.total += float(pixels.sum(dtype=np.float64))
         self.pixels += pixels.size
         self.pixel_hash.update(_little_endian(pixels))
-        if labels is not None:
-            self.label_hash.update(_little_endian(labels))
-            self.class_counts += np.bincount(labels.ravel(), minlength=self.num_classes)
+        if labels is None:
+            return
+        if sample.valid is not None:
+            self.label_hash.update(np.ascontiguousarray(sample.valid))
+            labels = np.where(sample.valid, labels, 0)
+        self.label_hash.update(_little_endian(labels))
+        counted = labels.ravel() if sample.valid is None else labels[sample.valid]
+        self.class_counts += np.bincount(counted, minlength=self.num_classes)
 
 
 def _little_endian(values: NDArray[Any]) -> NDArray[Any]:

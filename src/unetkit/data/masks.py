@@ -1,8 +1,9 @@
 """Labels as files store them: what mask values mean, and outlines of objects as COCO writes them.
 
-Without a table, a mask with the values 0 and 255 (65535 in 16 bits) or 0 and 1 holds two classes, and any other mask
-holds class indices. A value that has no meaning is refused, never rounded: grey values between two classes come from
-anti-aliasing or from JPEG, and a threshold would hide that the border has moved.
+A `MaskMap` holds for all masks of a set; `kinds` finds it. Without a table, a mask with the values 0 and 255 (65535 in
+16 bits) or 0 and 1 holds two classes, and any other mask holds class indices. A value that has no meaning is refused
+unless a threshold was asked for: grey values between two classes come from anti-aliasing or from JPEG, and a threshold
+would hide that the border has moved.
 
 Polygons are drawn by pycocotools, whose rule decides the pixels on the border, after their coordinates have been
 bounded. Run lengths, packed or not, are decoded here and not there: the counts come from a file that may be damaged,
@@ -14,11 +15,12 @@ Legend of shapes: C channels, H height, W width, K classes.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetkit.config import MaskKind
 from unetkit.errors import ConfigError, DataError, UsageError
 from unetkit.images.image import Role
 
@@ -27,23 +29,49 @@ _NUMBER = re.compile(r"\d{1,9}")
 _WHITES = (255, 65535)
 
 
+IGNORE = -1
+"""The class index of values that do not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What masks say: class indices [H, W] uint8 or uint16, object ids [H, W] int32 or None, and the pixels that count
+    [H, W] or None for all; where a pixel does not count its class and id are 0.
+    """
+
+    labels: NDArray[Any]
+    instances: NDArray[np.int32] | None = None
+    valid: NDArray[np.bool_] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class MaskMap:
     """The meaning of mask values.
 
     Attributes:
         classes: the names of the classes, index 0 first.
-        table: stored value -> class index; a colour's value is 0xRRGGBB. None: by the rules of this module.
-        coloured: the keys of the table are colours.
+        table: stored value -> class index, or `IGNORE`; a colour's value is 0xRRGGBB. None: by the rules of this module.
+        coloured: the masks are colours, and so are the keys of the table.
+        kind: classes: values are classes; instances: every value or colour but 0 is an object; binary: values from half
+            of white on are the second class, others the first.
+        ignored: stored values that do not count.
+        layers: the meaning of each mask where an image has several, one for each class but the first.
+        words: what the values are taken for, for people.
+        unsure: what else they could be; empty where that is plain.
     """
 
     classes: tuple[str, ...]
     table: dict[int, int] | None = None
     coloured: bool = False
+    kind: MaskKind = "classes"
+    ignored: frozenset[int] = frozenset()
+    layers: "tuple[MaskMap, ...]" = ()
+    words: str = ""
+    unsure: str = ""
 
     @classmethod
-    def of(cls, mask_values: Mapping[str, int] | None, classes: Sequence[str]) -> "MaskMap":
-        """Read the table of a configuration, such as {'0': 0, '255': 1} or {'#ff0000': 1}.
+    def of(cls, mask_values: Mapping[str, int | Literal["ignore"]] | None, classes: Sequence[str]) -> "MaskMap":
+        """Read the table of a configuration, such as {'0': 0, '255': 1} or {'#ff0000': 1, '#ffffff': 'ignore'}.
 
         Raises:
             ConfigError: a key that is neither a number nor a colour, both kinds mixed, or an index without a class.
@@ -54,18 +82,56 @@ class MaskMap:
         if len(coloured) != 1:
             raise ConfigError("data.mask_values: numbers and colours are mixed, or it is empty; use one kind of key")
         for key, index in mask_values.items():
-            if not 0 <= index < len(classes):
+            if index != "ignore" and not 0 <= index < len(classes):
                 raise ConfigError(
                     f"data.mask_values: {key} means class {index}, but there are {len(classes)} classes "
                     f"({', '.join(classes)}); name it in data.classes"
                 )
-        table = {int(key[1:], 16) if _is_colour(key) else int(key): index for key, index in mask_values.items()}
-        return cls(tuple(classes), table, coloured.pop())
+        code_of = {key: int(key[1:], 16) if _is_colour(key) else int(key) for key in mask_values}
+        table = {code_of[key]: index for key, index in mask_values.items() if index != "ignore"}
+        ignored = frozenset(code_of[key] for key, index in mask_values.items() if index == "ignore")
+        return cls(tuple(classes), table or None, coloured.pop(), ignored=ignored)
 
     @property
     def role(self) -> Role:
         """How a mask file has to be opened for `labels`."""
         return "colour-mask" if self.coloured else "mask"
+
+    def mask_values(self) -> dict[str, int | Literal["ignore"]] | None:
+        """Return the table as a configuration has it; None where there is none."""
+        if self.table is None:
+            return None
+        found = {_shown(value, coloured=self.coloured): index for value, index in self.table.items()}
+        return {**found, **{_shown(value, coloured=self.coloured): "ignore" for value in sorted(self.ignored)}}
+
+    def decode(self, masks: Sequence[tuple[NDArray[Any], str]]) -> Decoded:
+        """Return what the masks of an image say: one mask [C, H, W] and its source, or one for each of `layers`.
+
+        Raises:
+            DataError: as `labels`, or masks of different sizes.
+        """
+        if self.layers:
+            labels = np.zeros(masks[0][0].shape[1:], np.uint8)
+            for index, (layer, (stored, source)) in enumerate(zip(self.layers, masks, strict=True), 1):
+                inside = layer.labels(stored, source) > 0
+                if inside.shape != labels.shape:
+                    raise DataError(f"{source}: is not as large as {masks[0][1]}; masks of an image must be")
+                labels[inside] = index
+            return Decoded(labels)
+        ((stored, source),) = masks
+        valid: NDArray[np.bool_] | None = None
+        if self.ignored:
+            values = colour_codes(stored) if self.coloured else index_values(stored, source)
+            valid = ~np.isin(values, list(self.ignored))
+        if self.kind != "instances":
+            labels = self.labels(stored, source)
+            return Decoded(labels, valid=valid) if valid is None else Decoded(labels * valid, valid=valid)
+        values = colour_codes(stored) if self.coloured else index_values(stored, source)
+        values = values if valid is None else values * valid
+        if values.size and values.max() >= 2**31:
+            values = np.unique(values, return_inverse=True)[1].reshape(values.shape)
+        instances = values.astype(np.int32)
+        return Decoded((instances > 0).astype(np.uint8), instances, valid)
 
     def labels(self, stored: NDArray[Any], source: str) -> NDArray[Any]:
         """Return class indices [H, W], uint8 (uint16 above 256 classes), of a stored mask [C, H, W].
@@ -73,18 +139,22 @@ class MaskMap:
         Raises:
             DataError: a value without a meaning; the message names the file, the values and what was expected.
         """
-        values = _colour_codes(stored) if self.coloured else _index_values(stored, source)
-        present = _present(values)
+        values = colour_codes(stored) if self.coloured else index_values(stored, source)
+        if self.kind == "binary":
+            return (values >= half_white(values)).astype(np.uint8)
+        present = present_values(values)
         table = self.table
         if table is None:
             white = next((white for white in _WHITES if white in present and len(self.classes) == 2), 1)
+            white = 1 if white in self.ignored else white
             table = {0: 0, white: 1} if white > 1 else {index: index for index in range(len(self.classes))}
+        table = {**table, **dict.fromkeys(self.ignored, 0)}
         unknown = [value for value in present if value not in table]
         if unknown:
             raise DataError(f"{source}: {self._complaint(present, unknown, source)}")
         target = np.uint8 if len(self.classes) <= 256 else np.uint16
         indices = np.array([table[value] for value in present], np.uint16)
-        if not _is_small(values):
+        if not is_small(values):
             return indices[np.searchsorted(np.array(present), values)].astype(target, copy=False)
         lookup = np.zeros(2 ** (8 * values.dtype.itemsize), np.uint16)
         lookup[present] = indices
@@ -94,7 +164,10 @@ class MaskMap:
         shown = ", ".join(_shown(value, coloured=self.coloured) for value in unknown[:4])
         shown += f" and {len(unknown) - 4} more" if len(unknown) > 4 else ""
         if source.lower().endswith((".jpg", ".jpeg")):
-            return f"JPEG has blurred the mask (values {shown}); masks must be stored without loss, as PNG or TIFF"
+            return (
+                f"JPEG has blurred the mask (values {shown}); masks must be stored without loss, as PNG or TIFF: take the "
+                "originals, or set data.mask_kind=binary if a border that is a pixel off does no harm"
+            )
         if self.table is not None:
             return f"holds {shown}, which data.mask_values does not name; add it there, or save the mask anew"
         top = len(self.classes) - 1
@@ -107,7 +180,8 @@ class MaskMap:
         if between and (present[-1] in _WHITES or len(between) > 32):
             return (
                 f"holds grey values between its classes ({shown}): anti-aliased or resized with interpolation; "
-                f"save it with the values 0 and 255 or 0 to {top} alone"
+                f"save it with the values 0 and 255 or 0 to {top} alone, or set data.mask_kind=binary if a border that is "
+                "a pixel off does no harm"
             )
         return (
             f"holds the class indices {shown}, but {top + 1} classes are declared ({', '.join(self.classes)}), whose "
@@ -127,13 +201,19 @@ def _shown(value: int, *, coloured: bool) -> str:
     return f"#{value:06x}" if coloured else str(value)
 
 
-def _index_values(stored: NDArray[Any], source: str) -> NDArray[Any]:
+def half_white(values: NDArray[Any]) -> int:
+    """Return the value from which on a mask is white: half of 255 or 65535, or 1 where it holds 0 and 1 alone."""
+    highest = int(values.max()) if values.size else 0
+    return 1 if highest <= 1 else 128 if highest <= 255 else 32768
+
+
+def index_values(stored: NDArray[Any], source: str) -> NDArray[Any]:
     """Return the whole numbers [H, W] of a mask whose channels, 1 or 3, are equal."""
     values = stored[0]
     if not all(np.array_equal(values, channel) for channel in stored[1:]):
         found = str(stored.dtype)
         if stored.dtype == np.uint8:
-            present = _present(_colour_codes(stored))
+            present = present_values(colour_codes(stored))
             found = ", ".join(_shown(code, coloured=True) for code in present[:4]) + (", ..." * (len(present) > 4))
         raise DataError(
             f"{source}: a coloured mask ({found}); say what its colours mean in data.mask_values, such as "
@@ -151,19 +231,19 @@ def _index_values(stored: NDArray[Any], source: str) -> NDArray[Any]:
     return np.clip(values, -1, 2**31).astype(np.int64)
 
 
-def _colour_codes(stored: NDArray[Any]) -> NDArray[np.int64]:
+def colour_codes(stored: NDArray[Any]) -> NDArray[np.int64]:
     """Return 0xRRGGBB for every pixel of [1 or 3, H, W]; a grey value is the colour of that grey."""
     red, green, blue = stored if len(stored) == 3 else (stored[0],) * 3
     return (red.astype(np.int64) << 16) | (green.astype(np.int64) << 8) | blue.astype(np.int64)
 
 
-def _is_small(values: NDArray[Any]) -> bool:
+def is_small(values: NDArray[Any]) -> bool:
     """Tell whether a table of every possible value is small."""
     return values.dtype.kind == "u" and values.dtype.itemsize <= 2
 
 
-def _present(values: NDArray[Any]) -> list[int]:
-    if _is_small(values):
+def present_values(values: NDArray[Any]) -> list[int]:
+    if is_small(values):
         counts = np.bincount(values.ravel(), minlength=1)
         return [int(value) for value in np.flatnonzero(counts)]
     return [int(value) for value in np.unique(values)]

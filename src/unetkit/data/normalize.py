@@ -29,7 +29,7 @@ class Normalization:
     def fit(cls, kind: Kind, samples: Iterable[Sample]) -> "Normalization":
         """Find the normalisation of a training set.
 
-        `standardize` takes the mean and the standard deviation of each channel over all pixels of all samples; a
+        `standardize` takes the mean and the standard deviation of each channel over all valid pixels of all samples; a
         channel that is constant is only shifted. The two fixed ranges map 0 and the highest value of the integer type
         to their ends (8 bits: x / 255 or x / 127.5 - 1); float images, which have no such value, use the range of all
         samples. `none` changes nothing.
@@ -59,20 +59,28 @@ class Normalization:
         Raises:
             DataError: another number of channels.
         """
-        if pixels.shape[0] != len(self.mean):
-            raise DataError(
-                f"an image has {pixels.shape[0]} channels, but the normalisation was found on images with "
-                f"{len(self.mean)}; give images like those of the training"
-            )
+        self.require_channels(pixels)
         # The mean goes first: float images may have an offset that is large against their contrast.
         result = np.subtract(pixels, np.array(self.mean, np.float32)[:, None, None], dtype=np.float32)
         result /= np.array(self.std, np.float32)[:, None, None]
         return result
 
+    def require_channels(self, pixels: NDArray[Any]) -> None:
+        """Make sure that an image [C, H, W] has as many channels as were fitted.
+
+        Raises:
+            DataError: it has not.
+        """
+        if pixels.shape[0] != len(self.mean):
+            raise DataError(
+                f"an image has {pixels.shape[0]} channels, but the normalisation was found on images with "
+                f"{len(self.mean)}; give images like those of the training"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class _Totals:
-    """Per-channel statistics over all pixels of all samples, and the type they are stored in."""
+    """Per-channel statistics over all valid pixels of all samples, and the type they are stored in."""
 
     dtype: np.dtype[Any]
     mean: NDArray[np.float64]
@@ -98,7 +106,11 @@ class _Totals:
                         f"{sample.source or sample.name}: has {found} {what}, but {first.source or first.name} has "
                         f"{expected}; all images of a set must be stored alike"
                     )
+            if sample.valid is not None:
+                pixels = pixels[:, sample.valid][:, None]
             size = pixels[0].size
+            if not size:
+                continue
             own_mean, own_deviation = _moments(pixels)
             if count == 0:
                 mean, deviation = np.zeros_like(own_mean), np.zeros_like(own_deviation)
@@ -107,7 +119,7 @@ class _Totals:
             deviation = deviation + own_deviation + delta**2 * (count * size / (count + size))
             count += size
             low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
-        if first is None:
+        if first is None or not count:
             raise DataError("there is no image to find a normalisation on; at least one was expected")
         return cls(first.pixels.dtype, mean, np.sqrt(deviation / count), low, high)
 

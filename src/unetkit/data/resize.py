@@ -67,6 +67,7 @@ def resize_sample(sample: Sample, size: Size, kind: Resize, *, classes: int) -> 
         pixels=resize_pixels(sample.pixels, size, kind),
         labels=None if sample.labels is None else resize_labels(sample.labels, size, kind, classes=classes),
         instances=None if sample.instances is None else resize_indices(sample.instances, size, kind),
+        valid=None if sample.valid is None else resize_indices(sample.valid, size, kind),
     )
 
 

@@ -1,45 +1,106 @@
 """Which samples are trained on and which are held out: the older systems' exact rules, and rules of our own.
 
-Assumes nothing about the samples but their number and, for `stacks`, the file that each comes from. The legacy
+Assumes nothing about the samples but their number and, for `stacks` and groups, the file that each comes from. The legacy
 rules are those of the MindSpore and the TensorFlow system, written out at each function. Does not know what the samples
 are used for.
 """
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from unetkit.config import SplitConfig
-from unetkit.data.dataset import Dataset, held_out_by, samples_of
+from unetkit.config import Config, SplitConfig, SplitMethod
+from unetkit.data.dataset import Dataset, division_of, name_of
 from unetkit.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Indices of the samples to train on and of those held out, each in the order in which the rule names them."""
+    """Indices of the samples to train on, of those held out and of the test set, in the order in which the rule names
+    them.
+    """
 
     train: tuple[int, ...]
     validation: tuple[int, ...]
+    test: tuple[int, ...] = ()
+
+
+def method_for(dataset: Dataset, config: SplitConfig) -> SplitMethod:
+    """Return the method that splits a data set: for `auto`, the one that its own division asks for."""
+    if config.method != "auto":
+        return config.method
+    division = division_of(dataset)
+    if division.held_out:
+        return "given"
+    if not division.serial or config.group is not None or division.groups:
+        return "shuffled"
+    rest = set(range(len(dataset))) - set(division.test)
+    stacks = {stack_of(name_of(dataset, index)[0]) for index in rest}
+    return "stacks" if config.folds <= len(stacks) < len(rest) else "blocks"
+
+
+def with_method(config: Config, dataset: Dataset) -> Config:
+    """Return a configuration whose split is the one that `auto` stands for."""
+    split = config.data.split.model_copy(update={"method": method_for(dataset, config.data.split)})
+    return config.model_copy(update={"data": config.data.model_copy(update={"split": split})})
 
 
 def split_dataset(dataset: Dataset, config: SplitConfig) -> Split:
-    """Split a data set; its samples are only read where the method needs to know their stacks.
+    """Split a data set; its samples are not read where their reader knows their names.
+
+    The test set of the data stays out of both sides. Samples of one group stay on one side: the groups are split as
+    samples are, in the order in which they first occur.
 
     Raises:
         ConfigError: the split would leave nothing to train on or nothing to hold out.
     """
-    if config.method == "stacks":
-        return split_indices(len(dataset), config, stacks=[stack_of(sample.name) for sample in samples_of(dataset)])
-    if config.method == "given":
-        held = held_out_by(dataset)
-        if not held:
+    division, method = division_of(dataset), method_for(dataset, config)
+    rest = sorted(set(range(len(dataset))) - set(division.test))
+    if method == "given":
+        if not division.held_out:
             raise ConfigError(
                 "data.split.method=given: the data is not divided into train and val; use another method, such as "
                 "shuffled"
             )
-        return _without(list(range(len(dataset))), list(held))
-    return split_indices(len(dataset), config)
+        return replace(_without(rest, list(division.held_out)), test=division.test)
+    config = config.model_copy(update={"method": method})
+    if method == "stacks":
+        stacks = [stack_of(name_of(dataset, index)[0]) for index in rest]
+        split = split_indices(len(rest), config, stacks=stacks)
+    elif config.group is not None or division.groups:
+        groups = _groups(dataset, rest, config.group) if config.group else [division.groups[index] for index in rest]
+        names = list(dict.fromkeys(groups))
+        chosen = split_indices(len(names), config)
+        held = {names[index] for index in chosen.validation}
+        split = _without(list(range(len(rest))), [place for place, group in enumerate(groups) if group in held])
+    else:
+        split = split_indices(len(rest), config)
+    train, validation = (tuple(rest[place] for place in side) for side in (split.train, split.validation))
+    return Split(train, validation, division.test)
+
+
+def _groups(dataset: Dataset, indices: Sequence[int], expression: str) -> list[str]:
+    """Return the group of each sample: what an expression finds last in its file's path, or in its name.
+
+    Raises:
+        ConfigError: an expression that is not valid, or that finds nothing in one of them.
+    """
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise ConfigError(f"data.split.group: '{expression}' is not a regular expression: {error}") from error
+    found: list[str] = []
+    for index in indices:
+        name, source = name_of(dataset, index)
+        match = next(iter([*pattern.finditer(source)][-1:] or [*pattern.finditer(name)][-1:]), None)
+        if match is None:
+            raise ConfigError(
+                f"data.split.group: '{expression}' finds nothing in {source or name}; every sample needs a group"
+            )
+        found.append(match[1] if pattern.groups and match[1] is not None else match[0])
+    return found
 
 
 def split_indices(count: int, config: SplitConfig, *, stacks: Sequence[str] | None = None) -> Split:
@@ -53,6 +114,7 @@ def split_indices(count: int, config: SplitConfig, *, stacks: Sequence[str] | No
     if config.method == "none":
         return Split(tuple(range(count)), ())
     assert config.method != "given"
+    # Nothing is known of the samples here, so that `auto` shuffles.
     if config.method == "stacks":
         # Hold out whole stacks: the sorted names are shuffled and divided into `folds` parts.
         stacks = stacks or [str(index) for index in range(count)]
@@ -148,6 +210,7 @@ def _without(order: list[int], held: list[int]) -> Split:
 RULES: dict[str, Callable[[int, SplitConfig], Split]] = {
     "mindspore": mindspore_folds,
     "tensorflow": tensorflow_folds,
+    "auto": shuffled_folds,
     "shuffled": shuffled_folds,
     "interleaved": interleaved_folds,
     "blocks": block_folds,

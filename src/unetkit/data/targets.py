@@ -11,7 +11,6 @@ Legend of shapes: H height, W width, K classes.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,8 +22,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unetkit.config import BORDER, LossConfig
-from unetkit.data.dataset import Dataset, Sample
+from unetkit.data.dataset import Dataset, Sample, samples_of
 from unetkit.errors import ConfigError, DataError
+from unetkit.storage.atomic import part_of
 from unetkit.storage.cache import user_cache
 
 
@@ -45,20 +45,26 @@ def components(labels: NDArray[Any], *, corners: bool = False) -> NDArray[np.int
 
 
 def instances_of(sample: Sample) -> NDArray[np.int32]:
-    """Return the object ids [H, W] of a sample: its own, or the regions of its classes.
+    """Return the object ids [H, W] of a sample, 0 where a pixel does not count: its own, or the regions of its classes.
 
     Raises:
         DataError: it has no labels.
     """
-    if sample.instances is not None:
-        return sample.instances
     if sample.labels is None:
         raise DataError(f"{sample.source or sample.name}: has no labels, so that its objects have no borders")
-    return components(sample.labels)
+    if sample.instances is None:
+        return components(sample.labels if sample.valid is None else np.where(sample.valid, sample.labels, 0))
+    return sample.instances if sample.valid is None else np.where(sample.valid, sample.instances, 0)
 
 
 def border_labels(
-    labels: NDArray[Any], instances: NDArray[np.int32], *, border: int, width: int = 1, touching: bool = False
+    labels: NDArray[Any],
+    instances: NDArray[np.int32],
+    *,
+    border: int,
+    width: int = 1,
+    touching: bool = False,
+    valid: NDArray[np.bool_] | None = None,
 ) -> NDArray[Any]:
     """Return labels [H, W] in which the borders of objects are a class of their own.
 
@@ -69,15 +75,14 @@ def border_labels(
         width: how far the border reaches into an object, in pixels along rows and columns.
         touching: only where another object is within reach, background between the two included; otherwise all around
             every object, within it.
+        valid: [H, W] bool, the pixels that count: what is drawn at others makes no border. None: all count.
     """
-    side = 2 * width + 1
-    highest = ndimage.maximum_filter(instances, side, mode="nearest")
-    if touching:
-        ids = np.where(instances == 0, np.iinfo(np.int32).max, instances)
-        at_border = (ndimage.minimum_filter(ids, side, mode="nearest") < highest) & (highest > 0)
-    else:
-        lowest = ndimage.minimum_filter(instances, side, mode="nearest")
-        at_border = (instances > 0) & (lowest != highest)
+    side, none = 2 * width + 1, np.iinfo(np.int32).max
+    known = np.ones(instances.shape, bool) if valid is None else valid
+    highest = ndimage.maximum_filter(np.where(known, instances, 0), side, mode="nearest")
+    outside = known if not touching else known & (instances > 0)
+    lowest = ndimage.minimum_filter(np.where(outside, instances, none), side, mode="nearest")
+    at_border = known & (lowest < highest) if touching else known & (instances > 0) & (lowest != highest)
     return np.where(at_border, labels.dtype.type(border), labels)
 
 
@@ -113,7 +118,9 @@ class WithBorders:
         sample = self.dataset[index]
         instances, border = instances_of(sample), len(self.dataset.classes)
         assert sample.labels is not None
-        labels = border_labels(sample.labels, instances, border=border, width=self.width, touching=self.touching)
+        labels = border_labels(
+            sample.labels, instances, border=border, width=self.width, touching=self.touching, valid=sample.valid
+        )
         return replace(sample, labels=labels, instances=instances)
 
 
@@ -138,9 +145,7 @@ class PixelWeights:
     border: int | None = None
 
     @classmethod
-    def of(
-        cls, config: LossConfig, samples: Sequence[Sample], *, classes: int, border: int | None
-    ) -> "PixelWeights | None":
+    def of(cls, config: LossConfig, samples: Dataset, *, classes: int, border: int | None) -> "PixelWeights | None":
         """Return the rule of a configuration for training samples; None where every pixel counts alike.
 
         Raises:
@@ -151,9 +156,10 @@ class PixelWeights:
         given = config.class_weights or (1.0,) * classes
         if given == "balanced":
             counts = np.zeros(classes, np.int64)
-            for sample in samples:
+            for sample in samples_of(samples):
                 assert sample.labels is not None
-                counts += np.bincount(sample.labels.ravel(), minlength=classes)
+                labels = sample.labels.ravel() if sample.valid is None else sample.labels[sample.valid]
+                counts += np.bincount(labels, minlength=classes)
             each = balanced([float(count) / float(counts.sum()) for count in counts])
         else:
             each = tuple(given)
@@ -164,10 +170,11 @@ class PixelWeights:
     def of_sample(self, sample: Sample) -> NDArray[np.float32]:
         """Return the weight of every pixel [H, W] of a sample with labels."""
         assert sample.labels is not None
-        weights = np.asarray(self.classes, np.float32)[sample.labels]
+        labels = sample.labels if sample.valid is None else np.where(sample.valid, sample.labels, 0)
+        weights = np.asarray(self.classes, np.float32)[labels]
         if self.w0 > 0:
             instances = instances_of(sample)
-            separated = instances if self.border is None else np.where(sample.labels == self.border, 0, instances)
+            separated = instances if self.border is None else np.where(labels == self.border, 0, instances)
             weights += cached_border_weights(separated, user_cache("border-weights"), w0=self.w0, sigma=self.sigma)
         return weights
 
@@ -223,10 +230,11 @@ def cached_border_weights(
     except Exception:  # never made, or damaged in one of many ways: made again
         pass
     weights = border_weights(instances, w0=w0, sigma=sigma)
-    temporary = path.with_suffix(f".{os.getpid()}.part.npz")
+    temporary = part_of(path)
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(temporary, weights=weights)
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, weights=weights)
         temporary.replace(path)  # not flushed to the disk as results are: that would take longer than making it again
     with suppress(OSError):
         temporary.unlink(missing_ok=True)  # on a full disk

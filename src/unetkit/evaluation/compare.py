@@ -81,7 +81,7 @@ def compare(
     first: Model,
     second: Model,
     *,
-    metric: str = "soft_dice_two_class",
+    metric: str = "foreground_dice",
     data: str | Path | None = None,
     block: int = 1,
     seed: int = 0,
@@ -198,7 +198,7 @@ class Head:
         return asdict(self)
 
 
-def measure_heads(predictor: Predictor, dataset: Dataset, *, metric: str = "soft_dice_two_class") -> list[Head]:
+def measure_heads(predictor: Predictor, dataset: Dataset, *, metric: str = "foreground_dice") -> list[Head]:
     """Score every head of a network on labelled images; empty for networks without a choice of heads.
 
     Args:

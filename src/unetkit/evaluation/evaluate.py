@@ -14,17 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.config import ConfigSource, DataConfig
-from unetkit.configuring import load_config
-from unetkit.data import Dataset, fingerprint, open_dataset, split_dataset
+from unetkit.configuring import Configured, configure
+from unetkit.data import Dataset, fingerprint, open_dataset, samples_of, split_dataset
 from unetkit.devices import cpu_threads
 from unetkit.errors import DataError, UsageError
 from unetkit.evaluation import folds
 from unetkit.evaluation.crossval import score_folder
 from unetkit.evaluation.folds import Folder
 from unetkit.evaluation.score import Answer, Evaluation, choose_for, named_families, score, score_predictor, summarise
-from unetkit.images import open_pages
-from unetkit.images.image import Pages, Role
+from unetkit.images import open_image
+from unetkit.images.image import Image, Role
 from unetkit.metrics import Metrics, Prediction
+from unetkit.modelfile.card import ModelCard
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import LoadOptions, Model, load, member_folders, run_of
 from unetkit.progress import Progress
@@ -36,7 +37,7 @@ def evaluate(
     model: Model,
     *,
     data: str | Path | None = None,
-    config: ConfigSource | None = None,
+    config: ConfigSource | Configured | None = None,
     everything: bool = False,
     metrics: Sequence[str] = (),
     options: LoadOptions | None = None,
@@ -50,7 +51,8 @@ def evaluate(
     Args:
         model: a run, a cross-validation, their folders, a network file, an exported file, or a Predictor.
         data: the data set; None: the model's own.
-        config: a configuration, ours or an older system's, whose sizes and held-out images count.
+        config: a configuration, ours or an older system's, whose sizes and held-out images count; as `configure` gives
+            it, with its data, where it was read before.
         everything: score all images, also those that the run was trained on.
         metrics: families besides overlap and calibration: "objects"; "isbi", where "isbi:cell" names the class that is
             interior; "legacy". Those that the run's or the given configuration names are computed without being asked.
@@ -64,18 +66,20 @@ def evaluate(
     Example:
         >>> unetkit.evaluate("runs/first", metrics=["isbi"]).scores["v_rand_thinned"]
     """
+    configured = config if isinstance(config, Configured) else None
+    if config is not None and configured is None:
+        configured = configure(config, [] if data is None else [f"data.path={json.dumps(str(data))}"])
     folder = folder_of(model)
     # The trainings of a cross-validation have no temperature: it would be fitted on the images that they are scored on.
     given: LoadOptions = options or {}
     given = {**given, "calibrate": bool(given.get("calibrate"))} if folder else given
     ready = partial(load, device=device, options=given)
     predictor, run = ready(model), folder.run(folder.members[0]) if folder else run_of(model)
-    if config is None:
-        dataset, held = labelled(data, predictor.data_classes, run, everything=everything)
+    if configured is None:
+        dataset, held = labelled(data, predictor.card, run, everything=everything)
         training = run.config.train if run else None
     else:
-        asked = load_config(config, [] if data is None else [f"data.path={json.dumps(str(data))}"])
-        section, training = asked.data, asked.train
+        section, training = configured.config.data, configured.config.train
         if section.path is None:
             raise UsageError("no data is named; give --data DIR with images and their masks")
         predictor = predictor.with_options(
@@ -90,11 +94,21 @@ def evaluate(
             scored = score_predictor(predictor, dataset, indices=held, metrics=wanted, progress=progress)
         else:
             scored = score_folder(folder, dataset, ready, wanted, progress=progress).whole
-    chosen_on = scored.objects.chosen_on if scored.objects else None
-    if chosen_on is None or chosen_on != fingerprint(dataset).sha256_pixels:
-        return scored
-    warning = "that choice was made on images of this very data; --tune scores each half by a choice on the other"
-    return replace(scored, notes=(*scored.notes, warning))
+    notes = list(scored.notes)
+    chosen_on = {predictor.config.threshold_chosen_on, scored.objects.chosen_on if scored.objects else None} - {None}
+    trained_on = predictor.card.data_sha256 if configured is None and folder is None else ""
+    sha256 = fingerprint(dataset).sha256_pixels if chosen_on or trained_on else None
+    if trained_on == sha256 and held is None:
+        notes.append("images that it was trained on are among these: the scores say little about others")
+    elif trained_on == sha256 and run is None:
+        notes.append(
+            f"scored are the {len(held or ())} of {len(dataset)} images that its training held out (--all: all)"
+        )
+    if sha256 in chosen_on:
+        notes.append(
+            "that choice was made on images of this very data; --tune scores each half by a choice on the other"
+        )
+    return replace(scored, notes=tuple(notes))
 
 
 def folder_of(model: Model) -> Folder | None:
@@ -105,23 +119,30 @@ def folder_of(model: Model) -> Folder | None:
 
 
 def labelled(
-    data: str | Path | None, classes: tuple[str, ...], run: Run | None, *, everything: bool = False
+    data: str | Path | None, card: ModelCard, run: Run | None, *, everything: bool = False
 ) -> tuple[Dataset, Sequence[int] | None]:
-    """Open the data to score a network on, and say which of its images a run held out; None: all are to be scored.
+    """Open the data to score a network on, and say which of its images were held out; None: all are to be scored.
+
+    Held out by the network's run, or without one by what its card says of the same data.
 
     Raises:
         UsageError: neither data nor a run that knows its own.
         DataError: what is there cannot be opened.
     """
-    config = (run.config.data if run else DataConfig()).model_copy(update={"classes": classes})
+    config = (run.config.data if run else DataConfig()).model_copy(update={"classes": card.data_classes})
     path = data if data is not None else config.path
     if path is None:
         raise UsageError("no data is named; give --data DIR with images and their masks")
+    if data is not None:  # other data may have its objects in another form, and has no test set of its own
+        kind = "auto" if config.mask_kind == "instances" else config.mask_kind
+        config = config.model_copy(update={"mask_kind": kind, "test": None})
     dataset = open_dataset(path, config=config)
-    known = None if everything or run is None else run.read_json("data.json")
-    if run is None or known is None or known["sha256_pixels"] != fingerprint(dataset).sha256_pixels:
+    known = card.data_sha256 if run is None else (run.read_json("data.json") or {}).get("sha256_pixels", "")
+    if everything or not known or known != fingerprint(dataset).sha256_pixels:
         return dataset, None
-    return dataset, split_dataset(dataset, run.config.data.split).validation or None
+    if run is not None:
+        return dataset, split_dataset(dataset, run.config.data.split).validation or None
+    return dataset, tuple(place for place, one in enumerate(samples_of(dataset)) if one.name in card.held_out) or None
 
 
 def score_isbi(
@@ -183,8 +204,8 @@ def score_isbi(
     return summarise(images, metrics, classes, notes=notes)
 
 
-def _open(path: str | Path, role: Role) -> Pages:
-    pages = open_pages(Path(path), role)
+def _open(path: str | Path, role: Role) -> Image:
+    pages = open_image(Path(path), role)
     if pages.channels != 1:
         raise DataError(f"{path}: has {pages.channels} channels; a grey stack was expected, a page a slice")
     return pages

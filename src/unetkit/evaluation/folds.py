@@ -22,6 +22,7 @@ from typing import Any
 
 from unetkit.config import Config, SplitConfig, load_config
 from unetkit.data import Dataset, split_dataset
+from unetkit.data.dataset import division_of
 from unetkit.errors import ConfigError, RunFolderError
 from unetkit.prediction.load import CROSSVAL
 from unetkit.run import Run, open_run
@@ -90,7 +91,8 @@ def divide(config: Config, dataset: Dataset, count: int) -> Folds:
     if method not in _NOT_FOLDS:
         asked = _with_split(config, folds=count, fold=0)
         held_out = _held_out(asked, dataset)
-        if sorted(index for held in held_out for index in held) == list(range(len(dataset))):
+        rest = sorted(set(range(len(dataset))) - set(division_of(dataset).test))
+        if sorted(index for held in held_out for index in held) == rest:
             return Folds(asked, held_out)
     shuffled = _with_split(config, method="shuffled", folds=count, fold=0)
     held_out = _held_out(shuffled, dataset)

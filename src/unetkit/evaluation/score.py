@@ -11,6 +11,7 @@ say `metrics.FAMILIES`. Does not know how a network was trained.
 Legend of shapes: L classes of a network, H height, W width.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -37,10 +38,12 @@ from unetkit.metrics import (
     family_of,
     usual_families,
 )
+from unetkit.metrics.binary import Curve
 from unetkit.metrics.calibration import Confidence
 from unetkit.metrics.legacy import SIZES
 from unetkit.objects import ObjectMap, describe, find_objects, true_objects
 from unetkit.prediction import Predictor, require_probabilities
+from unetkit.prediction.predictor import AT_ONCE
 from unetkit.progress import NoProgress, Progress
 
 
@@ -87,6 +90,7 @@ class Evaluation:
         isbi: the challenge's numbers at every threshold and of every image; None where they were not asked for.
         objects: how objects were made of probabilities; None where they were not asked for, or in several ways.
         confidence: how far the probabilities can be trusted; None where it was not asked, or there are none.
+        curves: ROC and precision-recall of classes against the rest, by their names; None where not asked for.
     """
 
     scores: dict[str, float]
@@ -96,6 +100,7 @@ class Evaluation:
     isbi: IsbiScores | None = None
     objects: ObjectsConfig | None = None
     confidence: Confidence | None = None
+    curves: Mapping[str, Curve] | None = None
 
     @property
     def object_counts(self) -> ObjectCounts | None:
@@ -120,6 +125,8 @@ class Evaluation:
             content["objects"] = {"counts": counts.as_json()} | made_by
         if self.confidence is not None:
             content["confidence"] = self.confidence.as_dict()
+        if self.curves is not None:
+            content["curves"] = {name: curve.as_dict() for name, curve in self.curves.items()}
         return content
 
 
@@ -188,6 +195,8 @@ def summarise(
         for collected, more in zip(own, pooled.images, strict=True):
             collected |= more
     each = zip(images, own, strict=True)
+    if "surface" in details:
+        notes = (*notes, f"distances between outlines are in {details['surface']}")
     return Evaluation(
         scores,
         tuple(ImageScores(image.name, its, image.parts.get("objects")) for image, its in each),
@@ -196,6 +205,7 @@ def summarise(
         details.get("isbi"),
         objects,
         details.get("calibration"),
+        details.get("binary"),
     )
 
 
@@ -233,7 +243,7 @@ def score_predictor(
     total = len(world.share(len(chosen)))
     images = score(answers, metrics, total=total, world=world, progress=progress)[""]
     notes, objects = notes_on({"": predictor}, metrics)
-    return summarise(images, metrics, predictor.data_classes, notes=notes, objects=objects)
+    return summarise(images, metrics, predictor.data_classes, notes=[*predictor.notes, *notes], objects=objects)
 
 
 def answers_of(predictor: Predictor, dataset: Dataset, indices: Sequence[int], world: World) -> Iterator[Answer]:
@@ -242,11 +252,32 @@ def answers_of(predictor: Predictor, dataset: Dataset, indices: Sequence[int], w
     Raises:
         DataError: an image without labels.
     """
-    for place in world.share(len(indices)):
-        sample = dataset[indices[place]]
-        one = prediction_of(predictor, sample, predictor.probabilities(sample.pixels))
-        note = predictor.plan(*sample.pixels.shape[1:]).note
-        yield Answer(one, {"": place}, () if note is None else (note,))
+    samples = ((place, dataset[indices[place]]) for place in world.share(len(indices)))
+    for alike in _of_one_shape(samples):
+        answered = predictor.probabilities_of([sample.pixels for _, sample in alike])
+        for (place, sample), probabilities_LHW in zip(alike, answered, strict=True):
+            one = prediction_of(predictor, sample, probabilities_LHW)
+            note = predictor.plan(*sample.pixels.shape[1:]).note
+            yield Answer(one, {"": place}, () if note is None else (note,))
+
+
+_PIXELS_AT_ONCE = 2**22
+"""Images of more pixels are not kept to wait for others of their shape."""
+
+
+def _of_one_shape(samples: Iterable[tuple[int, Sample]]) -> Iterator[list[tuple[int, Sample]]]:
+    """Yield samples with their places, several of one shape together; some wait for others of their shape."""
+    waiting: dict[tuple[int, ...], list[tuple[int, Sample]]] = {}
+    for place, sample in samples:
+        shape = sample.pixels.shape
+        alike = waiting.setdefault(shape, [])
+        alike.append((place, sample))
+        kept = sum(len(some) * math.prod(its[1:]) for its, some in waiting.items())
+        if len(alike) == AT_ONCE or len(alike) * math.prod(shape[1:]) >= _PIXELS_AT_ONCE:
+            yield waiting.pop(shape)
+        elif kept > 4 * _PIXELS_AT_ONCE:
+            yield waiting.pop(next(iter(waiting)))
+    yield from waiting.values()
 
 
 def prediction_of(predictor: Predictor, sample: Sample, probabilities_LHW: NDArray[Any]) -> Prediction:
@@ -268,7 +299,8 @@ def prediction_of(predictor: Predictor, sample: Sample, probabilities_LHW: NDArr
         # Before the network and not back, as the older systems did.
         small = resize_sample(sample, size, predictor.config.resize or "half-pixel", classes=len(classes))
         assert small.labels is not None
-        return of_data(predictor, predictor.probabilities(small.pixels)), small.labels
+        p_KHW, valid = of_data(predictor, predictor.probabilities(small.pixels)), small.valid
+        return (p_KHW, small.labels) if valid is None else (p_KHW[:, valid][:, None], small.labels[valid][None])
 
     return Prediction(
         name=sample.name,
@@ -276,6 +308,8 @@ def prediction_of(predictor: Predictor, sample: Sample, probabilities_LHW: NDArr
         labels=sample.labels,
         probabilities=of_data(predictor, probabilities_LHW),
         network_probabilities=probabilities_LHW,
+        decided=None if predictor.config.threshold is None else predictor.decided(torch.from_numpy(probabilities_LHW)),
+        valid=sample.valid,
         labels_only=predictor.card.outputs_labels,
         true_objects=partial(objects_of, sample, classes),
         found_objects=cache(partial(find_objects, probabilities_LHW, predictor.classes, predictor.object_config)),
@@ -310,6 +344,7 @@ def notes_on(networks: Mapping[str, Predictor], metrics: Metrics) -> tuple[list[
         The notes, and how objects are made; None where that is not asked, or each network has a way of its own.
     """
     first, notes, objects = next(iter(networks.values())), list[str](), None
+    notes += [way for way in dict.fromkeys(one.decision for one in networks.values()) if way]
     if "objects" in metrics.families:
         ways = dict[str, str]()
         for name, one in networks.items():
@@ -336,6 +371,11 @@ def choose_for(predictor: Predictor, asked: Iterable[str], *, warping: bool = Tr
     usual = SIZES.get(len(predictor.normalization.mean)) if len(predictor.data_classes) == 2 else None
     metrics = choose_metrics(asked, predictor.data_classes, warping=warping)
     return replace(metrics, legacy_size=predictor.config.size or usual)
+
+
+def validated_families(config: TrainConfig) -> set[str]:
+    """Return the families that validations compute: the named ones, of the slow ones only that of `best_metric`."""
+    return named_families(config) - ({"objects", "isbi"} - {family_of(config.best_metric)})
 
 
 def named_families(config: TrainConfig) -> set[str]:

@@ -13,11 +13,11 @@ from unetkit.evaluation.score import score_predictor
 from unetkit.exporting.int8 import MAX_DROP, Gain, Scored, export_int8
 from unetkit.exporting.parity import Parity, compare, real_inputs
 from unetkit.exporting.write import export_network, make_job, pipeline_of
-from unetkit.formats import FORMATS, ExportedNetwork
+from unetkit.formats import FORMATS, ExportedNetwork, Reproduced, reproduce
 from unetkit.formats.job import FileOptions, Image
 from unetkit.modelfile.card import ExportCard, Layout, Output
 from unetkit.prediction import Predictor
-from unetkit.prediction.load import LoadOptions, Model, load, of_stored, read_members, run_of
+from unetkit.prediction.load import LoadOptions, Model, load, of_stored, read_members, run_of, runtime_options
 from unetkit.progress import NoProgress, Progress
 from unetkit.run import Run
 
@@ -38,6 +38,7 @@ class Checked:
         parity: how it compares with PyTorch; None where there is no network to compare with.
         scored: on labelled data; None where none was given.
         gain: what int8 costs and gives; None for other types.
+        reproduced: how a package of bioimage.io compares with its own test tensors.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Checked:
     parity: Parity | None
     scored: Scored | None
     gain: Gain | None = None
+    reproduced: tuple[Reproduced, ...] = ()
 
 
 class ExportOptions(TypedDict, total=False):
@@ -81,8 +83,8 @@ def export(
 
     Args:
         model: as `load` takes it, but no exported file.
-        to: the format, a key of `unetkit.exporting.FORMATS`: onnx, openvino, pt2, aoti, torchscript, bioimageio,
-            mindir, mindir-lite, air, mindspore-ckpt, or safetensors.
+        to: the format, a key of `unetkit.exporting.FORMATS` in any case: onnx, openvino, pt2, aoti, torchscript,
+            bioimageio, mindir, mindir-lite, air, mindspore-ckpt, or safetensors.
         out: the file to write; an older one is replaced.
         data: labelled images on which a score through the file must be the network's own.
         options: what the file takes and gives: `output` (logits, softmax: probabilities, argmax: classes; with
@@ -109,7 +111,7 @@ def export(
     known = ExportOptions.__annotations__
     if unknown := sorted(asked.keys() - known.keys()):
         raise UsageError(f"there is no option {unknown[0]!r} of an export; there are: {', '.join(sorted(known))}")
-    progress, run = progress or NoProgress(), run_of(model)
+    to, progress, run = to.lower(), progress or NoProgress(), run_of(model)
     predictor = _in_torch(model, asked.get("head"))
     images = _images(data, predictor, run)
     soft = asked.get("preprocessing") or (to in FORMATS and FORMATS[to].output == "softmax")
@@ -161,6 +163,8 @@ def check(
 ) -> Checked:
     """Compare an exported file with the network that it was made from, in outputs and in a score.
 
+    A package of bioimage.io, anybody's, is also run on the test tensors that lie in it.
+
     Args:
         model: the exported file.
         data: labelled images; None: noise alone, and images of the run where they are still there.
@@ -185,17 +189,23 @@ def check(
     if not isinstance(file.network, ExportedNetwork):
         raise ModelFileError(f"{model}: not an exported file; to score a run or a checkpoint use unetkit evaluate")
     exported, source = file.network, against if against is not None else run_of(model)
-    if source is None and data is None:
+    reproduced = reproduce(model, runtime_options(asked, "cpu")) or ()
+    if failed := next((one for one in reproduced if not one.mismatched <= one.allowed[2]), None):
+        raise ParityError(
+            f"{model}: {failed.output} differs from its test tensor by {failed.absolute:.2g} at most, and by more than "
+            f"is allowed in {failed.mismatched:.0f} values of a million; {failed.allowed[2]:g} are allowed"
+        )
+    if source is None and data is None and not reproduced:
         raise UsageError(f"{model}: there is nothing to check it with; give --data DIR or --against RUN")
     reference = None if source is None else _in_torch(source, asked.get("head"))
     images = _images(data, file, None if source is None else run_of(source))
     with cpu_threads(asked.get("threads")):
         parity = None if reference is None else compare(exported, pipeline_of(reference, exported.card), _few(images))
         if data is None:
-            return Checked(Path(model), (Path(model),), exported.card, parity, None)
+            return Checked(Path(model), (Path(model),), exported.card, parity, None, reproduced=reproduced)
         (progress or NoProgress()).log(f"scoring {Path(model).name} on {data}")
         scored = _score(file, reference, images, card=exported.card)
-        return Checked(Path(model), (Path(model),), exported.card, parity, scored)
+        return Checked(Path(model), (Path(model),), exported.card, parity, scored, reproduced=reproduced)
 
 
 def _in_torch(model: Model, head: int | None) -> Predictor:
@@ -224,7 +234,7 @@ def _images(data: str | Path | None, predictor: Predictor, run: Run | None) -> _
     if data is None and (run is None or run.config.data.path is None):
         return None
     try:
-        return _Images(*labelled(data, predictor.data_classes, run))
+        return _Images(*labelled(data, predictor.card, run))
     except DataError:
         if data is not None:
             raise

@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from unetkit.errors import ParityError
 from unetkit.exporting.write import Exported, export_network
 from unetkit.formats.job import ExportJob, Quantisation
 from unetkit.progress import Progress
+from unetkit.storage.atomic import temporary_folder
 from unetkit.timing import bench
 
 MAX_DROP = 0.005
@@ -105,8 +105,8 @@ def export_int8(
         # Timed in turns with the float32 file of the same job.
         card = job.card.model_copy(update={"dtype": "float32"})
         plain = replace(job, options=replace(job.options, int8=False), card=card)
-        with TemporaryDirectory(prefix="unetkit-") as folder:
-            whole = export_network(plain, to, Path(folder) / out.name)
+        with temporary_folder() as folder:
+            whole = export_network(plain, to, folder / out.name)
             float32, int8 = bench([whole.path, out], batches=(1,))
         faster = statistics.median(int8.times_faster(float32))
         return written, scored[0], Gain(scored[0].drop, faster, floating, len(inputs))

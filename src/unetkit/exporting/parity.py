@@ -121,8 +121,9 @@ def _measure(name: str, images: Tensor, exported: ExportedNetwork, reference: Pi
             raise ParityError(f"the file gives {shape} for images of {given}; PyTorch gives {tuple(expected.shape)}")
         if exported.card.outputs_labels:
             # By how much the logit of a class that the file chose is below the highest, at most over all pixels.
-            single = logits_NLHW.shape[1] == 1
-            both_NKHW = torch.cat([torch.zeros_like(logits_NLHW), logits_NLHW], 1) if single else logits_NLHW
+            single, both_NKHW = logits_NLHW.shape[1] == 1, reference.decision_scores(logits_NLHW)
+            if both_NKHW is None:
+                both_NKHW = torch.cat([torch.zeros_like(logits_NLHW), logits_NLHW], 1) if single else logits_NLHW
             chosen_NHW = both_NKHW.gather(1, found.long()[:, None])[:, 0]
             absolute, largest = float((both_NKHW.amax(1) - chosen_NHW).max()), float(logits_NLHW.abs().max())
         else:

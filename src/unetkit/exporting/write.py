@@ -1,17 +1,13 @@
 """The one way to an exported file: write it under a temporary name, load it, compare it, and only then rename it."""
 
-import os
-import shutil
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
 
-from unetkit.errors import StorageError, UsageError
+from unetkit.errors import UsageError
 from unetkit.exporting.parity import Parity, compare
 from unetkit.formats import ExportedNetwork, RuntimeOptions, format_for, open_exported
 from unetkit.formats.fingerprint import add_fingerprint
@@ -23,7 +19,7 @@ from unetkit.prediction import Predictor
 from unetkit.prediction.load import build, read_network
 from unetkit.prediction.tiling import bytes_per_pixel
 from unetkit.storage import is_remote, send_file
-from unetkit.storage.atomic import flush, make_folder
+from unetkit.storage.atomic import flush, make_folder, temporary_folder
 from unetkit.version import __version__
 
 
@@ -123,13 +119,13 @@ def export_network(job: ExportJob, to: str, out: Path, *, accept: Callable[[Path
     """
     chosen = format_for(to, out, job.options)
     if is_remote(out):
-        with TemporaryDirectory(prefix="unetkit-") as folder:
-            here = export_network(job, to, Path(folder) / out.name, accept=accept)
+        with temporary_folder() as folder:
+            here = export_network(job, to, folder / out.name, accept=accept)
             for file in reversed(here.files):
                 send_file(file, out.parent / file.name)
             return replace(here, path=out, files=tuple(out.parent / file.name for file in here.files))
     make_folder(out.parent)
-    with _draft_folder(out) as folder:
+    with temporary_folder(out) as folder:
         draft = folder / out.name
         chosen.write(job, draft)
         if chosen.runs_code:
@@ -148,16 +144,3 @@ def export_network(job: ExportJob, to: str, out: Path, *, accept: Callable[[Path
             file.replace(out.parent / file.name)
         flush(out.parent)
     return Exported(out, tuple(out.parent / file.name for file in files), exported.card, parity)
-
-
-@contextmanager
-def _draft_folder(out: Path) -> Generator[Path]:
-    """Make a folder next to a file, for what becomes the file; it is gone at the end, with all that is in it then."""
-    folder = out.with_name(f".{out.name}.{os.getpid()}.part")
-    make_folder(folder)
-    try:
-        yield folder
-    except OSError as error:
-        raise StorageError(f"{out}: cannot be written ({error.strerror or error}); choose another place") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

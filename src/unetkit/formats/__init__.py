@@ -17,36 +17,44 @@ runtime, as an `ExportedNetwork`. A name that contradicts the content is refused
 and is not an export of this user, unless it is trusted.
 """
 
-import tempfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
 from unetkit.errors import DamagedFileError, ModelFileError, UsageError
-from unetkit.formats import aoti, bioimageio, mindspore, onnx, openvino, pt2, safetensors, torchscript
+from unetkit.formats import aoti, bioimageio, foreign, mindspore, onnx, openvino, package, pt2, safetensors, torchscript
 from unetkit.formats.fingerprint import is_own_export
 from unetkit.formats.job import ExportJob, FileOptions
-from unetkit.formats.runtime import ExportedNetwork, Runtime, RuntimeOptions, first_bytes, has_member
+from unetkit.formats.package import Reproduced
+from unetkit.formats.runtime import Description, ExportedNetwork, Runtime, RuntimeOptions, first_bytes, has_member
 from unetkit.modelfile.card import ExportCard, Output
+from unetkit.modelfile.others import content_of
 from unetkit.storage import local_copy
 from unetkit.storage.protobuf import WireError
 from unetkit.storage.tree import ZIP_DAMAGE
 
 __all__ = [
+    "Description",
     "Engine",
     "ExportedNetwork",
     "FORMATS",
     "Format",
     "RUNTIMES",
+    "Reproduced",
     "Runtime",
     "RuntimeOptions",
     "format_for",
     "kind_of",
     "open_exported",
+    "reproduce",
     "require_name",
 ]
+
+
+Load = Callable[[Path, str], Runtime]
+"""Loads a file of the format with this name, if the options allow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +72,8 @@ class Format:
             another format's by its content.
         card: gives the text of a file's card; None: the file has none.
         runtimes: names of those that run it, the best first.
-        member: of an archive, which they run; None: the file itself.
-        shared: other programs write such files: one without a card is another reader's.
+        foreign: opens a file that has no card, other people's; None: there is no such file that could be run.
+        shared: whether a file without a card is another reader's, a legacy system's.
         runs_code: whoever makes a file can make it run any code where it is opened.
     """
 
@@ -78,8 +86,8 @@ class Format:
     recognises: Callable[[Path], bool] | None = None
     card: Callable[[Path], str | None] = lambda path: None
     runtimes: tuple[str, ...] = ()
-    member: str | None = None
-    shared: bool = False
+    foreign: Callable[[Path, RuntimeOptions, Load], ExportedNetwork] | None = None
+    shared: Callable[[Path], bool] = lambda path: False
     runs_code: bool = False
 
 
@@ -94,7 +102,8 @@ FORMATS: dict[str, Format] = {
         recognises=onnx.recognises,
         card=onnx.card,
         runtimes=("onnxruntime", "openvino"),
-        shared=True,
+        foreign=foreign.open_onnx,
+        shared=onnx.is_of_mindspore,
     ),
     "openvino": Format(
         "OpenVINO's own, the fastest on a CPU",
@@ -133,6 +142,7 @@ FORMATS: dict[str, Format] = {
         recognises=torchscript.recognises,
         card=torchscript.card,
         runtimes=("torchscript",),
+        foreign=foreign.open_torchscript,
         runs_code=True,
     ),
     "bioimageio": Format(
@@ -141,10 +151,10 @@ FORMATS: dict[str, Format] = {
         bioimageio.write,
         frozenset(("output", "opset")),
         output="softmax",
-        recognises=bioimageio.recognises,
-        card=bioimageio.card,
-        runtimes=("onnxruntime", "openvino"),
-        member=bioimageio.WEIGHTS,
+        recognises=package.recognises,
+        card=package.card,
+        runtimes=("onnxruntime", "openvino", "torchscript"),
+        foreign=package.open_network,
     ),
     "mindir": Format(
         "MindIR, for MindSpore",
@@ -155,7 +165,7 @@ FORMATS: dict[str, Format] = {
         recognises=mindspore.is_graph("mindir"),
         card=mindspore.card,
         runtimes=("interpreter", "mindspore"),
-        shared=True,
+        shared=lambda path: True,
     ),
     "mindir-lite": Format(
         "MindIR, for MindSpore Lite and MindSpore 2.0",
@@ -173,7 +183,7 @@ FORMATS: dict[str, Format] = {
         recognises=mindspore.is_graph("air"),
         card=mindspore.card,
         runtimes=("interpreter",),
-        shared=True,
+        shared=lambda path: True,
     ),
     "mindspore-ckpt": Format("the weights, for MindSpore's model zoo", ".ckpt", mindspore.write_checkpoint),
     "safetensors": Format("the weights, for unetkit", ".safetensors", safetensors.write),
@@ -225,11 +235,13 @@ def format_for(name: str, out: Path, options: FileOptions) -> Format:
 
 
 def kind_of(path: Path) -> str | None:
-    """Return the name of the format that a file is recognised as; None for what is not an exported file.
+    """Return the name of the format that a file or a package's folder is recognised as; None for all else.
 
     Raises:
         ModelFileError: the file cannot be read.
     """
+    if path.is_dir():
+        return "bioimageio" if package.recognises(path) else None
     if not path.is_file():
         return None
     try:
@@ -272,6 +284,8 @@ def require_name(path: Path, kind: str | None) -> None:
     runs_code = kind is not None and FORMATS[kind].runs_code
     if suffix in SUFFIXES[found] or (suffix not in _SUFFIXES and not runs_code):
         return
+    if found == "other checkpoint" and (what := content_of(path)) is not None:
+        raise ModelFileError(f"{path}: holds no network: it is {what}")
     if found == "other checkpoint":
         raise ModelFileError(f"{path}: its content is not that of a {suffix} file; copy it again, or give another file")
     raise ModelFileError(
@@ -305,24 +319,51 @@ def open_exported(path: str | Path, options: RuntimeOptions = DEFAULT) -> Export
         text = FORMATS[kind].card(path)
     except (WireError, ElementTree.ParseError, *ZIP_DAMAGE) as error:
         raise DamagedFileError(f"{path}: a damaged {kind} file ({error}); copy it again or export again") from None
-    if text is None and FORMATS[kind].shared:
+    if text is None and FORMATS[kind].shared(path):
         return None
+    load = partial(_load, options)
     if text is None:
-        raise ModelFileError(
-            f"{path}: a file of the kind {kind} without unetkit's card; expected one that `unetkit export` wrote"
+        others = FORMATS[kind].foreign
+        if others is None:
+            raise ModelFileError(
+                f"{path}: a file of the kind {kind} without unetkit's card; expected one that `unetkit export` wrote, "
+                "or other people's ONNX, TorchScript, or package of bioimage.io"
+            )
+        return others(path, options, load)
+    if options.description != Description():
+        raise UsageError(
+            f"{path}: unetkit wrote it, and it says all of itself; leave out --classes, --normalization, --multiple, "
+            "--size, --activation and --output, which are for other people's files"
         )
-    card, load = ExportCard.from_json(text, path), RUNTIMES[_runtime_for(path, kind, options)].load
+    card = ExportCard.from_json(text, path)
+    runtime = package.own_weights(path, load) if kind == "bioimageio" else load(path, kind)
+    return ExportedNetwork(runtime, card, options.precision)
+
+
+def reproduce(path: str | Path, options: RuntimeOptions = DEFAULT) -> tuple[Reproduced, ...] | None:
+    """Run a package of bioimage.io on its own test tensors; None for any other file.
+
+    Raises:
+        ModelFileError, UsageError, DeviceError: as `open_exported`, or there are no test tensors.
+    """
+    path = local_copy(path)
+    return package.reproduce(path, options, partial(_load, options)) if kind_of(path) == "bioimageio" else None
+
+
+def _load(options: RuntimeOptions, path: Path, kind: str) -> Runtime:
+    """Load a file of a kind in its runtime.
+
+    Raises:
+        ModelFileError, UsageError, DeviceError: as `open_exported`.
+    """
+    load = RUNTIMES[_runtime_for(path, kind, options)].load
     if FORMATS[kind].runs_code and not options.trust and not is_own_export(path):
         raise ModelFileError(
             f"{path}: of the kind {kind}, which can run code when it is opened, and not an unchanged export of yours "
             "(it lacks the fingerprint of your key); give --trust if you trust whoever made it, export the network "
             "again, or use ONNX or safetensors, which cannot run code"
         )
-    member = FORMATS[kind].member
-    if member is None:
-        return ExportedNetwork(load(path, options), card, options.precision)
-    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
-        return ExportedNetwork(load(Path(archive.extract(member, folder)), options), card, options.precision)
+    return load(path, options)
 
 
 def _runtime_for(path: Path, kind: str, options: RuntimeOptions) -> str:

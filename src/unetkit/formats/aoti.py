@@ -5,6 +5,7 @@ file is machine code: `open_exported` gives only the user's own, or trusted ones
 """
 
 import importlib
+import io
 import json
 import shutil
 from pathlib import Path
@@ -39,12 +40,14 @@ def write(job: ExportJob, path: Path) -> None:
     if not any(map(shutil.which, ("g++", "clang++", "c++"))):
         raise UsageError("aoti compiles the network to machine code; install a C++ compiler, such as g++")
     inductor = importlib.import_module("torch._inductor")  # documented, though its name is not public
+    content = io.BytesIO()  # on a full disk PyTorch's own writing ends the process
     with quiet():
         inductor.aoti_compile_and_package(
             program_of(job),
-            package_path=str(path),
+            package_path=content,
             inductor_configs={"aot_inductor.metadata": {CARD_KEY: job.card.model_dump_json()}},
         )
+    path.write_bytes(content.getbuffer())
 
 
 def load(path: Path, options: RuntimeOptions) -> Runtime:

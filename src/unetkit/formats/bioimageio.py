@@ -3,7 +3,7 @@
 It holds the network as TorchScript and as ONNX, an image and what the network makes of it, and `rdf.yaml`, which says
 what goes in and what comes out (version 0.5 of the zoo's model description). Normalisation is described there and done
 by the reader, with the same numbers. bioimageio.core, the zoo's own validator, has to accept the package and to
-reproduce its output.
+reproduce its output. Packages are read by `package`.
 
 Author, licence and a better text are the user's to add: the zoo wants them, no program can know them.
 """
@@ -11,7 +11,6 @@ Author, licence and a better text are the user's to add: the zoo wants them, no 
 import hashlib
 import io
 import re
-import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -25,25 +24,16 @@ from numpy.typing import NDArray
 from unetkit.errors import ParityError, UsageError
 from unetkit.formats import onnx, torchscript
 from unetkit.formats.job import ExportJob, noise
-from unetkit.formats.runtime import has_member, required
+from unetkit.formats.package import WEIGHTS
+from unetkit.formats.runtime import required
 from unetkit.modelfile.card import ExportCard
-
-WEIGHTS = "weights.onnx"
-"""The member of a package that is run."""
+from unetkit.storage.atomic import temporary_folder
 
 _CITE = {
     "text": "Ronneberger, Fischer and Brox (2015): U-Net: Convolutional Networks for Biomedical Image Segmentation",
     "doi": "10.1007/978-3-319-24574-4_28",
 }
 _LARGEST = 256
-
-recognises = has_member("rdf.yaml")
-
-
-def card(path: Path) -> str | None:
-    """Return the text of the card in the ONNX file of a package; None where it has none."""
-    with zipfile.ZipFile(path) as archive:
-        return onnx.card_in(archive.read(WEIGHTS)) if WEIGHTS in archive.namelist() else None
 
 
 def write(job: ExportJob, path: Path) -> None:
@@ -56,8 +46,8 @@ def write(job: ExportJob, path: Path) -> None:
     if job.card.output == "argmax":
         raise UsageError("the zoo's packages hold an output with channels; choose --output softmax or logits")
     core, spec = required("bioimageio.core", "bioimageio"), required("bioimageio.spec.model.v0_5", "bioimageio")
-    with tempfile.TemporaryDirectory() as folder:
-        traced = Path(folder) / "weights.pt"
+    with temporary_folder() as folder:
+        traced = folder / "weights.pt"
         torchscript.write(job, traced)
         members = {traced.name: traced.read_bytes(), WEIGHTS: onnx.model_proto(job).SerializeToString()}
     image_NCHW, output_NKHW = _example(job)

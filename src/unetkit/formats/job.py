@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from unetkit.errors import UsageError
 from unetkit.modelfile.card import ExportCard, Layout, Output, StoredNetwork
+from unetkit.models.inference import decision_scores, log_probabilities, without_border
 
 Image = tuple[str, NDArray[Any]]
 """A name, and pixels [C, H, W] as stored."""
@@ -76,6 +77,8 @@ class Pipeline(nn.Module):
     def output(self, logits_NLHW: Tensor) -> Tensor:
         """Return the file's output for the network's logits."""
         single = logits_NLHW.shape[1] == 1
+        if self.card.output == "argmax" and (scores_NKHW := self.decision_scores(logits_NLHW)) is not None:
+            return scores_NKHW.argmax(1).to(torch.int32)
         if self.card.output == "argmax":
             return ((logits_NLHW[:, 0] > 0) if single else logits_NLHW.argmax(1)).to(torch.int32)
         if self.card.output == "softmax" and single:
@@ -84,6 +87,21 @@ class Pipeline(nn.Module):
         elif self.card.output == "softmax":
             logits_NLHW = logits_NLHW.softmax(1)
         return logits_NLHW.permute(0, 2, 3, 1) if self.card.layout.endswith("nhwc") else logits_NLHW
+
+    def decision_scores(self, logits_NLHW: Tensor) -> Tensor | None:
+        """Return scores [N, K, H, W] of the data's classes whose highest is the class that `predict.threshold` gives.
+
+        They are at the temperature if `predict.calibrate` asks for it. None: there is no threshold.
+        """
+        card = self.card
+        thresholds = card.predict.thresholds(card.data_classes)
+        if thresholds is None:
+            return None
+        warm = card.temperature if card.predict.calibrate and card.temperature is not None else 1.0
+        log_NKHW = log_probabilities(logits_NLHW / warm)
+        if card.border:
+            log_NKHW = without_border(log_NKHW.exp()).log()
+        return decision_scores(log_NKHW, thresholds)
 
 
 class Half(nn.Module):

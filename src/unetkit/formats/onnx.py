@@ -7,19 +7,21 @@ from ONNX Runtime's static quantisation. `load` runs a file in ONNX Runtime, on 
 
 import io
 import mmap
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from unetkit.devices import available_cores
-from unetkit.errors import DeviceError, UsageError
+from unetkit.devices import threads_of
+from unetkit.errors import DeviceError, ModelFileError, UsageError
 from unetkit.formats.job import ExportJob, Quantisation, quiet, silent
 from unetkit.formats.pt2 import open_axes, program_of
 from unetkit.formats.runtime import CARD_KEY, Runtime, RuntimeOptions, first_bytes, refused, required
 from unetkit.modelfile.card import Output
+from unetkit.storage.atomic import temporary_folder
 from unetkit.storage.protobuf import fields
 
 OPSET = 18
@@ -27,6 +29,9 @@ LEAST_OPSET = 11
 INPUT = "image"
 OUTPUTS: dict[Output, str] = {"logits": "logits", "softmax": "probabilities", "argmax": "labels"}
 """Names of the output in the graph."""
+
+_MINDSPORE = b"\x12\x09MindSpore"
+"""The producer, a field at the beginning of a file."""
 
 # Fields of onnx.ModelProto and of onnx.StringStringEntryProto.
 _IR_VERSION, _METADATA, _KEY, _VALUE = 1, 14, 1, 2
@@ -40,20 +45,57 @@ def recognises(path: Path) -> bool:
     return len(start) > 1 and start[0] == _IR_VERSION << 3 and 0 < start[1] < 64 and not is_safetensors
 
 
+def is_of_mindspore(path: Path) -> bool:
+    """Return whether MindSpore wrote a file: ONNX of its own, which runtimes refuse, and whose weights are read."""
+    return _MINDSPORE in first_bytes(path, 64)
+
+
 def card(path: Path) -> str | None:
     """Return the text of the card in a file; None where it has none."""
     with path.open("rb") as file:
-        return card_in(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # closes itself with its last view
+        return card_in(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), path)  # closes itself with its last view
 
 
-def card_in(content: bytes | mmap.mmap) -> str | None:
-    """Return the text of the card in the bytes of a model; None where it has none."""
+def card_in(content: bytes | mmap.mmap, source: Path) -> str | None:
+    """Return the text of the card in the bytes of a model; None where it has none.
+
+    Raises:
+        ModelFileError: a model with a card whose weights are in other files, which nobody has named.
+    """
     for number, value in fields(memoryview(content)):
         if number == _METADATA and isinstance(value, memoryview):
             entry = {key: bytes(text).decode() for key, text in fields(value) if isinstance(text, memoryview)}
             if entry.get(_KEY) == CARD_KEY:
+                if _names_other_files(content):
+                    raise ModelFileError(f"{source}: names other files that hold its weights; export the network again")
                 return entry.get(_VALUE)
     return None
+
+
+_PARTS: dict[str, dict[int, str]] = {
+    "Model": {7: "Graph", 25: "Function"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
+    "Function": {7: "Node"},
+    "Node": {5: "Attribute"},
+    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "SparseTensor", 23: "SparseTensor"},
+    "SparseTensor": {1: "Tensor", 2: "Tensor"},
+    "Tensor": {},
+}
+"""Where tensors are in a model: of every message the fields that lead to them, and what each holds."""
+
+_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
+
+
+def _names_other_files(content: bytes | mmap.mmap) -> bool:
+    left = [("Model", memoryview(content))]
+    while left:
+        kind, message = left.pop()
+        for number, value in fields(message):
+            if kind == "Tensor" and (number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value != 0)):
+                return True
+            if number in _PARTS[kind] and isinstance(value, memoryview):
+                left.append((_PARTS[kind][number], value))
+    return False
 
 
 def write(job: ExportJob, path: Path) -> None:
@@ -172,10 +214,10 @@ def _quantised(proto: Any, quantisation: Quantisation) -> Any:
             return None if image is None else {name: image}
 
     convolutions = [node.name for node in proto.graph.node if node.op_type in ("Conv", "ConvTranspose")]
-    with TemporaryDirectory() as folder, silent():
+    with temporary_folder() as folder, silent():
         quantization.quantize_static(
             proto,
-            str(Path(folder) / "int8.onnx"),
+            str(folder / "int8.onnx"),
             Reader(),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
@@ -184,7 +226,7 @@ def _quantised(proto: Any, quantisation: Quantisation) -> Any:
             op_types_to_quantize=_QUANTISED,
             nodes_to_exclude=quantisation.in_float32(convolutions),
         )
-        return onnx.load(Path(folder) / "int8.onnx")
+        return onnx.load(folder / "int8.onnx")
 
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -201,7 +243,7 @@ def load(path: Path, options: RuntimeOptions) -> Runtime:
     """
     package = required("onnxruntime", "onnx")
     settings = package.SessionOptions()
-    settings.intra_op_num_threads = options.threads or available_cores()
+    settings.intra_op_num_threads = threads_of(options.threads)
     settings.log_severity_level = _ONLY_ERRORS
     there = [kind for kind, provider in _PROVIDERS.items() if provider in package.get_available_providers()]
     device = there[-1] if options.device == "auto" else options.device
@@ -218,5 +260,49 @@ class _Session:
         self._session, self._input = session, session.get_inputs()[0].name
 
     def run(self, images: Tensor) -> Tensor:
+        return self.run_all(images)[0]
+
+    def run_all(self, images: Tensor) -> tuple[Tensor, ...]:
         answers: list[Any] = self._session.run(None, {self._input: images.cpu().numpy()})
-        return torch.from_numpy(answers[0])
+        return tuple(torch.from_numpy(answer) for answer in answers)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or an output of a graph; None: a length that is open."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What goes into a graph, and what comes out."""
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+def signature(path: Path) -> Signature:
+    """Read the inputs and outputs of a file.
+
+    Raises:
+        UsageError: the package is not installed.
+        ModelFileError: not a whole ONNX file.
+    """
+    onnx = required("onnx", "onnx")
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+        weights = {tensor.name for tensor in graph.initializer}  # which older files list among the inputs
+
+        def port(value: Any) -> Port:
+            kind = value.type.tensor_type
+            sides = (side.dim_value if side.HasField("dim_value") else 0 for side in kind.shape.dim)
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+            return Port(value.name, tuple(side if side > 0 else None for side in sides), np.dtype(dtype))
+
+        inputs = tuple(port(value) for value in graph.input if value.name not in weights)
+        return Signature(inputs, tuple(map(port, graph.output)))
+    except Exception as error:  # the package's errors have no class in common
+        raise refused(path, "onnx", error) from None

@@ -13,11 +13,11 @@ from xml.etree import ElementTree
 import torch
 from torch import Tensor
 
-from unetkit.devices import available_cores
+from unetkit.devices import threads_of
 from unetkit.errors import DeviceError
 from unetkit.formats.job import ExportJob, silent
 from unetkit.formats.onnx import model_proto
-from unetkit.formats.runtime import CARD_KEY, Runtime, RuntimeOptions, first_bytes, refused, required
+from unetkit.formats.runtime import CARD_KEY, Runtime, RuntimeOptions, first_bytes, reason, refused, required
 
 
 def recognises(path: Path) -> bool:
@@ -40,6 +40,7 @@ def write(job: ExportJob, path: Path) -> None:
 
     Raises:
         UsageError: a package is not installed.
+        OSError: the disk did not take it.
     """
     package = required("openvino", "openvino")
     model = package.Core().read_model(model_proto(job).SerializeToString())
@@ -57,7 +58,10 @@ def write(job: ExportJob, path: Path) -> None:
                 ignored_scope=nncf.IgnoredScope(names=kept) if kept else None,
             )
     model.set_rt_info(job.card.model_dump_json(), [CARD_KEY])
-    package.save_model(model, path, compress_to_fp16=job.options.half)
+    try:
+        package.save_model(model, path, compress_to_fp16=job.options.half)
+    except RuntimeError as error:  # its stream says no more than that it failed
+        raise OSError(f"OpenVINO: {reason(error)}") from error
 
 
 _DEVICES = {"auto": "CPU", "cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
@@ -88,7 +92,7 @@ def load(path: Path, options: RuntimeOptions) -> Runtime:
         raise lacking
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint}
     if device == "CPU":
-        settings["INFERENCE_NUM_THREADS"] = options.threads or available_cores()
+        settings["INFERENCE_NUM_THREADS"] = threads_of(options.threads)
     try:
         compiled = core.compile_model(core.read_model(path), device, settings)
     except RuntimeError as error:
@@ -103,5 +107,9 @@ class _Compiled:
         self._request = compiled.create_infer_request()
 
     def run(self, images: Tensor) -> Tensor:
+        return self.run_all(images)[0]
+
+    def run_all(self, images: Tensor) -> tuple[Tensor, ...]:
         answers = self._request.infer([images.cpu().contiguous().numpy()], share_inputs=True)
-        return torch.from_numpy(answers[0].copy())  # its own memory holds the next answer
+        # Its own memory holds the next answer.
+        return tuple(torch.from_numpy(answers[place].copy()) for place in range(len(answers)))

@@ -4,8 +4,9 @@ Such a file is a program: `open_exported` gives only the user's own, or trusted 
 AOTInductor and ONNX start from, too; `TorchModule` runs any torch module as a file is run.
 """
 
+import io
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +25,10 @@ def write(job: ExportJob, path: Path) -> None:
     """Write a program."""
     program = program_of(job)
     program.example_inputs = None  # would be stored as a pickle
-    with quiet(), path.open("wb") as file:
-        torch.export.save(program, file, extra_files={CARD_KEY: job.card.model_dump_json()})
+    content = io.BytesIO()  # on a full disk PyTorch's own writing ends the process
+    with quiet():
+        torch.export.save(program, content, extra_files={CARD_KEY: job.card.model_dump_json()})
+    path.write_bytes(content.getbuffer())
 
 
 def program_of(job: ExportJob) -> ExportedProgram:
@@ -65,8 +68,21 @@ class TorchModule:
         """Take a module in evaluation mode, the device that it is on, and its threads; None: as many as cores."""
         self._module, self._device, self._threads = module, device, threads
 
-    @torch.inference_mode()
     def run(self, images: Tensor) -> Tensor:
         """Return the module's output."""
+        return self.run_all(images)[0]
+
+    @torch.inference_mode()
+    def run_all(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the module's outputs: a tensor, or the values of a tuple, a list or a dict."""
         with cpu_threads(self._threads):
-            return self._module(images.to(self._device))
+            answer: Any = self._module(images.to(self._device))
+        if isinstance(answer, dict):
+            answer = list(cast("dict[str, Tensor]", answer).values())
+        return (answer,) if isinstance(answer, Tensor) else tuple(answer)
+
+    @property
+    def input_channels(self) -> int | None:
+        """The channels that the first convolution takes; None: it has no convolution."""
+        weights = (weight for weight in self._module.parameters() if weight.ndim == 4)
+        return next((weight.shape[1] for weight in weights), None)

@@ -8,20 +8,23 @@ Legend of shapes: N images, C channels, K classes, H height, W width.
 """
 
 import importlib
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Literal, Protocol, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unetkit.errors import DataError, ModelFileError, UsageError
 from unetkit.modelfile.card import ExportCard
-from unetkit.storage.tree import ZIP_DAMAGE
+from unetkit.storage.tree import LARGEST_FILE, ZIP_DAMAGE, read_entry
 
 _LONGEST_REASON = 200
 
@@ -34,6 +37,39 @@ class Runtime(Protocol):
         ...
 
 
+class GraphRuntime(Runtime, Protocol):
+    """A runtime that gives all outputs of a graph."""
+
+    def run_all(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return all outputs, in their order."""
+        ...
+
+
+Activation = Literal["none", "sigmoid", "softmax"]
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the user says of other people's file, because it does not say it itself.
+
+    Attributes:
+        classes: names, index 0 first; empty: not said.
+        normalization: what is done to pixels; a key of `foreign.NORMALIZATIONS`, or numbers.
+        multiple: pixels; sides that are multiples of it go in.
+        size: the only height and width that go in.
+        activation: what makes probabilities of the output; none: they are some.
+        output: the name of the output that has the classes, where there are several.
+    """
+
+    classes: tuple[str, ...] = ()
+    normalization: str | None = None
+    multiple: int | None = None
+    size: tuple[int, int] | None = None
+    activation: Activation | None = None
+    output: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeOptions:
     """How a file is run.
@@ -44,6 +80,7 @@ class RuntimeOptions:
         device: as `choose_device` names it; "auto": the runtime's choice.
         precision: of the arithmetic, where the file does not settle it: float32, bfloat16 or float16.
         trust: open a file that can run code even where it is not an export of this user.
+        description: of other people's file.
     """
 
     runtime: str | None = None
@@ -51,6 +88,7 @@ class RuntimeOptions:
     device: str = "auto"
     precision: str = "float32"
     trust: bool = False
+    description: Description = Description()
 
 
 def required(module: str, extra: str) -> ModuleType:
@@ -63,6 +101,7 @@ def required(module: str, extra: str) -> ModuleType:
     Raises:
         UsageError: it is not installed.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime sends to its makers what it runs on
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -77,7 +116,9 @@ def reason(error: Exception) -> str:
 
 def refused(path: Path, runtime: str, error: Exception) -> ModelFileError:
     """Return the error for a file that a runtime does not load."""
-    return ModelFileError(f"{path}: {runtime} does not load it ({reason(error)}); export it again")
+    return ModelFileError(
+        f"{path}: {runtime} does not load it ({reason(error)}); export it again, or get it again from its makers"
+    )
 
 
 _CERTAIN = 200.0  # the exponential of its negative is 0 in float32
@@ -91,11 +132,17 @@ class ExportedNetwork:
         runtime: the loaded file.
         card: what the file says of itself.
         precision: that the runtime was asked to compute in.
+        prepare: what is done to the pixels [C, H, W] of a whole image, as stored, before anything else; None: nothing.
+        notes: sentences on how other people's file was understood.
+        foreign: the file is not unetkit's, and its card was made of what it and the user say.
     """
 
     runtime: Runtime
     card: ExportCard
     precision: str = "float32"
+    prepare: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
+    notes: tuple[str, ...] = ()
+    foreign: bool = False
 
     @property
     def dtypes(self) -> tuple[str, ...]:
@@ -143,9 +190,13 @@ class ExportedNetwork:
         try:
             output, classes = self.runtime.run(images), len(self.card.classes)
         except Exception as error:  # every runtime fails in its own way
+            if self.foreign and isinstance(error, UsageError):
+                raise
+            says, advice = "its card says it takes", "export it again"
+            if self.foreign:
+                says, advice = "fit what is said of it", "give another --multiple, or --size H W"
             raise ModelFileError(
-                f"the file does not compute images of {tuple(images.shape)}, which its card says it takes "
-                f"({reason(error)}); export it again"
+                f"the file does not compute images of {tuple(images.shape)}, which {says} ({reason(error)}); {advice}"
             ) from error
         inside = tuple(self.card.geometry.valid_output_size(side) for side in x_NCHW.shape[2:])
         if self.card.outputs_labels:
@@ -159,8 +210,8 @@ class ExportedNetwork:
                 return logits_NKHW.log() if self.card.output == "softmax" else logits_NKHW
         raise ModelFileError(
             f"the file gives {self.card.output} of shape {tuple(output.shape)} for images of {tuple(images.shape)}, "
-            f"which are not those of {classes} classes and a margin of {self.card.geometry.margin} px, as its card "
-            "says; export it again"
+            f"which are not those of {classes} classes and a margin of {self.card.geometry.margin} px, as "
+            f"{'is said of it; name its --classes' if self.foreign else 'its card says; export it again'}"
         )
 
 
@@ -200,12 +251,28 @@ def has_member(part: str) -> Callable[[Path], bool]:
     return test
 
 
+_LARGEST_CARD = 2**24
+
+
 def read_member(ending: str) -> Callable[[Path], str | None]:
-    """Return a reader of the archive member whose name ends so; None where there is none."""
+    """Return a reader of the archive member whose name ends so, a text of 16 MB at most; None where there is none."""
 
     def read(path: Path) -> str | None:
-        with zipfile.ZipFile(path) as archive:
-            name = next((name for name in archive.namelist() if name.endswith(ending)), None)
-            return None if name is None else archive.read(name).decode()
+        content = member_of(path, ending, _LARGEST_CARD)
+        return None if content is None else content.decode()
 
     return read
+
+
+def member_of(path: Path, ending: str, at_most: int = LARGEST_FILE) -> bytes | None:
+    """Return the first archive member whose name ends so; None where there is none.
+
+    Raises:
+        ModelFileError: it is damaged, or larger than `at_most` bytes.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entry = next((entry for entry in archive.infolist() if entry.filename.endswith(ending)), None)
+        try:
+            return None if entry is None else read_entry(archive, entry, f"{path}/{entry.filename}", at_most)
+        except DataError as error:
+            raise ModelFileError(str(error)) from None

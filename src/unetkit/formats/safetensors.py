@@ -13,4 +13,4 @@ def write(job: ExportJob, path: Path) -> None:
         UsageError: no configuration describes the network.
     """
     stored = job.stored()
-    Checkpoint(card=stored.card, tensors=stored.state).save(path)
+    Checkpoint(card=stored.card, tensors=stored.state).write(path)

@@ -4,6 +4,7 @@ Such a file is a program: `open_exported` gives only the user's own, or trusted 
 file `unetkit.json`.
 """
 
+import io
 import warnings
 from pathlib import Path
 from typing import cast
@@ -26,7 +27,9 @@ def write(job: ExportJob, path: Path) -> None:
     """Trace and write the network."""
     with quiet(), torch.no_grad():
         traced = cast("jit.ScriptModule", jit.trace(job.graph, job.example(), check_trace=False))  # pyright: ignore[reportUnknownMemberType] untyped
-        jit.save(traced, str(path), _extra_files={_CARD: job.card.model_dump_json()})
+        content = io.BytesIO()  # on a full disk PyTorch's own writing ends the process
+        jit.save(traced, content, _extra_files={_CARD: job.card.model_dump_json()})
+    path.write_bytes(content.getbuffer())
 
 
 def load(path: Path, options: RuntimeOptions) -> Runtime:

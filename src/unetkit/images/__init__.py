@@ -1,50 +1,191 @@
-"""One image file of any format that unetkit reads: TIFF, PNG, JPEG or BMP, recognised by content.
+"""Images of any format that unetkit reads, recognised by content; `FORMATS` is the table of them.
 
-Assumes nothing about the name. Does not know which images belong together.
+Assumes nothing about the name, but of packed files such as `.nii.gz`. Does not know which images belong together.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError
-from unetkit.images.image import Pages, Role, decoding
+from unetkit.images.image import File, Image, Role, decoding
 from unetkit.images.raster import decode_raster, open_raster
-from unetkit.images.tiff import MAGIC, open_tiff
+from unetkit.storage import is_remote, local_copy
 
-SUFFIXES = frozenset({".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"})
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "Format",
+    "Image",
+    "decode_single",
+    "has_pages",
+    "image_path",
+    "is_array",
+    "is_folder",
+    "is_image_name",
+    "is_zarr",
+    "open_bytes",
+    "open_image",
+    "read_single",
+]
+
+
+def _tiff(file: File, role: Role) -> Image:
+    from unetkit.images.tiff import open_tiff  # tifffile is slow to import
+
+    return open_tiff(file, role)
+
+
+def _array(name: str, *options: str) -> Callable[[File, Role], Image]:
+    def opened(file: File, role: Role) -> Image:
+        from unetkit.images import arrays
+
+        return getattr(arrays, f"open_{name}")(file, role, *options)
+
+    return opened
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of image files.
+
+    Attributes:
+        name: for messages and the documentation.
+        suffixes: the endings, in lower case, by which its files are found in a folder.
+        magic: how its files begin; bytes that differ are dots.
+        opens: reads the header.
+        paged: whether a file may hold more than one page.
+        package: what reads it, where that is not a part of every installation.
+        extra: which extra of unetkit brings the package.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    magic: tuple[bytes, ...]
+    opens: Callable[[File, Role], Image]
+    paged: bool = False
+    package: str = ""
+    extra: str = ""
+
+    def recognises(self, head: bytes, name: str) -> bool:
+        """Tell whether a file that begins so, or has this name where the content does not tell, is of this format."""
+        if not self.magic:
+            return name.lower().endswith(self.suffixes)
+        return any(
+            len(head) >= len(magic)
+            and all(wild == 0x2E or wild == byte for wild, byte in zip(magic, head, strict=False))
+            for magic in self.magic
+        )
+
+
+FORMATS: tuple[Format, ...] = (
+    Format("TIFF", (".tif", ".tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _tiff, paged=True),
+    Format("PNG", (".png",), (b"\x89PNG",), open_raster),
+    Format("JPEG", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), open_raster),
+    Format("BMP", (".bmp",), (b"BM",), open_raster),
+    Format("GIF", (".gif",), (b"GIF87a", b"GIF89a"), open_raster, paged=True),
+    Format("WebP", (".webp",), (b"RIFF....WEBP",), open_raster),
+    Format(
+        "PPM, PGM, PBM", (".ppm", ".pgm", ".pbm", ".pnm"), tuple(b"P%d" % kind for kind in range(1, 7)), open_raster
+    ),
+    Format("JPEG 2000", (".jp2", ".j2k"), (b"\0\0\0\x0cjP  \r\n", b"\xff\x4f\xff\x51"), open_raster),
+    Format("npy", (".npy",), (b"\x93NUMPY",), _array("npy"), paged=True),
+    Format("npz", (".npz",), (b"PK\x03\x04",), _array("npz"), paged=True),
+    Format("HDF5", (".h5", ".hdf5", ".ims"), (b"\x89HDF\r\n",), _array("hdf5"), True, "h5py", "hdf5"),
+    Format("NIfTI", (".nii", ".nii.gz"), (), _array("nifti"), True, "nibabel", "nifti"),
+    Format("CZI", (".czi",), (b"ZISRAWFILE",), _array("bioio", "bioio_czi"), True, "bioio_czi", "czi"),
+    Format("ND2", (".nd2",), (b"\xda\xce\xbe\x0a",), _array("bioio", "bioio_nd2"), True, "bioio_nd2", "nd2"),
+    Format("LIF", (".lif",), (b"\x70\0\0\0",), _array("bioio", "bioio_lif"), True, "bioio_lif", "lif"),
+)
+"""The formats of image files; the first that recognises a file reads it."""
+
+SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes)
 """The endings, in lower case, by which images are found in a folder."""
 
+_HEAD = 16
 
-def open_pages(path: Path, role: Role = "image") -> Pages:
+
+def is_image_name(name: str | Path) -> bool:
+    """Tell whether a file's name ends as that of an image does."""
+    return str(name).lower().endswith(tuple(SUFFIXES))
+
+
+def open_image(path: Path, role: Role = "image") -> Image:
     """Open an image file: its header is read and checked, its pixels are not.
 
+    Args:
+        path: a file; of one with several arrays, `file.h5/name` or `file.h5:name`; a zarr, one of its levels or
+            labels, on the disk or in object storage.
+        role: what it is read as.
+
     Raises:
-        DataError: missing, empty, unreadable, damaged, of another form, or larger than is decoded.
+        DataError: missing, empty, unreadable, damaged, of another form, or larger than is decoded; a format whose
+            package is not installed.
     """
-    return _open(lambda: path.open("rb"), str(path), role, path)
+    if is_zarr(path):
+        from unetkit.images.omezarr import open_zarr  # zarr is slow to import
+
+        return open_zarr(path, role)
+    file, inside = path, ""
+    if not path.exists():
+        before, _, after = str(path).rpartition(":")
+        places = [(above, path.relative_to(above).as_posix()) for above in path.parents] + [(Path(before), after)]
+        file, inside = next(((place, name.strip("/")) for place, name in places if place.is_file()), (path, ""))
+    return _open(File(str(path), lambda: file.open("rb"), file, inside), role)
 
 
-def open_bytes(content: bytes, source: str, role: Role = "image") -> Pages:
+def is_zarr(path: str | Path) -> bool:
+    """Tell whether a path is a zarr group or array, or lies in one; in object storage, by `.zarr` in its name."""
+    if is_remote(path):
+        return any(part.endswith(".zarr") for part in Path(path).parts)
+    return any((Path(path) / mark).is_file() for mark in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder of files, and not an image that happens to be one."""
+    return path.is_dir() and not is_zarr(path)
+
+
+def image_path(path: str | Path) -> Path:
+    """Return the path that an image or a folder of images is read at.
+
+    A zarr is read where it lies; anything else in object storage is copied to this machine first.
+
+    Raises:
+        UsageError, RemoteError, StorageError: as `local_copy`.
+    """
+    return Path(path) if is_zarr(path) else local_copy(path)
+
+
+def is_array(path: str | Path) -> bool:
+    """Tell whether a path names an array: a zarr, or what lies in a file of several."""
+    here = Path(path)
+    return is_zarr(path) or (not here.exists() and any(above.is_file() for above in here.parents))
+
+
+def open_bytes(content: bytes, source: str, role: Role = "image") -> Image:
     """Open an image file that is in memory; `source` names it in messages.
 
     Raises:
-        DataError: as `open_pages`.
+        DataError: as `open_image`.
     """
-    return _open(lambda: BytesIO(content), source, role, None)
+    return _open(File(source, lambda: BytesIO(content)), role)
 
 
 def decode_single(content: bytes, source: str, role: Role = "image") -> NDArray[Any]:
     """Decode a file of one page that is in memory as [C, H, W] in the type that is stored.
 
     Raises:
-        DataError: as `open_pages`, or more than one page.
+        DataError: as `open_image`, or more than one page.
     """
-    if content and content[:4] not in MAGIC:
-        return decode_raster(BytesIO(content), source, role)
+    form = _format_of(content[:_HEAD], source) if content else None
+    if form is not None and form.opens is open_raster and not form.paged:
+        return decode_raster(BytesIO(content), source, role)  # its header is read once
     return _only_page(open_bytes(content, source, role))
 
 
@@ -52,32 +193,46 @@ def read_single(path: Path, role: Role = "image") -> NDArray[Any]:
     """Read a file of one page as [C, H, W] in the type that is stored.
 
     Raises:
-        DataError: as `open_pages`, or more than one page.
+        DataError: as `open_image`, or more than one page.
     """
-    return _only_page(open_pages(path, role))
+    return _only_page(open_image(path, role))
 
 
-def _only_page(pages: Pages) -> NDArray[Any]:
-    if pages.count != 1:
-        raise DataError(f"{pages.source}: has {pages.count} pages; one was expected")
-    return pages.read(0)
-
-
-def is_tiff(path: Path) -> bool:
-    """Tell whether a file begins as a TIFF file does.
+def has_pages(path: Path) -> bool:
+    """Tell whether a file is of a format that may hold several pages; its header is not read.
 
     Raises:
-        DataError: missing or unreadable.
+        DataError: missing, unreadable or of no known format.
     """
+    if not path.is_file():
+        return True  # an array in a file, or what `open_image` will say is missing
     with decoding(str(path)), path.open("rb") as handle:
-        return handle.read(4) in MAGIC
+        form = _format_of(handle.read(_HEAD), path.name)
+    return form is not None and form.paged
 
 
-def _open(opener: Callable[[], BinaryIO], source: str, role: Role, path: Path | None) -> Pages:
-    with decoding(source), opener() as handle:
-        magic = handle.read(4)
-    if not magic:
-        raise DataError(f"{source}: the file is empty (0 bytes); an image was expected")
-    if magic in MAGIC:
-        return open_tiff(opener, source, role, path)
-    return open_raster(opener, source, role)
+def _only_page(image: Image) -> NDArray[Any]:
+    if image.count != 1:
+        raise DataError(f"{image.source}: has {image.count} pages; one was expected")
+    return image.read(0)
+
+
+def _format_of(head: bytes, name: str) -> Format | None:
+    return next((form for form in FORMATS if form.recognises(head, name)), None)
+
+
+def _open(file: File, role: Role) -> Image:
+    with decoding(file.source):
+        with file.open() as handle:
+            head = handle.read(_HEAD)
+        if not head:
+            raise DataError(f"{file.source}: the file is empty (0 bytes); an image was expected")
+        form = _format_of(head, (file.path or Path(file.source)).name)
+        if form is None:
+            known = ", ".join(form.name for form in FORMATS)
+            raise DataError(f"{file.source}: not a format that is read ({known}); save it as TIFF or PNG")
+        if form.package and find_spec(form.package) is None:
+            raise DataError(
+                f"{file.source}: {form.name} files need the extra {form.extra}: pip install 'unetkit[{form.extra}]'"
+            )
+        return form.opens(file, role)

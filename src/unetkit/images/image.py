@@ -1,19 +1,21 @@
-"""An opened image file: what its header says, and a way to its pixels; the decoders fill it in.
+"""The noun of this folder: an image that lies somewhere, with its axes, and a way to any window of its pixels.
 
-Assumes that a file holds pages of one size. Nothing is decoded before `read`, and nothing that a header promises is
-believed without bounds: a compressed page may have `LARGEST_PAGE` pixels, a compressed stack `LARGEST_STACK`, and a
-file `MOST_PAGES` page headers, so that a small file cannot fill the memory or take minutes. Uncompressed pages are
-bounded by the file itself.
+Every file, of whatever format, is brought to pages of [C, H, W]: axes that are neither rows, columns nor channels, such
+as time and depth, count pages. Nothing is decoded before `read`, and nothing that a header promises is believed without
+bounds: a window of compressed pixels may have `LARGEST_PAGE` of them, and a file `MOST_PAGES` pages, so that a small
+file cannot fill the memory or take minutes. Uncompressed pages are bounded by the file itself.
 
 Legend of shapes: C channels, H height, W width.
 """
 
 import logging
+import math
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +23,7 @@ from numpy.typing import NDArray
 from unetkit.errors import DataError
 
 LARGEST_PAGE = 2**27
-"""Pixels of the largest compressed image that is decoded: 11,585 x 11,585."""
-
-LARGEST_STACK = 2**32
-"""Pixels of the largest compressed stack that is decoded: 4,096 pages of 1,024 x 1,024."""
+"""Pixels of the largest compressed window that is decoded at once: 11,585 x 11,585."""
 
 MOST_PAGES = 2**16
 """Page headers of a TIFF file that are followed. An ImageJ stack above 4 GB has one header for all of its pages."""
@@ -33,26 +32,157 @@ Role = Literal["image", "mask", "colour-mask"]
 """What a file is read as: the colours of a palette belong to an image and to a mask that is described by colours; in
 other masks a palette's numbers are the values, unless the palette is a ramp of greys."""
 
+ALL = slice(None)
+
 
 @dataclass(frozen=True, slots=True)
-class Pages:
-    """The pages of one file, all of one size.
+class File:
+    """Where the bytes of an image are.
 
     Attributes:
-        source: the file, for messages.
-        count: the number of pages.
-        channels: 1 or 3; alpha is dropped.
-        height: rows in pixels.
-        width: columns in pixels.
-        read: page number -> [C, H, W] in the type that is stored.
+        source: names it in messages.
+        open: gives the content from its start, each time anew.
+        path: of a file on the disk; None for one in memory.
+        inside: the name of an array in the file, such as "volumes/raw"; "" where none is named.
     """
 
     source: str
-    count: int
-    channels: int
-    height: int
-    width: int
-    read: Callable[[int], NDArray[Any]]
+    open: Callable[[], BinaryIO]
+    path: Path | None = None
+    inside: str = ""
+
+
+class PixelSize(NamedTuple):
+    """The step along an axis, and its unit: "micrometer", "second"; "" where the file does not say it."""
+
+    size: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Pages of one size, wherever they lie.
+
+    Attributes:
+        source: the file, for messages.
+        axes: the names of the axes, those that count pages first, and always "cyx" at the end: "cyx", "zcyx", "tzcyx".
+        shape: a length for each axis.
+        dtype: of the pixels as they are stored.
+        decode: page, rows, columns -> [C, rows, columns]; the slices have a start and a stop in the page. May be called
+            by several threads, and may give a view of what must not be written to.
+        pixel_size: of the axes whose step the file tells.
+        named: whether the file itself names the axes that count pages; they are otherwise taken for slices.
+    """
+
+    source: str
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    decode: Callable[[int, slice, slice], NDArray[Any]]
+    pixel_size: dict[str, PixelSize]
+    named: bool = True
+
+    @property
+    def count(self) -> int:
+        """The number of pages."""
+        return math.prod(self.shape[:-3])
+
+    @property
+    def channels(self) -> int:
+        """The number of channels; alpha is dropped and does not count."""
+        return self.shape[-3]
+
+    @property
+    def height(self) -> int:
+        """Rows of a page, in pixels."""
+        return self.shape[-2]
+
+    @property
+    def width(self) -> int:
+        """Columns of a page, in pixels."""
+        return self.shape[-1]
+
+    def read(self, page: int = 0, rows: slice = ALL, columns: slice = ALL) -> NDArray[Any]:
+        """Return a window of a page, [C, rows, columns] in the type that is stored; nothing else is decoded.
+
+        Raises:
+            DataError: damaged, or a compressed window that is larger than is decoded.
+        """
+        assert 0 <= page < self.count
+        window = (slice(*part.indices(size)[:2]) for part, size in zip((rows, columns), self.shape[-2:], strict=True))
+        with decoding(self.source):
+            return self.decode(page, *window)
+
+    def __getitem__(self, window: tuple[int, slice, slice]) -> NDArray[Any]:
+        """Return the window `image[page, rows, columns]`, as `read`."""
+        return self.read(*window)
+
+    def page(self, number: int) -> "Page":
+        """Return a page as an array that is read by windows."""
+        return Page(self, number)
+
+    def pages_as_channels(self) -> "Image":
+        """Return the one page whose channels are the pages of this image, which have one channel each."""
+        assert self.channels == 1
+
+        def decode(page: int, rows: slice, columns: slice) -> NDArray[Any]:
+            return np.concatenate([self.decode(number, rows, columns) for number in range(self.count)])
+
+        return replace(self, axes="cyx", shape=(self.count, *self.shape[-2:]), decode=decode)
+
+    def with_channels(self, channels: tuple[int, ...]) -> "Image":
+        """Return the image with some of its channels, counted from 0, in this order.
+
+        Raises:
+            DataError: it has fewer.
+        """
+        if max(channels) >= self.channels:
+            raise DataError(
+                f"{self.source}: has {self.channels} channels (numbered from 0), but data.channels names channel "
+                f"{max(channels)}; name channels below {self.channels}"
+            )
+        chosen = list(channels)
+
+        def decode(page: int, rows: slice, columns: slice) -> NDArray[Any]:
+            return self.decode(page, rows, columns)[chosen]
+
+        return replace(self, shape=(*self.shape[:-3], len(chosen), *self.shape[-2:]), decode=decode)
+
+
+class Pixels(Protocol):
+    """Pixels [C, H, W] as a `Sample` has them: an array, or a page that is read by windows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, rows, columns."""
+        ...
+
+    def __getitem__(self, where: tuple[slice, slice, slice], /) -> NDArray[Any]:
+        """The pixels of channels, rows and columns."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of an image as `Pixels`: a slice reads that window alone."""
+
+    image: Image
+    number: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels, rows, columns."""
+        return self.image.shape[-3:]
+
+    def __getitem__(self, where: tuple[slice, slice, slice], /) -> NDArray[Any]:
+        """Read the pixels of channels, rows and columns.
+
+        Raises:
+            DataError: as `Image.read` and `as_pixels`.
+        """
+        channels, rows, columns = where
+        stored = self.image.read(self.number, rows, columns)[channels]
+        return as_pixels(stored, f"{self.image.source}, page {self.number}")
 
 
 def as_pixels(stored: NDArray[Any], source: str) -> NDArray[Any]:
@@ -77,21 +207,16 @@ def as_pixels(stored: NDArray[Any], source: str) -> NDArray[Any]:
     return pixels
 
 
-def require_bounded(source: str, *, page_pixels: int, count: int = 1) -> None:
-    """Refuse a compressed file whose header promises more pixels than are decoded.
+def require_bounded(source: str, pixels: int) -> None:
+    """Refuse to decode more compressed pixels at once than are allowed.
 
     Raises:
-        DataError: a page above `LARGEST_PAGE` or a stack above `LARGEST_STACK`.
+        DataError: more than `LARGEST_PAGE`.
     """
-    if page_pixels > LARGEST_PAGE:
+    if pixels > LARGEST_PAGE:
         raise DataError(
-            f"{source}: its header promises {page_pixels:,} pixels; a compressed image may have at most "
-            f"{LARGEST_PAGE:,}: cut it into parts, or store it as an uncompressed TIFF"
-        )
-    if page_pixels * count > LARGEST_STACK:
-        raise DataError(
-            f"{source}: its header promises {count:,} pages of {page_pixels:,} pixels; a compressed stack may have at "
-            f"most {LARGEST_STACK:,} pixels: store it as an uncompressed TIFF, which is read page by page"
+            f"{source}: its header promises {pixels:,} pixels in one piece; of compressed pixels at most "
+            f"{LARGEST_PAGE:,} are decoded at once: store it as a tiled or an uncompressed TIFF, or cut it into parts"
         )
 
 

@@ -1,23 +1,23 @@
-"""PNG, JPEG and BMP files, through Pillow: one page each.
+"""Images of everyday programs, through Pillow: PNG, JPEG, BMP, GIF, WebP, PPM and PGM, JPEG 2000.
 
-Assumes a seekable file whose first bytes name its format. Sixteen-bit colour PNGs, which Pillow cuts down to eight
-bits, go through imagecodecs. The orientation that a camera notes in a file is not applied: masks are drawn on stored
-pixels.
+Assumes a seekable file whose first bytes name its format. A file is decoded whole, and bounded by `LARGEST_PAGE`; the
+frames of a GIF are pages. Sixteen-bit colour PNGs, which Pillow cuts down to eight bits, and JPEG 2000 go through
+imagecodecs. The orientation that a camera notes in a file is not applied: masks are drawn on stored pixels.
 
 Legend of shapes: C channels, H height, W width.
 """
 
-from collections.abc import Callable
+import math
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image as Pillow
 
 from unetkit.errors import DataError
-from unetkit.images.image import Pages, Role, decoding, require_bounded
+from unetkit.images.image import MOST_PAGES, File, Image, Role, decoding, require_bounded
 
-FORMATS = ("PNG", "JPEG", "BMP")
+_NAMES = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 _PNG_DEPTH, _PNG_COLOUR = 24, 25
 """Offsets of the bits per sample and of the colour type in a PNG file: both follow the size in its first chunk."""
 
@@ -26,27 +26,56 @@ _PALETTE = frozenset({"P", "PA"})
 _DIRECT = frozenset({"RGB", "RGBA", "RGBX"})
 
 
-def open_raster(opener: Callable[[], BinaryIO], source: str, role: Role) -> Pages:
-    """Read the header of a PNG, JPEG or BMP file.
+def open_raster(file: File, role: Role) -> Image:
+    """Read the header of a file.
 
     Raises:
         DataError: not such a file, damaged, or larger than is decoded.
     """
-    with decoding(source), opener() as handle:
-        image = _opened(handle, source)
+    with file.open() as handle:
+        image = _opened(handle, file.source)
         width, height = image.size
-        coloured = image.mode not in _GREY and not (role == "mask" and image.mode in _PALETTE)
+        # Of other formats with frames, such as WebP, the first is the image.
+        count = getattr(image, "n_frames", 1) if image.format == "GIF" else 1
+        if image.format == "GIF" and not _ends_as_gif(handle):
+            raise DataError(f"{file.source}: truncated: the mark at the end of a GIF file is missing; copy it again")
+        indices = role == "mask" and image.mode in _PALETTE and count == 1  # later frames are given in colours alone
+        channels = 1 if image.mode in _GREY or indices or (role == "image" and _is_grey(_palette(image))) else 3
+        if count > MOST_PAGES:
+            raise DataError(f"{file.source}: has {count:,} frames; at most {MOST_PAGES:,} are read")
+        deep = image.mode.startswith("I") or (image.format == "PNG" and _png_depth(file) == 16)
+        dtype = np.float32 if image.mode == "F" else np.bool_ if image.mode == "1" else np.uint16 if deep else np.uint8
 
-    def read(page: int) -> NDArray[Any]:
-        assert page == 0
-        with opener() as handle:
-            return decode_raster(handle, source, role)
+    def decode(page: int, rows: slice, columns: slice) -> NDArray[Any]:
+        with file.open() as handle:
+            return decode_raster(handle, file.source, role, page)[:channels, rows, columns]
 
-    return Pages(source, 1, 3 if coloured else 1, height, width, read)
+    lengths = (*((count,) if count > 1 else ()), channels, height, width)
+    return Image(file.source, "tcyx" if count > 1 else "cyx", lengths, np.dtype(dtype), decode, {})
 
 
-def decode_raster(handle: BinaryIO, source: str, role: Role) -> NDArray[Any]:
-    """Return the pixels of a PNG, JPEG or BMP file as [C, H, W] in the type that is stored.
+def _ends_as_gif(handle: BinaryIO) -> bool:
+    """Tell whether the end is there: without it, frames that were cut off are not missed."""
+    handle.seek(max(0, handle.seek(0, 2) - 16))
+    return b";" in handle.read()
+
+
+def _palette(image: Pillow.Image) -> NDArray[np.uint8]:
+    """Return the colours [N, 3]; none where there is no palette."""
+    return np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+
+
+def _is_grey(palette: NDArray[np.uint8]) -> bool:
+    return bool(len(palette)) and bool((palette == palette[:, :1]).all())
+
+
+def _png_depth(file: File) -> int:
+    with file.open() as handle:
+        return handle.read(33)[_PNG_DEPTH]
+
+
+def decode_raster(handle: BinaryIO, source: str, role: Role, page: int = 0) -> NDArray[Any]:
+    """Return the pixels of a frame as [C, H, W] in the type that is stored.
 
     Raises:
         DataError: as `open_raster`.
@@ -57,20 +86,21 @@ def decode_raster(handle: BinaryIO, source: str, role: Role) -> NDArray[Any]:
         image = _opened(handle, source)
         is_png = head.startswith(b"\x89PNG")
         depth, colour = (head[_PNG_DEPTH], head[_PNG_COLOUR]) if is_png else (0, 0)
-        if depth == 16 and colour & 2:
-            from imagecodecs import png_decode  # slow to import, and rarely needed
+        if (depth == 16 and colour & 2) or image.format == "JPEG2000":
+            from imagecodecs import jpeg2k_decode, png_decode  # slow to import, and rarely needed
 
             handle.seek(0)
-            return _planes(np.asarray(png_decode(handle.read())))
+            return _planes(np.asarray((png_decode if is_png else jpeg2k_decode)(handle.read())))
+        if page:
+            image.seek(page)
         if image.mode in _PALETTE:
             indices = np.asarray(image.getchannel("P") if image.mode == "PA" else image)
-            palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
-            return from_palette(indices, palette, role)
+            return from_palette(indices, _palette(image), role)
         if image.mode not in _GREY | _DIRECT:
             image = image.convert("RGB")
         values = np.asarray(image)
-        if image.mode == "I" and is_png:
-            values = values.astype(np.uint16)  # older Pillow widens the sixteen bits of a PNG, which cannot hold more
+        if image.mode == "I" and image.format in ("PNG", "PPM"):
+            values = values.astype(np.uint16)  # some versions of Pillow widen sixteen bits, which cannot hold more
         planes = _planes(values)
         if role != "image" and colour == 0 and depth in (2, 4):
             # Pillow stretches two- and four-bit greys to 0..255, but class indices are stored in such files.
@@ -81,15 +111,15 @@ def decode_raster(handle: BinaryIO, source: str, role: Role) -> NDArray[Any]:
         return planes
 
 
-def _opened(handle: BinaryIO, source: str) -> Image.Image:
+def _opened(handle: BinaryIO, source: str) -> Pillow.Image:
     """Read a header and refuse what is not an image or too large to decode."""
     try:
-        image = Image.open(handle, formats=FORMATS)
-    except Image.UnidentifiedImageError:
-        raise DataError(f"{source}: not a PNG, JPEG, BMP or TIFF image; save it as one of these") from None
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{source}: {error}; cut it into parts, or store it as an uncompressed TIFF") from None
-    require_bounded(source, page_pixels=image.size[0] * image.size[1])
+        image = Pillow.open(handle, formats=_NAMES)
+    except Pillow.UnidentifiedImageError:
+        raise DataError(f"{source}: truncated, damaged or not an image; write it again") from None
+    except Pillow.DecompressionBombError as error:
+        raise DataError(f"{source}: {error}; cut it into parts, or store it as a tiled TIFF") from None
+    require_bounded(source, math.prod(image.size))
     return image
 
 
@@ -102,12 +132,11 @@ def _planes(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def from_palette(indices: NDArray[Any], palette: NDArray[np.uint8], role: Role) -> NDArray[Any]:
-    """Return [C, H, W] of palette indices [H, W]: colours, or for a mask the greys of a grey palette or the indices.
+    """Return [C, H, W] of palette indices [H, W]: colours, or greys where all of them are, or for a mask the indices.
 
     Raises:
         IndexError: an index beyond the palette [N, 3], which is then a damaged file's.
     """
-    if role != "mask":
-        return np.moveaxis(palette[indices], 2, 0)
-    is_grey = bool(len(palette)) and bool((palette == palette[:, :1]).all())
-    return (palette[:, 0][indices] if is_grey else indices)[None]
+    if role != "colour-mask" and _is_grey(palette):
+        return palette[:, 0][indices][None]
+    return indices[None] if role == "mask" else np.moveaxis(palette[indices], 2, 0)

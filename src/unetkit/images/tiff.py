@@ -1,18 +1,24 @@
-"""TIFF files, through tifffile: stacks of any compression, ImageJ's and OME's included.
+"""TIFF files, through tifffile: stacks of any compression, tiled or in strips, BigTIFF, ImageJ's and OME's included.
 
-Assumes that all pages have one size. Uncompressed stacks are mapped into memory and read page by page; others are
-decoded once, at the first read. Every axis that is not rows, columns or colour counts pages. `WhiteIsZero` files are
-inverted, as viewers do. A colour table is a display choice of the microscope's: images keep the stored values.
+Assumes that all pages have one size. An uncompressed stack in one block is mapped into memory; of others a window
+decodes the strips or tiles that it touches. `WhiteIsZero` files are inverted, as viewers do. A colour table is a choice
+of the microscope's display: images keep the stored values.
 
-Legend of shapes: N pages, C channels, H height, W width.
+Which axis is channels, by what a file says of itself, first that applies:
+
+* samples of a pixel (RGB, or several per pixel) are channels; alpha is dropped;
+* an axis C of OME-XML, of ImageJ's hyperstacks and of tifffile's own metadata is channels; but writers that do not know
+  the axes of a stack call its slices channels: C alone, without Z and T, is slices in an ImageJ file whose mode is not
+  composite or color and whose planes have no names, and in an OME file of more than 4 whose channels have no names;
+* pages without names are slices, except where they are at most 8 columns wide and four times as many and as tall: then
+  it is an array [H, W, C] that was written page by page.
+
+Every other axis counts pages. Legend of shapes: C channels, H height, W width.
 """
 
 import math
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
@@ -22,102 +28,220 @@ from numpy.typing import NDArray
 
 from unetkit.errors import DataError
 from unetkit.images import image
-from unetkit.images.image import Pages, Role, decoding, require_bounded
+from unetkit.images.array import CachedArray, axes_by_size, image_of_array
+from unetkit.images.image import File, Image, PixelSize, Role
 from unetkit.images.raster import from_palette
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_MINISWHITE, _SEPARATED = 0, 5
+_MINISWHITE, _SEPARATED, _COLOURS = 0, 5, (2, 6, 8)
+"""Kinds of pixels: white is zero, CMYK, and RGB, YCbCr or Lab."""
+
+_SEPARATE = 2
+"""The planar configuration whose samples lie apart."""
+
+_JPEG = (6, 7, 34892, 33007)
+"""Compressions that need the tables of their page."""
+
+_ALPHA = (1, 2)
+"""Kinds of extra samples that are alpha, associated or not; others are channels."""
+
+_MOST_NAMELESS = 4
+"""Channels without names that an OME file is believed to have."""
 
 
-def open_tiff(opener: Callable[[], BinaryIO], source: str, role: Role, path: Path | None = None) -> Pages:
-    """Read the headers of a TIFF file; `path` lets an uncompressed stack be mapped into memory.
+def open_tiff(file: File, role: Role) -> Image:
+    """Read the headers of a TIFF file; an uncompressed stack in a file of the disk is mapped into memory.
 
     Raises:
-        DataError: damaged, truncated, pages of several sizes, an odd number of channels, or larger than is decoded.
+        DataError: damaged, truncated, pages of several sizes, no grey, RGB or channels, or strips larger than are
+            decoded.
     """
-    mapped: NDArray[Any] | None = None
-    with decoding(source), opener() as handle:
+    source = file.source
+    with file.open() as handle:
         size = _require_whole_chain(handle, source)
         # Not `_multifile`: the XML of an OME-TIFF may name any file of this machine; only the named one is opened.
         with tifffile.TiffFile(handle, _multifile=False) as tiff:
             _require_complete(tiff, source)
-            found = list(tiff.series)
-            if len(found) != 1:
-                sizes = sorted({f"{one.shape[-2]} x {one.shape[-1]} ({one.dtype})" for one in found if one.ndim >= 2})
-                raise DataError(
-                    f"{source}: its pages differ ({', '.join(sizes) or 'none'}); one size and type was expected"
-                )
-            series = found[0]
-            if tiff.is_ome and any(page is None for page in series.pages):
-                raise DataError(f"{source}: has {len(tiff.pages)} pages, but its OME-XML promises more; copy it again")
-            layout = _Layout.of(series, source)
-            photometric, colours = int(series.keyframe.photometric), series.keyframe.colormap
-            if series.dataoffset is not None and path is not None:  # one uncompressed block
-                missing = series.dataoffset + series.nbytes - size
-                if missing > 0:
-                    raise DataError(
-                        f"{source}: truncated: {missing:,} of {series.nbytes:,} bytes of pixels are missing"
-                    )
-                dtype = series.dtype.newbyteorder(tiff.byteorder)
-                mapped = np.memmap(path, dtype, "r", series.dataoffset, series.shape)
-            elif min(_stored_bytes(tiff, source, size), size) < series.nbytes:
-                require_bounded(source, page_pixels=layout.height * layout.width, count=layout.count)
-    palette = None if colours is None else (np.asarray(colours).reshape(3, -1).T >> 8).astype(np.uint8)
+            series = _only_series(tiff, source)
+            key, stored = series.keyframe, _stored_bytes(tiff, source, size)
+            axes, named = _axes(tiff, series)
+            if series.dataoffset is not None and file.path is not None:
+                array = _mapped(tiff, series, file, size)
+            else:
+                values = None if min(stored, size) >= series.nbytes else key.samplesperpixel
+                array = _decoded(file, series, values)
+            samples, pixel_size = _samples(key, source), _pixel_size(tiff)
+            found = image_of_array(source, array, axes, samples=samples, pixel_size=pixel_size, named=named)
+            photometric, colours = int(key.photometric), key.colormap
+    if colours is not None and role != "image" and found.channels == 1:
+        palette = (np.asarray(colours).reshape(3, -1).T >> 8).astype(np.uint8)
 
-    @cache
-    def whole() -> NDArray[Any]:
-        if mapped is not None:
-            return layout.apply(mapped)
-        with decoding(source), opener() as handle, tifffile.TiffFile(handle, _multifile=False) as tiff:
-            values = layout.apply(tiff.series[0].asarray())
-        values.flags.writeable = False  # every reader of a page sees this one array, as in a mapped file
-        return values
+        def coloured(page: int, rows: slice, columns: slice) -> NDArray[Any]:
+            return from_palette(found.decode(page, rows, columns)[0], palette, role)
 
-    def read(page: int) -> NDArray[Any]:
-        values = whole()[page]
-        if photometric == _MINISWHITE and values.dtype.kind in "bu":
-            values = ~values
-        if role != "image" and palette is not None and layout.channels == 1:
-            with decoding(source):
-                return from_palette(values[0], palette, role)
-        return values
+        shape = (*found.shape[:-3], 1 if role == "mask" else 3, *found.shape[-2:])
+        return replace(found, shape=shape, decode=coloured)
+    if photometric == _MINISWHITE and found.dtype.kind in "bu":
 
-    return Pages(source, layout.count, layout.channels, layout.height, layout.width, read)
+        def inverted(page: int, rows: slice, columns: slice) -> NDArray[Any]:
+            return ~found.decode(page, rows, columns)
+
+        return replace(found, decode=inverted)
+    return found
+
+
+def _only_series(tiff: tifffile.TiffFile, source: str) -> tifffile.TiffPageSeries:
+    found = list(tiff.series)
+    if len(found) != 1:
+        sizes = sorted({f"{one.shape[-2]} x {one.shape[-1]} ({one.dtype})" for one in found if one.ndim >= 2})
+        raise DataError(f"{source}: its pages differ ({', '.join(sizes) or 'none'}); one size and type was expected")
+    if tiff.is_ome and any(page is None for page in found[0].pages):
+        raise DataError(f"{source}: has {len(tiff.pages)} pages, but its OME-XML promises more; copy it again")
+    return found[0]
+
+
+def _mapped(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, file: File, size: int) -> NDArray[Any]:
+    """Map a stack that lies uncompressed in one block."""
+    assert series.dataoffset is not None
+    assert file.path is not None
+    missing = series.dataoffset + series.nbytes - size
+    if missing > 0:
+        raise DataError(f"{file.source}: truncated: {missing:,} of {series.nbytes:,} bytes of pixels are missing")
+    dtype = series.dtype.newbyteorder(tiff.byteorder)
+    return np.memmap(file.path, dtype, "r", series.dataoffset, series.shape)
+
+
+def _decoded(file: File, series: tifffile.TiffPageSeries, values: int | None) -> CachedArray:
+    """Return an array that decodes strips or tiles when they are touched."""
+    key, pages = series.keyframe, list(series.pages)
+    lead = series.shape[: len(series.shape) - len(key.shape)]
+    if key.imagedepth > 1 or len(pages) != math.prod(lead) or series.shape != (*lead, *key.shape) or None in pages:
+        return CachedArray(file.source, _Whole(file, series.shape, series.dtype), series.shape, values=values)
+    parts = [(tuple(page.dataoffsets), tuple(page.databytecounts), page.jpegtables) for page in pages if page]
+    tall, wide = (key.tilelength, key.tilewidth) if key.is_tiled else (key.rowsperstrip, key.imagewidth)
+    chunk = {"Y": tall, "X": wide, "S": 1 if key.planarconfig == _SEPARATE else key.samplesperpixel}
+    array = _Segments(file, series.shape, series.dtype, key, parts)
+    return CachedArray(file.source, array, [1] * len(lead) + [chunk[axis] for axis in key.axes], values=values)
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
-    """How the axes of a file become [N, C, H, W]."""
+class _Segments:
+    """The strips or tiles of a file; the slices that it is asked for are those of one of them.
 
-    order: tuple[int, ...]
-    count: int
-    stored_channels: int
-    channels: int
-    height: int
-    width: int
+    Attributes:
+        file: where they lie.
+        shape: of the series: the axes that count pages, then those of a page.
+        dtype: of the pixels.
+        key: the page whose header says how all are decoded.
+        pages: offsets, numbers of bytes and JPEG tables of every page's segments.
+    """
 
-    @classmethod
-    def of(cls, series: tifffile.TiffPageSeries, source: str) -> "_Layout":
-        axes, shape = series.axes, series.shape
-        size = dict(zip(axes, shape, strict=True))
-        colour = next((axis for axis in "SC" if axis in axes), "")
-        if colour == "C" and len(axes) == 3 and size["C"] > 4:
-            colour = ""  # writers that do not know the axes of a stack call its slices channels
-        pages = [axis for axis in axes if axis not in f"YX{colour}"]
-        stored = size.get(colour, 1)
-        channels = {1: 1, 2: 1, 3: 3, 4: 3}.get(stored, 0) if colour == "S" else stored
-        if channels not in (1, 3) or (stored == 4 and int(series.keyframe.photometric) == _SEPARATED):
-            raise DataError(
-                f"{source}: has {stored} channels; grey (1) or RGB (3) was expected: save the channels apart"
-            )
-        if 0 in shape or "Y" not in axes or "X" not in axes:
-            raise DataError(f"{source}: has no pixels (axes {axes}, sizes {shape})")
-        order = tuple(axes.index(axis) for axis in [*pages, *colour, "Y", "X"])
-        return cls(order, math.prod(size[axis] for axis in pages), stored, channels, size["Y"], size["X"])
+    file: File
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    key: tifffile.TiffPage
+    pages: list[tuple[tuple[int, ...], tuple[int, ...], bytes | None]]
 
-    def apply(self, values: NDArray[Any]) -> NDArray[Any]:
-        shape = (self.count, self.stored_channels, self.height, self.width)
-        return values.transpose(self.order).reshape(shape)[:, : self.channels]
+    def __getitem__(self, where: tuple[slice, ...]) -> NDArray[Any]:
+        """Decode one segment."""
+        key = self.key
+        lead = len(self.shape) - len(key.shape)
+        page = int(np.ravel_multi_index([part.start for part in where[:lead]], self.shape[:lead])) if lead else 0
+        own = dict(zip(key.axes, where[lead:], strict=True))
+        tall, wide = (key.tilelength, key.tilewidth) if key.is_tiled else (key.rowsperstrip, key.imagewidth)
+        down, across = -(-key.imagelength // tall), -(-key.imagewidth // wide)
+        plane = own["S"].start if key.planarconfig == _SEPARATE and "S" in own else 0
+        number: int = (plane * down + own["Y"].start // tall) * across + own["X"].start // wide
+        offsets, counts, tables = self.pages[page]
+        lengths = [part.stop - part.start for part in where]
+        if counts[number] == 0:  # a tile that was never written
+            return np.zeros(lengths, self.dtype)
+        with self.file.open() as handle:
+            handle.seek(offsets[number])
+            content = handle.read(counts[number])
+        options = {"jpegtables": tables, "jpegheader": key.jpegheader} if key.compression in _JPEG else {}
+        values, _, _ = key.decode(content, number, **options)
+        assert values is not None
+        values_HWS = values[0, : own["Y"].stop - own["Y"].start, : own["X"].stop - own["X"].start]
+        return (np.moveaxis(values_HWS, 2, 0) if key.axes == "SYX" else values_HWS).reshape(lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """The pixels of a file of an odd form, which are decoded all at once."""
+
+    file: File
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, where: tuple[slice, ...]) -> NDArray[Any]:
+        """Decode everything."""
+        with self.file.open() as handle, tifffile.TiffFile(handle, _multifile=False) as tiff:
+            return tiff.series[0].asarray()[where]
+
+
+def _axes(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> tuple[str, bool]:
+    """Return a letter for each axis by the rule above, and whether the file names those that count pages."""
+    axes, shape = series.axes, series.shape
+    lead = axes.translate({ord(axis): None for axis in "YXS"})
+    if lead and set(lead) <= {"Q", "I"}:
+        if "S" not in axes and axes.endswith("YX") and len(axes) <= 5:
+            return axes_by_size(shape), False
+        free = iter("ztabdefg")
+        back = [next(free) if axis in "QI" else axis.lower() for axis in reversed(axes)]
+        return "".join(reversed(back)), False
+    if lead == "C":
+        metadata = tiff.imagej_metadata or {} if tiff.is_imagej else {}
+        labelled = metadata.get("mode") in ("composite", "color") or "Labels" in metadata
+        slices = tiff.is_imagej and not labelled
+        if tiff.is_ome and shape[axes.index("C")] > _MOST_NAMELESS:
+            channels = [one for one in _ome(tiff).iter() if one.tag.endswith("}Channel")]
+            slices = not any(one.get("Name") for one in channels)
+        if slices:
+            return axes.replace("C", "Z").lower(), False
+    return axes.lower(), True
+
+
+def _samples(key: tifffile.TiffPage, source: str) -> int:
+    """Return how many of a pixel's samples are no alpha."""
+    count = key.samplesperpixel
+    if int(key.photometric) == _SEPARATED:
+        raise DataError(f"{source}: has {count} channels of ink (CMYK); grey or RGB was expected: save it as RGB")
+    if int(key.photometric) in _COLOURS and count <= 4:
+        return 3
+    return max(1, count - sum(int(kind) in _ALPHA for kind in key.extrasamples))
+
+
+_UNITS = {
+    **dict.fromkeys(("µm", "\u03bcm", "um", "micron", "microns", "\\u00B5m", "micrometer"), "micrometer"),
+    **{"nm": "nanometer", "mm": "millimeter", "cm": "centimeter", "\u00c5": "angstrom"},
+    **{"s": "second", "sec": "second", "ms": "millisecond", "min": "minute", "h": "hour"},
+}
+"""The names of units that are written in OME-XML and by ImageJ."""
+
+
+def _pixel_size(tiff: tifffile.TiffFile) -> dict[str, PixelSize]:
+    """Return the steps that OME-XML or ImageJ's metadata give; a resolution for printers says nothing of the sample."""
+    found: dict[str, tuple[float, str]] = {}
+    if tiff.is_ome:
+        pixels = next((one for one in _ome(tiff).iter() if one.tag.endswith("}Pixels")), ElementTree.Element("none"))
+        for axis in "xyz":
+            name = f"PhysicalSize{axis.upper()}"
+            found[axis] = float(pixels.get(name, 0)), pixels.get(f"{name}Unit", "µm")
+        found["t"] = float(pixels.get("TimeIncrement", 0)), pixels.get("TimeIncrementUnit", "s")
+    elif tiff.is_imagej:
+        metadata, tags = tiff.imagej_metadata or {}, tiff.pages.first.tags
+        unit = str(metadata.get("unit", ""))
+        for axis, name in (("x", "XResolution"), ("y", "YResolution")):
+            per, of = tags[name].value if name in tags else (0, 1)
+            found[axis] = (of / per if per else 0.0), unit
+        found["z"] = float(metadata.get("spacing", 0)), unit
+        found["t"] = float(metadata.get("finterval", 0)), "s"
+    return {axis: PixelSize(size, _UNITS[unit]) for axis, (size, unit) in found.items() if size > 0 and unit in _UNITS}
+
+
+def _ome(tiff: tifffile.TiffFile) -> ElementTree.Element:
+    return ElementTree.fromstring(tiff.pages.first.description)
 
 
 def _require_complete(tiff: tifffile.TiffFile, source: str) -> None:
@@ -125,10 +249,9 @@ def _require_complete(tiff: tifffile.TiffFile, source: str) -> None:
 
     A file that names one file alone is whole, whatever that one was called when it was written.
     """
-    text = tiff.pages.first.description if tiff.is_ome else ""
-    if not text:
+    if not tiff.is_ome:
         return
-    blocks = [element for element in ElementTree.fromstring(text).iter() if element.tag.endswith("TiffData")]
+    blocks = [element for element in _ome(tiff).iter() if element.tag.endswith("TiffData")]
     named = [next((part.get("FileName", part.text) for part in block), None) for block in blocks]
     if len(set(named)) > 1:
         others = ", ".join(sorted({str(name) for name in named if name is not None})[:3])

@@ -10,14 +10,15 @@ Legend of shapes: K channels of a page, H height, W width.
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Literal, Protocol
 
 import numpy as np
 import tifffile
 from numpy.typing import DTypeLike, NDArray
 
+from unetkit.images.image import Image, PixelSize
 from unetkit.storage.atomic import atomic_path
 
 _LARGEST_IMAGEJ = 2**32 - 2**20
@@ -42,7 +43,12 @@ class Form:
         width: columns of a page.
         pages: how many images.
         channels: names of a page's channels, written one after the other; empty for a single unnamed one.
-        white: the value that viewers show white.
+        white: the value that viewers show white; None: they choose.
+        page_axes: names and lengths of the axes that count pages, of t and z; () is z where there are several pages.
+        pixel_size: of the axes whose step is known.
+        labels: the names of classes, where the values are their indices.
+        card: what is kept of the network that made it.
+        version: of OME-Zarr.
     """
 
     dtype: DTypeLike
@@ -50,7 +56,31 @@ class Form:
     width: int
     pages: int
     channels: tuple[str, ...]
-    white: float
+    white: float | None
+    page_axes: tuple[tuple[str, int], ...] = ()
+    pixel_size: dict[str, PixelSize] = field(default_factory=dict[str, PixelSize])
+    labels: tuple[str, ...] = ()
+    card: dict[str, Any] | None = None
+    version: Literal["0.4", "0.5"] = "0.5"
+
+    @classmethod
+    def like(cls, image: Image, dtype: DTypeLike, channels: tuple[str, ...], white: float | None) -> "Form":
+        """Return the form of as many pages of the same size as an image has, with its axes and pixel size."""
+        page_axes = tuple(zip(image.axes[:-3], image.shape[:-3], strict=True))
+        if not set(image.axes[:-3]) <= {"t", "z"}:
+            page_axes = (("z", image.count),)
+        return cls(dtype, image.height, image.width, image.count, channels, white, page_axes, image.pixel_size)
+
+    def __post_init__(self) -> None:
+        """Name the axis of unnamed pages."""
+        if not self.page_axes and self.pages > 1:
+            object.__setattr__(self, "page_axes", (("z", self.pages),))
+
+    @property
+    def array_axes(self) -> str:
+        """The axes of an array that holds everything, in OME's order: time, channels, depth, rows, columns."""
+        pages = {axis for axis, _ in self.page_axes}
+        return "".join(axis for axis in "tczyx" if axis in "yx" or axis in pages or (axis == "c" and self.planes > 1))
 
     @property
     def planes(self) -> int:
@@ -71,17 +101,21 @@ def tiff_stack(path: Path, form: Form) -> Generator[Output]:
         StorageError: the disk did not take it.
     """
     with atomic_path(path) as temporary:
-        imagej = form.size <= _LARGEST_IMAGEJ and np.dtype(form.dtype) != np.uint32
-        shape = (form.pages, form.planes, form.height, form.width)
-        axes = "".join(axis for axis, length in zip("ZCYX", shape, strict=True) if axis in "YX" or length > 1)
+        imagej = form.size <= _LARGEST_IMAGEJ and np.dtype(form.dtype).str[1:] in ("u1", "u2", "f4")
+        size = dict(form.page_axes)
+        shape = (size.get("t", 1), size.get("z", 1), form.planes, form.height, form.width)
+        axes = "".join(axis for axis, length in zip("TZCYX", shape, strict=True) if axis in "YX" or length > 1)
         metadata: dict[str, Any] = {"axes": axes}
         if imagej:
-            shape = (1, *shape, 1)  # ImageJ's axes are TZCYXS, and none is left out
-            metadata = {"min": 0.0, "max": form.white, "mode": "grayscale"}
+            shape = (*shape, 1)  # ImageJ's axes are TZCYXS, and none is left out
+            metadata = {"mode": "grayscale", **_imagej_steps(form)}
+            if form.white is not None:
+                metadata |= {"min": 0.0, "max": form.white}
             if form.channels:
                 metadata["Labels"] = list(form.channels) * form.pages
         else:
-            shape = tuple(length for axis, length in zip("ZCYX", shape, strict=True) if axis in axes)
+            shape = tuple(length for axis, length in zip("TZCYX", shape, strict=True) if axis in axes)
+        per_pixel = [1 / form.pixel_size[axis].size if axis in form.pixel_size else 0 for axis in "xy"]
         with tifffile.TiffWriter(temporary, imagej=imagej, bigtiff=not imagej, byteorder=_NATIVE) as writer:
             place = writer.write(
                 None,  # the headers alone: the pixels' place stays empty
@@ -90,6 +124,7 @@ def tiff_stack(path: Path, form: Form) -> Generator[Output]:
                 photometric="minisblack",
                 metadata=metadata,
                 software="unetkit",
+                resolution=(per_pixel[0], per_pixel[1]) if imagej and all(per_pixel) else None,
                 returnoffset=True,
             )
         assert place is not None
@@ -104,14 +139,28 @@ def png_image(path: Path, form: Form) -> Generator[Output]:
     Raises:
         StorageError: the disk did not take it.
     """
-    from PIL import Image  # needed for PNG alone
+    from PIL import Image as Pillow  # needed for PNG alone
 
     assert form.pages == 1
     assert not form.channels
     with atomic_path(path) as temporary:
-        image = _Image(np.empty((form.height, form.width), form.dtype))
+        image = _Whole(np.empty((form.height, form.width), form.dtype))
         yield image
-        Image.fromarray(image.pixels_HW).save(temporary, format="PNG")
+        Pillow.fromarray(image.pixels_HW).save(temporary, format="PNG")
+
+
+_IMAGEJ_UNITS = {"micrometer": "micron", "nanometer": "nm", "millimeter": "mm", "centimeter": "cm"}
+
+
+def _imagej_steps(form: Form) -> dict[str, Any]:
+    """Return the pixel size as ImageJ's metadata have it; it knows one unit for all axes."""
+    unit = form.pixel_size["x"].unit if "x" in form.pixel_size else ""
+    if unit not in _IMAGEJ_UNITS:
+        return {}
+    found: dict[str, Any] = {"unit": _IMAGEJ_UNITS[unit]}
+    if "z" in form.pixel_size and form.pixel_size["z"].unit == unit:
+        found["spacing"] = form.pixel_size["z"].size
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +181,7 @@ class _TiffStack:
 
 
 @dataclass(frozen=True, slots=True)
-class _Image:
+class _Whole:
     pixels_HW: NDArray[Any]
 
     def put(self, page: int, top: int, left: int, values_KHW: NDArray[Any]) -> None:

@@ -69,10 +69,10 @@ def to_bytes(tensor: Tensor) -> bytes:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
-def one_line(text: object) -> str:
-    """Return text of a damaged file in a form for a message: printable, on one line, not long."""
-    line = "".join(letter if letter.isprintable() else "?" for letter in str(text)[:_LONGEST_QUOTE])
-    return line if len(line) < _LONGEST_QUOTE else f"{line}..."
+def one_line(text: object, longest: int = _LONGEST_QUOTE) -> str:
+    """Return text of a damaged file in a form for a message: printable, on one line, not longer than that."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in str(text)[:longest])
+    return line if len(line) < longest else f"{line}..."
 
 
 def whole_number(tensor: Tensor | None) -> int | None:

@@ -187,7 +187,7 @@ def heated(pixels: Pixels, temperature: float) -> NDArray[Any]:
 
 def of_image(one: Prediction, metrics: Metrics) -> ImageConfidence:
     """Count the pixels of one image by confidence, and draw some of them to fit a temperature on."""
-    border = len(one.network_probabilities) > len(one.classes)
+    one, border = one.counted(), len(one.network_probabilities) > len(one.classes)
     pixels = some_pixels(one.network_probabilities, one.labels, border=border)
     return ImageConfidence(reliability(one.probabilities, one.labels), pixels)
 

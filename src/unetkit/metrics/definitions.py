@@ -35,7 +35,7 @@ class Definition:
         threshold: how probabilities become a decision, and how the threshold was chosen.
         source: where the definition comes from.
         low: the lowest possible value.
-        high: the highest possible value.
+        high: the highest possible value; None: there is no limit.
         resolution: the pixels on which it is computed.
     """
 
@@ -49,7 +49,7 @@ class Definition:
     threshold: str
     source: str
     low: float = 0.0
-    high: float = 1.0
+    high: float | None = 1.0
     resolution: str = "that of the labels"
 
     def filled(self, place: str, text: str) -> "Definition":
@@ -91,6 +91,12 @@ def means_of_each(images: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return the mean of every score over the images that have it; each image gives its scores by name."""
     names = dict.fromkeys(name for scores in images for name in scores)
     return {name: float(np.mean([scores[name] for scores in images if name in scores])) for name in names}
+
+
+def said_range(definition: Definition) -> str:
+    """Return which values a score may have, and which are good."""
+    upwards = "upwards" if definition.high is None else f"to {definition.high:g}"
+    return f"{definition.low:g} {upwards}, {definition.better} is better"
 
 
 def size_in(name: str) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unetkit.errors import ConfigError, UsageError
-from unetkit.metrics import calibration, isbi, legacy, objects, overlap
+from unetkit.metrics import binary, calibration, isbi, legacy, objects, overlap, surface
 from unetkit.metrics.definitions import Definition, find_definition
 from unetkit.metrics.objects import ObjectCounts
 from unetkit.metrics.prediction import Metrics, Pooled, Prediction
@@ -61,7 +61,7 @@ FAMILIES: dict[str, Family] = {
         when="always",
         usual=lambda classes, objects: True,
         definitions=overlap.DEFINITIONS,
-        headline=("soft_dice_two_class", "mean_dice", "mean_iou", "pixel_accuracy"),
+        headline=("foreground_dice", "mean_dice", "mean_iou", "pixel_accuracy"),
         of_image=overlap.of_image,
         of_set=overlap.of_set,
     ),
@@ -79,7 +79,7 @@ FAMILIES: dict[str, Family] = {
         when="with --metrics objects; in reports where the data tells objects apart",
         usual=lambda classes, objects: objects,
         definitions=objects.DEFINITIONS,
-        headline=("mean_precision", "f1_50", "aji"),
+        headline=("mean_precision", "f1_50", "aji", "object_dice"),
         of_image=objects.of_image,
         of_set=objects.of_set,
     ),
@@ -102,6 +102,25 @@ FAMILIES: dict[str, Family] = {
         of_image=calibration.of_image,
         of_set=calibration.of_set,
         of_probabilities=True,
+    ),
+    "binary": Family(
+        about="each class against the rest: ROC, precision and recall, and the mask's sensitivity and specificity",
+        when="with --metrics binary; in reports of two classes, with curves",
+        usual=lambda classes, objects: len(classes) == 2,
+        definitions=binary.DEFINITIONS,
+        headline=("roc_auc", "average_precision", "f1_score", "sensitivity", "specificity"),
+        of_image=binary.of_image,
+        of_set=binary.of_set,
+        of_probabilities=True,
+    ),
+    "surface": Family(
+        about="distances between the outlines of predicted and true regions",
+        when="with --metrics surface",
+        usual=lambda classes, objects: False,
+        definitions=surface.DEFINITIONS,
+        headline=("hausdorff", "hd95", "assd"),
+        of_image=surface.of_image,
+        of_set=surface.of_set,
     ),
 }
 """Every family by its name, in the order in which scores are written."""

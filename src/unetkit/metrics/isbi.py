@@ -65,7 +65,7 @@ class IsbiSlice:
     """What one slice contributes to every number, at every threshold.
 
     Attributes:
-        size: its pixels.
+        size: its pixels that count.
         thinned: [T, 3] pairs of pixels after thinning: true positives, false positives, false negatives.
         information: [T] information F-score after thinning.
         plain: [T, 3] pairs of pixels without thinning.
@@ -167,9 +167,16 @@ def score_slice(label: NDArray[Any], probability: NDArray[Any], *, warping: bool
 
 
 def of_image(one: Prediction, metrics: Metrics) -> IsbiSlice:
-    """Score one image as a slice; `metrics` says which class is the interior."""
-    interior = metrics.interior
-    return score_slice(one.labels == interior, one.probabilities[interior], warping=metrics.warping)
+    """Score one image as a slice; `metrics` says which class is the interior.
+
+    Pixels that do not count are border in truth and prediction: no number looks at what is border in the truth's
+    comparison of objects, and none finds an error there.
+    """
+    truth, probability = one.labels == metrics.interior, one.probabilities[metrics.interior]
+    if one.valid is None:
+        return score_slice(truth, probability, warping=metrics.warping)
+    scored = score_slice(truth & one.valid, np.where(one.valid, probability, 0), warping=metrics.warping)
+    return replace(scored, size=max(1, int(one.valid.sum())))
 
 
 def of_set(images: Sequence[IsbiSlice], classes: Sequence[str]) -> Pooled:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from unetkit.metrics import overlap
 from unetkit.metrics.definitions import SIZE, Definition, means_of_each
-from unetkit.metrics.overlap import EPSILON, SOFT_DICE, SOFT_IOU, ZOO, ClassSums, highest
-from unetkit.metrics.prediction import Metrics, Pooled, Prediction
+from unetkit.metrics.overlap import EPSILON, SOFT_DICE, SOFT_IOU, ZOO, ClassSums
+from unetkit.metrics.prediction import Metrics, Pooled, Prediction, highest
+
+_LEAST = 1e-30  # a probability of 0 would make the cross entropy infinite
 
 SIZES = {1: (388, 388), 3: (96, 96)}
 """Channels -> what the older systems resized images of two classes to: grey ones as ISBI's, coloured ones as nuclei."""
@@ -42,12 +44,15 @@ def legacy_scores(probabilities: NDArray[Any], labels: NDArray[Any], *, suffix: 
             scores |= {f"{form}_dice_{kept}": dice, f"{form}_iou_{kept}": dice / (2 - dice)}
     each_K = (2 * soft.overlap + EPSILON) / (soft.squares + soft.truth + EPSILON)
     scores["soft_dice_class_mean"] = float(each_K.mean())
+    true_1HW = np.take_along_axis(probabilities, labels[None].astype(np.intp), 0)
+    scores["soft_cross_entropy"] = float(-np.log(np.maximum(true_1HW, _LEAST), dtype=np.float64).mean())
     return {f"{name}{suffix}": value for name, value in scores.items()}
 
 
 def of_image(one: Prediction, metrics: Metrics) -> dict[str, float]:
     """Score one image in the forms that the family overlap does not have, and in all forms at `metrics.legacy_size`."""
-    scores = legacy_scores(one.probabilities, one.labels)
+    counted = one.counted()
+    scores = legacy_scores(counted.probabilities, counted.labels) if counted.labels.size else {}
     kept = {name: value for name, value in scores.items() if name not in overlap.DEFINITIONS}
     if one.labels_only:
         return {name: value for name, value in kept.items() if not name.startswith("soft_")}
@@ -99,6 +104,18 @@ _FORMS = (
         averaging="each class of each image by itself, then the mean over classes, then the mean over images",
         absent="scores near 0, or 1 where it was given no probability either",
         source="TensorFlow UNet_Medical (eval_dice_score)",
+    ),
+    replace(
+        SOFT_DICE,
+        name="soft_cross_entropy",
+        meaning="how improbable the truth was held",
+        formula="mean of -log(p), p probability of the pixel's true class",
+        classes="all",
+        averaging="the mean over the pixels of each image, then the mean over images",
+        absent="adds nothing",
+        better="lower",
+        source="TensorFlow UNet_Medical (eval_ce_loss)",
+        high=69.1,
     ),
     replace(
         SOFT_DICE,

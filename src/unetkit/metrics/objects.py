@@ -7,12 +7,17 @@ An image without true objects scores 0 where any were predicted, and has no scor
 means over images. A score that has no value at all (SQ without a pair) is left out likewise. Does not know how objects
 were made of probabilities.
 
-Legend of shapes: T thresholds, P overlapping pairs.
+Where some pixels do not count, objects are cut to those that do, and objects of which less than half would be left are
+no objects; nor are those of the other side that lie mostly in one of these: a truth that ends at the edge of a region
+and a prediction that goes on beyond it are not held against each other.
+
+Legend of shapes: T thresholds, P overlapping pairs, N objects.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +26,9 @@ from numpy.typing import NDArray
 from unetkit.errors import DataError
 from unetkit.metrics.definitions import Definition
 from unetkit.metrics.prediction import Metrics, Pooled, Prediction
+from unetkit.metrics.surface import diagonal
 from unetkit.objects import ObjectMap
+from unetkit.objects.find import outermost
 
 TWENTIETHS = np.arange(10, 20)
 """The thresholds of IoU, .5 to .95, in twentieths."""
@@ -40,6 +47,9 @@ class ObjectCounts:
         joined: AJI's pixels of either.
         split: true objects that hold more than half of each of two or more predicted ones.
         merged: predicted objects that hold more than half of each of two or more true ones.
+        area: pixels of all true and of all predicted objects.
+        dice: of every true, and of every predicted object, its Dice with its partner times its pixels, added up.
+        hausdorff: likewise its Hausdorff distance to its partner; NaN where that was not measured.
     """
 
     true: int
@@ -50,6 +60,9 @@ class ObjectCounts:
     joined: int
     split: int
     merged: int
+    area: NDArray[np.int64]
+    dice: NDArray[np.float64]
+    hausdorff: NDArray[np.float64]
 
     def as_json(self) -> dict[str, int]:
         """Return the numbers of objects by plain names."""
@@ -117,9 +130,24 @@ class Overlaps:
         """Return [T] the pairs whose IoU is above each of `TWENTIETHS`."""
         return (20 * self.shared > TWENTIETHS[:, None] * self.joined).sum(axis=1).astype(np.int64)
 
-    def count(self) -> ObjectCounts:
-        """Count what becomes of the objects."""
+    def partners(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the pair with most pixels in common of every true object that has one, and of every predicted one."""
+        first = np.lexsort((self.found, -self.shared, self.true))
+        second = np.lexsort((self.true, -self.shared, self.found))
+        each = ((order, holder[order]) for order, holder in ((first, self.true), (second, self.found)))
+        of_true, of_found = (order[np.unique(holder, return_index=True)[1]] for order, holder in each)
+        return of_true, of_found
+
+    def count(self, hausdorff: tuple[float, float] = (math.nan, math.nan)) -> ObjectCounts:
+        """Count what becomes of the objects; `hausdorff` is added as `hausdorff_sums` gives it."""
         joined = self.joined
+        dice = 2 * self.shared / np.maximum(self.true_sizes[self.true] + self.found_sizes[self.found], 1)
+        weighted = [
+            float((dice[best] * sizes[holder[best]]).sum())
+            for best, holder, sizes in zip(
+                self.partners(), (self.true, self.found), (self.true_sizes, self.found_sizes), strict=True
+            )
+        ]
         above_half = 2 * self.shared > joined
         # AJI's two sums: over every true object and its best predicted one, and of what is left alone.
         order = np.lexsort((self.found, -self.shared / joined, self.true))
@@ -130,7 +158,7 @@ class Overlaps:
         unused[self.found[best]] = False
         rest = self.true_sizes[alone].sum() + self.found_sizes[unused].sum()
         return ObjectCounts(
-            true=len(self.true_sizes),
+            true=int((self.true_sizes > 0).sum()),
             predicted=self.predicted,
             matched=self.matched(),
             iou_sum=float((self.shared[above_half] / joined[above_half]).sum()),
@@ -138,7 +166,107 @@ class Overlaps:
             joined=int(joined[best].sum() + rest),
             split=_holders(self.true, 2 * self.shared > self.found_sizes[self.found]),
             merged=_holders(self.found, 2 * self.shared > self.true_sizes[self.true]),
+            area=np.array([self.true_sizes.sum(), self.found_sizes.sum()]),
+            dice=np.array(weighted),
+            hausdorff=np.array(hausdorff),
         )
+
+
+def counting(true: ObjectMap, found: ObjectMap, valid: NDArray[np.bool_]) -> tuple[ObjectMap, ObjectMap]:
+    """Cut objects to the pixels [H, W] that count; those that are left out keep their places, with no pixels."""
+    maps, sides = (true, found), list[NDArray[np.int32]]()
+    edge = [2 * one.sizes(valid) < one.sizes() for one in maps]
+    for side, (one, other) in enumerate((maps, maps[::-1])):
+        inside = np.where(valid, one.ids, 0)
+        there = np.append(False, edge[1 - side])[other.ids]
+        within = np.bincount(inside[there], minlength=len(one) + 1)[1:]
+        out = edge[side] | (2 * within > one.sizes(valid))
+        sides.append(np.where(np.append(False, out)[inside], 0, inside))
+    return replace(true, ids=sides[0]), replace(found, ids=sides[1])
+
+
+def hausdorff_sums(true: ObjectMap, found: ObjectMap, overlaps: Overlaps) -> tuple[float, float]:
+    """Return the Hausdorff distance in pixels of every object to its partner times its pixels, added up on each side.
+
+    The partner is the object of the class with most pixels in common (the first of equals), or, without any, the one
+    with the smallest distance. Objects are sets of pixels. Without any object of the class on the other side the
+    distance is that of the image's farthest two pixels.
+
+    Returns:
+        The sums over true and over predicted objects.
+    """
+    shapes = _Shapes.of(true), _Shapes.of(found)
+    held, sums = (overlaps.true, overlaps.found), [0.0, 0.0]
+
+    @cache
+    def distance(one: int, other: int) -> float:
+        return max(shapes[0].reach(one, shapes[1], other), shapes[1].reach(other, shapes[0], one))
+
+    for side, best in enumerate(overlaps.partners()):
+        mine, others = shapes[side], shapes[1 - side]
+        partner = dict(zip(held[side][best].tolist(), held[1 - side][best].tolist(), strict=True))
+        for one in np.flatnonzero(mine.sizes).tolist():
+            if one in partner:
+                candidates, nearest = [partner[one]], math.inf
+            else:
+                alike = (others.classes == mine.classes[one]) & (others.sizes > 0)
+                candidates = np.flatnonzero(alike)
+                nearest = math.inf if len(candidates) else diagonal(true.ids.shape)
+            # No two sets are nearer than the sides of their boxes: the nearest first, until none can be nearer.
+            least = np.abs(others.boxes[candidates] - mine.boxes[one]).max(1)
+            for place in np.argsort(least, kind="stable"):
+                if least[place] < nearest:
+                    pair = (one, int(candidates[place])) if side == 0 else (int(candidates[place]), one)
+                    nearest = min(nearest, distance(*pair))
+            sums[side] += float(mine.sizes[one] * nearest)
+    return sums[0], sums[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shapes:
+    """The objects of an image as sets of pixels.
+
+    Attributes:
+        ids: [H, W] of the objects.
+        classes: [N] of each.
+        sizes: [N] pixels of each.
+        boxes: [N, 4] first and last row, first and last column.
+        pixels: of each the places [., 2] of its pixels.
+        edges: of each the places of its outermost pixels, among which the nearest to any point outside is.
+    """
+
+    ids: NDArray[np.int32]
+    classes: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    boxes: NDArray[np.int64]
+    pixels: list[NDArray[np.int64]]
+    edges: list[NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, objects: ObjectMap) -> "_Shapes":
+        border = np.where(outermost(objects.ids), objects.ids, 0)
+        pixels, edges = (_places(ids, len(objects)) for ids in (objects.ids, border))
+        boxes = [[*one.min(0), *one.max(0)] if len(one) else [0] * 4 for one in pixels]
+        sizes = objects.sizes()
+        return cls(objects.ids, objects.classes, sizes, np.array(boxes).reshape(-1, 4), pixels, edges)
+
+    def reach(self, number: int, others: "_Shapes", other: int) -> float:
+        """Return how far the farthest pixel of an object is from another image's object."""
+        places = self.pixels[number]
+        outside = places[others.ids[places[:, 0], places[:, 1]] != other + 1]
+        if not len(outside):
+            return 0.0
+        from scipy.spatial import KDTree  # slow to import, and training imports the metrics
+
+        return float(KDTree(others.edges[other]).query(outside)[0].max())
+
+
+def _places(ids: NDArray[np.int32], count: int) -> list[NDArray[np.int64]]:
+    """Return the places [., 2] of the pixels of each object."""
+    flat = np.flatnonzero(ids)
+    order = flat[np.argsort(ids.ravel()[flat], kind="stable")]
+    ends = np.bincount(ids.ravel(), minlength=count + 1)[1:].cumsum()[:-1]
+    return np.split(np.stack(np.divmod(order, ids.shape[1]), 1), ends) if count else []
 
 
 def added(counts: Iterable[ObjectCounts]) -> ObjectCounts:
@@ -164,7 +292,7 @@ def object_scores(counts: ObjectCounts) -> dict[str, float]:
     if together == 0:
         return {}
     precisions = _precisions(counts.matched, together)
-    pairs = int(counts.matched[0])
+    pairs, sides = int(counts.matched[0]), counts.area > 0
     return {
         "mean_precision": float(precisions.mean()),
         "ap_50": float(precisions[0]),
@@ -174,12 +302,17 @@ def object_scores(counts: ObjectCounts) -> dict[str, float]:
         **({"sq": counts.iou_sum / pairs} if pairs else {}),
         "rq": 2 * pairs / together,
         "aji": counts.shared / counts.joined,
+        **{
+            f"object_{name}": float((sums[sides] / counts.area[sides]).mean())
+            for name, sums in (("dice", counts.dice), ("hausdorff", counts.hausdorff))
+            if not np.isnan(sums).any()
+        },
     }
 
 
 def mean_precision(overlaps: Overlaps) -> float:
     """Return an image's `mean_precision` alone, without counting the rest; NaN where there are no objects."""
-    together = len(overlaps.true_sizes) + overlaps.predicted
+    together = int((overlaps.true_sizes > 0).sum()) + overlaps.predicted
     return float(_precisions(overlaps.matched(), together).mean()) if together else math.nan
 
 
@@ -202,7 +335,11 @@ def pool_objects(images: Sequence[ObjectCounts]) -> dict[str, float]:
 
 def of_image(one: Prediction, metrics: Metrics) -> ObjectCounts:
     """Make the objects of one image, and count them against the true ones."""
-    return Overlaps.of(one.true_objects(), one.found_objects()).count()
+    true, found = one.true_objects(), one.found_objects()
+    if one.valid is not None:
+        true, found = counting(true, found, one.valid)
+    overlaps = Overlaps.of(true, found)
+    return overlaps.count(hausdorff_sums(true, found, overlaps))
 
 
 def of_set(images: Sequence[ObjectCounts], classes: Sequence[str]) -> Pooled:
@@ -215,7 +352,10 @@ def _precisions(matched: NDArray[np.int64], together: int) -> NDArray[np.float64
     return matched / (together - matched)
 
 
-_CLASSES = "objects of all classes together, not background and 'border'; objects of different classes are no pair"
+_CLASSES = (
+    "objects of all classes together, not background and 'border'; objects of different classes are no pair; outside a "
+    "region of interest there are none: objects are cut to it, and those that lie mostly outside are left out"
+)
 _EMPTY = "no true object: 0 where any was predicted, left out where none was"
 _MADE = (
     "probabilities become objects as the section `objects` of the configuration says; how its numbers were chosen is "
@@ -225,10 +365,13 @@ _SUMMED = "TP, FP and FN summed over all images of the set"
 _MEAN = "each image by itself, then the mean over images"
 _TP = "TP pairs with IoU > t, FP predicted and FN true objects without a pair"
 _DSB = "Kaggle 2018 Data Science Bowl, evaluation page; Caicedo et al. 2019, Nature Methods 16"
+_GLAS = "Sirinukunwattana et al. 2017, Medical Image Analysis 35, the gland challenge"
+_AREAS = "objects of all images of the set together, weighted by their pixels"
 _PQ = "Kirillov et al. 2019, CVPR, Panoptic segmentation"
 
 
 def _card(name: str, meaning: str, formula: str, source: str, *, averaging: str = _SUMMED) -> Definition:
+    """Return the card of a score between 0 and 1, the higher the better."""
     return Definition(
         name=name,
         meaning=meaning,
@@ -283,6 +426,28 @@ _CARDS = (
         "highest IoU with G (the first of equals, whether used or not), none where nothing overlaps G",
         "Kumar et al. 2017, IEEE Trans. Med. Imaging 36, algorithm 1",
         averaging=_MEAN,
+    ),
+    _card(
+        "object_dice",
+        "overlap of objects and their partners, larger ones weigh more",
+        "(sum_i g_i D(G_i, S(G_i)) + sum_j s_j D(S_j, G(S_j))) / 2, G_i true and S_j predicted objects, D Dice, g_i "
+        "and s_j shares of the pixels of all G and of all S, S(G_i) and G(S_j) the object with most pixels in common "
+        "(the first of equals); D is 0 without any",
+        _GLAS,
+        averaging=_AREAS,
+    ),
+    replace(
+        _card(
+            "object_hausdorff",
+            "distance of objects and their partners in pixels, larger ones weigh more",
+            "(sum_i g_i H(G_i, S(G_i)) + sum_j s_j H(S_j, G(S_j))) / 2, as object_dice, H the Hausdorff distance of "
+            "two sets of pixels, S(G_i) and G(S_j) where nothing overlaps the object with the smallest H",
+            _GLAS,
+            averaging=_AREAS,
+        ),
+        better="lower",
+        high=None,
+        absent="objects on one side alone: the distance of the image's farthest two pixels; on neither: left out",
     ),
 )
 

@@ -1,6 +1,7 @@
 """Overlap of prediction and truth: accuracy, IoU and Dice of decisions and of probabilities, image by image and pooled.
 
-Assumes one probability a class and pixel that sum to one, and class indices as truth. Does not know networks or files.
+Assumes one probability a class and pixel that sum to one, and class indices as truth. Pixels that do not count are left
+out before. Does not know networks or files.
 
 A class that is neither in the truth nor in the prediction has no overlap to speak of: its score is left out, and the
 means go over the classes that have one. A class that is predicted where there is none of it scores 0.
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from unetkit.errors import DataError
 from unetkit.metrics.definitions import CLASS, Definition, means_of_each
-from unetkit.metrics.prediction import Metrics, Pooled, Prediction
+from unetkit.metrics.prediction import Metrics, Pooled, Prediction, highest
 
 EPSILON = 1e-6
 """Guards the soft forms of Dice against an empty denominator, as the older systems do."""
@@ -43,6 +44,7 @@ def score_image(
     *,
     classes: Sequence[str],
     name: str = "",
+    decided: NDArray[Any] | None = None,
     labels_only: bool = False,
 ) -> ImageOverlap:
     """Score one image.
@@ -52,28 +54,31 @@ def score_image(
         labels: [H, W] class indices below K.
         classes: the K names of the classes, index 0 first; they become part of the scores' names.
         name: the image's name, for messages.
+        decided: [H, W] the class that each pixel is given; None: the most probable one, the first of equals.
         labels_only: the probabilities are decisions, 0 and 1: soft scores would say nothing of their own.
 
     Returns:
-        The image's scores: of the class with the highest probability (the first of equals) `pixel_accuracy`,
-        `mean_dice`, `mean_iou` and every class's `dice_<class>` and `iou_<class>`; of probabilities
-        `soft_dice_two_class` and `soft_iou_two_class`.
+        The image's scores: of decisions `foreground_dice`, `pixel_accuracy`, `mean_dice`, `mean_iou` and every class's
+        `dice_<class>` and `iou_<class>`; of probabilities `soft_dice_two_class` and `soft_iou_two_class`. An image
+        without pixels has none.
 
     Raises:
         DataError: shapes, class names and labels do not belong together.
     """
     what, count = f"{name}: " if name else "", len(classes)
-    if probabilities.shape != (count, *labels.shape) or labels.ndim != 2 or labels.size == 0:
+    if probabilities.shape != (count, *labels.shape) or labels.ndim != 2:
         raise DataError(
             f"{what}probabilities of shape {probabilities.shape} do not fit {count} classes and labels of shape "
             f"{labels.shape}; give [classes, height, width] and [height, width]"
         )
+    if not labels.size:
+        return ImageOverlap({}, np.zeros((count, count), np.int64))
     if int(labels.min()) < 0 or int(labels.max()) >= count:
         raise DataError(
             f"{what}labels from {labels.min()} to {labels.max()}, but there are {count} classes; "
             f"give indices from 0 to {count - 1}"
         )
-    confusion = count_confusion(highest(probabilities), labels, count)
+    confusion = count_confusion(highest(probabilities) if decided is None else decided, labels, count)
     scores = hard_scores(confusion, classes)
     if not labels_only:
         dice = soft_dice(probabilities, labels)
@@ -100,7 +105,9 @@ def pool(images: Sequence[ImageOverlap], classes: Sequence[str]) -> dict[str, fl
 
 def of_image(one: Prediction, metrics: Metrics) -> ImageOverlap:
     """Score one image; of a network that gives classes alone, without the scores of probabilities."""
-    return score_image(one.probabilities, one.labels, classes=one.classes, name=one.name, labels_only=one.labels_only)
+    one = one.counted()
+    how: Any = {"classes": one.classes, "name": one.name, "decided": one.mask, "labels_only": one.labels_only}
+    return score_image(one.probabilities, one.labels, **how)
 
 
 def of_set(images: Sequence[ImageOverlap], classes: Sequence[str]) -> Pooled:
@@ -114,19 +121,16 @@ def count_confusion(predicted: NDArray[Any], labels: NDArray[Any], classes: int)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes).astype(np.int64)
 
 
-def highest(probabilities: NDArray[Any]) -> NDArray[Any]:
-    """Return the index of the most probable class [H, W], the first of equals."""
-    # With two classes a comparison gives what argmax gives, many times faster.
-    return probabilities[1] > probabilities[0] if len(probabilities) == 2 else probabilities.argmax(0)
-
-
 def hard_scores(confusion: NDArray[np.int64], classes: Sequence[str]) -> dict[str, float]:
     """Return accuracy, Dice and IoU of every class that occurs, and their means, from [K, K] pixel counts."""
     hits = np.diag(confusion).astype(np.float64)
     both = (confusion.sum(0) + confusion.sum(1)).astype(np.float64)
-    scores = {"pixel_accuracy": float(hits.sum() / confusion.sum())}
     there = np.flatnonzero(both)
+    if not len(there):
+        return {}
     dice = {k: float(2 * hits[k] / both[k]) for k in there}
+    scores = {"foreground_dice": float(np.mean([dice[k] for k in there if k]))} if there[-1] else {}
+    scores["pixel_accuracy"] = float(hits.sum() / confusion.sum())
     iou = {k: float(hits[k] / (both[k] - hits[k])) for k in there}
     labels = class_labels(classes)
     for kind, values in (("dice", dice), ("iou", iou)):
@@ -181,7 +185,10 @@ class ClassSums:
 
 _ALL = "all, background (class 0) included"
 _ONE = f"the one named {CLASS}"
-_ARGMAX = "none: the class with the highest probability (the first of equals)"
+DECIDED = (
+    "the classes of the mask: the most probable ones (the first of equals), or as predict.threshold says, which is in "
+    "the notes"
+)
 _ABSENT = "in neither truth nor prediction: left out of the table and of means; predicted where there is none: 0"
 _COUNTS = "c[i,j] = pixels of true class i predicted as j, R_k = sum_j c[k,j], C_k = sum_i c[i,k]"
 _SUMMED = "counts summed over all pixels of the set"
@@ -190,6 +197,17 @@ ZOO = "MindSpore model zoo Unet and Unet++"
 
 _POOLED = (
     Definition(
+        name="foreground_dice",
+        meaning="overlap of regions, all but the background",
+        formula=f"mean over k > 0 of 2 c[k,k] / (R_k + C_k), {_COUNTS}",
+        better="higher",
+        classes="all but the background (class 0), which would carry the mean where objects are small",
+        averaging=f"{_SUMMED}, then the mean over classes",
+        absent=_ABSENT,
+        threshold=DECIDED,
+        source=_SOURCE_COUNTS,
+    ),
+    Definition(
         name="pixel_accuracy",
         meaning="pixels that got their true class",
         formula=f"sum_k c[k,k] / sum_ij c[i,j], {_COUNTS}",
@@ -197,7 +215,7 @@ _POOLED = (
         classes=_ALL,
         averaging=_SUMMED,
         absent="cannot be: every pixel has a class",
-        threshold=_ARGMAX,
+        threshold=DECIDED,
         source=_SOURCE_COUNTS,
     ),
     Definition(
@@ -208,7 +226,7 @@ _POOLED = (
         classes=_ALL,
         averaging=f"{_SUMMED}, then the mean over classes",
         absent=_ABSENT,
-        threshold=_ARGMAX,
+        threshold=DECIDED,
         source=_SOURCE_COUNTS,
     ),
     Definition(
@@ -219,7 +237,7 @@ _POOLED = (
         classes=_ALL,
         averaging=f"{_SUMMED}, then the mean over classes",
         absent=_ABSENT,
-        threshold=_ARGMAX,
+        threshold=DECIDED,
         source=_SOURCE_COUNTS,
     ),
     Definition(
@@ -230,7 +248,7 @@ _POOLED = (
         classes=_ONE,
         averaging=_SUMMED,
         absent=_ABSENT,
-        threshold=_ARGMAX,
+        threshold=DECIDED,
         source=_SOURCE_COUNTS,
     ),
     Definition(
@@ -241,11 +259,12 @@ _POOLED = (
         classes=_ONE,
         averaging=_SUMMED,
         absent=_ABSENT,
-        threshold=_ARGMAX,
+        threshold=DECIDED,
         source=_SOURCE_COUNTS,
     ),
 )
 _WITHIN = {
+    "foreground_dice": "counts of each image, mean over the classes but background that occur in it",
     "pixel_accuracy": "counts of each image",
     "mean_dice": "counts of each image, mean over the classes that occur in it",
     "mean_iou": "counts of each image, mean over the classes that occur in it",

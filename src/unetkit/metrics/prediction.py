@@ -1,12 +1,13 @@
 """What a family of metrics is given, and what it gives back. Does not know networks, files, or who predicted.
 
-Legend of shapes: K classes, H height, W width.
+Legend of shapes: K classes, L classes of a network, H height, W width, P pixels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.objects import ObjectMap
@@ -29,6 +30,10 @@ class Prediction:
         labels: [H, W] the truth, class indices.
         probabilities: [K, H, W] of the data's classes.
         network_probabilities: [L, H, W] of the network's classes: the same, or one more, the border of objects.
+        decided: [H, W] the classes of the predicted mask; None: the most probable ones.
+        valid: [H, W] bool, the pixels that count; None: all do.
+        pixel_size: height and width of a pixel in `unit`; None: not known.
+        unit: of the pixel size, such as "µm".
         labels_only: the network gives classes alone: its probabilities are 0 and 1.
         true_objects: gives the true objects.
         found_objects: gives the objects that the probabilities make.
@@ -40,10 +45,38 @@ class Prediction:
     labels: NDArray[Any]
     probabilities: NDArray[Any]
     network_probabilities: NDArray[Any]
+    decided: NDArray[Any] | None = None
+    valid: NDArray[np.bool_] | None = None
+    pixel_size: tuple[float, float] | None = None
+    unit: str = ""
     labels_only: bool = False
     true_objects: Callable[[], ObjectMap] = not_there
     found_objects: Callable[[], ObjectMap] = not_there
     resized: Callable[[Size], tuple[NDArray[Any], NDArray[Any]]] = not_there
+
+    @property
+    def mask(self) -> NDArray[Any]:
+        """[H, W] the class that each pixel is given."""
+        return highest(self.probabilities) if self.decided is None else self.decided
+
+    def counted(self) -> "Prediction":
+        """Return the pixels that count as an image of one row [1, P], for scores that look at each pixel by itself."""
+        if self.valid is None:
+            return self
+        return replace(
+            self,
+            labels=self.labels[self.valid][None],
+            probabilities=self.probabilities[:, self.valid][:, None],
+            network_probabilities=self.network_probabilities[:, self.valid][:, None],
+            decided=self.mask[self.valid][None],
+            valid=None,
+        )
+
+
+def highest(probabilities: NDArray[Any]) -> NDArray[Any]:
+    """Return the index of the most probable class [H, W] of probabilities [K, H, W], the first of equals."""
+    # With two classes a comparison gives what argmax gives, many times faster.
+    return probabilities[1] > probabilities[0] if len(probabilities) == 2 else probabilities.argmax(0)
 
 
 @dataclass(frozen=True, slots=True)

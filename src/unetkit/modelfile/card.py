@@ -27,7 +27,9 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Count = Annotated[int, Field(ge=1)]
+_Count = Annotated[int, Field(ge=1, le=2**16)]
+_MOST_PIXELS = 2**30
+"""Of one call of a file of one size, all its images together."""
 
 
 class ModelCard(BaseModel):
@@ -47,6 +49,7 @@ class ModelCard(BaseModel):
         scores: of the validation that chose the weights.
         temperature: what logits are divided by to make probabilities trustworthy; None: it was never fitted.
         data_sha256: checksum of the pixels that the network was trained on; empty: not known.
+        held_out: names of the images of that data that were held out of the training.
         unetkit: the version that wrote it.
     """
 
@@ -64,6 +67,7 @@ class ModelCard(BaseModel):
     scores: dict[str, float] = {}
     temperature: _Positive | None = None
     data_sha256: str = ""
+    held_out: tuple[str, ...] = ()
     unetkit: str = ""
 
     @model_validator(mode="after")
@@ -151,6 +155,8 @@ class ExportCard(ModelCard):
             raise ValueError("pixels of 8 bits go in without their normalisation")
         if self.size is not None and min(self.size) <= 2 * self.geometry.margin:
             raise ValueError(f"images of {self.size} px leave nothing inside a margin of {self.geometry.margin} px")
+        if self.size is not None and self.size[0] * self.size[1] * (self.batch or 1) > _MOST_PIXELS:
+            raise ValueError(f"{self.batch or 1} images of {self.size} px are more than a call computes")
         return self
 
     @property

@@ -6,6 +6,8 @@ running training has more, under `training/`: what is needed to go on exactly wh
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self, cast
@@ -16,9 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] untyped
 from torch import Tensor
 
-from unetkit.config import ObjectsConfig
 from unetkit.errors import DamagedFileError, ModelFileError
 from unetkit.modelfile.card import ModelCard, StoredNetwork, first_complaint
+from unetkit.modelfile.others import content_of, unknown_weights
 from unetkit.storage.atomic import atomic_path
 
 TRAINING = "training/"
@@ -47,9 +49,9 @@ class Checkpoint(BaseModel):
         """The network to predict with."""
         return StoredNetwork(self.card, self.weights())
 
-    def with_objects(self, objects: ObjectsConfig) -> Self:
-        """Return the checkpoint of a network whose objects are made in another way."""
-        return self.model_copy(update={"card": self.card.model_copy(update={"objects": objects})})
+    def with_card(self, card: ModelCard) -> Self:
+        """Return the checkpoint of the same network with another card."""
+        return self.model_copy(update={"card": card})
 
     def for_prediction(self) -> Self:
         """Return the checkpoint without the training state."""
@@ -61,14 +63,23 @@ class Checkpoint(BaseModel):
         Raises:
             StorageError: the disk did not take it; an older file at `path` is untouched.
         """
+        with atomic_path(path) as temporary:
+            self.write(temporary)
+
+    def write(self, path: Path) -> None:
+        """Write to a file that nobody takes for whole yet.
+
+        Raises:
+            OSError: the disk did not take it.
+        """
         tensors = {name: tensor.detach().to("cpu").contiguous() for name, tensor in self.tensors.items()}
         metadata = {"card": self.card.model_dump_json(), "state": json.dumps(self.state)}
         metadata["sha256"] = digest(tensors, metadata)
-        with atomic_path(path) as temporary:
-            try:
-                save_file(tensors, temporary, metadata)
-            except SafetensorError as error:
-                raise OSError(str(error)) from error
+        try:
+            save_file(tensors, path, metadata)
+        except SafetensorError as error:
+            found = re.search(r"\(os error (\d+)\)", str(error))
+            raise OSError(*((int(found[1]), os.strerror(int(found[1]))) if found else (str(error),))) from error
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -84,11 +95,11 @@ class Checkpoint(BaseModel):
                 tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 not a dict
                 metadata = dict(opened.metadata() or {})
         except (SafetensorError, OSError, ValueError) as error:
+            if (what := content_of(path)) is not None:
+                raise ModelFileError(f"{path}: holds no network: it is {what}") from None
             raise DamagedFileError(f"{path}: not a whole safetensors file ({error}); use another checkpoint") from None
         if "card" not in metadata or "sha256" not in metadata:
-            raise ModelFileError(
-                f"{path}: a safetensors file without unetkit's card; expected a checkpoint that unetkit wrote"
-            )
+            raise ModelFileError(f"{path}: a safetensors file without unetkit's card: {unknown_weights(tensors)}")
         found = metadata.pop("sha256")
         if digest(tensors, metadata) != found:
             raise DamagedFileError(f"{path}: damaged: its content does not match its checksum; use another checkpoint")
@@ -102,7 +113,7 @@ class Checkpoint(BaseModel):
         try:
             state = json.loads(metadata.get("state", "{}"))
             return cls.model_validate({"card": card, "tensors": tensors, "state": state})
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DamagedFileError(f"{path}: its training state is not JSON's; use another checkpoint") from None
 
 

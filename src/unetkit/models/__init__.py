@@ -7,7 +7,14 @@ from torch import nn
 from unetkit.config import ModelConfig
 from unetkit.errors import ConfigError
 from unetkit.models.geometry import Geometry
-from unetkit.models.inference import Ensemble, fuse_batch_norm, to_dtype
+from unetkit.models.inference import (
+    Ensemble,
+    decide,
+    foreground_share,
+    fuse_batch_norm,
+    to_dtype,
+    without_border,
+)
 from unetkit.models.options import Options
 from unetkit.models.unet import UNet
 from unetkit.models.unetpp import UNetPlusPlus
@@ -22,8 +29,11 @@ __all__ = [
     "UNetPlusPlus",
     "build_model",
     "count_parameters",
+    "decide",
+    "foreground_share",
     "fuse_batch_norm",
     "to_dtype",
+    "without_border",
 ]
 
 

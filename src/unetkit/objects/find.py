@@ -42,9 +42,9 @@ class ObjectMap:
         """The number of objects."""
         return len(self.classes)
 
-    def sizes(self) -> NDArray[np.int64]:
-        """Return the pixels of each object, [N]."""
-        return np.bincount(self.ids.ravel(), minlength=len(self) + 1)[1:]
+    def sizes(self, within: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """Return the pixels of each object, [N], or only those within a mask [H, W]."""
+        return np.bincount(self.ids.ravel() if within is None else self.ids[within], minlength=len(self) + 1)[1:]
 
 
 def object_classes(classes: Sequence[str]) -> list[int]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unetkit.images.image import Pixels
 from unetkit.prediction.tiling import Plan, Span, Window, mirrored, window
 
 
@@ -36,6 +37,12 @@ class Symmetry:
         axes = [axis for axis, flip in ((-2, self.flip_rows), (-1, self.flip_columns)) if flip]
         image = shown.flip(axes) if axes else shown
         return image.transpose(-1, -2) if self.swap else image
+
+    def window(self, rows: slice, columns: slice, size: tuple[int, ...]) -> tuple[slice, slice]:
+        """Return where rows and columns of what is shown, whose height and width are `size`, are in the image."""
+        down = _reversed(rows, size[0]) if self.flip_rows else rows
+        across = _reversed(columns, size[1]) if self.flip_columns else columns
+        return (across, down) if self.swap else (down, across)
 
     def place(self, rows: slice, columns: slice, size: tuple[int, ...]) -> tuple[slice, slice]:
         """Return where rows and columns of the image are in what is shown, whose height and width are `size`."""
@@ -80,13 +87,16 @@ class Crop:
     inside: tuple[slice, slice]
 
 
-def crops_of(pixels_CHW: NDArray[Any], plan: Plan, symmetries: Iterable[Symmetry]) -> Iterator[Crop]:
-    """Yield every tile in every symmetry: row by row, and all symmetries of a tile one after the other."""
-    shown = [(symmetry, symmetry.apply(pixels_CHW)) for symmetry in symmetries]
+def crops_of(pixels_CHW: Pixels, plan: Plan, symmetries: Iterable[Symmetry]) -> Iterator[Crop]:
+    """Yield every tile in every symmetry: row by row, and all symmetries of a tile one after the other.
+
+    Of pixels that are read by windows, only those of the tile are read.
+    """
+    height, width = pixels_CHW.shape[1:]
+    shown = [(symmetry, (width, height) if symmetry.swap else (height, width)) for symmetry in symmetries]
     for row in plan.rows:
         for column in plan.columns:
-            for symmetry, shown_CHW in shown:
-                size = shown_CHW.shape[1:]
+            for symmetry, size in shown:
                 own = symmetry.place(slice(row.low, row.high), slice(column.low, column.high), size)
                 shared = symmetry.place(slice(row.begin, row.end), slice(column.begin, column.end), size)
                 rows, columns = (
@@ -95,13 +105,19 @@ def crops_of(pixels_CHW: NDArray[Any], plan: Plan, symmetries: Iterable[Symmetry
                 )
                 answer = _within(shared[0], rows), _within(shared[1], columns)
                 inside = _inside(rows, size[0]), _inside(columns, size[1])
-                if inside == (slice(0, rows.stop - rows.start), slice(0, columns.stop - columns.start)):
-                    pixels_CHW = shown_CHW[:, rows.start : rows.stop, columns.start : columns.stop]
-                else:
-                    down = mirrored(rows.start, rows.stop, size[0])
-                    across = mirrored(columns.start, columns.stop, size[1])
-                    pixels_CHW = shown_CHW[:, down[:, None], across]
-                yield Crop(row, column, symmetry, pixels_CHW, *answer, inside)
+                yield Crop(row, column, symmetry, _shown(pixels_CHW, symmetry, rows, columns, size), *answer, inside)
+
+
+def _shown(
+    pixels_CHW: Pixels, symmetry: Symmetry, rows: Window, columns: Window, size: tuple[int, int]
+) -> NDArray[Any]:
+    """Return the pixels [C, H, W] of a window of what is shown, mirrored outside the image."""
+    down, across = (mirrored(part.start, part.stop, length) for part, length in zip((rows, columns), size, strict=True))
+    tall, wide = (slice(int(indices.min()), int(indices.max()) + 1) for indices in (down, across))
+    shown_CHW = symmetry.apply(pixels_CHW[:, *symmetry.window(tall, wide, size)])
+    if (tall, wide) == (slice(rows.start, rows.stop), slice(columns.start, columns.stop)):
+        return shown_CHW
+    return shown_CHW[:, (down - tall.start)[:, None], across - wide.start]
 
 
 def in_batches(crops: Iterable[Crop], size: int) -> Iterator[list[Crop]]:

@@ -5,7 +5,7 @@ file or folder. The folder of a cross-validation holds several networks, its mem
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -16,8 +16,9 @@ from torch import nn
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.devices import choose_device, dtype
 from unetkit.errors import ModelFileError, RunFolderError, UsageError
-from unetkit.formats import RuntimeOptions, kind_of, open_exported, require_name
+from unetkit.formats import Description, RuntimeOptions, kind_of, open_exported, require_name
 from unetkit.formats.mindspore import read_own_graph
+from unetkit.formats.runtime import Activation
 from unetkit.legacy.checkpoints import read_legacy
 from unetkit.modelfile.card import ModelCard, StoredNetwork
 from unetkit.modelfile.checkpoint import Checkpoint
@@ -48,12 +49,15 @@ def read_network(source: Run | str | Path) -> StoredNetwork:
         if found is not None:
             _require_weights(found, path)
             return found
-    if not path.is_file():
-        raise ModelFileError(f"{path}: no network is there; expected a run folder, or a file such as best.safetensors")
     if kind is not None:
         raise ModelFileError(
-            f"{source}: was exported for a runtime, its weights are not read back; "
-            "give the run or the checkpoint that it was made from"
+            f"{source}: a network for runtimes (of the kind {kind}), whose weights are not read back; give the run or "
+            "the checkpoint that it was made from"
+        )
+    if not path.is_file():
+        raise ModelFileError(
+            f"{path}: no network is there; expected a run folder, a file such as best.safetensors, or a package of "
+            "bioimage.io"
         )
     return _checkpoint(path)
 
@@ -161,7 +165,7 @@ def member_folders(path: Path) -> tuple[Path, ...] | None:
         return None
     try:
         return tuple(path / str(name) for name in json.loads(file.read_text(encoding="utf-8"))["members"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise RunFolderError(f"{file}: is not what `unetkit crossval` wrote; bring it back") from None
 
 
@@ -174,7 +178,8 @@ class LoadOptions(PredictorOptions, total=False):
 
     `head` of a UNet++: 1 is the fastest, its depth the most accurate. `runtime` and `threads` of an exported file.
     `precision` that the network computes in: float32 (default), bfloat16 or float16. `trust`: open a file that can run
-    code (pt2, aoti, torchscript) though it is not an unchanged export of this user.
+    code (pt2, aoti, torchscript) though it is not an unchanged export of this user. Of other people's files, what they
+    do not say: see `Description`, of which `input_size` is the size.
     """
 
     head: int | None
@@ -182,6 +187,12 @@ class LoadOptions(PredictorOptions, total=False):
     threads: int | None
     precision: str | None
     trust: bool | None
+    classes: Sequence[str] | None
+    normalization: str | None
+    multiple: int | None
+    input_size: tuple[int, int] | None
+    activation: Activation | None
+    output: str | None
 
 
 def load(model: Model, *, device: str = "auto", options: LoadOptions | None = None) -> Predictor:
@@ -195,7 +206,9 @@ def load(model: Model, *, device: str = "auto", options: LoadOptions | None = No
             (`objects.threshold`); `overrides`, the same as texts such as "tile=64"; `head` of a UNet++ (1 is the
             fastest, its depth the most accurate); `runtime` and `threads` of an exported file; `precision`, in which
             the network computes: float32 (default), bfloat16 or float16, faster where the processor has it; `trust`
-            for a file that can run code and is not your own export. None values are passed over.
+            for a file that can run code and is not your own export. Of other people's ONNX or TorchScript file:
+            `classes`, `normalization`, `multiple` or `input_size`, `activation`, `output`, as `Description` has them.
+            None values are passed over.
 
     Returns:
         The predictor; `predictor.network` is the torch.nn.Module, or the `ExportedNetwork` of an exported file, and
@@ -216,17 +229,44 @@ def load(model: Model, *, device: str = "auto", options: LoadOptions | None = No
     dtype(precision)
     if isinstance(model, Predictor):
         return reduced(model, precision).with_options(_of_predictor(given))
-    chosen = RuntimeOptions(runtime, given.get("threads"), device, precision, given.get("trust") or False)
+    chosen = runtime_options(given, device)
     exported = None if isinstance(model, Run) else open_exported(model, chosen)
     if exported is not None:
         if head is not None:
             raise UsageError(f"head {head} was asked for, but an exported file has the one that it was exported with")
-        predictor = Predictor(exported, exported.card.geometry, exported.card, torch.device("cpu"))
+        predictor = Predictor(
+            exported,
+            exported.card.geometry,
+            exported.card,
+            torch.device("cpu"),
+            prepare=exported.prepare,
+            notes=exported.notes,
+        )
         return predictor.with_options(_of_predictor(given))
+    if chosen.description != Description():
+        raise UsageError(
+            f"{model}: --classes, --normalization, --multiple, --size, --activation and --output are for ONNX, "
+            "TorchScript and packages of other people; leave them out"
+        )
     if runtime not in (None, "torch"):
         raise UsageError(f"{model}: not an exported file, so {runtime} does not run it; use unetkit export first")
     predictor = of_stored(*read_members(model), device=device, head=head)
     return reduced(predictor, precision).with_options(_of_predictor(given))
+
+
+def runtime_options(options: LoadOptions, device: str = "auto") -> RuntimeOptions:
+    """Return the options that are of an exported file, or of other people's."""
+    size = options.get("input_size")
+    said = Description(
+        tuple(options.get("classes") or ()),
+        options.get("normalization"),
+        options.get("multiple"),
+        None if size is None else (size[0], size[1]),
+        options.get("activation"),
+        options.get("output"),
+    )
+    precision, trust = options.get("precision") or "float32", options.get("trust") or False
+    return RuntimeOptions(options.get("runtime"), options.get("threads"), device, precision, trust, said)
 
 
 def members(
@@ -264,7 +304,7 @@ def of_stored(*members: StoredNetwork, device: str = "auto", head: int | None = 
     if len(networks) == 1:
         card = first.model_copy(update={"model": with_head(members[0].model, head)})
         return Predictor(networks[0].eval().to(place), geometry, card, place)
-    card = first.model_copy(update={"model": None, "scores": {}, "temperature": None})
+    card = first.model_copy(update={"model": None, "scores": {}, "temperature": None, "held_out": ()})
     statistics = [(member.card.mean, member.card.std) for member in members]
     as_stored = ((0.0,) * first.channels, (1.0,) * first.channels)
     if len(set(statistics)) == 1:

@@ -15,7 +15,7 @@ Legend of shapes: C channels, K classes or channels of a page, H height, W width
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -25,18 +25,19 @@ from numpy.typing import NDArray
 
 from unetkit.devices import cpu_threads
 from unetkit.errors import UsageError
-from unetkit.images import is_tiff, open_pages
-from unetkit.images.image import as_pixels
+from unetkit.images import has_pages, image_path, is_folder
+from unetkit.images.convert import Writer, image_writer
+from unetkit.images.image import ALL
+from unetkit.images.omewrite import require_new
 from unetkit.images.write import Form, png_image, tiff_stack
 from unetkit.objects import ObjectMap, find_objects, method_for
 from unetkit.prediction.crops import prefetch
 from unetkit.prediction.load import LoadOptions, Model, load, members
-from unetkit.prediction.predictor import Part, Predictor, most_probable, require_probabilities
+from unetkit.prediction.predictor import Part, Predictor, require_probabilities
 from unetkit.prediction.results import (
     Found,
     Sink,
     coco_file,
-    folder_whole,
     labels,
     names_for,
     open_fitting,
@@ -46,10 +47,54 @@ from unetkit.prediction.results import (
 )
 from unetkit.prediction.uncertainty import MEASURES, answers_to, uncertainty
 from unetkit.progress import NoProgress, Progress
-from unetkit.storage import local_copy
-from unetkit.storage.atomic import make_folder
+from unetkit.storage import url_of
+from unetkit.storage.atomic import atomic_folder, make_folder
 
-_OUTPUTS = {".tif": tiff_stack, ".tiff": tiff_stack, ".png": png_image}
+
+def _writer(out: Path) -> Writer | None:
+    return png_image if out.suffix.lower() == ".png" else image_writer(out)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedFile:
+    """One image file that was predicted.
+
+    Attributes:
+        source: the image file.
+        pages: how many it has.
+        height: of a page in pixels.
+        width: of a page in pixels.
+        objects: how many were found in all its pages; None where objects were not looked for.
+    """
+
+    source: Path
+    pages: int
+    height: int
+    width: int
+    objects: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What a prediction has written.
+
+    Attributes:
+        written: the files of masks; of objects the files and folders, as they were named.
+        images: what was predicted.
+        seconds: that it took, reading and writing included, the loading of the network not.
+        notes: sentences about where the result may differ from an untiled prediction, and how masks are decided.
+    """
+
+    written: tuple[Path, ...]
+    images: tuple[PredictedFile, ...]
+    seconds: float
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        content = asdict(self) | {"written": list(map(url_of, self.written)), "notes": list(self.notes)}
+        content["images"] = [asdict(one) | {"source": url_of(one.source)} for one in self.images]
+        return content
 
 
 def predict(
@@ -91,7 +136,7 @@ def predict_file(
     options: LoadOptions | None = None,
     device: str = "auto",
     progress: Progress | None = None,
-) -> tuple[str, ...]:
+) -> Predicted:
     """Segment an image file, a stack, or a folder of images into files of the same sizes and page counts.
 
     Args:
@@ -106,7 +151,7 @@ def predict_file(
         progress: follows the work.
 
     Returns:
-        Sentences about where the result may differ from an untiled prediction.
+        What was predicted and written, with notes on where it may differ from an untiled prediction.
 
     Raises:
         DataError, UsageError, StorageError: nothing is left half-written.
@@ -131,7 +176,7 @@ def predict_objects(
     options: LoadOptions | None = None,
     device: str = "auto",
     progress: Progress | None = None,
-) -> tuple[str, ...]:
+) -> Predicted:
     """Find the objects of an image file, a stack, or a folder of images, and write them.
 
     The objects of a page are made of all its probabilities at once: four bytes a class and pixel are held in memory.
@@ -148,7 +193,7 @@ def predict_objects(
         progress: follows the work.
 
     Returns:
-        Sentences about where the result may differ from an untiled prediction.
+        What was predicted and written, with notes on where it may differ from an untiled prediction.
 
     Raises:
         DataError, ConfigError, UsageError, StorageError: nothing is left half-written.
@@ -169,7 +214,7 @@ def predict_to_file(
     probabilities: bool = False,
     uncertain: Sequence[Predictor] = (),
     progress: Progress | None = None,
-) -> tuple[str, ...]:
+) -> Predicted:
     """Segment an image, a stack or a folder of images, and write as many pages of the same sizes.
 
     Args:
@@ -182,31 +227,33 @@ def predict_to_file(
         progress: follows the work.
 
     Returns:
-        Sentences that say where tiles may differ from an untiled prediction; none where they do not.
+        What was predicted and written, with notes on where tiles may differ from an untiled prediction.
 
     Raises:
         DataError: an image that cannot be read, or that the network does not take.
         UsageError: an output that cannot hold the result, or that would overwrite the images.
         StorageError: the disk did not take the output.
     """
-    source, out = local_copy(source), Path(out)
+    begun, source, out = time.monotonic(), image_path(source), Path(out)
     writing = _Writing(predictor, probabilities, tuple(uncertain), progress or NoProgress())
     writing.require_fractions()
 
     def name_for(image: Path) -> str:
-        return f"{image.stem}{'.tif' if writing.fractions or is_tiff(image) else '.png'}"
+        return f"{image.stem}{'.tif' if writing.fractions or has_pages(image) else '.png'}"
 
-    if source.is_dir():
+    if is_folder(source):
         require_empty(out)
         tasks = [writing.planned(image, Path(name)) for image, name in names_for(source, name_for).items()]
-        with folder_whole(out) as temporary:
-            return writing.carry_out([replace(task, out=temporary / task.out) for task in tasks])
-    if out.is_dir():
+        with atomic_folder(out) as temporary:
+            writing.carry_out([replace(task, out=temporary / task.out) for task in tasks])
+        return writing.predicted(tasks, out, time.monotonic() - begun)
+    if is_folder(out):
         out /= name_for(source)
     task = writing.planned(source, out)
     require_not_source(out, source)
     make_folder(out.parent)
-    return writing.carry_out([task])
+    writing.carry_out([task])
+    return writing.predicted([task], out, time.monotonic() - begun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +262,7 @@ class _Task:
 
     source: Path
     out: Path
+    writer: Writer
     form: Form
     parts: int
     note: str | None
@@ -252,8 +300,11 @@ class _Writing:
             DataError, UsageError: as `predict_to_file`.
         """
         pages = open_fitting(self.predictor, source)
-        if out.suffix.lower() not in _OUTPUTS:
-            raise UsageError(f"{out}: its ending says no form that is written; choose a name with .tif or .png")
+        writer = _writer(out)
+        if writer is None:
+            raise UsageError(
+                f"{out}: its ending says no form that is written; choose a name with .tif, .png or .ome.zarr"
+            )
         if out.suffix.lower() == ".png" and (self.fractions or pages.count > 1):
             found = f"{source} has {pages.count} pages, which are"
             if self.fractions:
@@ -261,52 +312,62 @@ class _Writing:
             raise UsageError(f"{out}: {found} too much for a PNG file; choose a name with .tif")
         classes = self.predictor.classes if self.probabilities else self.predictor.data_classes
         two = len(classes) == 2
-        form = Form(
+        form = Form.like(
+            pages,
             dtype=np.float32 if self.fractions else self.predictor.label_type,
-            height=pages.height,
-            width=pages.width,
-            pages=pages.count,
             channels=MEASURES if self.uncertain else classes if self.probabilities and not two else (),
             white=1.0 if self.fractions else 255.0 if two else len(classes) - 1.0,
         )
+        if writer not in (tiff_stack, png_image):  # OME-Zarr has places for more
+            require_new(out)
+            card = self.predictor.card.model_dump(mode="json")
+            form = replace(form, labels=() if self.fractions else classes, card=card)
         plan = self.predictor.plan(pages.height, pages.width)
         parts = 1 if self.uncertain else plan.parts
-        return _Task(source, out, form, parts * pages.count, plan.note)
+        return _Task(source, out, writer, form, parts * pages.count, plan.note)
 
-    def carry_out(self, tasks: list[_Task]) -> tuple[str, ...]:
-        """Predict and write every file, and return their notes."""
+    def predicted(self, tasks: list[_Task], out: Path, seconds: float) -> Predicted:
+        """Say what was written."""
+        notes = dict.fromkeys(task.note for task in tasks if task.note)
+        decided = "" if self.fractions else self.predictor.decision
+        forms = ((task.source, task.form) for task in tasks)
+        images = tuple(PredictedFile(source, form.pages, form.height, form.width) for source, form in forms)
+        written = tuple(dict.fromkeys(out / task.out if out != task.out else out for task in tasks))
+        return Predicted(written, images, seconds, (*self.predictor.notes, *notes, *([decided] if decided else [])))
+
+    def carry_out(self, tasks: list[_Task]) -> None:
+        """Predict and write every file."""
         done, total, started, written = 0, sum(task.parts for task in tasks), time.monotonic(), 0
         self.progress.update(done, total, {})
         for task in tasks:
-            with _OUTPUTS[task.out.suffix.lower()](task.out, task.form) as output:
+            with task.writer(task.out, task.form) as output:
                 for page, part in prefetch(self._parts(task.source)):
-                    values_KHW = self._values(part)
+                    values_KHW = self._values(part, white=1 if task.form.labels else 255)
                     output.put(page, part.rows.start, part.columns.start, values_KHW)
                     done, written = done + 1, written + values_KHW[0].size
                     speed = written / 1e6 / (time.monotonic() - started)
                     self.progress.update(done, total, {"Mpx/s": f"{speed:.2f}"})
-        return tuple(dict.fromkeys(task.note for task in tasks if task.note))
 
     def _parts(self, source: Path) -> Iterator[tuple[int, Part]]:
-        """Yield the parts of every page with the page's index; the next page is read in the meantime."""
-        pages = open_pages(source)
-        images = ((page, as_pixels(pages.read(page), f"{source}, page {page}")) for page in range(pages.count))
-        for page, pixels in prefetch(images):
+        """Yield the parts of every page with the page's index; a part's pixels are read when its turn comes."""
+        image = open_fitting(self.predictor, source)
+        for page in range(image.count):
+            pixels = image.page(page)
             if not self.uncertain:
                 yield from ((page, part) for part in self.predictor.parts(pixels))
             else:
-                measured = torch.from_numpy(uncertainty(answers_to(pixels, self.uncertain)))
-                yield page, Part(slice(0, pixels.shape[1]), slice(0, pixels.shape[2]), measured)
+                measured = torch.from_numpy(uncertainty(answers_to(pixels[ALL, ALL, ALL], self.uncertain)))
+                yield page, Part(slice(0, image.height), slice(0, image.width), measured)
 
-    def _values(self, part: Part) -> NDArray[Any]:
-        """Return what is written of a part, [K, H, W]."""
+    def _values(self, part: Part, *, white: int) -> NDArray[Any]:
+        """Return what is written of a part, [K, H, W]; `white` is the second of two classes."""
         if self.uncertain:
             return part.probabilities_KHW.numpy()
         if self.probabilities:
             two = len(self.predictor.classes) == 2
             return (part.probabilities_KHW[1:] if two else part.probabilities_KHW).cpu().numpy()
-        labels_HW = most_probable(self.predictor.of_data(part.probabilities_KHW))
-        return (labels_HW * np.uint8(255) if len(self.predictor.data_classes) == 2 else labels_HW)[None]
+        labels_HW = self.predictor.decided(part.probabilities_KHW)
+        return (labels_HW * np.uint8(white) if len(self.predictor.data_classes) == 2 else labels_HW)[None]
 
 
 _TIFF = (".tif", ".tiff")
@@ -319,7 +380,7 @@ def objects_to_file(
     *,
     outlines: bool = False,
     progress: Progress | None = None,
-) -> tuple[str, ...]:
+) -> Predicted:
     """Find the objects of an image, a stack or a folder of images, and write them.
 
     Args:
@@ -331,40 +392,46 @@ def objects_to_file(
         progress: follows the work.
 
     Returns:
-        Sentences as those of `predict_to_file`.
+        As `predict_to_file`.
 
     Raises:
         DataError, UsageError, StorageError: as `predict_to_file`.
         ConfigError: its classes and the section `objects` do not go together.
     """
-    source, out = local_copy(source), Path(out)
+    begun, source, out = time.monotonic(), image_path(source), Path(out)
     require_probabilities(predictor)
     method_for(predictor.classes, predictor.object_config)
-    images = list(names_for(source, lambda image: image.stem)) if source.is_dir() else [source]
+    images = list(names_for(source, lambda image: image.stem)) if is_folder(source) else [source]
     opened = {image: open_fitting(predictor, image) for image in images}
-    if out.is_dir() and not source.is_dir():
+    if is_folder(out) and not is_folder(source):
         out /= f"{source.stem}.tif"
     places = _places(out, source, several=sum(pages.count for pages in opened.values()) > 1, outlines=outlines)
     make_folder(out.parent)
     with ExitStack() as stack:
         sinks = [stack.enter_context(place.sink(predictor)) for place in places]
-        progress, done, count = progress or NoProgress(), 0, 0
+        progress, done, counts = progress or NoProgress(), 0, dict.fromkeys(opened, 0)
         total = sum(pages.count for pages in opened.values())
         progress.update(done, total, {})
         for image in opened:
-            pages = open_pages(image)
+            pages = open_fitting(predictor, image)
             for page in range(pages.count):
-                pixels_CHW = as_pixels(pages.read(page), f"{image}, page {page}")
+                pixels_CHW = pages.page(page)[ALL, ALL, ALL]
                 p_KHW = predictor.probabilities(pixels_CHW)
                 objects = find_objects(p_KHW, predictor.classes, predictor.object_config)
                 scores = scores_of(objects, predictor.of_data(torch.from_numpy(p_KHW)).numpy())
                 found = Found(image, page, pages.count, pixels_CHW, objects, scores)
                 for sink in sinks:
                     sink.put(found)
-                done, count = done + 1, count + len(objects)
-                progress.update(done, total, {"objects": str(count)})
+                done, counts[image] = done + 1, counts[image] + len(objects)
+                progress.update(done, total, {"objects": str(sum(counts.values()))})
     notes = (predictor.plan(pages.height, pages.width).note for pages in opened.values())
-    return tuple(dict.fromkeys(note for note in notes if note))
+    found = tuple(
+        PredictedFile(image, pages.count, pages.height, pages.width, counts[image]) for image, pages in opened.items()
+    )
+    written = tuple(place.path for place in places)
+    return Predicted(
+        written, found, time.monotonic() - begun, (*predictor.notes, *dict.fromkeys(note for note in notes if note))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,7 +456,7 @@ def _places(out: Path, source: Path, *, several: bool, outlines: bool) -> list[_
     Raises:
         UsageError: as `objects_to_file`.
     """
-    ending, many = out.suffix.lower(), source.is_dir()
+    ending, many = out.suffix.lower(), is_folder(source)
     if ending == ".png" and not outlines:
         raise UsageError(f"{out}: labels of objects are no PNG; choose .tif or .json, or add --outlines for a picture")
     if ending == ".png" and (several or many):

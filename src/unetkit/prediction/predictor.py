@@ -9,7 +9,7 @@ Legend of shapes: N tiles, C channels, K classes, H height, W width.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, TypedDict
 
 import numpy as np
@@ -21,8 +21,9 @@ from unetkit.config import ObjectsConfig, PaddingMode, PredictConfig, Resize, lo
 from unetkit.data.normalize import Normalization
 from unetkit.data.resize import resize, resize_pixels
 from unetkit.errors import ConfigError, DataError, UsageError
+from unetkit.images.image import ALL, Pixels
 from unetkit.modelfile.card import ModelCard
-from unetkit.models import fuse_batch_norm
+from unetkit.models import decide, fuse_batch_norm, without_border
 from unetkit.models.geometry import Geometry
 from unetkit.objects import ObjectMap, find_objects, with_closed_gaps
 from unetkit.prediction.crops import EIGHT, IDENTITY, Crop, crops_of, in_batches, prefetch
@@ -36,12 +37,14 @@ class PredictKeys(TypedDict, total=False):
     overlap: int | None
     memory: float | None
     batch: int | None
+    channels: tuple[int, ...] | None
     tta: bool | None
     calibrate: bool | None
     close_gaps: bool | None
     size: tuple[int, int] | None
     resize: Resize | None
     padding_mode: PaddingMode | None
+    threshold: float | dict[str, float] | None
 
 
 ObjectsKeys = TypedDict(
@@ -67,6 +70,9 @@ class PredictorOptions(PredictKeys, ObjectsKeys, total=False):
 
     overrides: Sequence[str] | None
 
+
+AT_ONCE = 8
+"""Whole images of one shape that are computed in one call."""
 
 _BYTES_OF_A_VALUE = 4
 _KEPT_BY_THE_ALLOCATOR = 1.5
@@ -106,12 +112,17 @@ class Predictor:
         geometry: which sizes fit the network, and how far it sees.
         card: what is known of the network; an `ExportCard` where it is an exported file.
         device: where the network is.
+        prepare: what is done to the pixels [C, H, W] of a whole image, as stored, before it is divided into tiles, as
+            other people's networks ask for it; None: nothing.
+        notes: sentences on how other people's network was understood.
     """
 
     network: Callable[[Tensor], Tensor]
     geometry: Geometry
     card: ModelCard
     device: torch.device
+    prepare: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def config(self) -> PredictConfig:
@@ -143,6 +154,10 @@ class Predictor:
         """The names of the classes that the data has: all but the border."""
         return self.card.data_classes
 
+    def takes(self, channels: int) -> bool:
+        """Return whether images of so many channels go in; other people's networks take grey and RGB alike."""
+        return channels == self.card.channels or (self.prepare is not None and {channels, self.card.channels} == {1, 3})
+
     def with_card(self, *, predict: PredictConfig | None = None, objects: ObjectsConfig | None = None) -> "Predictor":
         """Return the predictor of the same network that is used in another way."""
         changed = {"predict": predict or self.config, "objects": objects or self.object_config}
@@ -159,6 +174,8 @@ class Predictor:
         given = {key if "." in key else f"predict.{key}": value for key, value in given.items()}
         if any(key.startswith("objects.") for key in given):
             given = {"objects.chosen": None, "objects.chosen_on": None} | given  # those were of other numbers
+        if any(key.startswith("predict.threshold") for key in given):
+            given = {"predict.threshold_chosen": None, "predict.threshold_chosen_on": None} | given
         sections = {
             "predict": self.config.model_dump(mode="json"),
             "objects": self.object_config.model_dump(mode="json"),
@@ -169,6 +186,7 @@ class Predictor:
                 raise ConfigError(f"{key}: a prediction takes keys of {' and '.join(sections)} alone")
             sections[section][name] = value
         config = load_config(sections)
+        config.predict.thresholds(self.data_classes)
         return self.with_card(predict=config.predict, objects=config.objects)
 
     def folded(self) -> "Predictor":
@@ -178,29 +196,46 @@ class Predictor:
         # The copy has other weights than the card's configuration describes.
         return replace(self, network=fuse_batch_norm(self.network), card=self.card.model_copy(update={"model": None}))
 
-    def probabilities(self, pixels_CHW: NDArray[Any]) -> NDArray[np.float32]:
+    def probabilities(self, pixels_CHW: Pixels) -> NDArray[np.float32]:
         """Return the probability of each class at each pixel, [K, H, W] float32, for pixels [C, H, W] as stored.
+
+        Of a page that is read by windows, only the tile at hand is in memory.
 
         Raises:
             DataError: another number of channels or axes, or no pixels.
             UsageError: the network is in training mode.
         """
-        return _gathered(self.parts(pixels_CHW), torch.empty(len(self.classes), *pixels_CHW.shape[1:])).numpy()
+        return next(self.probabilities_of([pixels_CHW]))
 
-    def labels(self, pixels_CHW: NDArray[Any]) -> NDArray[Any]:
-        """Return the index of the most probable class at each pixel, [H, W] uint8, or uint16 above 256 classes.
+    @torch.inference_mode()
+    def probabilities_of(self, images: Sequence[Pixels]) -> Iterator[NDArray[np.float32]]:
+        """Yield the `probabilities` of each image; those of images of one shape are computed together.
 
-        The border counts as the object that it belongs to.
+        That takes less time than one after the other, and memory within `config.memory`. Results are the same up to the
+        rounding of float32.
+
+        Raises:
+            DataError, UsageError: as `probabilities`.
+        """
+        for shape, alike in groupby(images, key=np.shape):
+            for parts in self._parts_of(list(alike)):
+                yield _gathered(parts, torch.empty(len(self.classes), *shape[1:])).numpy()
+
+    def labels(self, pixels_CHW: Pixels) -> NDArray[Any]:
+        """Return the index of each pixel's class, [H, W] uint8, or uint16 above 256 classes.
+
+        It is the most probable one, or what `config.threshold` says; the border counts as the object that it belongs
+        to.
 
         Raises:
             DataError, UsageError: as `probabilities`.
         """
         result = np.empty(pixels_CHW.shape[1:], self.label_type)
         for part in self.parts(pixels_CHW):
-            result[part.rows, part.columns] = most_probable(self.of_data(part.probabilities_KHW))
+            result[part.rows, part.columns] = self.decided(part.probabilities_KHW)
         return result
 
-    def objects(self, pixels_CHW: NDArray[Any]) -> ObjectMap:
+    def objects(self, pixels_CHW: Pixels) -> ObjectMap:
         """Return the objects of an image, made of all its probabilities at once.
 
         Raises:
@@ -211,12 +246,27 @@ class Predictor:
 
     def of_data(self, probabilities_KHW: Tensor) -> Tensor:
         """Return the probabilities of `data_classes`: the border's go to the most probable class of objects."""
-        if not self.border:
-            return probabilities_KHW
-        data_KHW = probabilities_KHW[:-1].clone()
-        objects_KHW = data_KHW[1:]
-        objects_KHW.scatter_add_(0, objects_KHW.max(0, keepdim=True).indices, probabilities_KHW[-1:])
-        return data_KHW
+        return without_border(probabilities_KHW[None])[0] if self.border else probabilities_KHW
+
+    def decided(self, probabilities_KHW: Tensor) -> NDArray[Any]:
+        """Return the index [H, W], uint8 or int32, of each pixel's class for probabilities of the network's classes.
+
+        Raises:
+            ConfigError: `config.threshold` names a class that there is not.
+        """
+        small = torch.uint8 if len(self.data_classes) <= 256 else torch.int32
+        p_KHW, thresholds = self.of_data(probabilities_KHW), self.config.thresholds(self.data_classes)
+        return decide(p_KHW[None], thresholds)[0].to(small).cpu().numpy()
+
+    @property
+    def decision(self) -> str:
+        """What masks are decided by where that is not the most probable class, and how it was chosen; else nothing."""
+        threshold, chosen = self.config.threshold, self.config.threshold_chosen
+        if threshold is None:
+            return ""
+        numbers = threshold if isinstance(threshold, dict) else {"": threshold}
+        said = ", ".join(f"{name} {value:g}".strip() for name, value in numbers.items())
+        return f"masks are decided at predict.threshold {said}{f', chosen by {chosen}' if chosen else ''}"
 
     @property
     def label_type(self) -> type[np.uint8] | type[np.uint16]:
@@ -224,7 +274,7 @@ class Predictor:
         return np.uint8 if len(self.data_classes) <= 256 else np.uint16
 
     @torch.inference_mode()
-    def parts(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:
+    def parts(self, pixels_CHW: Pixels) -> Iterator[Part]:
         """Predict part by part, from the top; together the parts hold each pixel of the image once.
 
         Memory is that of one call of the network and one part, whatever the size of the image; an image that is resized
@@ -233,41 +283,57 @@ class Predictor:
         Raises:
             DataError, UsageError: as `probabilities`.
         """
-        if pixels_CHW.ndim != 3 or 0 in pixels_CHW.shape:
-            raise DataError(f"an image of shape {pixels_CHW.shape} was given; [channels, height, width] was expected")
+        for parts in self._parts_of([pixels_CHW]):
+            yield from parts
+
+    def _parts_of(self, images: Sequence[Pixels]) -> Iterator[Iterator[Part]]:
+        """Yield the parts of each image in turn; all have one shape."""
+        shape = images[0].shape
+        if len(shape) != 3 or 0 in shape:
+            raise DataError(f"an image of shape {shape} was given; [channels, height, width] was expected")
         self._require_evaluation()
         if self.config.calibrate and self.card.temperature is None:
             raise UsageError(
                 "this network has no temperature to calibrate it with; the best weights of a run get one at the end of "
                 "the training, where images were held out"
             )
-        (height, width), size = pixels_CHW.shape[1:], self.config.size
+        (height, width), size, kind = shape[1:], self.config.size, self.config.resize or "half-pixel"
         whole = (slice(0, height), slice(0, width))
-        if size is None:
-            parts = self._parts(pixels_CHW)
-        else:  # at the size that the network was trained on, and the probabilities back at the image's own
-            kind = self.config.resize or "half-pixel"
-            resized = self._parts(resize_pixels(pixels_CHW, size, kind))
-            p_KHW = _gathered(resized, torch.empty(len(self.classes), *size, device=self.device))
-            parts = iter([Part(*whole, resize(p_KHW, (height, width), kind))])
-        if self.config.close_gaps:
-            closed_KHW = self.closed(_gathered(parts, torch.empty(len(self.classes), height, width)).numpy())
-            parts = iter([Part(*whole, torch.from_numpy(closed_KHW).to(self.device))])
-        yield from parts
+        # With a size, the network sees the one that it was trained on; probabilities go back to the image's own.
+        shown = iter(images) if size is None else (resize_pixels(image[ALL, ALL, ALL], size, kind) for image in images)
+        if self.prepare is not None:
+            shown = map(self._prepared, shown)
+        plan = self.plan(height, width)
+        tiles, count = self._tiles(shown, plan, self._at_once(plan, len(images))), len(plan.rows) * len(plan.columns)
+        for _ in images:
+            parts = _parts(islice(tiles, count), plan, width if size is None else size[1])
+            if size is not None:
+                p_KHW = _gathered(parts, torch.empty(len(self.classes), *size, device=self.device))
+                parts = iter([Part(*whole, resize(p_KHW, (height, width), kind))])
+            if self.config.close_gaps:
+                closed_KHW = self.closed(_gathered(parts, torch.empty(len(self.classes), height, width)).numpy())
+                parts = iter([Part(*whole, torch.from_numpy(closed_KHW).to(self.device))])
+            yield parts
+
+    def _prepared(self, pixels_CHW: Pixels) -> NDArray[Any]:
+        """Return an image as the model's own pre-processing leaves it."""
+        assert self.prepare is not None
+        whole_CHW = pixels_CHW[:, :, :]
+        if not self.takes(len(whole_CHW)):
+            self.normalization.require_channels(whole_CHW)
+        return self.prepare(whole_CHW)
+
+    def _at_once(self, plan: Plan, images: int) -> int:
+        """Return how many tiles are computed in one call: of whole images, as many as the memory allows."""
+        if images == 1 or len(plan.rows) > 1 or len(plan.columns) > 1:
+            return self.config.batch
+        height, width = (plan.grid.window_side(axis[0].high - axis[0].low) for axis in (plan.rows, plan.columns))
+        affordable = int(self.config.memory * 1e9 / (self._bytes_per_pixel * height * width))
+        return max(self.config.batch, min(AT_ONCE, affordable))
 
     def closed(self, probabilities_KHW: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return probabilities of a whole image with closed gaps where `config.close_gaps` asks for it."""
         return with_closed_gaps(probabilities_KHW) if self.config.close_gaps else probabilities_KHW
-
-    def _parts(self, pixels_CHW: NDArray[Any]) -> Iterator[Part]:
-        plan = self.plan(*pixels_CHW.shape[1:])
-        tiles = self._tiles(pixels_CHW, plan)
-        if plan.note is not None:
-            yield from _blended(tiles, width=pixels_CHW.shape[2])
-            return
-        for tile in tiles:
-            rows, columns = slice(tile.row.low, tile.row.high), slice(tile.column.low, tile.column.high)
-            yield Part(rows, columns, tile.probabilities_KHW)
 
     def plan(self, height: int, width: int) -> Plan:
         """Plan the tiles of an image of `height` x `width` pixels.
@@ -302,10 +368,11 @@ class Predictor:
         if getattr(self.network, "training", False):
             raise UsageError("the network is in training mode, which predicts differently; call network.eval() first")
 
-    def _tiles(self, pixels_CHW: NDArray[Any], plan: Plan) -> Iterator[_Tile]:
-        """Yield every tile, row by row, averaged over its flips and turns."""
+    def _tiles(self, images: Iterator[Pixels], plan: Plan, at_once: int) -> Iterator[_Tile]:
+        """Yield every tile of every image, row by row, averaged over its flips and turns."""
         symmetries = EIGHT if self.config.tta else (IDENTITY,)
-        batches = in_batches(crops_of(pixels_CHW, plan, symmetries), self.config.batch)
+        crops = (crop for pixels_CHW in images for crop in crops_of(pixels_CHW, plan, symmetries))
+        batches = in_batches(crops, at_once)
         # The next input is made while the network is at work.
         given = prefetch((batch, self._input(batch)) for batch in batches)
         answers = (answer for batch, x_NCHW in given for answer in self._answers(batch, x_NCHW))
@@ -345,17 +412,21 @@ class Predictor:
             yield crop, crop.symmetry.undo(p_KHW)
 
 
-def most_probable(probabilities_KHW: Tensor) -> NDArray[Any]:
-    """Return the index [H, W] of the most probable class, the lower of two equals, as uint8 or int32."""
-    small = torch.uint8 if probabilities_KHW.shape[0] <= 256 else torch.int32
-    return probabilities_KHW.max(0).indices.to(small).cpu().numpy()  # argmax takes ten times as long on a CPU
-
-
 def _gathered(parts: Iterator[Part], whole_KHW: Tensor) -> Tensor:
     """Put every part to its place in the whole, and return that."""
     for part in parts:
         whole_KHW[:, part.rows, part.columns] = part.probabilities_KHW
     return whole_KHW
+
+
+def _parts(tiles: Iterator[_Tile], plan: Plan, width: int) -> Iterator[Part]:
+    """Yield the parts that the tiles of an image make: each tile, or rows of them where they are blended."""
+    if plan.note is not None:
+        yield from _blended(tiles, width=width)
+        return
+    for tile in tiles:
+        rows, columns = slice(tile.row.low, tile.row.high), slice(tile.column.low, tile.column.high)
+        yield Part(rows, columns, tile.probabilities_KHW)
 
 
 def _blended(tiles: Iterator[_Tile], width: int) -> Iterator[Part]:

@@ -8,9 +8,6 @@ Legend of shapes: C channels, H height, W width, N objects.
 """
 
 import json
-import os
-import shutil
-import tempfile
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,32 +20,40 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unetkit.config import ObjectsConfig
+from unetkit.data.channels import fitting_pages
 from unetkit.data.layouts.mask_files import IMAGE_FOLDERS, find_folder, image_files, is_mask_name
 from unetkit.data.masks import coco_masks, pack_runs
-from unetkit.errors import DataError, StorageError, UsageError
-from unetkit.images import SUFFIXES, open_pages
-from unetkit.images.image import Pages
+from unetkit.errors import DataError, UsageError
+from unetkit.images import SUFFIXES, open_image
+from unetkit.images.image import Image
 from unetkit.images.write import Form, tiff_stack
 from unetkit.objects import ObjectMap, describe, object_classes
 from unetkit.objects.find import outlined
 from unetkit.prediction.predictor import Predictor
-from unetkit.storage import is_remote, place_of, send_folder, url_of
-from unetkit.storage.atomic import atomic_path, atomic_write, make_folder
+from unetkit.storage import is_remote, place_of, url_of
+from unetkit.storage.atomic import atomic_folder, atomic_path, atomic_write
 
 
-def open_fitting(predictor: Predictor, source: Path) -> Pages:
+def open_fitting(predictor: Predictor, source: Path) -> Image:
     """Open an image file whose channels are those that the network takes; no pixels are read.
 
+    Of an image with more channels, those of `predict.channels` are taken; pages without names are channels where the
+    network takes as many.
+
     Raises:
-        DataError: other channels, or as `open_pages`.
+        DataError: other channels, or as `open_image`.
     """
-    pages, wanted = open_pages(source), predictor.card.channels
-    if pages.channels != wanted:
-        raise DataError(
-            f"{source}: has {pages.channels} channels, but the network was trained on images with {wanted}; "
-            "give images like those of the training"
-        )
-    return pages
+    wanted, chosen = predictor.card.channels, predictor.config.channels
+    image = fitting_pages(open_image(source), 1, wanted)
+    if predictor.takes(image.channels):
+        return image
+    if chosen is not None and len(chosen) == wanted and max(chosen) < image.channels:
+        return image.with_channels(chosen)
+    remedy = f"choose {wanted} of them with predict.channels={list(range(wanted))}" if image.channels > wanted else ""
+    raise DataError(
+        f"{source}: has {image.channels} channels, but the network was trained on images with {wanted}; "
+        f"{remedy or 'give images like those of the training'}"
+    )
 
 
 def names_for(folder: Path, name_for: Callable[[Path], str]) -> dict[Path, str]:
@@ -92,29 +97,6 @@ def require_empty(folder: Path) -> None:
         taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     if taken:
         raise UsageError(f"{url_of(folder)}: is not an empty folder; nothing is overwritten: choose another --out")
-
-
-@contextmanager
-def folder_whole(folder: Path) -> Generator[Path]:
-    """Make a folder under a temporary name; on success it becomes `folder`, on any failure nothing is left of it.
-
-    Raises:
-        StorageError: the disk did not take it.
-    """
-    make_folder(folder.parent)
-    above = Path(tempfile.gettempdir()) if is_remote(folder) else folder.parent
-    temporary = above / f".{folder.name}.{os.getpid()}.part"
-    make_folder(temporary)
-    try:
-        yield temporary
-        if is_remote(folder):
-            send_folder(temporary, folder)
-        else:
-            temporary.replace(folder)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be written ({error.strerror}); choose another place") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 _LARGEST_UINT16 = 65535
@@ -173,7 +155,7 @@ def outlines(out: Path, *, folder: bool) -> Generator[Sink]:
 
 def _whole(out: Path, *, folder: bool) -> AbstractContextManager[Path]:
     """Give the place to write to: a file is made whole by what writes it, a folder here."""
-    return folder_whole(out) if folder else nullcontext(out)
+    return atomic_folder(out) if folder else nullcontext(out)
 
 
 @contextmanager

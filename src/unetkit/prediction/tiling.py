@@ -249,8 +249,8 @@ def difference(geometry: Geometry, config: PredictConfig) -> str | None:
     if geometry.overlap is None:
         larger = "more predict.memory" if config.tile is None else "a larger predict.tile"
         return (
-            "the network's norms average over all that it sees: where an image is cut into tiles, results may differ "
-            f"from an untiled prediction; {larger} makes fewer of them"
+            "the network's norms average over all that it sees, or how far it sees is not known: where an image is cut "
+            f"into tiles, results may differ from an untiled prediction; {larger} makes fewer of them"
         )
     context = _context(geometry, config)
     if context >= geometry.overlap:

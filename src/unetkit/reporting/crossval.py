@@ -1,22 +1,25 @@
 """The page and the pictures of a cross-validation: spread, scores of every image, the worst and the best of them."""
 
+import numpy as np
+import torch
 from markupsafe import Markup
 
 from unetkit.data import Dataset
 from unetkit.evaluation.crossval import OutOfFold, read_objects, read_predictions, spreads, train_seconds
 from unetkit.evaluation.folds import Folder
 from unetkit.evaluation.score import objects_of
+from unetkit.models import decide
 from unetkit.reporting import tables
 from unetkit.reporting.history import image_score, ranking_metric
 from unetkit.reporting.html import Content, Facts, Picture, Table, breakable, render
-from unetkit.reporting.page import deciding_numbers, gallery, key_of, reliability_part, scores_part
+from unetkit.reporting.page import deciding_numbers, gallery, key_of, ranking_part, reliability_part, scores_part
 from unetkit.reporting.pictures import Example
 from unetkit.reporting.plots import dots
 from unetkit.reporting.text import shown
 from unetkit.storage.atomic import atomic_write, make_folder
 
 _THINNED = "v_rand_thinned"
-_MEMBER_SCORES = ("soft_dice_two_class", "mean_precision", "f1_50")
+_MEMBER_SCORES = ("foreground_dice", "mean_precision", "f1_50")
 _FATE = "it is that of the trainings by themselves: their mean, the ensemble, is less sure than each of them"
 
 
@@ -44,7 +47,11 @@ def write_page(folder: Folder, dataset: Dataset, scores: OutOfFold, notes: tuple
         predicted, objects = read_predictions(folder.path, dataset, index), None
         if whole.object_counts is not None:
             objects = objects_of(sample, whole.classes), read_objects(folder.path, dataset, index)
-        return Example(name, sample.pixels, sample.labels, predicted, objects=objects)
+        thresholds = config.predict.thresholds(whole.classes)
+        decided = decide(torch.from_numpy(predicted)[None], thresholds)[0].numpy()
+        if sample.valid is not None:
+            decided = np.where(sample.valid, decided, 0)
+        return Example(name, sample.pixels, sample.labels, predicted, objects=objects, decided=decided)
 
     figures = gallery(pictures, whole, load_example, metric=metric, each=3)
     text = render(
@@ -58,6 +65,7 @@ def write_page(folder: Folder, dataset: Dataset, scores: OutOfFold, notes: tuple
         scores=scores_part(whole, metric, marks="the score that ranks the images"),
         key=key_of(whole.classes, objects=whole.object_counts is not None),
         figures=figures,
+        ranking=ranking_part(whole),
         reliability=reliability_part(whole, _FATE),
         configuration=tables.config_table(config),
         cards=tables.definition_cards(list(whole.scores), whole.classes),

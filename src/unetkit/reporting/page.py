@@ -29,7 +29,7 @@ from unetkit.reporting.pictures import (
     stretch_note,
     tiles,
 )
-from unetkit.reporting.plots import BLACK, BLUE, ORANGE, STYLE
+from unetkit.reporting.plots import BLACK, BLUE, ORANGE, STYLE, ranking_curves
 from unetkit.reporting.text import shown
 from unetkit.run import Record, Run
 from unetkit.storage.atomic import atomic_write
@@ -107,7 +107,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """The drawn curves of a training."""
+    """Drawn curves, such as those of a training, and what they show."""
 
     picture: Picture
     caption: Content
@@ -167,6 +167,7 @@ def page(
         no_scores="nothing was held out (data.split.method: none)" if nothing else "no weights have been scored yet",
         figures=figures,
         key=key,
+        ranking=ranking_part(evaluation) if evaluation is not None else None,
         reliability=reliability_part(evaluation, fate) if evaluation is not None else None,
         time=tables.time_table(run, history),
         data=tables.data_facts(run),
@@ -289,6 +290,19 @@ def key_of(classes: Sequence[str], *, borders: bool = False, objects: bool = Fal
     if objects:
         words += " Objects are partners where their IoU is above one half."
     return Key(colours[:_MOST_COLOURS], max(0, len(colours) - _MOST_COLOURS), words)
+
+
+def ranking_part(evaluation: Evaluation) -> Curves | None:
+    """Return ROC and precision-recall of the classes against the rest; None where they were not asked for."""
+    if not evaluation.curves:
+        return None
+    caption = (
+        "a: the share of a class's pixels that are found (recall, sensitivity) against the share of all other pixels "
+        "that are found with them, at every threshold of the class's probability; AUC is the area below. b: the share "
+        "of the found pixels that are right, against recall; AP is the area, and the thin line what chance gives. The "
+        "circle is the mask as it is decided."
+    )
+    return Curves(Picture(ranking_curves(evaluation.curves), "ROC, and precision against recall"), caption)
 
 
 def reliability_part(evaluation: Evaluation, fate: str) -> ReliabilityPart | None:

@@ -48,6 +48,7 @@ class Example:
         probabilities: [K, H, W] float, summing to one over K.
         borders: where objects have their true and their predicted border, [H, W] each; None: nobody looked for any.
         objects: the true objects and those that were found; None: nobody looked for any.
+        decided: [H, W] the classes of the predicted mask; None: the most probable ones.
     """
 
     name: str
@@ -56,11 +57,12 @@ class Example:
     probabilities: NDArray[Any]
     borders: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
     objects: tuple[ObjectMap, ObjectMap] | None = None
+    decided: NDArray[Any] | None = None
 
     @cached_property
     def prediction(self) -> NDArray[Any]:
-        """[H, W] indices of the most probable class, the first of equals."""
-        return self.probabilities.argmax(0)
+        """[H, W] the class that each pixel is given: the most probable one, the first of equals, or as decided."""
+        return self.probabilities.argmax(0) if self.decided is None else self.decided
 
     @cached_property
     def stretch(self) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
 from unetkit.metrics import Difference, definition_of
+from unetkit.metrics.binary import Curve
 from unetkit.reporting.history import History, best_validation, loss_terms, number_in, series
 
 if TYPE_CHECKING:  # imported where it is needed: it takes half a second
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # imported where it is needed: it takes half a second
 BLACK, BLUE, ORANGE = "#000000", "#0072B2", "#D55E00"
 _COLOURS = (BLACK, BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
-_PLOTTED = ("soft_dice_two_class", "pixel_accuracy", "mean_dice", "mean_iou")
+_PLOTTED = ("foreground_dice", "pixel_accuracy", "mean_dice", "mean_iou")
 _ROOM_FOR_LEGEND = 0.4  # of the height of the curves, below them
 _VALIDATION_AXES = {
     "step": ("c  validation over steps", "step"),
@@ -130,6 +131,37 @@ def differences(images: Mapping[str, tuple[float, float]], difference: Differenc
         axes.grid(axis="x", visible=False)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return _file(figure, "png")
+
+
+def ranking_curves(classes: Mapping[str, Curve]) -> bytes:
+    """Draw ROC and precision against recall of every class against the rest, with the mask's own place, as SVG.
+
+    Args:
+        classes: the curves by the names of the classes, at least one.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with cast(Any, matplotlib).rc_context(STYLE), warnings.catch_warnings():  # its stub is not whole
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # class names in letters that the font lacks
+        figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+        axes: Any = figure.subplots(1, 2)
+        axes[0].plot([0, 1], [0, 1], ":", color=BLACK, linewidth=0.8)
+        for index, (name, curve) in enumerate(classes.items()):
+            line, circle = _line(index + 1), {"ms": 8, "mfc": "none", "mec": _line(index + 1)["color"]}
+            false, recall, precision = curve.decided
+            auc, ap = (curve.areas.get(area, float("nan")) for area in ("roc_auc", "average_precision"))
+            axes[0].plot([0, *curve.false_positive_rate], [0, *curve.recall], label=f"{name}: AUC {auc:.4f}", **line)
+            axes[0].plot([false], [recall], "o", **circle)
+            axes[1].plot(curve.recall, curve.precision, label=f"{name}: AP {ap:.4f}", **line)
+            axes[1].plot([recall], [precision], "o", **circle)
+            axes[1].axhline(float(curve.precision[-1]), color=line["color"], linewidth=0.6)
+        axes[0].set(title="a  ROC", xlabel="false positive rate", ylabel="true positive rate (recall)")
+        axes[1].set(title="b  precision and recall", xlabel="recall", ylabel="precision")
+        for one, place in zip(axes, ("lower right", "lower left"), strict=True):
+            one.set(xlim=(-0.01, 1.01), ylim=(0, 1.02))
+            one.legend(loc=place)
+        return _file(figure, "svg")
 
 
 def _draw_losses(axes: "Axes", history: History) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -105,7 +106,7 @@ def _keep_temperature(run: Run, scored: Evaluation) -> None:
     checkpoint = Checkpoint.load(path)
     if scored.confidence is not None and checkpoint.card.temperature != scored.confidence.temperature:
         card = checkpoint.card.model_copy(update={"temperature": scored.confidence.temperature})
-        checkpoint.model_copy(update={"card": card}).save(path)
+        checkpoint.with_card(card).save(path)
 
 
 def _examples(predictor: Predictor, held_out: Dataset, config: DataConfig, *, objects: bool) -> LoadExample:
@@ -117,14 +118,23 @@ def _examples(predictor: Predictor, held_out: Dataset, config: DataConfig, *, ob
         assert sample.labels is not None
         p_KHW = predictor.probabilities(sample.pixels)
         data_KHW = predictor.of_data(torch.from_numpy(p_KHW)).numpy()
-        borders, shown = None, None
+        decided, borders, shown = predictor.decided(torch.from_numpy(p_KHW)), None, None
+        if sample.valid is not None:  # labels are 0 there, too: what does not count is no error
+            decided = np.where(sample.valid, decided, 0)
         if predictor.border:
             border, width, touching = len(p_KHW) - 1, config.border_width, config.border_touching
-            true = border_labels(sample.labels, instances_of(sample), border=border, width=width, touching=touching)
+            true = border_labels(
+                sample.labels,
+                instances_of(sample),
+                border=border,
+                width=width,
+                touching=touching,
+                valid=sample.valid,
+            )
             borders = true == border, p_KHW.argmax(0) == border
         if objects:
             found = find_objects(p_KHW, predictor.classes, predictor.object_config)
             shown = objects_of(sample, predictor.data_classes), found
-        return Example(name, sample.pixels, sample.labels, data_KHW, borders, shown)
+        return Example(name, sample.pixels, sample.labels, data_KHW, borders, shown, decided)
 
     return load_example

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from unetkit.config import Config
 from unetkit.evaluation.score import Evaluation
 from unetkit.metrics import DEFINITIONS, Definition, definition_of
+from unetkit.metrics.definitions import said_range
 from unetkit.metrics.objects import TWENTIETHS
 from unetkit.metrics.overlap import class_labels
 from unetkit.reporting.history import History, image_score, milestones, number_in, ranked, ranking_metric
@@ -270,7 +271,7 @@ def definition_cards(names: Sequence[str], classes: Sequence[str]) -> list[Defin
             else:
                 lines = (Markup("<p>{}: {}</p>").format(breakable(name), text) for name, text in said.items())
                 facts.append((title, Markup("").join(lines)))
-        facts.append(("Range", f"{first.low:g} to {first.high:g}, {first.better} is better"))
+        facts.append(("Range", said_range(first)))
         cards.append(DefinitionCard([one.name for one in same], facts))
     return cards
 

@@ -4,6 +4,7 @@ Takes evaluations in the form of evaluation.json, so that a file can be shown as
 lines fit into 100 columns. Does not know how scores are computed.
 """
 
+import json
 import math
 import textwrap
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any
 from unetkit.evaluation.compare import Head
 from unetkit.evaluation.crossval import OutOfFold, spreads
 from unetkit.evaluation.score import Evaluation
+from unetkit.evaluation.tune import Tuning
 from unetkit.metrics import FAMILIES, PUBLISHED, definition_of, family_of
 from unetkit.metrics.definitions import SIZE, size_in
 
@@ -105,11 +107,25 @@ def evaluation_lines(content: Mapping[str, Any], *, metric: str | None = None, p
         lines.append(labelled_line("objects", f"{found}; {rest}"))
     lines += [labelled_line("note", note) for note in content["notes"]]
     asked = {family_of(name) for name in scores}
-    left = " ".join(name for name in ("objects", "isbi", "legacy") if name not in asked)
+    left = " ".join(name for name in ("objects", "binary", "surface", "isbi", "legacy") if name not in asked)
     where = "--json FILE" if page is None else f"--json FILE, {page}"
     lines.append(labelled_line("more", f"all {len(scores)} scores, and those of every image: {where}"))
     further = f"; further ones: evaluate --metrics {left}" if left else ""
     return [*lines, labelled_line("", f"what they mean: unetkit metrics{further}")]
+
+
+def chosen_lines(tuning: Tuning) -> list[str]:
+    """Return the keys that were chosen with their values, and by what, a line each."""
+    threshold, by = tuning.predict.threshold, tuning.predict.threshold_chosen
+    lines = [f"chosen: predict.threshold={json.dumps(threshold)}"]
+    lines.append(f"by {by}" if by else "by the highest foreground_dice, which the most probable class gives")
+    if (objects := tuning.objects) is not None:
+        numbers = objects.model_dump(exclude_defaults=True, exclude={"chosen", "chosen_on"})
+        lines.append(
+            f"chosen: {' '.join(f'objects.{key}={value}' for key, value in numbers.items()) or 'the defaults'}"
+        )
+        lines.append(f"by {objects.chosen}")
+    return lines
 
 
 def spread_table(scores: OutOfFold, *, metric: str) -> str:

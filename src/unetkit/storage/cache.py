@@ -5,7 +5,6 @@ were. A mirrored folder, such as a run, is written here and sent as it grows; on
 one machine wait for each other. Old copies are not thrown away: the cache may be deleted at any time.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unetkit.errors import RemoteError, StorageError, UsageError
+from unetkit.storage.lock import locked
 from unetkit.storage.remote import Place, Stored, is_remote, place_of
 
 
@@ -102,8 +102,7 @@ def alone_in(folder: Path) -> Generator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".bringing").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(folder / ".bringing", wait=True):
             yield
     except OSError as error:
         raise StorageError(

@@ -59,7 +59,7 @@ class Place:
 
     def stored(self) -> Stored | None:
         """Return the object at this very place; None where there is none."""
-        with _speaking(self.url):
+        with speaking(self.url):
             try:
                 return _stored(self.files.info(self.key))
             except FileNotFoundError:
@@ -67,7 +67,7 @@ class Place:
 
     def list(self) -> list[Stored]:
         """Return the objects below this place, by key; none where there are none."""
-        with _speaking(self.url):
+        with speaking(self.url):
             found = self.files.find(self.key, detail=True).values()
         inside = (stored for stored in map(_stored, found) if stored is not None)
         return sorted((one for one in inside if one.key.startswith(f"{self.key}/")), key=lambda one: one.key)
@@ -86,7 +86,7 @@ class Place:
         temporary, before, reason = path.with_name(f".{path.name}.part"), "", ""
         for _ in range(_TRIES):
             try:
-                with _speaking(f"{self.scheme}://{stored.key}"):
+                with speaking(f"{self.scheme}://{stored.key}"):
                     self.files.get_file(stored.key, str(temporary))
             except RemoteError as error:
                 reason = str(error)
@@ -107,12 +107,12 @@ class Place:
         Raises:
             RemoteError: the storage did not take it; an older object is untouched.
         """
-        with _speaking(self.url):
+        with speaking(self.url):
             self.files.put_file(str(path), self.key)
 
     def remove(self, keys: Iterable[str]) -> None:
         """Delete objects by their keys."""
-        with _speaking(self.url):
+        with speaking(self.url):
             for key in keys:
                 self.files.rm_file(key)
 
@@ -127,8 +127,8 @@ def url_of(path: str | Path) -> str:
     return _SCHEME.sub(r"\1://", str(path))
 
 
-def place_of(path: str | Path) -> Place:
-    """Return the place that a path names.
+def place_of(path: str | Path, *, asynchronous: bool = False) -> Place:
+    """Return the place that a path names; `asynchronous` makes a file system for zarr's event loop, not for ours.
 
     Raises:
         RemoteError: no bucket is named, or the extra `s3` is not installed.
@@ -142,8 +142,10 @@ def place_of(path: str | Path) -> Place:
         raise RemoteError(f"{path}: object storage needs the extra s3: pip install 'unetkit[s3]'") from None
     # Huawei's service takes the bucket in the host's name alone.
     style = {"s3": {"addressing_style": "virtual"}} if found[1] == "obs" else {}
-    with _speaking(str(path)):
-        files = S3FileSystem(use_listings_cache=False, skip_instance_cache=True, config_kwargs=style)
+    with speaking(str(path)):
+        files = S3FileSystem(
+            use_listings_cache=False, skip_instance_cache=True, config_kwargs=style, asynchronous=asynchronous
+        )
     return Place(key, found[1], files)
 
 
@@ -159,7 +161,7 @@ def _md5(path: Path) -> str:
 
 
 @contextmanager
-def _speaking(url: str) -> Generator[None]:
+def speaking(url: str) -> Generator[None]:
     """Turn what may go wrong on the way into an error of ours; a missing object stays what it is for `stored`."""
     from aiohttp import ClientError as ConnectionFailure
     from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs] - it ships none

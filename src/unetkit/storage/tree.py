@@ -59,12 +59,12 @@ def open_tree(path: Path) -> Tree:
     """List the files of a folder or of a .zip archive.
 
     Raises:
-        DataError: an archive that is damaged or holds unsafe names.
+        DataError: a folder that may not be listed, or an archive that is damaged or holds unsafe names.
     """
     if path.is_file():
         return _open_archive(path)
     found: list[str] = []
-    for folder, _, names in os.walk(path):
+    for folder, _, names in os.walk(path, onerror=_raise):
         below = PurePosixPath(Path(folder).relative_to(path).as_posix())
         found += [str(below / name) for name in names]
 
@@ -89,6 +89,10 @@ def require_safe(name: str, source: str) -> PurePosixPath:
     return path
 
 
+def _raise(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+
 def _open_archive(path: Path) -> Tree:
     try:
         archive = zipfile.ZipFile(path)
@@ -108,20 +112,29 @@ def _open_archive(path: Path) -> Tree:
     one_at_a_time = Lock()
 
     def read(name: str) -> bytes:
-        entry = entries[name]
-        if entry.file_size > LARGEST_FILE:
-            raise DataError(f"{path}/{name}: promises {entry.file_size:,} bytes; at most {LARGEST_FILE:,} are read")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile inflates others unbounded
-            raise DataError(
-                f"{path}/{name}: packed by method {entry.compress_type} of .zip; only deflate is read: pack it again"
-            )
-        try:
-            with one_at_a_time, archive.open(entry) as member:
-                return member.read(entry.file_size)  # without a size it inflates whatever is there
-        except ZIP_DAMAGE as error:
-            raise DataError(f"{path}/{name}: damaged in the archive ({error}); fetch it again") from error
+        with one_at_a_time:
+            return read_entry(archive, entries[name], f"{path}/{name}")
 
     return Tree(path, _visible(entries), read)
+
+
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, source: str, at_most: int = LARGEST_FILE) -> bytes:
+    """Return the content of an archive's file, of no more bytes than its directory promises.
+
+    Raises:
+        DataError: it promises more than `at_most` bytes, is damaged, or packed in a way that has no bounds.
+    """
+    if entry.file_size > at_most:
+        raise DataError(f"{source}: promises {entry.file_size:,} bytes; at most {at_most:,} are read")
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile inflates others unbounded
+        raise DataError(
+            f"{source}: packed by method {entry.compress_type} of .zip; only deflate is read: pack it again"
+        )
+    try:
+        with archive.open(entry) as member:
+            return member.read(entry.file_size)  # without a size it inflates whatever is there
+    except ZIP_DAMAGE as error:
+        raise DataError(f"{source}: damaged in the archive ({error}); fetch it again") from error
 
 
 def _visible(names: Iterable[str]) -> tuple[str, ...]:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from unetkit.config import Config
-from unetkit.data.dataset import Sample
+from unetkit.data.dataset import InMemory, Sample
 from unetkit.data.normalize import Normalization
-from unetkit.devices import choose_precision, free_memory, keep_freed_memory
+from unetkit.devices import available_cores, choose_precision, cpu_threads, free_memory, keep_freed_memory
 from unetkit.distributed import World
 from unetkit.errors import UsageError
 from unetkit.training.patches import PixelStore
@@ -25,7 +25,9 @@ from unetkit.training.step import TrainStep
 
 _SCRATCH = 1.5  # intermediate gradients and scratch space, in units of what is kept
 _COPIES = 5  # of the weights: themselves, their gradients, two moments, the running average
-_TIMED = 3
+_ALIKE, _SPREAD = 3, 1.15  # so many steps in a row within so much are stable
+_HOPELESS = 2.0  # times as long as with other threads is not measured again
+_QUIET = 0.85  # of a core that a thread gets on a quiet machine
 _SHARE = 0.5  # of the free memory: validation, other programs and fragments need some, too
 _SMALLEST_PART, _SMALLEST_PATCH = 2, 16  # batch norm needs several values of every channel
 _IN_STEPS = 0.85  # of the time: the rest is for reading, validations and the report
@@ -82,15 +84,82 @@ def memory_of(config: Config, device: torch.device) -> Memory:
     return Memory(_COPIES * sum(weights.values()), _SCRATCH * sum(kept.values()) / 2)
 
 
-def seconds_per_step(config: Config, device: torch.device) -> float:
-    """Time some steps, after one that warms up."""
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """How long a training step takes now.
+
+    Attributes:
+        seconds: of a step, the median, by the number of CPU threads.
+        share: of a core that a single thread got while it was measured; 1 on a quiet machine, None on other devices.
+        stable: the last steps took alike, to 15 %.
+    """
+
+    seconds: dict[int, float]
+    share: float | None
+    stable: bool
+
+    @property
+    def threads(self) -> int:
+        """The number of CPU threads with which a step is fastest."""
+        return min(self.seconds, key=lambda count: self.seconds[count])
+
+    @property
+    def fastest(self) -> float:
+        """Seconds of a step with these threads."""
+        return self.seconds[self.threads]
+
+    @property
+    def busy(self) -> bool:
+        """Whether other programs took much of the machine."""
+        return not self.stable or (self.share is not None and self.share < _QUIET)
+
+    def words(self) -> str:
+        """Say what was measured, in a line."""
+        each = ", ".join(f"{_duration(taken)} with {count}" for count, taken in sorted(self.seconds.items()))
+        threads = f" (CPU threads: {each})" if len(self.seconds) > 1 else ""
+        if not self.busy:
+            return f"a step takes {_duration(self.fastest)} here{threads}"
+        quiet = ""
+        if self.share is not None and self.share < _QUIET and 1 in self.seconds:
+            alone = _duration(self.seconds[1] * self.share)
+            quiet = f": one thread got {100 * self.share:.0f} % of a core, and would take {alone} alone"
+        return f"a step takes {_duration(self.fastest)} now{threads}; the machine is busy{quiet}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def time_steps(config: Config, device: torch.device, *, longest: float = 20.0) -> StepTime:
+    """Time steps until they take alike, on a CPU with one thread and with more in turn, after one that warms up.
+
+    Args:
+        config: with channels and classes as numbers; `train.threads` is kept where it is given.
+        device: where to compute.
+        longest: seconds after which the times are taken as they are.
+    """
     keep_freed_memory()
-    step, seconds = _noise_step(config, device), list[float]()
-    for number in range(1 + _TIMED):
-        begun = time.perf_counter()
-        float(step(number).loss)  # waits for the device
-        seconds.append(time.perf_counter() - begun)
-    return statistics.median(seconds[1:])
+    cores = config.train.threads or available_cores()
+    counts = [cores] if device.type != "cpu" or config.train.threads else sorted({1, (cores + 1) // 2, cores})
+    spent, shares = {count: list[float]() for count in counts}, list[float]()
+    with torch.random.fork_rng(), cpu_threads(cores):
+        step, number, begun = _noise_step(config, device), 0, time.perf_counter()
+        while True:
+            for count in counts:
+                torch.set_num_threads(count)
+                wall, own = time.perf_counter(), time.process_time()
+                float(step(number).loss)  # waits for the device
+                spent[count].append(time.perf_counter() - wall)
+                if count == 1 and device.type == "cpu":
+                    shares.append((time.process_time() - own) / spent[count][-1])
+                number += 1
+            counts = [count for count in counts if spent[count][-1] < _HOPELESS * min(spent[one][-1] for one in counts)]
+            last = min((spent[count][1:][-_ALIKE:] for count in counts), key=sum)
+            stable = len(last) == _ALIKE and max(last) < _SPREAD * min(last)
+            if stable or (last and time.perf_counter() - begun > longest):
+                break
+    seconds = {count: statistics.median(times[1:] or times) for count, times in spent.items()}
+    return StepTime(seconds, statistics.median(shares) if shares else None, stable)
 
 
 def _noise_step(config: Config, device: torch.device) -> TrainStep:
@@ -103,10 +172,15 @@ def _noise_step(config: Config, device: torch.device) -> TrainStep:
     labels = rng.integers(0, max(classes, 2), (rows, columns)).astype(np.uint16)
     noise = Sample("noise", rng.integers(0, 255, (channels, rows, columns), np.uint8), labels)
     loss = config.loss.model_copy(update={"class_weights": None, "border_weight": 0.0})
-    store = PixelStore.of([noise], Normalization((127.0,) * channels, (64.0,) * channels), device)
+    train = config.train.model_copy(update={"compile": False, "steps": max(config.train.steps, 100)})
+    names = tuple(map(str, range(max(classes, 2))))
+    store = PixelStore.of(InMemory((noise,), names), Normalization((127.0,) * channels, (64.0,) * channels), device)
     with torch.random.fork_rng():
         return TrainStep(
-            config.model_copy(update={"loss": loss}), store, choose_precision(config.train.precision, device), World()
+            config.model_copy(update={"loss": loss, "train": train}),
+            store,
+            choose_precision(config.train.precision, device),
+            World(),
         )
 
 
@@ -152,9 +226,9 @@ def fit_memory(config: Config, device: torch.device, *, gigabytes: float | None,
     return found
 
 
-def fit_time(config: Config, device: torch.device, *, minutes: float | None) -> list[Choice]:
+def fit_time(config: Config, timing: StepTime, *, minutes: float | None) -> list[Choice]:
     """Return the steps that fill the minutes, or what the planned ones take, and how often to validate."""
-    seconds = seconds_per_step(config, device)
+    seconds = timing.fastest
     steps, why = config.train.steps, ""
     if minutes is not None:
         fitting = minutes * 60 * _IN_STEPS / seconds
@@ -162,7 +236,7 @@ def fit_time(config: Config, device: torch.device, *, minutes: float | None) -> 
         why = f"fill {minutes:g} minutes, reading and validations included: "
     total = steps * seconds
     shown = f"{total:.0f} s" if total < 120 else f"{total / 60:.0f} min"
-    reason = f"{why}a step takes {1000 * seconds:.0f} ms here, all of them {shown}"
+    reason = f"{why}{timing.words()}; all of them {shown}"
     every = max(1, steps // _VALIDATIONS)
     return [
         Choice("train.steps", steps, reason),

@@ -5,7 +5,7 @@ thread: two trainings in one process would share its random numbers.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -37,11 +37,13 @@ class CrossValidation:
         path: its folder, which is also a model: the ensemble of all its trainings.
         metric: its `train.best_metric`.
         scores: of every training, and of all images out of fold; None on all processes but the main one.
+        summary: the same as plain values, as summary.json has it.
     """
 
     path: Path
     metric: str
     scores: OutOfFold | None
+    summary: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
 
 def crossval(
@@ -114,7 +116,7 @@ def crossval(
     folder.write_json("evaluation.json", summary["out_of_fold"])
     folder.write_json("summary.json", summary)
     write_page(folder, dataset, scores, folder.folds.notes)
-    return CrossValidation(folder.path, config.train.best_metric, scores)
+    return CrossValidation(folder.path, config.train.best_metric, scores, summary)
 
 
 def _train_here(folder: Folder, progress: Progress, world: World) -> None:

@@ -9,10 +9,12 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -35,9 +37,12 @@ class StopRequest:
     signal_number: int = 0
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 @contextmanager
 def stop_requests() -> Generator[StopRequest]:
-    """Keep SIGINT and SIGTERM as a request inside the block; only in the main thread, where Python handles signals."""
+    """Keep signals that ask to end as a request inside the block; in the main thread, where Python handles them."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -45,15 +50,38 @@ def stop_requests() -> Generator[StopRequest]:
 
     def take(number: int, frame: FrameType | None) -> None:
         if request.signal_number:
+            if callable(handler := before[number]):
+                handler(number, frame)
             raise KeyboardInterrupt
         request.signal_number = number
 
-    before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+    before = {int(number): signal.signal(number, take) for number in wanted}
     try:
         yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Lines(Protocol):
+    """What prints a training in another system's spelling; see `legacy.lines.TrainingLines`."""
+
+    def begin(self) -> None:
+        """Print what stands before the first step."""
+        ...
+
+    def steps(self, done: int, losses: Sequence[float], terms: Mapping[str, float], seconds: float) -> None:
+        """Print some steps after the `done` first: each one's loss, the means of its terms, and how long they took."""
+        ...
+
+    def scored(self, step: int, scores: Mapping[str, float], file: Path) -> None:
+        """Print a validation after `step`; `file` holds the best weights."""
+        ...
+
+    def end(self) -> None:
+        """Print what stands after the last step."""
+        ...
 
 
 @dataclass
@@ -90,6 +118,7 @@ class Trainer:
         card: ModelCard,
         validate: Callable[[], Evaluation] | None,
         progress: Progress,
+        lines: Lines | None = None,
     ) -> None:
         """Put together what a training consists of.
 
@@ -99,8 +128,10 @@ class Trainer:
             card: of the checkpoints; step, time and scores are filled in.
             validate: scores the network as it is; None where nothing is held out.
             progress: follows the work.
+            lines: prints an older system's lines; None: nothing does.
         """
         self.run, self.step, self.card, self.validate, self.progress = run, step, card, validate, progress
+        self.lines = lines
         self.world, self.state = step.world, TrainState()
         self.follow: Follow = lambda record: None
 
@@ -124,6 +155,8 @@ class Trainer:
         train, state = self.run.config.train, self.state
         every = {"log": train.log_every, "validation": train.validate_every, "checkpoint": train.checkpoint_every}
         pending: list[StepResult] = []
+        if self.lines is not None:
+            self.lines.begin()
         started = time.perf_counter()
         while state.step < train.steps and not self.out_of_patience:
             pending.append(self.step(state.step))
@@ -150,6 +183,8 @@ class Trainer:
                     stopped,
                 )
             started = time.perf_counter()
+        if self.lines is not None:
+            self.lines.end()
 
     @property
     def out_of_patience(self) -> bool:
@@ -184,6 +219,9 @@ class Trainer:
         record: Record = {"step": state.step, "train_seconds": round(state.train_seconds, 4)}
         record |= dict(zip(names, mean.mean(0).tolist(), strict=True))
         record |= {"lr": pending[-1].lr, "images_per_second": round(len(pending) * config.train.batch / seconds, 2)}
+        if self.lines is not None:
+            terms = {name: record[name] for name in names[1:]}
+            self.lines.steps(state.step - len(pending), mean[:, 0].tolist(), terms, seconds)
         if write:
             self._log(record)
         figures = {"loss": f"{record['loss']:.4f}", "images/s": f"{record['images_per_second']:.3g}"}
@@ -205,6 +243,8 @@ class Trainer:
         timing = {"train_seconds": round(state.train_seconds, 4), "validation_seconds": round(seconds, 4)}
         self._log({"step": state.step} | timing | state.scores)
         value = state.scores[metric]
+        if self.lines is not None:
+            self.lines.scored(state.step, state.scores, self.run.best)
         self.progress.log(f"step {state.step}  train {state.train_seconds:.1f} s  {metric} {value:.4f}")
         state.waited += 1
         if state.best is None or better(metric, value, state.best[0]):

@@ -1,6 +1,7 @@
 """The losses. Each takes logits [N, K, H, W] and class indices [N, H, W] and gives a scalar.
 
-Weights of pixels are not divided by their sum: a mean over pixels is the same in one process and in many.
+Weights of pixels are not divided by their sum: a mean over pixels is the same in one process and in many. Pixels that
+do not count add nothing to any sum, whatever their labels are.
 """
 
 import torch
@@ -11,28 +12,34 @@ from unetkit.config import LossConfig
 from unetkit.errors import ConfigError
 
 
-def soft_dice_loss(logits_NKHW: Tensor, labels_NHW: Tensor) -> Tensor:
+def soft_dice_loss(logits_NKHW: Tensor, labels_NHW: Tensor, valid_NHW: Tensor | None = None) -> Tensor:
     """Return 1 - soft Dice with squared denominator over all classes together, each image by itself, then the mean.
 
     1 - 2 sum(p y) / (sum(p^2) + sum(y^2) + 1e-6) with p = softmax(logits) and one-hot y, sums over classes and pixels:
     the quantity that the metric `soft_dice_two_class` reports (Milletari et al. 2016 for the squared form).
     """
-    p_NKHW = logits_NKHW.float().softmax(1)
+    p_NKHW = _counting(logits_NKHW.float().softmax(1), valid_NHW)
     overlap_N = p_NKHW.gather(1, labels_NHW.unsqueeze(1)).sum((1, 2, 3))
     squares_N = p_NKHW.square().sum((1, 2, 3))
-    return (1 - 2 * overlap_N / (squares_N + labels_NHW[0].numel() + 1e-6)).mean()
+    truth = labels_NHW[0].numel() if valid_NHW is None else valid_NHW.sum((1, 2))
+    return (1 - 2 * overlap_N / (squares_N + truth + 1e-6)).mean()
 
 
-def class_dice_loss(logits_NKHW: Tensor, labels_NHW: Tensor) -> Tensor:
+def class_dice_loss(logits_NKHW: Tensor, labels_NHW: Tensor, valid_NHW: Tensor | None = None) -> Tensor:
     """Return the mean over images and classes of 1 - the class's own soft Dice.
 
     1 - (2 sum(p y) + 1e-6) / (sum(p^2) + sum(y^2) + 1e-6) with p = softmax(logits) and one-hot y, sums over pixels, as
     in TensorFlow's UNet_Medical: one minus the metric `soft_dice_class_mean`.
     """
-    p_NKHW = logits_NKHW.float().softmax(1)
-    y_NKHW = torch.zeros_like(p_NKHW).scatter_(1, labels_NHW.unsqueeze(1), 1.0)
+    p_NKHW = _counting(logits_NKHW.float().softmax(1), valid_NHW)
+    y_NKHW = _counting(torch.zeros_like(p_NKHW).scatter_(1, labels_NHW.unsqueeze(1), 1.0), valid_NHW)
     overlap_NK, truth_NK = (p_NKHW * y_NKHW).sum((2, 3)), y_NKHW.sum((2, 3))
     return (1 - (2 * overlap_NK + 1e-6) / (p_NKHW.square().sum((2, 3)) + truth_NK + 1e-6)).mean()
+
+
+def _counting(values_NKHW: Tensor, valid_NHW: Tensor | None) -> Tensor:
+    """Return values that are 0 where a pixel does not count."""
+    return values_NKHW if valid_NHW is None else values_NKHW * valid_NHW.unsqueeze(1)
 
 
 def as_two_classes(logits: Tensor) -> Tensor:
@@ -58,34 +65,40 @@ class WeightedLoss:
         self.config = config
 
     def __call__(
-        self, logits: Tensor, labels_NHW: Tensor, weights_NHW: Tensor | None = None
+        self,
+        logits: Tensor,
+        labels_NHW: Tensor,
+        weights_NHW: Tensor | None = None,
+        valid_NHW: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss to minimise and its terms by name, of logits [N, K, H, W] or of the heads' [J, N, K, H, W].
 
-        The cross entropy of every pixel is multiplied by its weight, where weights are given. One logit stands for the
-        second of two classes.
+        The cross entropy of every pixel is multiplied by its weight, where weights are given; pixels that are not valid
+        add to no term. One logit stands for the second of two classes.
 
         Raises:
             ConfigError: other than one weight a head.
         """
         logits = as_two_classes(logits)
+        if valid_NHW is not None:
+            weights_NHW = valid_NHW.float() if weights_NHW is None else weights_NHW * valid_NHW
         if logits.ndim == 4:
-            return self._of_head(logits, labels_NHW, weights_NHW)
+            return self._of_head(logits, labels_NHW, weights_NHW, valid_NHW)
         weights = self.config.head_weights or (1.0,) * len(logits)
         if len(weights) != len(logits):
             raise ConfigError(f"loss.head_weights: found {len(weights)} weights; the network has {len(logits)} heads")
-        heads = [self._of_head(logits_NKHW, labels_NHW, weights_NHW) for logits_NKHW in logits]
+        heads = [self._of_head(logits_NKHW, labels_NHW, weights_NHW, valid_NHW) for logits_NKHW in logits]
         total = torch.stack([weight * loss for weight, (loss, _) in zip(weights, heads, strict=True)]).sum()
         return total, heads[-1][1]
 
     def _of_head(
-        self, logits_NKHW: Tensor, labels_NHW: Tensor, weights_NHW: Tensor | None
+        self, logits_NKHW: Tensor, labels_NHW: Tensor, weights_NHW: Tensor | None, valid_NHW: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         terms: dict[str, Tensor] = {}
         if self.config.cross_entropy > 0:
             terms["cross_entropy"] = weighted_cross_entropy(logits_NKHW, labels_NHW, weights_NHW)
         if self.config.dice > 0:
-            terms["dice_loss"] = _DICE[self.config.dice_form](logits_NKHW, labels_NHW)
+            terms["dice_loss"] = _DICE[self.config.dice_form](logits_NKHW, labels_NHW, valid_NHW)
         weights = {"cross_entropy": self.config.cross_entropy, "dice_loss": self.config.dice}
         total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         return total, {name: term.detach() for name, term in terms.items()}

@@ -5,24 +5,29 @@ depends on the machine, the batch that fits and the steps that there is time for
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from unetkit.checks.check import make_checks, with_own_split
+from unetkit.checks.check import make_checks
 from unetkit.checks.checks import neighbours
 from unetkit.checks.findings import DatasetFacts, examine
 from unetkit.config import Config, load_config
+from unetkit.config.text import write_inline
 from unetkit.data.layouts import open_usable
-from unetkit.data.split import stack_of
-from unetkit.devices import choose_device, cpu_threads
+from unetkit.data.split import stack_of, with_method
+from unetkit.devices import choose_device
 from unetkit.errors import UsageError
-from unetkit.progress import Progress
-from unetkit.training.cost import Choice, fit_memory, fit_time, replaced
+from unetkit.progress import NoProgress, Progress
+from unetkit.run import Run, require_new
+from unetkit.storage import is_remote
+from unetkit.storage.atomic import atomic_write
+from unetkit.training.cost import Choice, StepTime, fit_memory, fit_time, replaced, time_steps
 from unetkit.training.prepare import absolute_data_path
+from unetkit.training.train import train
 from unetkit.version import __version__
 
 _PATCH, _LARGEST_PATCH, _SMALLEST_PATCH, _STEP = 128, 256, 16, 16
@@ -30,9 +35,30 @@ _SMALL_OBJECT = 12.0  # px across: below it, pixels are not taken together
 _FEW_PX = 8  # objects are brought to about this many pixels at the coarsest level
 _WIDTH, _WIDEST = 32, 256
 _TOUCHING = 0.01
+_OF_ACROSS, _WIDEST_BORDER = 20, 4  # the border class is this part of an object's width, and at most so many pixels
+_SMALLEST_SHARE = 5  # percent of the labelled objects that may be taken for debris
 _RARE, _VERY_RARE = 0.1, 0.005
 _FOLDS = 5
 _FEW = 30  # images of the set that the default number of steps was measured on
+MINUTES = 10.0
+"""That `train_auto` trains for where nobody says how long."""
+
+_TOLD = frozenset(
+    {
+        "data.classes",
+        "data.border_width",
+        "data.split.method",
+        "model.downscale",
+        "model.widths",
+        "loss.cross_entropy",
+        "loss.dice",
+        "objects.min_size",
+        "train.patch",
+        "train.steps",
+    }
+)
+"""Choices that are worth a line; the others are in the file."""
+
 _ALIGNED = 12  # images whose labels are compared with their edges
 
 
@@ -43,15 +69,27 @@ class TrainingPlan:
     Attributes:
         choices: every key that was decided on, with its reason.
         heading: what to know before it is used, a line each.
+        timing: what a step was measured to take.
     """
 
     choices: tuple[Choice, ...]
     heading: tuple[str, ...]
+    timing: StepTime
 
     @property
     def config(self) -> Config:
         """The configuration, as `train` takes it."""
         return _config(self.choices)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        timing = {"seconds": self.timing.fastest, "threads": self.timing.threads, "busy": self.timing.busy}
+        timing |= {"by_threads": {str(count): taken for count, taken in self.timing.seconds.items()}}
+        return {
+            "choices": [asdict(choice) for choice in self.choices],
+            "heading": list(self.heading),
+            "step": timing | {"core_share": self.timing.share},
+        }
 
     @property
     def yaml(self) -> str:
@@ -99,21 +137,65 @@ def plan(
             raise UsageError(f"{name}={value:g}: a number above 0 was expected")
     asked = load_config({"data": {"path": absolute_data_path(data)}}, overrides)
     dataset = open_usable(data, config=asked.data)
-    asked = with_own_split(asked, dataset, overrides)
+    asked = with_method(asked, dataset)
     facts = examine(dataset, asked, aligned=_ALIGNED, progress=progress)
     make_checks(facts).require_sound()
     kept = [Choice(key, _value(asked, key), "as asked") for key in (word.partition("=")[0] for word in overrides)]
     chosen = replaced([choice for section in SECTIONS for choice in section(facts)], kept)
-    # As a training holds them: float32 channels and int32 labels.
-    resident = float(sum(4 * (one.shape[0] + 1) * one.shape[1] * one.shape[2] for one in facts.images))
+    # As a training holds them: channels as stored, and labels of a byte.
+    resident = float(
+        sum((np.dtype(one.dtype).itemsize * one.shape[0] + 1) * one.shape[1] * one.shape[2] for one in facts.images)
+    )
     place = choose_device(device)
-    with cpu_threads(None):
-        chosen = replaced(chosen, fit_memory(_config(chosen), place, gigabytes=memory, resident=resident))
-        chosen = replaced(chosen, fit_time(_config(chosen), place, minutes=minutes))
+    chosen = replaced(chosen, fit_memory(_config(chosen), place, gigabytes=memory, resident=resident))
+    timing = time_steps(_config(chosen), place)
+    chosen = replaced(chosen, fit_time(_config(chosen), timing, minutes=minutes))
     chosen = replaced(chosen, kept)
     findings = make_checks(facts.under(_config(chosen), dataset)).lines()
     heading = (f"Written by unetkit {__version__}: unetkit train THIS_FILE --out RUN", *findings)
-    return TrainingPlan(tuple(chosen), heading)
+    return TrainingPlan(tuple(chosen), heading, timing)
+
+
+def train_auto(
+    data: str | Path,
+    *,
+    out: str | Path,
+    overrides: Sequence[str] = (),
+    minutes: float = MINUTES,
+    memory: float | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Run:
+    """Check a data set, plan its training and train, in one go; the plan stands in the run folder as plan.yaml.
+
+    Args:
+        data: a folder or a file with labels, whatever `train` takes.
+        out: the run folder to make; it must be new or empty.
+        overrides: `key=value` texts that are kept as they are.
+        minutes: that the training may take here.
+        memory: as of `plan`.
+        device: auto, cpu, cuda or mps.
+        progress: follows the work.
+
+    Raises:
+        DataError: data that cannot be trained on.
+        ConfigError, UsageError, RunFolderError, DeviceError: an impossible request.
+        DivergedError, StorageError, InterruptedRun: as `train`.
+
+    Example:
+        >>> run = unetkit.train_auto("path/to/data", out="runs/first", minutes=10)
+    """
+    if not is_remote(out):
+        require_new(Path(out))
+    told = progress or NoProgress()
+    made = plan(data, overrides=overrides, minutes=minutes, memory=memory, device=device, progress=progress)
+    for choice in made.choices:
+        if choice.key in _TOLD:
+            told.log(f"plan: {choice.key}={write_inline(choice.value)}  {choice.reason}")
+    run = train(made.config, out=out, overrides=[f"train.device={device}"], progress=progress)
+    atomic_write(run.path / "plan.yaml", made.yaml)
+    run.send()
+    return run
 
 
 def data_choices(facts: DatasetFacts) -> Iterator[Choice]:
@@ -126,7 +208,8 @@ def data_choices(facts: DatasetFacts) -> Iterator[Choice]:
     yield Choice("data.normalization", "standardize", reason)
     if _touching(facts) >= _TOUCHING:
         reason = f"{100 * _touching(facts):.0f} % of the objects touch another one: a border class parts them"
-        yield Choice("data.border_width", 1, reason)
+        across = f"; a {_OF_ACROSS}th of the {_across(facts):.0f} px that they are across"
+        yield Choice("data.border_width", _border_width(facts), reason + across)
 
 
 def split_choices(facts: DatasetFacts) -> Iterator[Choice]:
@@ -225,9 +308,15 @@ def train_choices(facts: DatasetFacts) -> Iterator[Choice]:
     yield Choice("train.batch", 8, "enough for batch norm and for a smooth course")
     yield Choice("train.steps", steps, f"for {count} images")
     yield Choice("train.ema", 0.99, "the running average of the weights scores better than the last")
-    two = len(facts.classes) == 2
-    metric = "soft_dice_two_class" if two else "mean_iou"
-    yield Choice("train.best_metric", metric, "two classes" if two else "several classes, each counts alike")
+    yield Choice("train.best_metric", "foreground_dice", "every class counts alike, and the background not at all")
+
+
+def object_choices(facts: DatasetFacts) -> Iterator[Choice]:
+    """Choose how small an object may be, where the data tells objects apart."""
+    if any(one.objects is not None and one.objects.touching is not None for one in facts.images) and len(facts.areas):
+        small = float(np.percentile(facts.areas, _SMALLEST_SHARE))
+        reason = f"{100 - _SMALLEST_SHARE} % of the labelled objects have {small:.0f} px or more; half of it is allowed"
+        yield Choice("objects.min_size", int(small // 2), reason)
 
 
 SECTIONS: tuple[Callable[[DatasetFacts], Iterator[Choice]], ...] = (
@@ -238,6 +327,7 @@ SECTIONS: tuple[Callable[[DatasetFacts], Iterator[Choice]], ...] = (
     loss_choices,
     optimizer_choices,
     train_choices,
+    object_choices,
 )
 """What follows from the data alone, in the order of the configuration."""
 
@@ -252,6 +342,11 @@ def _patch_side(facts: DatasetFacts) -> int:
 def _across(facts: DatasetFacts) -> float:
     """Return the diameter in pixels of a disk with the median area of the objects; 0 without objects."""
     return float(2 * np.sqrt(np.median(facts.areas) / np.pi)) if len(facts.areas) else 0.0
+
+
+def _border_width(facts: DatasetFacts) -> int:
+    """Return the width of the border class in pixels: it grows with the objects, so that it can be learned."""
+    return int(np.clip(round(_across(facts) / _OF_ACROSS), 1, _WIDEST_BORDER))
 
 
 def _touching(facts: DatasetFacts) -> float:

@@ -4,7 +4,6 @@ What the configuration leaves to the data (path, channels, classes) is filled in
 network that was trained before. Does not know how a step is computed.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -13,32 +12,42 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from unetkit.checks.check import before_training
 from unetkit.config import Config, InitConfig
 from unetkit.data import (
     SAMPLE,
     Dataset,
+    InMemory,
     Normalization,
-    Sample,
     Split,
     fingerprint,
     in_memory,
     open_dataset,
+    samples_of,
     split_dataset,
 )
+from unetkit.data.dataset import Subset, account_of, division_of, mask_map_of
+from unetkit.data.layouts.mask_files import pinned
 from unetkit.data.resize import Resized
+from unetkit.data.split import with_method
 from unetkit.data.targets import PixelWeights, WithBorders
+from unetkit.devices import free_memory
 from unetkit.distributed import World
-from unetkit.errors import ConfigError
+from unetkit.errors import ConfigError, DataError
 from unetkit.evaluation.score import objects_of
-from unetkit.metrics import legacy, objects, overlap, size_suffix
+from unetkit.metrics import binary, legacy, objects, overlap, size_suffix, surface
 from unetkit.metrics.definitions import CLASS, SIZE
 from unetkit.prediction.load import read_network
+from unetkit.progress import Progress
 from unetkit.storage import is_remote, url_of
+from unetkit.storage.cache import user_cache
 from unetkit.training.optim import require_match
+from unetkit.training.patches import PixelStore, StoreLayout
 from unetkit.training.step import TrainStep
+
+_SHARE_OF_FREE = 0.7  # of the memory, for images; the rest is for the network and other programs
+_LOOKED_AT = 8  # images by which it is judged what all take
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,8 @@ class Prepared:
         config: the configuration with nothing left open: path, channels and classes are filled in.
         dataset: all samples, with the classes of the data.
         classes: of the network: those of the data, and the border where it is one.
-        training: the samples to train on, labelled with these classes and as large as they are trained on.
+        training: the samples to train on, labelled with these classes and as large as they are trained on; each holds a
+            pixel that counts.
         split: which of them are trained on and which are held out.
         normalization: found on the training samples alone.
         weights: how much each of their pixels counts; None: all alike.
@@ -60,32 +70,70 @@ class Prepared:
     config: Config
     dataset: Dataset
     classes: tuple[str, ...]
-    training: tuple[Sample, ...]
+    training: Dataset
     split: Split
     normalization: Normalization
     weights: PixelWeights | None
     description: dict[str, Any]
     notes: tuple[str, ...]
 
-    def pixel_weights(self, world: World) -> list[NDArray[np.float32]] | None:
-        """Return the weights [H, W] of each training sample; None where all pixels count alike.
+    def fill(self, device: torch.device, world: World, progress: Progress) -> PixelStore:
+        """Lay the training images out where there is room for them, and say what they take.
 
-        A process makes its share first, and then finds most of the others' in the cache.
+        A process makes the weights of its share first, and then finds most of the others' in the cache.
+
+        Raises:
+            StorageError: they need a file that the disk does not take.
         """
-        if self.weights is None:
-            return None
+        weights = None if self.weights is None else self.weights.of_sample
+        layout = StoreLayout.of(self.training, weighted=weights is not None)
+        limit = images_limit(self.config, device)
+        folder = user_cache("pixels") if layout.bytes > limit else None
+        if folder is not None or not isinstance(self.dataset, InMemory):
+            where = f"a mapped file in {folder}" if folder is not None else f"the memory of {device.type}"
+            progress.log(
+                f"note: {len(self.training)} training images take {layout.bytes / 1e9:.3g} GB as {layout.dtype}, in "
+                f"{where}; {limit / 1e9:.3g} GB are allowed (train.memory)"
+            )
         count = len(self.training)
-        order = dict.fromkeys((*world.share(count), *range(count)))
-        made = {index: self.weights.of_sample(self.training[index]) for index in order}
-        return [made[index] for index in range(count)]
+        return PixelStore.of(
+            self.training,
+            self.normalization,
+            device,
+            layout=layout,
+            weights=weights,
+            padding_mode=self.config.data.padding_mode,
+            order=list(dict.fromkeys((*world.share(count), *range(count)))),
+            folder=folder,
+        )
 
 
-def prepare(config: Config, *, checked: bool = False) -> Prepared:
+def images_limit(config: Config, device: torch.device) -> float:
+    """Return the bytes that the images of a training may take on a device."""
+    memory = config.train.memory
+    return _SHARE_OF_FREE * free_memory(device) if memory is None else memory * 1e9
+
+
+def _opened(config: Config, path: str) -> Dataset:
+    """Open a data set, and hold it in memory where there is room for it and for what a training draws from."""
+    dataset = open_dataset(path, config=config.data)
+    count = len(dataset)
+    taken = 0.0
+    for index in np.linspace(0, count - 1, min(count, _LOOKED_AT)).astype(int):
+        sample = dataset[int(index)]
+        parts = (sample.pixels, sample.labels, sample.instances, sample.valid)
+        taken += sum(part.nbytes for part in parts if part is not None) + sample.pixels.nbytes
+    fits = taken / max(min(count, _LOOKED_AT), 1) * count <= images_limit(config, torch.device("cpu"))
+    return in_memory(dataset) if fits else dataset
+
+
+def prepare(config: Config, *, checked: bool = False, own_split: bool = False) -> Prepared:
     """Open the data of a configuration, check it, and fill in what the configuration leaves to the data.
 
     Args:
         config: of the training.
         checked: this data has been checked before.
+        own_split: nobody asked for the configuration's split: data that is divided by its makers keeps their division.
 
     Raises:
         ConfigError: no data is named, or the configuration contradicts the data.
@@ -94,24 +142,37 @@ def prepare(config: Config, *, checked: bool = False) -> Prepared:
     data = config.data
     if data.path is None:
         raise ConfigError("no data is named; give --data DIR (or data.path in the configuration), or --data sample")
-    dataset = in_memory(open_dataset(data.path, config=data))
+    dataset = _opened(config, data.path)
+    notes = [f"note: {words}" for words in account_of(dataset).unsure]
+    if own_split and division_of(dataset).held_out and data.split.method not in ("given", "none"):
+        data = data.model_copy(update={"split": data.split.model_copy(update={"method": "given"})})
+        config = config.model_copy(update={"data": data})
+        notes.append("note: the images that the data itself holds out are held out (data.split.method=given)")
+    config = with_method(config, dataset)
+    data = config.data
     report = None if checked else before_training(dataset, config)
     split = split_dataset(dataset, data.split)
     targets = dataset if data.size is None else Resized(dataset, data.size, data.resize)
     targets = WithBorders(targets, data.border_width, data.border_touching) if data.border_width else targets
-    training = tuple(targets[index] for index in split.train)
+    counting = tuple(index for index in split.train if (valid := dataset[index].valid) is None or valid.any())
+    if not counting:
+        raise DataError(f"{data.path}: no pixel of the {len(split.train)} training images counts; check the regions")
+    training: Dataset = Subset(targets, counting)
+    training = in_memory(training) if isinstance(dataset, InMemory) else training
     # Of the pixels as stored: how they are normalised may follow from their type, which resizing changes.
-    normalization = Normalization.fit(data.normalization, (dataset[index] for index in split.train))
+    normalization = Normalization.fit(data.normalization, (dataset[index] for index in counting))
     resolved = _resolved(config, dataset, channels=training[0].pixels.shape[0], classes=len(targets.classes))
-    _require_metric(resolved, [dataset[index] for index in split.validation], dataset.classes)
+    _require_metric(resolved, Subset(dataset, split.validation))
     border = len(dataset.classes) if data.border_width else None
     weights = PixelWeights.of(config.loss, training, classes=len(targets.classes), border=border)
     description: dict[str, Any] = fingerprint(dataset).to_json() | {
         "train": [dataset[index].name for index in split.train],
         "validation": [dataset[index].name for index in split.validation],
+        "test": [dataset[index].name for index in split.test],
         "normalization": {"mean": normalization.mean, "std": normalization.std},
     }
-    notes: list[str] = []
+    if split.test:
+        notes.append(f"note: {len(split.test)} images are the test set: neither trained on nor chosen on")
     if report is not None:
         description["findings"] = report.as_json()["findings"]
         notes += report.lines()
@@ -145,18 +206,21 @@ def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) 
             )
     model = config.model.model_copy(update=found)
     path = absolute_data_path(str(config.data.path))
-    data = config.data.model_copy(update={"classes": dataset.classes, "path": path})
-    as_trained = {"size": data.size, "resize": data.resize, "padding_mode": data.padding_mode}
+    found_values = {**pinned(mask_map_of(dataset)), "classes": dataset.classes, "path": path}
+    data = config.data.model_copy(update=found_values)
+    as_trained = {key: getattr(data, key) for key in ("size", "resize", "padding_mode", "channels")}
     wanted = {key: value for key, value in as_trained.items() if getattr(config.predict, key) is None}
     predict = config.predict.model_copy(update=wanted)
     return config.model_copy(update={"model": model, "data": data, "predict": predict})
 
 
-def _require_metric(config: Config, held_out: Sequence[Sample], classes: tuple[str, ...]) -> None:
+def _require_metric(config: Config, held_out: Dataset) -> None:
     """Require that `train.best_metric` is a score of a validation, and that held-out images hold what it looks at."""
-    metric, size = config.train.best_metric, config.predict.size
+    metric, size, classes = config.train.best_metric, config.predict.size, held_out.classes
+    config.predict.thresholds(classes)  # refuses names of no class
     labels = overlap.class_labels(classes)
-    cards = [card for card in (*overlap.DEFINITIONS, *legacy.DEFINITIONS) if SIZE not in card]
+    pixels = (*overlap.DEFINITIONS, *legacy.DEFINITIONS, *binary.DEFINITIONS, *surface.DEFINITIONS)
+    cards = [card for card in pixels if SIZE not in card]
     if size is not None:
         cards += [card.replace(f"_{SIZE}", size_suffix(*size)) for card in legacy.DEFINITIONS if SIZE in card]
     known = {card.replace(CLASS, label) for card in cards for label in labels}
@@ -165,19 +229,19 @@ def _require_metric(config: Config, held_out: Sequence[Sample], classes: tuple[s
         near = get_close_matches(metric, known, n=3, cutoff=0.3) or sorted(known)[:3]
         raise ConfigError(f"train.best_metric: {metric!r} is no score of a validation; near it are {', '.join(near)}")
     of_class = {
-        f"{kind}_{label}{end}": index
-        for index, label in enumerate(labels)
-        for kind in ("dice", "iou")
-        for end in ("", "_per_image")
+        card.replace(CLASS, label): index for card in cards if CLASS in card for index, label in enumerate(labels)
     }
+    of_foreground = {"foreground_dice", "foreground_dice_per_image", *binary.DEFINITIONS, *surface.DEFINITIONS}
     if metric in objects.DEFINITIONS:
-        what, there = "an object", any(len(objects_of(one, classes)) for one in held_out)
+        what, there = "an object", any(len(objects_of(one, classes)) for one in samples_of(held_out))
     elif metric in of_class:
         index = of_class[metric]
-        what, there = f"the class {classes[index]}", any((one.labels == index).any() for one in held_out)
+        what, there = f"the class {classes[index]}", any((one.labels == index).any() for one in samples_of(held_out))
+    elif metric in of_foreground:
+        what, there = f"any class but {classes[0]}", any((one.labels != 0).any() for one in samples_of(held_out))
     else:
         return
-    if held_out and not there:
+    if len(held_out) and not there:
         raise ConfigError(
             f"train.best_metric={metric}: none of the {len(held_out)} held-out images holds {what}, so that it cannot "
             "choose the best weights; hold out other images (data.split.fold or .seed), or choose by another score"

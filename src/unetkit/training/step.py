@@ -34,17 +34,21 @@ class Batch(NamedTuple):
         pixels: augmented patches [N, C, H, W] float32.
         labels: class indices [N, H', W'] int64 of the part that the network answers for.
         weights: of their pixels [N, H', W'] float32; None where all count alike.
+        valid: which of them count at all [N, H', W'] bool; None where all do.
     """
 
     pixels: Tensor
     labels: Tensor
     weights: Tensor | None
+    valid: Tensor | None = None
 
     def parts(self, count: int) -> Iterator["Batch"]:
         """Divide the batch into so many parts of its patches."""
-        weights = [None] * count if self.weights is None else self.weights.chunk(count)
-        for pixels, labels, each in zip(self.pixels.chunk(count), self.labels.chunk(count), weights, strict=True):
-            yield Batch(pixels, labels, each)
+        fields = ([None] * count if field is None else field.chunk(count) for field in self)
+        for pixels, labels, weights, valid in zip(*fields, strict=True):
+            assert pixels is not None
+            assert labels is not None
+            yield Batch(pixels, labels, weights, valid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class TrainStep:
                 a pattern of weights matches none.
         """
         self.config, self.store, self.precision, self.world = config, store, precision, world
-        self.device = device = store.pixels_CP.device
+        self.device = device = store.device
         train = config.train
         if train.batch % (world.size * train.accumulate):
             raise ConfigError(
@@ -101,7 +105,13 @@ class TrainStep:
                 f"batch of {train.batch}, so that nothing would be trained on; repeat more, or take smaller batches"
             )
         self.sampler = PatchSampler(
-            sizes, train.batch, (rows, columns), train.seed, repeat=train.repeat, drop_last=train.drop_last
+            sizes,
+            train.batch,
+            (rows, columns),
+            train.seed,
+            repeat=train.repeat,
+            drop_last=train.drop_last,
+            valid=None if store.valid_P is None else store.valid_of,
         )
         self.predicting = copy.deepcopy(self.model) if train.ema > 0 else self.model
         self.average = WeightAverage(self.model, self.predicting, train.ema) if train.ema > 0 else None
@@ -122,8 +132,8 @@ class TrainStep:
         sample = self.store.sample_nearest if augment.keeps_grid(config) else self.store.sample
         pixels = augment.change_intensity(config, sample(image, grid), rng, batch=batch, share=share)
         rows, columns = (slice(self.margin, side - self.margin) for side in self.config.train.sides)
-        labels, weights = self.store.targets_at(image, grid[:, :, rows, columns])
-        return Batch(pixels.contiguous(memory_format=torch.channels_last), labels, weights)
+        targets = self.store.targets_at(image, grid[:, :, rows, columns])
+        return Batch(pixels.contiguous(memory_format=torch.channels_last), *targets)
 
     def __call__(self, step: int) -> StepResult:
         """Update the weights once; `step` counts from 0."""
@@ -140,7 +150,7 @@ class TrainStep:
         for part in self.batch(step).parts(train.accumulate):
             with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
                 logits = self._forward(part.pixels)
-            loss, named = self.loss(logits, part.labels, part.weights)
+            loss, named = self.loss(logits, part.labels, part.weights, part.valid)
             self.scaler.scale(loss / train.accumulate).backward()
             losses.append(loss.detach())
             terms.append(named)

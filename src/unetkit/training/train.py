@@ -8,38 +8,42 @@ processes (torchrun) the main one alone writes. Does not know how a step is comp
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from unetkit.config import Config, ConfigSource, load_config
-from unetkit.configuring import configure
-from unetkit.devices import choose_device, choose_precision, cpu_threads, keep_freed_memory
+from unetkit.config import Config, ConfigSource, load_config, preset_names
+from unetkit.configuring import configure, training_lines
+from unetkit.devices import available_cores, choose_device, choose_precision, cpu_threads, keep_freed_memory
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
-from unetkit.evaluation.score import Evaluation, named_families, score_predictor
+from unetkit.evaluation.score import Evaluation, score_predictor, validated_families
 from unetkit.metrics import choose_metrics
 from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.prediction import Predictor
-from unetkit.progress import NoProgress, Progress
+from unetkit.progress import NoProgress, Progress, ProgressFile
 from unetkit.reporting.report import report
 from unetkit.reporting.tensorboard import followed, require_tensorboard
 from unetkit.run import Run, create_run, open_run
+from unetkit.storage import Mirror, is_remote
+from unetkit.storage.atomic import make_folder
+from unetkit.training.cost import time_steps
 from unetkit.training.loop import Trainer, stop_requests
-from unetkit.training.patches import PixelStore
 from unetkit.training.prepare import Prepared, prepare, start_from
 from unetkit.training.step import TrainStep
 from unetkit.version import __version__
 
-FREE_KEYS = frozenset({"data.path", "train.device", "train.threads"})
+_WORTH_TIMING, _LONGEST_TIMING = 20, 2.0  # steps, and seconds
+
+FREE_KEYS = frozenset({"data.path", "train.device", "train.threads", "train.memory"})
 """Keys that a run may change on its way without `extend`: where its data lies (checksums guard it) and what computes.
 
-The section `objects`, too, which `tune_objects` sets in a finished run.
+The section `objects` and `predict.threshold`, too, which `tune` sets in a finished run.
 """
 
 
@@ -85,23 +89,37 @@ def train(
         raise UsageError("--out is missing; write: unetkit train isbi --data DIR --out RUN")
     if config.train.tensorboard:
         require_tensorboard()
-    prepared = prepare(config)
+    split_is_asked = str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
+    prepared = prepare(config, own_split=not split_is_asked)
     choose_precision(config.train.precision, choose_device(config.train.device))  # refuses before anything is written
+    if world.size == 1:
+        prepared = _with_threads(prepared)
     if not world.is_main_process:
         run = Run(Path(out), prepared.config)
         _train(run, prepared, None, world, NoProgress(), begun=begun)
         return run
     run = create_run(Path(out), prepared.config)
-    try:
-        with run.held():
+    with run.held():
+        try:
             run.write_json("data.json", prepared.description)
             _train(run, prepared, None, world, progress or NoProgress(), begun=begun)
-    except (UsageError, DataError, ModelFileError):
-        if not run.read_log():
-            shutil.rmtree(run.path)
-        raise
+        except (UsageError, DataError, ModelFileError):
+            if not run.read_log():
+                shutil.rmtree(run.path)
+            raise
     report(run)
     return run
+
+
+def _with_threads(prepared: Prepared) -> Prepared:
+    """Choose the CPU threads that are fastest now, unless they are given, and say so; few steps are not worth it."""
+    config, device = prepared.config, choose_device(prepared.config.train.device)
+    if config.train.threads is not None or device.type != "cpu" or config.train.steps <= _WORTH_TIMING:
+        return prepared
+    timing = time_steps(config, device, longest=_LONGEST_TIMING)
+    threads = config.train.model_copy(update={"threads": timing.threads})
+    note = f"note: train.threads={timing.threads} of {available_cores()} cores: {timing.words()}"
+    return replace(prepared, config=config.model_copy(update={"train": threads}), notes=(*prepared.notes, note))
 
 
 def resume(path: str | Path, *, progress: Progress | None = None) -> Run:
@@ -176,7 +194,7 @@ def _require_unchanged(run: Run, config: Config, newest: Checkpoint, overrides: 
     kept: dict[str, Any] = newest.state.get("config") or {"model": newest.card.model.model_dump(mode="json")}
     trained, asked = dict(_leaves(kept)), {word.partition("=")[0].strip() for word in overrides}
     for key, value in _leaves(config.model_dump(mode="json")):
-        free = key in FREE_KEYS or key.startswith("objects.")
+        free = key in FREE_KEYS or key.startswith(("objects.", "predict.threshold"))
         if free or trained.get(key, value) == value or any(f"{key}.".startswith(f"{word}.") for word in asked):
             continue
         fixed, found = key.startswith(("data.", "model.")), json.dumps(value)
@@ -196,19 +214,36 @@ def _leaves(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{above}{key}", value
 
 
+@contextmanager
+def _rank_log(run: Run, world: World, progress: Progress) -> Generator[Progress]:
+    """Give the progress of this process, which `train.rank_logs` also writes to LOG[rank]/log.log of the run folder."""
+    if not run.config.train.rank_logs:
+        yield progress
+        return
+    folder = Mirror.of(run.path).folder if is_remote(run.path) else run.path
+    place = folder / f"LOG{world.rank}"
+    make_folder(place)
+    with (place / "log.log").open("a", encoding="utf-8") as file:
+        yield ProgressFile(progress, file)
+
+
 def _train(
     run: Run, prepared: Prepared, newest: Checkpoint | None, world: World, progress: Progress, *, begun: float
 ) -> None:
     """Take every step that is left, with its validations, and write the weights and summary.json."""
     config = run.config
-    for note in prepared.notes:
-        progress.log(note)
     device = world.own_device(choose_device(config.train.device))
     keep_freed_memory()
-    with cpu_threads(config.train.threads), stop_requests() as stop, torch.random.fork_rng(), joined(world, device):
-        weights, normalization = prepared.pixel_weights(world), prepared.normalization
-        mode = config.data.padding_mode
-        store = PixelStore.of(prepared.training, normalization, device, weights=weights, padding_mode=mode)
+    with (
+        _rank_log(run, world, progress) as progress,
+        cpu_threads(config.train.threads),
+        stop_requests() as stop,
+        torch.random.fork_rng(),
+        joined(world, device),
+    ):
+        for note in prepared.notes:
+            progress.log(note)
+        store, normalization = prepared.fill(device, world, progress), prepared.normalization
         step = TrainStep(config, store, choose_precision(config.train.precision, device), world)
         card = ModelCard(
             model=config.model,
@@ -221,11 +256,12 @@ def _train(
             step=0,
             train_seconds=0.0,
             data_sha256=prepared.description["sha256_pixels"],
+            held_out=tuple(prepared.description["validation"]),
             unetkit=__version__,
         )
         shown = config.predict.model_copy(update={"tta": False, "calibrate": False})
         predictor = Predictor(step.predicting, step.model.geometry, card, device).with_card(predict=shown)
-        metrics = choose_metrics(named_families(config.train), predictor.data_classes, warping=False)
+        metrics = choose_metrics(validated_families(config.train), predictor.data_classes, warping=False)
         metrics = replace(metrics, legacy_size=config.predict.size)
         held_out = prepared.split.validation
 
@@ -234,7 +270,8 @@ def _train(
             world.same_buffers(step.predicting)
             return score_predictor(predictor, prepared.dataset, indices=held_out, metrics=metrics, world=world)
 
-        trainer = Trainer(run, step, card=card, validate=validate if held_out else None, progress=progress)
+        lines = training_lines(config, progress.log, len(prepared.training), world, device=device.type, folder=run.path)
+        trainer = Trainer(run, step, card=card, validate=validate if held_out else None, progress=progress, lines=lines)
         if newest is not None:
             trainer.resume(newest)
         else:

@@ -1,17 +1,28 @@
 """Which reader a path needs, recognised by what lies there.
 
-Assumes that a folder holds one data set. The layouts are tried in the order of `LAYOUTS`; the first that recognises the
-path opens it. Does not look at pixels.
+Assumes that a folder or an archive holds one data set. Layouts that mean more than images and masks are tried in the
+order of `LAYOUTS`: ISBI's stacks by their names, COCO's annotations, one mask for each object. Everything else is left to
+the matcher (`matcher`), or to the patterns and lists that the configuration names.
 """
 
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unetkit.config import DataConfig
-from unetkit.data.dataset import Dataset, ItemDataset, complaints_of, items_of_pairs, refuse
+from unetkit.data.channels import with_channels
+from unetkit.data.dataset import (
+    Dataset,
+    Files,
+    Item,
+    ItemDataset,
+    ObjectDataset,
+    complaints_of,
+    kept,
+    refuse,
+)
 from unetkit.data.layouts.coco import is_coco, is_coco_folder, open_coco, open_coco_file, open_coco_folder
 from unetkit.data.layouts.mask_files import (
     IMAGE_FOLDERS,
@@ -21,23 +32,20 @@ from unetkit.data.layouts.mask_files import (
     find_folder,
     find_stack,
     image_files,
+    images_in,
     is_isbi_folder,
     is_mask_name,
-    is_multiclass,
-    is_paired_folder,
-    mask_name_of,
+    open_arrays,
     open_isbi,
-    open_multiclass,
-    open_paired_folder,
-    open_pairs,
-    open_stack,
-    open_two_folders,
+    open_list,
+    open_matched,
+    open_patterns,
 )
-from unetkit.data.layouts.nuclei import is_nuclei, is_nuclei_folder, open_bare_nuclei, open_nuclei
+from unetkit.data.layouts.nuclei import is_nuclei, open_bare_nuclei, open_nuclei
 from unetkit.data.masks import MaskMap
 from unetkit.errors import ConfigError, DataError
-from unetkit.images import SUFFIXES
-from unetkit.storage import is_remote, local_copy
+from unetkit.images import SUFFIXES, is_array, is_zarr, open_image
+from unetkit.storage import is_remote, local_copy, url_of
 from unetkit.storage.tree import Tree, is_archive, open_tree
 
 SAMPLE = "sample"
@@ -46,21 +54,26 @@ SAMPLE = "sample"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A layout of data: how a path is recognised as one, and how it is opened."""
-
-    name: str
-    recognises: Callable[[Path], bool]
-    opens: Callable[[Path, DataConfig], Dataset]
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveLayout:
-    """A layout of data that is also read from a .zip archive."""
+    """A layout of data that means more than images and masks: how it is recognised, and how it is opened."""
 
     name: str
     recognises: Callable[[Tree], bool]
     opens: Callable[[Tree, DataConfig], Dataset]
 
+
+LAYOUTS: tuple[Layout, ...] = (
+    Layout(
+        "stack with the ISBI names",
+        lambda tree: tree.root.is_dir() and is_isbi_folder(tree.root),
+        lambda tree, config: open_isbi(tree.root, config),
+    ),
+    Layout(
+        "COCO",
+        lambda tree: is_coco_folder(tree.root) if tree.root.is_dir() else is_coco(tree),
+        lambda tree, config: open_coco_folder(tree.root, config) if tree.root.is_dir() else open_coco([tree], config),
+    ),
+    Layout("a mask for each object", is_nuclei, open_nuclei),
+)
 
 DEFAULT = DataConfig()
 
@@ -93,6 +106,43 @@ def open_usable(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Dat
         DataError: nothing there, or no layout that is known.
         ConfigError: as `open_dataset`.
     """
+    test = config.test
+    if test is None or str(path) == SAMPLE:
+        return _open(path, config)
+    place = Path() if path is None else local_copy(path)
+    if any(letter in test for letter in "*?[") or (place / test).exists() and not Path(test).is_absolute():
+        return _open(path, config)
+    alone = config.model_copy(update={"test": None})
+    dataset = _open(path, alone)
+    fixed = alone.model_copy(update={"images": None, "labels": None, "roi": None, "classes": dataset.classes})
+    return _joined(dataset, _open(test, fixed), test)
+
+
+def _joined(dataset: Dataset, test: Dataset, path: str) -> Dataset:
+    """Return a data set with another one as its test set.
+
+    Raises:
+        DataError: sets of objects and of masks, which are read differently.
+    """
+    if not isinstance(dataset, ItemDataset) or not isinstance(test, ItemDataset):
+        raise DataError(
+            f"data.test={path}: only sets of images and masks are joined; score it after the training instead"
+        )
+    count = len(dataset)
+    names = {item.name for item in dataset.items}
+    items = [replace(item, name=f"test-{item.name}") if item.name in names else item for item in test.items]
+    division = replace(dataset.division, test=tuple(range(count, count + len(test))))
+    account = replace(dataset.account, taken=(*dataset.account.taken, ("test set", f"{len(test)} images of {path}")))
+    return replace(
+        dataset,
+        items=(*dataset.items, *items),
+        division=division,
+        complaints=(*dataset.complaints, *test.complaints),
+        account=account,
+    )
+
+
+def _open(path: str | Path | None, config: DataConfig) -> Dataset:
     if config.images is not None or config.labels is not None:
         return _open_named(path, config)
     if path is None:
@@ -101,25 +151,74 @@ def open_usable(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Dat
         from unetkit.data.layouts.synthetic import open_sample  # scipy's interpolation is slow to import
 
         return open_sample(MaskMap.of(config.mask_values, config.classes) if config.classes else None)
+    if is_array(path):
+        return _open_volume(Path(path), config)
     place = _existing(path)
     with _listing(place):
-        if is_archive(place):
-            tree = open_tree(place)
-            packed = next((layout for layout in ARCHIVES if layout.recognises(tree)), None)
-            if packed is None:
-                raise DataError(
-                    f"{place}: not a data set that is known ({len(tree.files)} files); an archive may hold "
-                    "annotations/instances_*.json or ID/images with ID/masks; unpack others"
-                )
-            return packed.opens(tree, config)
-        layout = next((layout for layout in LAYOUTS if layout.recognises(place)), None)
-        if layout is None:
-            found = "a single file without labels next to it"
-            if not place.is_file():
-                names = sorted(inside.name for inside in place.iterdir())
-                found = f"it holds {', '.join(names[:4])}{', ...' * (len(names) > 4)}" if names else "an empty folder"
-            raise DataError(f"{place}: not a data set that is known ({found}); {_KNOWN}")
-        return layout.opens(place, config)
+        if place.is_file() and not is_archive(place):
+            return _open_file(place, config)
+        tree = open_tree(place)
+        layout = next((layout for layout in LAYOUTS if layout.recognises(tree)), None)
+        dataset = layout.opens(tree, config) if layout else open_matched(tree, config)
+        if config.channels is not None and isinstance(dataset, ObjectDataset):
+            return replace(dataset, items=tuple(with_channels(item, config.channels) for item in dataset.items))
+        if dataset is None:
+            raise DataError(f"{place}: not a data set that is known ({_contents(tree)}); {_KNOWN}")
+        return dataset
+
+
+def _open_volume(path: Path, config: DataConfig) -> Dataset:
+    """Open an OME-Zarr image and the labels in it.
+
+    Raises:
+        DataError: no labels, or several.
+    """
+    from unetkit.images.omezarr import label_names  # zarr is slow to import
+
+    found = label_names(path) if is_zarr(path) else ()
+    if len(found) != 1:
+        held = f"holds the labels {', '.join(found)}" if found else "holds no labels"
+        raise DataError(
+            f"{url_of(path)}: {held}; name the image and its labels: data.images={url_of(path)} "
+            f"data.labels={url_of(path)}/labels/{found[0] if found else 'NAME'}"
+        )
+    return open_arrays(path, path / "labels" / found[0], config)
+
+
+def _open_file(path: Path, config: DataConfig) -> Dataset:
+    """Open a list, an annotation file, or one image file and the mask file next to it.
+
+    Raises:
+        DataError: files that cannot be read or do not fit together.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return open_list(path, config)
+    if suffix == ".json":
+        return open_coco_file(path, config)
+    if path.stem == TRAIN_IMAGES and find_stack(path.parent, TRAIN_LABELS):
+        return open_isbi(path.parent, config)
+    tree = open_tree(path.parent)
+    near = replace(tree, files=tuple(name for name in tree.files if "/" not in name))
+    dataset = open_matched(near, config, only=path.name) if suffix in SUFFIXES else None
+    if dataset is None:
+        raise DataError(f"{path}: not a data set that is known (a single file without labels next to it); {_KNOWN}")
+    return dataset
+
+
+def _contents(tree: Tree) -> str:
+    """Say what a folder or an archive holds, where no images with masks were found."""
+    images = images_in(tree)
+    if not tree.files:
+        return "an empty folder"
+    others = Counter(Path(name).suffix.lower() for name in tree.files if name not in set(images))
+    kinds = ", ".join(f"{count} {suffix or 'other'}" for suffix, count in others.most_common(3))
+    if images:
+        rest = f"; files that are not read: {kinds}" if others else ""
+        return f"{len(images)} image files such as {images[0]}, but none could be paired with a mask{rest}"
+    names = sorted({name.split("/")[0] for name in tree.files})
+    held = f"it holds {', '.join(names[:4])}{', ...' * (len(names) > 4)}"
+    return f"no image files ({', '.join(sorted(SUFFIXES))}); {held}"
 
 
 def open_images(path: str | Path) -> Dataset:
@@ -149,23 +248,55 @@ def open_images(path: str | Path) -> Dataset:
             files = [path for path in image_files(place) if not is_mask_name(path)]
         if not files:
             return open_bare_nuclei(open_tree(place))
-    stems, complaints = Counter(file.stem for file in files), list[str]()
-    named = [(file.stem if stems[file.stem] == 1 else file.name, file, None) for file in files]
-    items = items_of_pairs(named, "mask", complaints)
+    stems, complaints, items = Counter(file.stem for file in files), list[str](), list[Item]()
+    for file in files:
+        with kept(complaints):
+            items += Files(file.stem if stems[file.stem] == 1 else file.name, open_image(file)).items()
     refuse(complaints)
-    return ItemDataset(items)
+    return ItemDataset(tuple(items))
 
 
 def _open_named(path: str | Path | None, config: DataConfig) -> Dataset:
+    """Open what the configuration names in `images` and `labels`: patterns, folders, files, or a list."""
+    if config.images is not None and config.images.lower().endswith(".csv"):
+        return open_list((Path() if path is None else local_copy(path)) / config.images, config)
     if config.images is None or config.labels is None:
         missing = "data.labels" if config.labels is None else "data.images"
         raise ConfigError(f"{missing} is missing: images and labels must both be named, or neither")
-    place = Path() if path is None else local_copy(path)
-    root = place if place.is_dir() else Path()
-    images, labels = (_existing(name if is_remote(name) else root / name) for name in (config.images, config.labels))
-    if images.is_dir() != labels.is_dir():
-        raise DataError(f"{images} and {labels}: one is a folder and one a file; two of a kind were expected")
-    return open_two_folders(images, labels, config) if images.is_dir() else open_stack(images, labels, config)
+    place = Path() if path is None else _existing(path)
+    if isinstance(config.labels, str) and is_array(place / config.images) and is_array(place / config.labels):
+        return open_arrays(place / config.images, place / config.labels, config)
+    root = place if place.is_dir() or is_archive(place) else Path()
+    labels = config.labels if isinstance(config.labels, dict) else {"": config.labels}
+    named = [config.images, *labels.values(), *([config.roi] if config.roi else [])]
+    with _listing(root):
+        if not any(is_remote(one) or Path(one).is_absolute() or one.startswith("..") for one in named):
+            if path is None:  # the working folder may hold anything: only what is named is listed
+                return open_patterns(_listed(named), config)
+            return open_patterns(open_tree(root), config)
+        whole = {one: str(local_copy(one) if is_remote(one) else (root / one).absolute()) for one in named}
+        tree = replace(_listed(list(whole.values())), root=Path("/"))
+        found = whole[config.labels] if isinstance(config.labels, str) else {
+            title: whole[one] for title, one in labels.items()
+        }  # fmt: skip
+        update = {"images": whole[config.images], "labels": found, "roi": whole[config.roi] if config.roi else None}
+        return open_patterns(tree, config.model_copy(update=update))
+
+
+def _listed(named: Sequence[str]) -> Tree:
+    """List the files and folders that are named, below the working folder or below the root of the file system.
+
+    Raises:
+        DataError: nothing there.
+    """
+    files: dict[str, None] = {}
+    for one in named:
+        fixed = Path(one.split("*")[0].split("?")[0].split("[")[0])
+        base = fixed if fixed.exists() else fixed.parent
+        place = _existing(base if fixed != Path(one) else one)
+        below = [place] if place.is_file() else [place / name for name in open_tree(place).files]
+        files.update(dict.fromkeys(str(path).lstrip("/") for path in below))
+    return Tree(Path(), tuple(sorted(files)), lambda name: Path(name).read_bytes())
 
 
 def _existing(path: str | Path) -> Path:
@@ -188,48 +319,8 @@ def _listing(place: Path) -> Generator[None]:
         raise DataError(f"{error.filename or place}: cannot be read: {error.strerror or error}") from error
 
 
-def open_labelled_file(path: Path, config: DataConfig) -> Dataset:
-    """Open one image file and the mask file next to it.
-
-    Raises:
-        DataError: files that cannot be read or do not fit together.
-    """
-    labels = _labels_of(path)
-    assert labels is not None
-    if path.stem == TRAIN_IMAGES:
-        return open_stack(path, labels, config)
-    return open_pairs([path], [labels], config, place=str(path.parent))
-
-
-def _labels_of(path: Path) -> Path | None:
-    if path.stem == TRAIN_IMAGES:
-        return find_stack(path.parent, TRAIN_LABELS)
-    if path.suffix.lower() not in SUFFIXES or is_mask_name(path):
-        return None
-    return next((other for other in image_files(path.parent) if mask_name_of(other) == path.stem), None)
-
-
 _KNOWN = (
-    "known are train-volume.tif with train-labels.tif, a folder images with a folder masks, images with masks such as "
-    "a.png and a_mask.png, ID/image.png with ID/mask.png, ID/images with ID/masks, and annotations/instances_*.json; "
-    "name other files in data.images and data.labels"
-)
-
-ARCHIVES: tuple[ArchiveLayout, ...] = (
-    ArchiveLayout("COCO", is_coco, lambda tree, config: open_coco([tree], config)),
-    ArchiveLayout("nuclei", is_nuclei, open_nuclei),
-)
-
-LAYOUTS: tuple[Layout, ...] = (
-    Layout("stack with the ISBI names", lambda path: path.is_dir() and is_isbi_folder(path), open_isbi),
-    Layout("COCO", lambda path: path.is_dir() and is_coco_folder(path), open_coco_folder),
-    Layout("one COCO file", lambda path: path.suffix.lower() == ".json" and path.is_file(), open_coco_file),
-    Layout(
-        "nuclei",
-        lambda path: path.is_dir() and is_nuclei_folder(path),
-        lambda path, config: open_nuclei(open_tree(path), config),
-    ),
-    Layout("multi-class folders", is_multiclass, open_multiclass),
-    Layout("images and masks", lambda path: path.is_dir() and is_paired_folder(path), open_paired_folder),
-    Layout("one file and its mask", lambda path: path.is_file() and _labels_of(path) is not None, open_labelled_file),
+    "expected are images with their masks, in folders such as images/ and masks/ or in pairs such as a.png and a_mask.png, "
+    "a stack with its labels, ID/images with ID/masks, or annotations/instances_*.json; name other files by patterns: "
+    "data.images='**/raw/*.png' data.labels='**/labels/*.png'"
 )

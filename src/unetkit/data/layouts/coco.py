@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from unetkit.config import DataConfig
-from unetkit.data.dataset import Dataset, ObjectDataset, ObjectItem, Objects, kept
+from unetkit.data.dataset import Account, Dataset, Division, ObjectDataset, ObjectItem, Objects, kept
 from unetkit.data.masks import draw_polygons, draw_runs
 from unetkit.errors import DataError
 from unetkit.images import decode_single
@@ -185,10 +185,20 @@ def open_coco(trees: Sequence[Tree], config: DataConfig, *, only: str | None = N
             with kept(complaints):
                 items.append(_item(file, picture, index_of, root, where))
                 parts.append(file.part)
-    held_out = [index for index, part in enumerate(parts) if "val" in part and len(files) > 1]
+    divided = len(files) > 1
+    held_out = tuple(index for index, part in enumerate(parts) if "val" in part and divided)
+    test = tuple(index for index, part in enumerate(parts) if "test" in part and divided)
     if len({item.name for item in items}) < len(items):
         items = [replace(item, name=f"{part}-{item.name}") for item, part in zip(items, parts, strict=True)]
-    return ObjectDataset(tuple(items), classes, tuple(held_out), tuple(complaints))
+    account = Account(
+        (
+            ("images", f"{len(items)}, listed in {', '.join(file.source.rpartition('/')[2] for file in files)}"),
+            ("masks", "outlines of objects, in the same files"),
+            *((("held out", f"{len(held_out)} images, those of the file named val"),) if held_out else ()),
+            *((("test set", f"{len(test)} images, neither trained on nor chosen on"),) if test else ()),
+        )
+    )
+    return ObjectDataset(tuple(items), classes, Division(held_out, test), tuple(complaints), account)
 
 
 def _archives_in(folder: Path) -> list[Tree]:

@@ -1,37 +1,45 @@
-"""Mask files that belong to image files: by their names, by their folder, or page by page of a stack.
+"""Mask files that belong to image files: found by the matcher, named by patterns, or listed in a .csv; and ISBI's stacks.
 
-Pairs: images in one folder and masks in another (`images/` and `masks/` or `labels/`, or any two that are named), or
-both in one folder, the masks recognised by a suffix such as `_mask`. Names are compared without ending and suffix.
-Files that are not images, and hidden ones, are taken for no part of the data.
+A file of several pages gives a sample a page; page n of the masks belongs to page n of the images. What the masks'
+values mean is found in `data.kinds`, once for the set. The data set that is opened says what it took the files for
+(`Account`), so that nothing is chosen or left out without a word.
 
-A folder a sample: ID/image.png and ID/mask.png, the legacy model zoo's layout, also below train/ and val/. Masks hold 0
-and 255 for two classes and class indices for more. Where the data is divided into train/ and val/, the latter is what
-the split method 'given' holds out; elsewhere the legacy split of 0.8 over the sorted ids is the method 'blocks' with
-the last of five folds.
-
-Stacks: a multi-page TIFF of images and one of masks, by the names of the ISBI-2012 challenge or by any others. Page n
-of the masks belongs to page n of the images. The challenge's label files are white (255) inside cells and black (0) on
-membranes, so class 0 is the membrane and class 1 the interior.
+The ISBI-2012 challenge's label files are white (255) inside cells and black (0) on membranes, so class 0 is the membrane
+and class 1 the interior; its stacks are known by their names.
 """
 
-from collections.abc import Iterable
+import csv
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from unetkit.config import DataConfig
-from unetkit.data.dataset import Dataset, ItemDataset, items_of_pairs, items_of_stack, kept
+from unetkit.config.text import write_inline
+from unetkit.data.channels import fitting_pages, in_one_form
+from unetkit.data.dataset import UNDIVIDED, Account, Dataset, Division, Files, Item, ItemDataset, kept
+from unetkit.data.kinds import decide
+from unetkit.data.layouts.matcher import Match, Pair, join, pages_of, recognise
+from unetkit.data.layouts.names import OBJECT_WORDS, Group, Name, make_groups, matching, tokens
 from unetkit.data.masks import MaskMap
 from unetkit.errors import DataError
-from unetkit.images import SUFFIXES, open_pages
+from unetkit.images import SUFFIXES, is_image_name, open_image
+from unetkit.images.image import Image
+from unetkit.storage.tree import Tree
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "train_image")
-MASK_FOLDERS = ("masks", "mask", "labels", "label", "train_label")
 MASK_SUFFIXES = ("_mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "-mask", "-label")
-DEFAULT_CLASSES = ("background", "foreground")
+_NAMED = 3  # files of a complaint or a line
+_SERIAL = 8  # images from which neighbours are compared
+_ALIKE = 0.2  # by which neighbours correlate more than others
 
 
 def image_files(folder: Path) -> list[Path]:
     """Return the image files of a folder, sorted by name, those in folders below it left out."""
-    found = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    found = (path for path in folder.iterdir() if is_image_name(path.name) and not path.name.startswith("."))
     return sorted(path for path in found if path.is_file())
 
 
@@ -46,143 +54,353 @@ def is_mask_name(path: Path) -> bool:
     return path.stem.lower().endswith(MASK_SUFFIXES)
 
 
-def mask_name_of(path: Path) -> str | None:
-    """Return the name of the image that a mask's name points to: `cell` for `cell_mask.png`; None for other names."""
-    suffix = next((suffix for suffix in MASK_SUFFIXES if path.stem.lower().endswith(suffix)), None)
-    return None if suffix is None else path.stem[: -len(suffix)]
+def images_in(tree: Tree) -> list[str]:
+    """Return the paths of the image files of a folder or an archive."""
+    return [path for path in tree.files if Path(path).suffix.lower() in SUFFIXES]
 
 
-def is_paired_folder(folder: Path) -> bool:
-    """Tell whether a folder holds a folder of images, or masks that a suffix names as such."""
-    if find_folder(folder, IMAGE_FOLDERS) or find_folder(folder, MASK_FOLDERS):
-        return True
-    return any(is_mask_name(path) for path in image_files(folder))
+def open_matched(tree: Tree, config: DataConfig, *, only: str | None = None) -> Dataset | None:
+    """Open the images and masks that the matcher finds; None where there are none.
+
+    Args:
+        tree: the folder or archive.
+        config: what is known of the data.
+        only: the one image that is wanted.
+    """
+    match = recognise(tree, images_in(tree))
+    if match is not None and only is not None:
+        pairs = tuple(pair for pair in match.pairs if pair.image.path == only)
+        match = replace(match, pairs=pairs, unlabelled=(), bare=(), orphans=(), doubled=()) if pairs else None
+    return None if match is None else assemble(tree, match, config)
 
 
-def open_paired_folder(folder: Path, config: DataConfig) -> Dataset:
-    """Open the images and masks of a folder.
+def open_patterns(tree: Tree, config: DataConfig) -> Dataset:
+    """Open the images and masks that `data.images`, `data.labels` and `data.roi` name.
 
     Raises:
-        DataError: an image without a mask or the reverse, two files of one name, or a folder that is missing or empty.
+        DataError: a pattern that names no image file, or files that cannot be read.
     """
-    images, masks = find_folder(folder, IMAGE_FOLDERS), find_folder(folder, MASK_FOLDERS)
-    if images is None and masks is None:
-        files = image_files(folder)
-        chosen = [path for path in files if is_mask_name(path)]
-        return open_pairs([path for path in files if not is_mask_name(path)], chosen, config, place=str(folder))
-    for found, names in ((images, IMAGE_FOLDERS), (masks, MASK_FOLDERS)):
-        if found is None:
-            raise DataError(f"{folder}: holds {(images or masks)} but no folder {' or '.join(names[:3])} next to it")
-    assert images is not None
-    assert masks is not None
-    return open_two_folders(images, masks, config)
+    assert config.images is not None
+    assert config.labels is not None
+    named = {"": config.labels} if isinstance(config.labels, str) else config.labels
+    labels = {title: _found(tree, pattern, f"data.labels={pattern}") for title, pattern in named.items()}
+    region = None if config.roi is None else _found(tree, config.roi, f"data.roi={config.roi}")
+    others = {file.path for group in (*labels.values(), *([region] if region else [])) for file in group.files}
+    images = _found(tree, config.images, f"data.images={config.images}", but=others)
+    match = join(images, labels, region)
+    if len(labels) == 1 and not isinstance(config.labels, str):
+        match = replace(match, titles=tuple(labels))
+    return assemble(tree, match, config)
 
 
-def open_two_folders(images: Path, masks: Path, config: DataConfig) -> Dataset:
-    """Open a folder of images and a folder of masks.
-
-    Raises:
-        DataError: as `open_paired_folder`.
-    """
-    for folder in (images, masks):
-        others = {path.suffix for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
-        if others and not image_files(folder):
-            found, known = ", ".join(sorted(others)), ", ".join(sorted(SUFFIXES))
-            raise DataError(
-                f"{folder}: holds {found} files and none that is read ({known}); "
-                "save them as one of these, masks as .png or .tif"
-            )
-    return open_pairs(image_files(images), image_files(masks), config, place=f"{images} and {masks}")
-
-
-def open_pairs(images: list[Path], masks: list[Path], config: DataConfig, *, place: str) -> Dataset:
-    """Open images and masks that are matched by name; `place` says where they were sought.
-
-    An image without a mask or the reverse, and the second of two files of one name, become complaints.
-
-    Raises:
-        DataError: nothing found.
-    """
-    if not images and not masks:
-        raise DataError(f"{place}: no image files ({', '.join(sorted(SUFFIXES))}) were found")
-    complaints: list[str] = []
-    image_of = _by_name(images, complaints, suffixed=False)
-    mask_of = _by_name(masks, complaints, suffixed=True)
-    complaints += _alone(image_of, mask_of, "mask", place) + _alone(mask_of, image_of, "image", place)
-    mask_map = MaskMap.of(config.mask_values, config.classes or DEFAULT_CLASSES)
-    pairs = [(name, path, mask_of[name]) for name, path in image_of.items() if name in mask_of]
-    items = items_of_pairs(pairs, mask_map.role, complaints)
-    return ItemDataset(items, mask_map, complaints=tuple(complaints))
-
-
-def _by_name(paths: list[Path], complaints: list[str], *, suffixed: bool) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for path in paths:
-        name = (mask_name_of(path) or path.stem) if suffixed else path.stem
-        if named.setdefault(name, path) != path:
-            complaints.append(f"{path}: has the same name as {named[name]}; names must differ in more than endings")
-    return named
-
-
-def _alone(these: dict[str, Path], those: dict[str, Path], what: str, place: str) -> list[str]:
-    return [
-        f"{path}: has no {what}; one named '{name}' was expected in {place}"
-        for name, path in these.items()
-        if name not in those
-    ]
-
-
-PARTS = ("train", "val")
-
-
-def is_multiclass(folder: Path) -> bool:
-    """Tell whether a folder, or its train/ or val/, holds folders with an image and a mask."""
-    return folder.is_dir() and any(
-        {"image", "mask"} <= {path.stem for path in image_files(inside)}
-        for part in _parts(folder)
-        for inside in _folders(part)
+def _found(tree: Tree, pattern: str, key: str, but: Iterable[str] = ()) -> Group:
+    left = set(but)
+    paths = [path for path in matching(pattern, images_in(tree)) if path not in left]
+    if paths:
+        return Group.of(map(Name.of, paths))
+    if not any(letter in pattern for letter in "*?[") and not (tree.root / pattern).exists():
+        raise DataError(f"{tree.root / pattern}: there is no such file or folder")
+    others = Counter(Path(path).suffix.lower() for path in matching(pattern, tree.files))
+    if others:
+        known = ", ".join(sorted(SUFFIXES))
+        raise DataError(f"{key}: names {next(iter(others))} files below {tree.root}, and none that is read ({known})")
+    folders = sorted({"/".join(Path(path).parts[:-1]) or "." for path in images_in(tree)})
+    raise DataError(
+        f"{key}: names no image file below {tree.root}; image files lie in {', '.join(folders[:4]) or 'no folder there'}"
+        f"{', ...' * (len(folders) > 4)}"
     )
 
 
-def open_multiclass(folder: Path, config: DataConfig) -> Dataset:
-    """Open ID/image.* and ID/mask.*, sorted by ID; an ID without an image or a mask becomes a complaint.
+def open_arrays(images: Path, labels: Path, config: DataConfig) -> Dataset:
+    """Open a volume and its labels, such as an OME-Zarr image and one of its label images, or two arrays of one file.
 
     Raises:
-        DataError: files of several pages in data that is divided into train/ and val/.
+        DataError: files that cannot be read or do not fit together.
     """
-    mask_map = MaskMap.of(config.mask_values, config.classes or DEFAULT_CLASSES)
-    parts = _parts(folder)
-    pairs: list[tuple[str, Path, Path | None]] = []
+    image, label = (Name(str(path), "") for path in (images, labels))
+    pair = Pair(image, (label,), None)
+    match = Match((pair,), Group.of([image]), (Group.of([label]),), by="their names", listed=True)
+    return assemble(Tree(Path(), (), lambda name: Path(name).read_bytes()), match, config)
+
+
+def open_list(path: Path, config: DataConfig) -> Dataset:
+    """Open the files of a .csv with the columns image and label, and any of split, roi and group; paths are relative to it.
+
+    Raises:
+        DataError: no such columns, a split that is none, or no rows.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle)
+            columns = {str(name).strip().lower() for name in reader.fieldnames or ()}
+            rows = [{str(key).strip().lower(): (value or "").strip() for key, value in row.items()} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a .csv ({error}); expected the columns image,label") from error
+    if not {"image", "label"} <= columns:
+        found = ", ".join(sorted(columns)) or "none"
+        raise DataError(f"{path}: has the columns {found}; expected image,label and perhaps split,roi,group")
+    parts = {
+        "": "",
+        "train": "train",
+        "training": "train",
+        "val": "val",
+        "valid": "val",
+        "validation": "val",
+        "test": "test",
+    }
     complaints: list[str] = []
-    for part in parts:
-        for inside in _folders(part):
-            name = inside.name if part == folder else f"{part.name}-{inside.name}"
-            with kept(complaints):
-                pairs.append((name, _only(inside, "image"), _only(inside, "mask")))
-    items = items_of_pairs(pairs, mask_map.role, complaints)
-    if len(parts) == 1:
-        return ItemDataset(items, mask_map, complaints=tuple(complaints))
-    if {item.name for item in items} - {name for name, _, _ in pairs}:
-        raise DataError(f"{folder}: holds files of several pages; one page an ID was expected")
-    held_out = tuple(index for index, item in enumerate(items) if item.name.startswith("val-"))
-    return ItemDataset(items, mask_map, held_out, tuple(complaints))
+    pairs: list[Pair] = []
+    groups: dict[str, str] = {}
+    bare: list[Name] = []
+    for line, row in enumerate(rows, 2):
+        part = parts.get(row.get("split", "").lower())
+        if part is None:
+            raise DataError(f"{path}, line {line}: the split '{row['split']}'; expected train, val or test")
+        image, label, region = (Name(row.get(key, ""), part) for key in ("image", "label", "roi"))
+        missing = [
+            name.path for name in (image, label, region) if name.path and not (path.parent / name.path).is_file()
+        ]
+        if missing:
+            complaints.append(f"{path}, line {line}: there is no file {missing[0]} in {path.parent}; mend the list")
+        elif not label.path:
+            bare.append(image)
+        else:
+            pairs.append(Pair(image, (label,), region if region.path else None))
+            groups[image.path] = row.get("group", "")
+    if not pairs:
+        raise DataError(complaints[0] if complaints else f"{path}: lists no image with a label")
+    images, labels = Group.of(pair.image for pair in pairs), Group.of(pair.masks[0] for pair in pairs)
+    match = Match(tuple(pairs), images, (labels,), by=f"the list {path.name}", unlabelled=tuple(bare), listed=True)
+    tree = Tree(path.parent, (), lambda name: (path.parent / name).read_bytes())
+    dataset = assemble(tree, match, config)
+    if any(groups.values()):
+        found = tuple(groups.get(item.source.removeprefix(f"{path.parent}/"), "") for item in dataset.items)
+        dataset = replace(dataset, division=replace(dataset.division, groups=found))
+    return replace(dataset, complaints=(*complaints, *dataset.complaints))
 
 
-def _parts(folder: Path) -> list[Path]:
-    found = [folder / part for part in PARTS if (folder / part).is_dir()]
-    return found or [folder]
+def assemble(tree: Tree, match: Match, config: DataConfig) -> ItemDataset:
+    """Make a data set of images and masks that belong together; what is wrong with files becomes complaints."""
+    complaints = _complaints(tree, match, config)
+    names = sample_names([pair.image for pair in match.pairs])
+    opened: list[tuple[Pair, Files]] = []
+    taken: dict[str, str] = {}
+    for name, pair in zip(names, match.pairs, strict=True):
+        first = taken.setdefault(pair.masks[0].path, pair.image.path)
+        if first != pair.image.path:
+            complaints.append(
+                f"{tree.source(pair.image.path)}: has the same name as {tree.source(first)}; names must differ in more "
+                "than endings"
+            )
+            continue
+        with kept(complaints):
+            role = "colour-mask" if config.mask_values and any("#" in key for key in config.mask_values) else "mask"
+            masks = tuple(pages_of(tree, mask.path, role) for mask in pair.masks)
+            region = None if pair.region is None else pages_of(tree, pair.region.path, "mask")
+            image = fitting_pages(pages_of(tree, pair.image.path), max(mask.count for mask in masks))
+            opened.append((pair, Files(name, image, masks, region)))
+    images, form = in_one_form([files.image for _, files in opened], config.channels)
+    opened = [(pair, replace(files, image=image)) for (pair, files), image in zip(opened, images, strict=True)]
+    mask_map = _mask_map(match, [files for _, files in opened], config)
+    items: list[Item] = []
+    parts: list[tuple[str, str]] = []
+    for pair, files in opened:
+        with kept(complaints):
+            made = files.items()
+            items += made
+            parts += [(pair.image.part, pair.image.path)] * len(made)
+    division = _division(parts, config, tree)
+    division = replace(division, serial=_serial(items, [files.image for _, files in opened]))
+    account = _account(tree, match, mask_map, division, config)
+    if form:
+        account = replace(account, taken=(*account.taken, ("channels", form)))
+    return ItemDataset(tuple(items), mask_map, division, tuple(complaints), account)
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(inside for inside in folder.iterdir() if inside.is_dir() and not inside.name.startswith("."))
+def sample_names(files: Sequence[Name]) -> list[str]:
+    """Return names that tell files apart: their stems, else the parts of their paths that differ."""
+    stems = [file.stem for file in files]
+    if len(set(stems)) == len(stems):
+        return stems
+    rows = [(*file.folders, file.stem) for file in files]
+    if len({len(row) for row in rows}) == 1:
+        differing = [len(set(column)) > 1 for column in zip(*rows, strict=True)]
+        rows = [tuple(part for part, differs in zip(row, differing, strict=True) if differs) for row in rows]
+    names = ["-".join(row) for row in rows]
+    counts = Counter(names)
+    return [name if counts[name] == 1 else f"{name}{file.suffix}" for name, file in zip(names, files, strict=True)]
 
 
-def _only(folder: Path, stem: str) -> Path:
-    found = [path for path in image_files(folder) if path.stem == stem]
-    if len(found) != 1:
-        what = "no" if not found else f"{len(found)} files named"
-        raise DataError(f"{folder}: holds {what} {stem}; one {stem}.png was expected next to the other")
-    return found[0]
+def _complaints(tree: Tree, match: Match, config: DataConfig) -> list[str]:
+    """Return what is wrong with the pairs: images without a mask and the reverse, and two masks for one image."""
+    lone = [] if config.unlabelled == "skip" else [file for file in match.unlabelled if file not in match.bare]
+    patterns = " and ".join(group.pattern for group in match.labels)
+    complaints = _each(
+        [tree.source(file.path) for file in lone],
+        f"no mask; one that is paired by {match.by} was expected in {patterns}: add it, or leave such images out with "
+        "data.unlabelled=skip",
+    )
+    complaints += _each(
+        [tree.source(file.path) for file in match.orphans],
+        f"no image; one that is paired by {match.by} was expected in {match.images.pattern}",
+    )
+    for first, second in match.doubled[:_NAMED]:
+        complaints.append(
+            f"{tree.source(second.path)}: has the same name as {tree.source(first.path)}; names must differ in more than "
+            "endings"
+        )
+    return complaints
+
+
+def _each(files: Sequence[str], what: str) -> list[str]:
+    """Return a complaint about each of a few files, or one about many."""
+    if len(files) <= _NAMED:
+        return [f"{file}: has {what}" for file in files]
+    return [f"{', '.join(files[:_NAMED])} and {len(files) - _NAMED} more: have {what}"]
+
+
+def _mask_map(match: Match, files: Sequence[Files], config: DataConfig) -> MaskMap:
+    """Find out what the values of the masks mean, from a sample of them."""
+
+    def masks(place: int) -> list[tuple[str, partial[np.ndarray]]]:
+        return [
+            (one.masks[place].source, partial(one.masks[place].read, page))
+            for one in files
+            for page in range(one.masks[place].count)
+        ]
+
+    if not match.titles:
+        words = {token for text in (match.labels[0].pattern,) for token in tokens(text)}
+        return decide(masks(0), config, title=match.labels[0].title, objects=bool(words & OBJECT_WORDS))
+    alone = config.model_copy(update={"classes": None, "mask_values": None})
+    layers = tuple(decide(masks(place), alone, title=title) for place, title in enumerate(match.titles))
+    for title, layer in zip(match.titles, layers, strict=True):
+        if len(layer.classes) > 2 or layer.kind == "instances":
+            layers = tuple(replace(one, kind="binary", classes=one.classes[:2], table=None) for one in layers)
+            break
+    classes = config.classes or ("background", *match.titles)
+    if len(classes) != len(layers) + 1:
+        raise DataError(
+            f"{len(layers)} masks an image ({', '.join(match.titles)}) and the background are {len(layers) + 1} classes, "
+            f"but {len(classes)} are declared ({', '.join(classes)})"
+        )
+    words = "a mask for each class; where they overlap the later class counts"
+    return MaskMap(classes, layers=layers, words=words, unsure="; ".join(one.unsure for one in layers if one.unsure))
+
+
+def _division(parts: Sequence[tuple[str, str]], config: DataConfig, tree: Tree) -> Division:
+    """Return what the names of folders and files, and `data.test`, say of the samples."""
+    named = [part for part, _ in parts]
+    if config.test is not None:
+        chosen = set(matching(config.test, dict.fromkeys(path for _, path in parts)))
+        if not chosen:
+            raise DataError(
+                f"data.test={config.test}: names no labelled image below {tree.root}; write a pattern such as 'test/**', "
+                "or the path of another data set"
+            )
+        named = ["test" if path in chosen else "train" if part == "test" else part for part, path in parts]
+    if not any(part in ("", "train") for part in named):
+        return UNDIVIDED
+    held_out = tuple(index for index, part in enumerate(named) if part == "val")
+    return Division(held_out, tuple(index for index, part in enumerate(named) if part == "test"))
+
+
+def _serial(items: Sequence[Item], pages: Sequence[Image]) -> bool:
+    """Tell whether samples are neighbouring sections of a stack: pages of one file, or files of one folder and size that
+    are numbered without a gap and more alike the nearer they are.
+    """
+    if any(one.count > 1 for one in pages):
+        return True
+    if len(items) < _SERIAL or len({(one.height, one.width, one.channels) for one in pages}) > 1:
+        return False
+    numbers = [[token for token in tokens(Path(item.source).stem) if isinstance(token, int)] for item in items]
+    last = [number[-1] for number in numbers if number]
+    if len({Path(item.source).parent for item in items}) > 1 or len(last) < len(items):
+        return False
+    if sorted(last) != list(range(min(last), min(last) + len(last))):
+        return False
+    near, far = list[float](), list[float]()
+    places = np.linspace(0, len(items) // 2 - 2, 5).round().astype(int)
+    try:
+        for place in dict.fromkeys(places.tolist()):
+            here, following, distant = (_details(items[place + step]) for step in (0, 1, len(items) // 2))
+            near.append(float((here * following).mean()))
+            far.append(float((here * distant).mean()))
+    except DataError:
+        return False
+    return float(np.mean(near)) > float(np.mean(far)) + _ALIKE
+
+
+def _details(item: Item) -> np.ndarray:
+    """Return an image in 128 x 128 pixels without its slow changes, of mean 0 and deviation 1."""
+    from PIL import Image
+    from scipy import ndimage
+
+    grey = Image.fromarray(item.image().mean(0, dtype=np.float32))
+    small = np.asarray(grey.resize((128, 128), Image.Resampling.BOX), np.float32)
+    details = ndimage.gaussian_filter(small, 1) - ndimage.gaussian_filter(small, 8)
+    details -= details.mean()
+    return details / max(float(details.std()), 1e-6)
+
+
+def _account(tree: Tree, match: Match, mask_map: MaskMap, division: Division, config: DataConfig) -> Account:
+    """Say what files were taken for what, what was not certain, what was left, and how to fix the answer."""
+    titled = zip(match.titles or ("",), match.labels, strict=True)
+    masks = ", ".join(f"{title}: {group.pattern}" if title else group.pattern for title, group in titled)
+    taken = [
+        ("images", f"{len(match.pairs)} with masks, {match.images.pattern}"),
+        ("masks", f"{masks}, paired by {match.by}"),
+    ]
+    if match.region is not None:
+        taken.append(("regions", f"{match.region.pattern}: pixels that are 0 there do not count"))
+    taken.append(("values", mask_map.words))
+    if division.test:
+        taken.append(("test set", f"{len(division.test)} images, neither trained on nor chosen on"))
+    if division.held_out:
+        taken.append(("held out", f"{len(division.held_out)} images by the data's own folders"))
+    if division.serial:
+        taken.append(("order", "sections of a stack: data.split.method=auto holds out neighbouring ones"))
+    left = match.unlabelled if config.unlabelled == "skip" else match.bare
+    if left:
+        group = Group.of(left) if len({len(file.folders) for file in left}) == 1 else None
+        taken.append(("no masks", f"{len(left)} images are left out: {group.pattern if group else left[0].path}"))
+    unsure = [*match.unsure, *([mask_map.unsure] if mask_map.unsure else [])]
+    unsure += [f"or set {one}" for one in match.alternatives]
+    lacking = [pair for pair in match.pairs if pair.region is None]
+    if match.region is not None and lacking:
+        unsure.append(
+            f"{len(lacking)} images, such as {lacking[0].image.path}, have no region: all of their pixels count"
+        )
+    section: dict[str, object] = {"images": match.images.pattern}
+    labels = dict(zip(match.titles, (group.pattern for group in match.labels), strict=True)) if match.titles else None
+    section["labels"] = labels or match.labels[0].pattern
+    section |= {} if match.region is None else {"roi": match.region.pattern}
+    section |= pinned(mask_map)
+    shown = tuple((key, write_inline(value)) for key, value in section.items()) if not match.listed else ()
+    return Account(tuple(taken), tuple(unsure), _unused(tree, match), shown)
+
+
+def pinned(mask_map: MaskMap | None) -> dict[str, object]:
+    """Return the keys of `data:` that say again what was found of the values of masks."""
+    if mask_map is None or mask_map.layers:
+        return {}
+    table = mask_map.mask_values()
+    kind = {} if mask_map.kind == "classes" else {"mask_kind": mask_map.kind}
+    ignored = {"ignore_value": value for value in sorted(mask_map.ignored)[:1]} if table is None else {}
+    return {**kind, **({} if table is None else {"mask_values": table}), **ignored, "classes": list(mask_map.classes)}
+
+
+def _unused(tree: Tree, match: Match) -> tuple[str, ...]:
+    """Name the files that were taken for nothing: groups of images, and files that are no images."""
+    known = [alternative.split("'")[1] for alternative in match.alternatives]
+    groups = [group for group in make_groups(match.unused) if group.pattern not in known]
+    found = [f"{group.pattern} ({len(group.files)})" if len(group.files) > 1 else group.pattern for group in groups]
+    others = [path for path in tree.files if Path(path).suffix.lower() not in SUFFIXES]
+    by_suffix = Counter(Path(path).suffix.lower() or Path(path).name for path in others)
+    for suffix, count in by_suffix.items():
+        first = next(path for path in others if (Path(path).suffix.lower() or Path(path).name) == suffix)
+        found.append(first if count == 1 else f"{count} {suffix} files such as {first}")
+    return tuple(found)
 
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES = "train-volume", "train-labels", "test-volume"
@@ -201,7 +419,7 @@ def find_stack(folder: Path, name: str) -> Path | None:
 
 
 def open_isbi(folder: Path, config: DataConfig) -> Dataset:
-    """Open train-volume.tif and train-labels.tif of a folder.
+    """Open train-volume.tif and train-labels.tif of a folder; the samples are named `train-volume[07]`.
 
     Raises:
         DataError: one of the two is missing, or they do not fit together.
@@ -213,15 +431,17 @@ def open_isbi(folder: Path, config: DataConfig) -> Dataset:
             raise DataError(f"{folder}: {present} is there, but {name}.tif is missing; put it into the same folder")
     assert images is not None
     assert labels is not None
-    return open_stack(images, labels, config)
-
-
-def open_stack(images: Path, labels: Path, config: DataConfig) -> Dataset:
-    """Open a stack of images and a stack of masks; the samples are named after the image file: `train-volume[07]`.
-
-    Raises:
-        DataError: other numbers of pages, other sizes, or files that cannot be read.
-    """
     mask_map = MaskMap.of(config.mask_values, config.classes or ISBI_CLASSES)
-    items = items_of_stack(images.stem, open_pages(images), open_pages(labels, mask_map.role))
-    return ItemDataset(tuple(items), mask_map)
+    (volume,), _ = in_one_form([open_image(images)], config.channels)
+    items = Files(images.stem, volume, (open_image(labels, mask_map.role),), is_stack=True).items()
+    rest = [path.name for path in image_files(folder) if path not in (images, labels)]
+    taken = (
+        ("images", f"{len(items)} sections, {images.name}"),
+        (
+            "masks",
+            f"{labels.name}, page by page: 0 is {mask_map.classes[0]}, white {mask_map.classes[1]}, by their names",
+        ),
+        ("order", "sections of a stack"),
+    )
+    account = Account(taken, (), tuple(rest), (("images", images.name), ("labels", labels.name)))
+    return ItemDataset(tuple(items), mask_map, Division(serial=True), (), account)

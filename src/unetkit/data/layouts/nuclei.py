@@ -1,4 +1,4 @@
-"""Nuclei as the 2018 Data Science Bowl ships them: ID/images/*.png and ID/masks/*.png, one mask for every nucleus.
+"""Objects as the 2018 Data Science Bowl ships nuclei: ID/images/*.png and ID/masks/*.png, one mask for every object.
 
 Read from the folder or straight from the .zip archive. Every mask file is one object; its id is its place in the sorted
 names, from 1. Where two masks overlap, the pixel belongs to the first of them. Labels are the union of the masks.
@@ -11,22 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from unetkit.config import DataConfig
-from unetkit.data.dataset import Dataset, ObjectDataset, ObjectItem, Objects, kept, require_same_size
+from unetkit.data.dataset import Account, Dataset, ObjectDataset, ObjectItem, Objects, kept, require_same_size
 from unetkit.errors import DataError
 from unetkit.images import SUFFIXES, decode_single
 from unetkit.storage.tree import Tree
 
-CLASSES = ("background", "nucleus")
-
-
-def is_nuclei_folder(folder: Path) -> bool:
-    """Tell whether a folder holds ID/images and ID/masks."""
-    return any((inside / "images").is_dir() and (inside / "masks").is_dir() for inside in folder.iterdir())
+CLASSES = ("background", "object")
+_MANY_MASKS = 1.5  # masks an image from which each is taken for one object
 
 
 def is_nuclei(tree: Tree) -> bool:
-    """Tell whether there are masks as ID/masks/*."""
-    return bool(group(tree, "masks"))
+    """Tell whether most folders with ID/masks hold one image in ID/images, and several masks."""
+    images, masks = group(tree, "images"), group(tree, "masks")
+    alone = sum(len(files) == 1 for files in images.values())
+    return 2 * alone >= len(images) and sum(map(len, masks.values())) >= _MANY_MASKS * max(alone, 1)
 
 
 def open_nuclei(tree: Tree, config: DataConfig) -> Dataset:
@@ -52,7 +50,14 @@ def open_nuclei(tree: Tree, config: DataConfig) -> Dataset:
                     f"{tree.source(files[0])}: has no masks in {identity}/masks; leave it out, or draw them"
                 )
             items.append(_item(tree, identity, files, masks[identity]))
-    return ObjectDataset(tuple(items), classes, complaints=tuple(complaints))
+    count = sum(len(masks[identity]) for identity in images if identity in masks)
+    account = Account(
+        (
+            ("images", f"{len(items)}, ID/images/*, one an ID"),
+            ("masks", f"{count:,} files ID/masks/*, each one object"),
+        )
+    )
+    return ObjectDataset(tuple(items), classes, complaints=tuple(complaints), account=account)
 
 
 def open_bare_nuclei(tree: Tree) -> Dataset:

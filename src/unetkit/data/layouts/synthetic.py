@@ -15,10 +15,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from unetkit.data.dataset import ItemDataset, items_of_stack
+from unetkit.data.dataset import Account, Division, Files, ItemDataset
 from unetkit.data.layouts.mask_files import ISBI_CLASSES, TEST_IMAGES, TRAIN_IMAGES, TRAIN_LABELS
 from unetkit.data.masks import MaskMap
-from unetkit.images.image import Pages
+from unetkit.images.array import image_of_array
+from unetkit.images.image import Image
 from unetkit.storage.atomic import atomic_path, make_folder
 
 Floats = NDArray[np.float32]
@@ -82,8 +83,9 @@ def open_sample(
 ) -> ItemDataset:
     """Open a generated stack as a data set of samples `sample[00]` ..., held in memory."""
     stack = generate(seed=seed, slices=slices, size=size)
-    items = items_of_stack("sample", _pages(stack.images), _pages(stack.labels))
-    return ItemDataset(tuple(items), mask_map or MaskMap(ISBI_CLASSES))
+    items = Files("sample", _pages(stack.images), (_pages(stack.labels),), is_stack=True).items()
+    account = Account((("images", f"{slices} generated sections with their labels"),))
+    return ItemDataset(tuple(items), mask_map or MaskMap(ISBI_CLASSES), Division(serial=True), account=account)
 
 
 def write_sample(folder: Path, *, seed: int = 0, slices: int = SLICES, size: int = SIZE) -> Path:
@@ -101,9 +103,9 @@ def write_sample(folder: Path, *, seed: int = 0, slices: int = SLICES, size: int
     return folder
 
 
-def _pages(pixels: NDArray[np.uint8]) -> Pages:
+def _pages(pixels: NDArray[np.uint8]) -> Image:
     pixels.flags.writeable = False  # every reader of a page sees this one array
-    return Pages("sample", len(pixels), 1, pixels.shape[1], pixels.shape[2], lambda page: pixels[page][None])
+    return image_of_array("sample", pixels, "zyx")
 
 
 @dataclass(frozen=True, slots=True)

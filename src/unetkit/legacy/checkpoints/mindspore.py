@@ -28,7 +28,6 @@ from unetkit.errors import DamagedFileError, ModelFileError
 from unetkit.legacy.archive import LONGEST_NAME, MOST_TENSORS, Archive, one_line, to_bytes, to_tensor, whole_number
 from unetkit.legacy.graphs import CARD, read_graph
 from unetkit.storage import protobuf
-from unetkit.storage.atomic import atomic_path
 from unetkit.storage.protobuf import (
     WireError,
     as_bytes,
@@ -284,9 +283,9 @@ def write_checkpoint(path: Path, values: Mapping[str, Value]) -> None:
     Like MindSpore's own it can be read by its owner and changed by nobody.
 
     Raises:
-        StorageError: the disk did not take it; an older file at `path` is untouched.
+        OSError: the disk did not take it.
     """
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
+    with path.open("wb") as file:
         for tag, value in values.items():
             if isinstance(value, str):
                 dims, kind, content = [0], _TEXT, value.encode("utf-32-le")

@@ -6,6 +6,7 @@ PyTorch does not compare; an older file names no number larger than itself. Tupl
 """
 
 import mmap
+import re
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
@@ -24,6 +25,8 @@ _ZIP = b"PK\x03\x04"
 _OLD = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _OLD_PICKLES, _OLD_HEADERS = 5, 3  # magic number, protocol, system: headers; object, keys of the storages
 _PIECE = 1 << 20
+_FORBIDDEN = re.compile(r"(?:GLOBAL|instance of type|class|function) ['\"<]*([\w.]+)")
+"""What PyTorch's reader says of what it does not build, such as "GLOBAL net.UNet was not an allowed global"."""
 
 
 def read(path: Path) -> Archive | None:
@@ -47,11 +50,15 @@ def read(path: Path) -> Archive | None:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and its unpickler fail on damaged files in any of their ways
+        whole = _FORBIDDEN.search(str(error))
+        if whole is not None:
+            raise ModelFileError(
+                f"{path}: a PyTorch file with more than weights in it (an object of {one_line(whole[1])}), which opens "
+                "only by running code, and that is never done; where it was made, save model.state_dict(), or export "
+                "the network to ONNX"
+            ) from None
         reason = one_line(str(error).partition("\n")[0])
-        raise ModelFileError(
-            f"{path}: a PyTorch file that cannot be opened without running code in it or is damaged ({reason}); "
-            "save model.state_dict() again"
-        ) from None
+        raise ModelFileError(f"{path}: a damaged PyTorch file ({reason}); copy it again") from None
 
     def on_cpu(value: Any) -> Tensor | None:
         """Return a value that is a tensor on the CPU and has memory for all its elements."""

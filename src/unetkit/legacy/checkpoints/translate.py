@@ -18,8 +18,10 @@ from unetkit.errors import ModelFileError
 from unetkit.legacy.archive import Archive, one_line
 from unetkit.legacy.networks import ARCHITECTURES, NESTED, Architecture, NormalizationKind, Unknown, depth_of
 from unetkit.modelfile.card import AdamMoments
+from unetkit.modelfile.others import unknown_weights
 from unetkit.models import build_model
 
+_LONGEST = 600
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _FIRST = "encoder.0.conv1.weight"
 _COUNTER = "num_batches_tracked"  # PyTorch counts the batches that a norm has seen; it does not use the number here
@@ -89,10 +91,8 @@ def translate(path: Path, archive: Archive) -> LegacyNetwork:
         if name == legacy.marker or name.endswith((f".{legacy.marker}", f"/{legacy.marker}"))
     ]
     if not found:
-        examples = one_line(", ".join(list(archive.tensors)[:3]) or "none")
         raise ModelFileError(
-            f"{path}: a {archive.system} checkpoint of a network that is not known here (its tensors: {examples}); "
-            f"expected one of {', '.join(legacy.name for legacy in ARCHITECTURES)}"
+            f"{path}: a {archive.system} checkpoint: {one_line(unknown_weights(archive.tensors), 600)}"
         )
     legacy, prefix = found[0]
     tensors = {name.removeprefix(prefix): tensor for name, tensor in archive.tensors.items() if name.startswith(prefix)}

@@ -12,20 +12,23 @@ from typing import get_args
 from unetkit.config import Config, ConfigSource, load_tree, preset_names
 from unetkit.errors import ConfigError
 from unetkit.legacy.configs import oneflow, tensorflow, zoo
-from unetkit.legacy.configs.translation import Draft, System, Translation
+from unetkit.legacy.configs.translation import Draft, LegacyNetwork, System, Translation
 from unetkit.legacy.configs.values import Values, legacy_documents, unwrapped
 from unetkit.legacy.configs.zoo_keys import ALIASES, Model, ZooSettings
 
-__all__ = ["Translation", "translate"]
+__all__ = ["LegacyNetwork", "Translation", "translate"]
 
 _PRESETS: Mapping[str, System] = {"tensorflow-unet-medical": tensorflow.SYSTEM, "oneflow-unet": oneflow.SYSTEM}
 _ENOUGH = 6  # keys of the zoo that make a mapping one of its configurations
 
 
 def translate(
-    source: ConfigSource, overrides: Sequence[str], *, flags: Sequence[str], bug_compatible: bool
+    source: ConfigSource, overrides: Sequence[str], *, flags: Sequence[str], bug_compatible: bool, name: str = ""
 ) -> Translation | None:
-    """Translate a legacy configuration as `configuring.translate_config` says; None for one of ours."""
+    """Translate a legacy configuration as `configuring.translate_config` says; None for one of ours.
+
+    `name` is what messages call its file, where that is a copy.
+    """
     place, system, documents = "the configuration", None, ()
     if isinstance(source, dict):
         documents = (unwrapped(source),)
@@ -34,6 +37,7 @@ def translate(
         system = _PRESETS.get(place)
         if place not in preset_names() and os.path.isfile(source):
             documents = legacy_documents(Path(source), lambda values: _system_of(values) is not None)
+            place = name or place
     if documents:
         system = _system_of(documents[0])
     if system is None:
@@ -52,6 +56,7 @@ def translate(
         unused=draft.unused,
         notes=tuple(draft.notes),
         out=draft.out,
+        network=draft.network,
     )
 
 

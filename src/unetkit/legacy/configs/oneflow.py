@@ -37,7 +37,9 @@ _FIXED = {
     "optimizer.schedule": "constant",
     "optimizer.warmup": 0.0,
     "train.precision": "float32",
+    "train.best_metric": "soft_dice_two_class",
     "train.metrics": ["legacy"],
+    "train.log_format": "oneflow",
     "train.validate_every": None,
 }
 _PREDICTION = ("checkpoint", "Test_Data_path", "save_res_path")

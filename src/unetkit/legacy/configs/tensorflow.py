@@ -44,7 +44,12 @@ _FIXED = {
     "train.validate_every": None,
     "train.best_metric": "soft_dice_class_mean",
     "train.metrics": ["legacy"],
+    "train.log_format": "tensorflow",
 }
+
+
+_TORCHRUN = "torchrun says how many processes there are"
+_ASCEND = "of Ascend's runtime for TensorFlow"
 
 
 class TensorFlowSettings(Settings):
@@ -63,7 +68,24 @@ class TensorFlowSettings(Settings):
     warmup_steps: Whole = Field(default=200, description="of its throughput figure; unetkit bench warms up by itself")
     seed: Whole = Field(default=0, ge=0)
     npu_loss_scale: Number = 1.0
-    Rank_Size: Whole = Field(default=1, description="torchrun says how many processes there are")
+    Rank_Size: Whole = Field(default=1, description=_TORCHRUN)
+    rank_size: Whole = Field(default=1, description=_TORCHRUN)
+    rank_id: Whole = Field(default=0, description=_TORCHRUN)
+    device_id: Whole = Field(default=0, description="one device is found by itself, train.device names its kind")
+    precision_mode: Text = Field(default="", description="of Ascend's compiler; here train.precision")
+    iterations_per_loop: Whole = Field(default=10, description=_ASCEND)
+    over_dump: Text = Field(default="", description=_ASCEND)
+    data_dump_flag: Text = Field(default="", description=_ASCEND)
+    data_dump_step: Text = Field(default="", description=_ASCEND)
+    data_dump_path: Text = Field(default="", description=_ASCEND)
+    over_dump_path: Text = Field(default="", description=_ASCEND)
+    profiling: Text = Field(default="", description=_ASCEND)
+    profiling_dump_path: Text = Field(default="", description=_ASCEND)
+    autotune: Text = Field(default="", description=_ASCEND)
+    modify_mixlist: Text = Field(default="", description="of Ascend's mixed precision; here train.precision")
+    fusion_switch_file: Text = Field(default="", description=_ASCEND)
+    graph_run_mode: Whole = Field(default=1, description=_ASCEND)
+    dynamic_loss_scale: Text = Field(default="", description="in float16 the loss scale is found while training")
     augment: bool = False
     benchmark: bool = False
     use_amp: bool = False
@@ -104,6 +126,8 @@ def translate(draft: Draft, documents: Sequence[Values], words: Sequence[str]) -
     elif settings.given("exec_mode"):
         draft.unused[settings.label("exec_mode")] = "what is held out is scored after every training"
     draft.set(PROGRAM, _FIXED)
+    if settings.given("data_dir") and not data:
+        raise settings.wrong("data_dir", "a folder with train-volume.tif and train-labels.tif")
     if data:
         draft.set(settings.said("data_dir"), {"data.path": data})
     if settings.resume_training:

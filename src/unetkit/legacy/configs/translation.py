@@ -44,6 +44,35 @@ class KnownIssue:
 
 
 @dataclass(frozen=True, slots=True)
+class LegacyNetwork:
+    """How programs that evaluate and export name a network, and what they write.
+
+    Attributes:
+        path: the checkpoint that the configuration names; empty: none.
+        folders: of the machines of a cloud job, and where in object storage their content lies.
+        export: the format to export to; empty: not said.
+        size: rows and columns of the images that an exported file takes; None: not said.
+        file_name: the exported file's name without its suffix; empty: not said.
+        own_size: its evaluation scores at the image's own size, not at the size that the network reads.
+    """
+
+    path: str = ""
+    folders: Mapping[str, str] = field(default_factory=dict[str, str])
+    export: str = ""
+    size: tuple[int, int] | None = None
+    file_name: str = ""
+    own_size: bool = False
+
+    def stored(self, path: str) -> str:
+        """Return where a path of the job's machine lies in object storage; any other path as it is."""
+        for folder, url in self.folders.items():
+            inner = path.removeprefix(folder)
+            if inner != path:
+                return url if url.endswith(".ckpt") else f"{url.rstrip('/')}/{inner.lstrip('/')}"
+        return path
+
+
+@dataclass(frozen=True, slots=True)
 class Translation:
     """A legacy configuration in our terms.
 
@@ -56,6 +85,7 @@ class Translation:
         unused: keys of the original that nothing here needs, and why.
         notes: what else a user should know.
         out: the folder that the original writes to, if it names one.
+        network: how its programs that evaluate and export name a network.
     """
 
     system: str
@@ -66,6 +96,7 @@ class Translation:
     unused: Mapping[str, str]
     notes: tuple[str, ...]
     out: str | None
+    network: LegacyNetwork
 
     def remarks(self) -> Iterator[str]:
         """Yield what a user should know before training, a line each."""
@@ -140,6 +171,7 @@ class Draft:
         unused: keys of the original that nothing here needs, and why.
         notes: what else a user should know.
         out: the folder that the original writes to.
+        network: how programs that evaluate and export name a network.
     """
 
     place: str
@@ -151,6 +183,7 @@ class Draft:
     unused: dict[str, str] = field(default_factory=dict[str, str])
     notes: list[str] = field(default_factory=list[str])
     out: str | None = None
+    network: LegacyNetwork = field(default_factory=LegacyNetwork)
 
     def set(self, origin: str, values: Values) -> None:
         """Set keys of ours, dotted, and say what they came from."""

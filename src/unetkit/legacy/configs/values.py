@@ -231,7 +231,7 @@ def _python_dict(text: str, path: Path) -> Values | None:
     assigned: dict[str, ast.expr] = {}
     try:
         with warnings.catch_warnings(action="ignore"):  # of escapes in its strings
-            statements = ast.parse(text).body
+            statements = ast.parse(text, str(path)).body  # of a mistake Python opens the file that is named here
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     for statement in statements:

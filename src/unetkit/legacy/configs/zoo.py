@@ -9,6 +9,7 @@ images are repeated in the one epoch that it trains.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from unetkit.distributed import launched_world
@@ -81,11 +82,14 @@ def _translate_settings(settings: ZooSettings, draft: Draft) -> None:
     draft.set(
         PROGRAM, {"data.normalization": "minus-one-to-one", "data.resize": "half-pixel", "augment.rotate90": False}
     )
-    path, annotations, out = settings.data_path, settings.anno_json, settings.output_path
-    if path not in ("", "/cache/data"):
+    path, out = settings.data_path, settings.output_path
+    annotated = _annotated(settings)
+    if annotated and not (settings.given("data_path") and os.path.exists(path)):
+        draft.set(settings.said("anno_json", "val_anno_json"), {"data.path": annotated})
+        if settings.given("data_path"):
+            draft.unused[settings.label("data_path")] = "COCO is read where its annotation files lie"
+    elif path not in ("", "/cache/data"):
         draft.copy(settings, {"data_path": "data.path"})
-    elif annotations and os.path.isfile(annotations):
-        draft.copy(settings, {"anno_json": "data.path"})
     elif settings.given("data_path"):
         draft.unused[settings.label("data_path")] = "of the machines of ModelArts; --data names the data"
     if out not in ("", "/cache/train"):
@@ -124,7 +128,33 @@ def _translate_settings(settings: ZooSettings, draft: Draft) -> None:
     steps = translate_training(settings, draft, draft.training_images(dataset))
     translate_validation(settings, draft, steps)
     translate_start(settings, draft)
+    draft.network = replace(
+        draft.network,
+        path=settings.checkpoint_file_path,
+        export=settings.file_format.lower() if settings.given("file_format") else "",
+        size=(settings.height, settings.width) if settings.height and settings.width else None,
+        file_name=settings.file_name,
+        own_size=settings.eval_resize,
+    )
     draft.unused |= settings.unused(draft.unused)
+
+
+def _annotated(settings: ZooSettings) -> str:
+    """Return where the annotation files of COCO lie: their common folder, or the only one; empty where there is none.
+
+    The split of such data is the one of its makers: what `val_anno_json` describes is held out.
+
+    Raises:
+        ConfigError: both exist, in folders that are not one data set's.
+    """
+    found = [path for path in (settings.anno_json, settings.val_anno_json) if path and os.path.isfile(path)]
+    if settings.dataset != "COCO" or len(found) < 2:
+        return found[0] if settings.dataset == "COCO" and found else ""
+    folders = {os.path.dirname(os.path.abspath(path)) for path in found}
+    folder = folders.pop()
+    if folders or os.path.basename(folder) != "annotations":
+        raise settings.wrong("val_anno_json", f"both files in one folder `annotations`; {shown(found[0])} is the other")
+    return os.path.dirname(folder)
 
 
 def _translate_isbi(settings: ZooSettings, draft: Draft) -> None:
@@ -175,7 +205,10 @@ def _translate_folders(settings: ZooSettings, draft: Draft) -> None:
         raise settings.wrong("split", "a share above 0, up to 1 for folders train and val")
     reason = f"not read where dataset is {shown(settings.dataset)}"
     draft.unused |= {settings.label(key): reason for key in ("cross_valid_ind", "crop") if settings.given(key)}
-    if settings.split == 1:
+    if settings.split == 1 and _annotated(settings).endswith(".json"):
+        draft.set(settings.said("dataset", "split", "anno_json"), {"data.split.method": "none"})
+        draft.notes.append("val_anno_json is not there: nothing is held out, and nothing scored")
+    elif settings.split == 1:
         draft.set(settings.said("dataset", "split"), {"data.split.method": "given"})
     else:
         draft.set(settings.said("dataset", "split"), {"data.split.method": "last"})

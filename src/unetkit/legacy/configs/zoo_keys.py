@@ -11,7 +11,7 @@ from typing import Any, Literal, cast, get_args
 from pydantic import Field
 
 from unetkit.errors import ConfigError
-from unetkit.legacy.configs.translation import Draft
+from unetkit.legacy.configs.translation import Draft, LegacyNetwork
 from unetkit.legacy.configs.values import Elements, Number, Settings, Text, Values, Whole, near, parse_flags, shown
 
 _CLOUD = "of jobs of ModelArts, where enable_modelarts is True"
@@ -67,9 +67,7 @@ class ZooSettings(Settings):
     eval_interval: Whole = Field(default=1, ge=1, description="run_eval is False")
     eval_metrics: Text = "dice_coeff"
     eval_activate: Text = "Softmax"
-    eval_resize: bool = Field(
-        default=False, description="predictions are always resized back and scored at the size of the image"
-    )
+    eval_resize: bool = False
     include_background: bool = True
     show_eval: bool = Field(default=False, description="pictures of the held-out images are always in report.html")
     color: Elements = Field(default=None, description="of its pictures; those of report.html have colours of their own")
@@ -152,11 +150,12 @@ def zoo_settings(documents: Sequence[Values], words: Sequence[str], draft: Draft
     for url, path in {"data_url": "data_path", "train_url": "output_path"}.items():
         if stored := values.pop(url, ""):
             values[path], labels[path] = stored, labels.get(url, url)
-    url = values.pop("checkpoint_url", "")
-    if url and (path := values.get("resume_ckpt")):
-        inner = path.removeprefix(settings.load_path).removeprefix("./").lstrip("/")
-        values["resume_ckpt"] = url if url.endswith(".ckpt") else f"{url.rstrip('/')}/{inner}"
-        labels["resume_ckpt"] = labels.get("checkpoint_url", "checkpoint_url")
+    if url := values.pop("checkpoint_url", ""):
+        draft.network = LegacyNetwork(folders=dict.fromkeys((settings.load_path, "./"), url))
+        for key in ("resume_ckpt", "checkpoint_file_path"):
+            if path := values.get(key):
+                values[key] = draft.network.stored(path)
+                labels["resume_ckpt"] = labels.get("checkpoint_url", "checkpoint_url")
     return ZooSettings.read(values, place, labels)
 
 

@@ -29,7 +29,7 @@ _SCORES = {
     ("softmax", True): ("soft_dice_two_class", "soft_iou_two_class"),
     ("softmax", False): ("soft_dice_foreground", "soft_iou_foreground"),
     ("argmax", True): ("argmax_dice_two_class", "argmax_iou_two_class"),
-    ("argmax", False): ("argmax_dice_two_class", "argmax_iou_two_class"),
+    ("argmax", False): ("argmax_dice_foreground", "argmax_iou_foreground"),
 }
 
 
@@ -62,6 +62,8 @@ def translate_training(settings: ZooSettings, draft: Draft, images: TrainingImag
         decay, decay_keys = decay / launched_world().size, [*decay_keys, "run_distribute"]
     draft.set(settings.said(*decay_keys), {"optimizer.weight_decay": decay})
 
+    if shared:  # its script keeps a log of every process
+        draft.set(settings.said("run_distribute"), {"train.rank_logs": True})
     ranks = launched_world().size if shared else 1
     epochs_key = "distribute_epochs" if shared else "epochs"
     batch_key = "distribute_batchsize" if shared and target == "GPU" else "batch_size"
@@ -104,11 +106,19 @@ def translate_validation(settings: ZooSettings, draft: Draft, epoch: int) -> Non
         raise settings.wrong("eval_activate", "Softmax or Argmax")
     if metric not in ("dice_coeff", "iou", "IOU", "IoU"):
         draft.known_issue(settings.said("eval_metrics"), "takes every name but dice_coeff for the IoU", here="the IoU")
-    if activation == "argmax" and not background:
-        draft.notes.append("include_background False with Argmax: the score that chooses counts the background, too")
-    said = settings.said("eval_metrics", "eval_activate", "include_background")
-    draft.set(said, {"train.best_metric": _SCORES[activation, background][metric != "dice_coeff"]})
-    draft.set(PROGRAM, {"train.metrics": ["legacy"]})
+    said, score = settings.said("eval_metrics", "eval_activate", "include_background"), _SCORES[activation, background]
+    draft.set(said, {"train.best_metric": score[metric != "dice_coeff"]})
+    draft.set(PROGRAM, {"train.metrics": ["legacy"], "train.log_format": "mindspore"})
+    if settings.given("eval_resize"):
+        place = (
+            "the image"
+            if settings.eval_resize
+            else "the network's input (its name ends with _388, or _at_ROWSxCOLUMNS)"
+        )
+        draft.notes.append(
+            f"{settings.said('eval_resize')}: its eval.py scores at the size of {place}; so do the lines that are "
+            "printed in its spelling; tables have both"
+        )
     if settings.eval_resize:
         draft.known_issue(
             settings.said("eval_resize"), "rounds probabilities to 8 bits before it resizes them", here="not rounded"

@@ -1,0 +1,81 @@
+"""Images of one set brought to one form: pages that are channels, chosen channels, grey and RGB together.
+
+Looks at headers; at pixels only where grey and RGB images are mixed. Legend of shapes: C channels, H height, W width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from unetkit.data.dataset import ObjectItem
+from unetkit.errors import DataError
+from unetkit.images.image import Image
+
+_MOST_PAGES = 8
+"""Image without names that may be channels."""
+
+
+def fitting_pages(image: Image, pages: int, channels: int | None = None) -> Image:
+    """Return an image with its pages taken for channels where they can be nothing else.
+
+    They are where the file does not name them, there are 2 to 8 of one channel each, and its mask has one page, or the
+    network takes as many channels.
+
+    Args:
+        image: as it was opened.
+        pages: of its mask.
+        channels: that the network takes, where it is known.
+    """
+    unnamed = not image.named and image.channels == 1 and 1 < image.count <= _MOST_PAGES
+    return image.pages_as_channels() if unnamed and pages == 1 and channels in (None, image.count) else image
+
+
+def in_one_form(images: Sequence[Image], channels: tuple[int, ...] | None) -> tuple[list[Image], str]:
+    """Return the images of a set with the chosen channels, or grey and RGB in one form, and a line that says it.
+
+    Of a set with grey and RGB images, the RGB ones are read as grey if the three channels are equal in all of them;
+    otherwise the grey ones are read as RGB. Other mixtures are left as they are.
+
+    Raises:
+        DataError: an image without one of the chosen channels.
+    """
+    if channels is not None:
+        return [image.with_channels(channels) for image in images], f"{list(channels)}, by data.channels"
+    coloured = [image for image in images if image.channels == 3]
+    if {image.channels for image in images} != {1, 3}:
+        return list(images), ""
+    if any(map(_has_colour, coloured)):
+        words = (
+            f"RGB: {len(images) - len(coloured)} of {len(images)} images are grey, and are read as RGB like the others"
+        )
+        return [image if image.channels == 3 else image.with_channels((0, 0, 0)) for image in images], words
+    words = f"grey: {len(coloured)} of {len(images)} images are RGB without a colour, and are read as grey"
+    return [image if image.channels == 1 else image.with_channels((0,)) for image in images], words
+
+
+def with_channels(item: ObjectItem, channels: tuple[int, ...]) -> ObjectItem:
+    """Return an image with objects of which some channels are read, counted from 0."""
+
+    def read() -> NDArray[Any]:
+        pixels = item.image()
+        if max(channels) >= len(pixels):
+            raise DataError(
+                f"{item.source}: has {len(pixels)} channels (numbered from 0), but data.channels names channel "
+                f"{max(channels)}; name channels below {len(pixels)}"
+            )
+        return pixels[list(channels)]
+
+    return replace(item, image=read)
+
+
+def _has_colour(image: Image) -> bool:
+    for page in range(image.count):
+        try:
+            pixels = image.read(page)
+        except DataError:
+            continue  # it is a complaint when it is used
+        if (pixels[1:] != pixels[:1]).any():
+            return True
+    return False

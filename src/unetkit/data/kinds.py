@@ -1,0 +1,313 @@
+"""What kind of masks a data set has, told from the values of a sample of them and then held for all.
+
+Two values are two classes: 0 and 255, 0 and 1, or any other two. A few values are a class each, whether they are 0, 1, 2
+or 0, 128, 255; 255 above small class indices marks pixels that do not count, as in the VOC challenge. Values that are one
+connected piece each, and more of them in one mask than in another, are objects. A few colours are a class each, many are
+objects. What is left are grey values between two classes, from anti-aliasing or JPEG: they are refused, unless they are
+a few stray pixels.
+
+Assumes that all masks of a set are of one kind: what most of a sample say decides, and a mask that says otherwise is
+complained about when it is read.
+
+Legend of shapes: C channels, H height, W width.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from unetkit.config import DataConfig
+from unetkit.data.masks import MaskMap, colour_codes, index_values, is_small, present_values
+from unetkit.errors import DataError
+
+BINARY = ("background", "foreground")
+OBJECT = "object"
+
+_CLOSELY, _SAMPLED, _SCANNED = 4, 32, 500  # masks
+_FEW, _MANY = 16, 40  # values of classes
+_VOID = 255
+_ONE_PIECE = 0.85  # share of values whose largest piece has most of their pixels
+_STRAY = 0.005  # of the pixels of the class
+_INSIDE = 0.02  # of the pixels of a value, those with equal neighbours all around
+_WHITES = (255, 65535)
+
+ReadMask = Callable[[], NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What one mask holds.
+
+    Attributes:
+        values: that occur, or 0xRRGGBB where it is coloured.
+        counts: how many pixels have each.
+        coloured: its channels differ.
+        pieces: share of the values above 0 that are one connected piece; None where that was not looked at, or two
+            values occur.
+        inside: of each value, the share of its pixels with equal neighbours all around; empty where not looked at.
+    """
+
+    values: tuple[int, ...]
+    counts: tuple[int, ...]
+    coloured: bool
+    pieces: float | None = None
+    inside: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, stored: NDArray[np.generic], source: str, *, closely: bool) -> "_Seen":
+        coloured = len(stored) == 3 and not all(np.array_equal(stored[0], channel) for channel in stored[1:])
+        values = colour_codes(stored) if coloured else index_values(stored, source)
+        present = np.array(present_values(values))
+        if len(present) < 3 and is_small(values):
+            counts = np.bincount(values.ravel())[present]
+            return cls(tuple(present.tolist()), tuple(counts.tolist()), coloured)
+        indices = np.searchsorted(present, values).astype(np.int32)
+        if is_small(values):
+            lookup = np.zeros(int(present[-1]) + 1, np.int32)
+            lookup[present] = np.arange(len(present))
+            indices = lookup[values]
+        counts = np.bincount(indices.ravel())
+        if not closely or len(present) > 2**15:
+            return cls(tuple(present.tolist()), tuple(counts.tolist()), coloured)
+        equal = ndimage.maximum_filter(indices, 3) == ndimage.minimum_filter(indices, 3)
+        inside = np.bincount(indices[equal], minlength=len(present)) / counts
+        pieces = _pieces(indices, int(present[0] == 0)) if len(present) > 2 else None
+        return cls(tuple(present.tolist()), tuple(counts.tolist()), coloured, pieces, tuple(inside.tolist()))
+
+
+def _pieces(indices: NDArray[np.int32], background: int) -> float:
+    """Return the share of values whose largest connected piece has nine tenths of their pixels."""
+    from skimage.measure import label  # slow to import
+
+    regions: NDArray[np.int64] = label(indices + 1 - background, background=0 if background else -1, connectivity=2)
+    sizes = np.bincount(regions.ravel())
+    sizes[0] = 0 if background else sizes[0]
+    value_of = np.zeros(len(sizes), np.int64)
+    value_of[regions.ravel()] = indices.ravel()
+    largest, total = np.zeros(indices.max() + 1, np.int64), np.zeros(indices.max() + 1, np.int64)
+    np.maximum.at(largest, value_of, sizes)
+    np.add.at(total, value_of, sizes)
+    used = total[background:] > 0
+    return float(np.mean(largest[background:][used] >= 0.9 * total[background:][used])) if used.any() else 0.0
+
+
+def decide(
+    masks: Sequence[tuple[str, ReadMask]], config: DataConfig, *, title: str = "", objects: bool = False
+) -> MaskMap:
+    """Return what the values of a set's masks mean.
+
+    Args:
+        masks: the source of each mask, for messages, and how to read it.
+        config: its `mask_kind`, `mask_values`, `ignore_value` and `classes` are obeyed.
+        title: what the data calls what is masked; empty where it does not say.
+        objects: the names of the files say that the values are objects.
+
+    Raises:
+        DataError: masks whose values have no meaning.
+        ConfigError: a table that contradicts the classes.
+    """
+    classes = config.classes
+    given = MaskMap.of(config.mask_values, classes or _names(config))
+    ignored = given.ignored | ({config.ignore_value} if config.ignore_value is not None else frozenset[int]())
+    if given.table is not None:
+        return replace(given, ignored=ignored, words="as data.mask_values says")
+    if config.mask_kind == "binary":
+        words = "from half of white on one class (data.mask_kind=binary)"
+        return MaskMap(classes or ("background", title or "foreground"), kind="binary", ignored=ignored, words=words)
+    if config.mask_kind == "instances":
+        return replace(_instances(classes, title, "data.mask_kind=instances"), ignored=ignored)
+    seen = list(_look(masks, _SAMPLED))
+    if not seen:
+        return MaskMap(classes or BINARY, ignored=ignored)
+    if 2 * sum(one.coloured for one in seen) > len(seen):
+        return _of_colours(masks, seen, classes, title, objects=objects)
+    found = _of_values(masks, seen, config, title, ignored, objects=objects)
+    return replace(found, ignored=found.ignored | ignored)
+
+
+def _names(config: DataConfig) -> tuple[str, ...]:
+    """Return names for the classes that a table names by their index alone."""
+    indices = [index for index in (config.mask_values or {}).values() if index != "ignore"]
+    return BINARY if max(indices, default=0) < 2 else _numbered(max(indices))
+
+
+def _numbered(top: int) -> tuple[str, ...]:
+    return ("background", *(f"class{index}" for index in range(1, top + 1)))
+
+
+def _look(masks: Sequence[tuple[str, ReadMask]], most: int) -> Iterator[_Seen]:
+    """Look at masks that are spread over the set; those that cannot be read are left to the reader to complain about."""
+    places = dict.fromkeys(np.linspace(0, len(masks) - 1, min(most, len(masks))).round().astype(int).tolist())
+    closely = set(list(places)[:: max(1, -(-len(places) // _CLOSELY))])
+    for place in places:
+        source, read = masks[place]
+        try:
+            yield _Seen.of(read(), source, closely=place in closely)
+        except DataError:
+            continue
+
+
+def _instances(classes: tuple[str, ...] | None, title: str, why: str, *, coloured: bool = False) -> MaskMap:
+    if classes is not None and len(classes) > 2:
+        raise DataError(
+            f"the masks hold object ids ({why}), which are two classes, but {len(classes)} are declared; declare two, or "
+            "set data.mask_kind=classes"
+        )
+    what = "colours" if coloured else "values"
+    return MaskMap(
+        classes or ("background", title or OBJECT),
+        coloured=coloured,
+        kind="instances",
+        words=f"object ids: each of the {what} is one object ({why})",
+    )
+
+
+def _of_colours(
+    masks: Sequence[tuple[str, ReadMask]],
+    seen: Sequence[_Seen],
+    classes: tuple[str, ...] | None,
+    title: str,
+    *,
+    objects: bool,
+) -> MaskMap:
+    """Return the meaning of colours: a few are classes, many are objects."""
+    most = max(len(one.values) for one in seen)
+    few = classes is None or len(classes) == 2
+    if few and _mean_pieces(seen) >= _ONE_PIECE and (most > _MANY or objects):
+        return _instances(classes, title, f"up to {most - 1} in an image, each in one piece", coloured=True)
+    if most > _MANY:
+        raise DataError(
+            f"{masks[0][0]}: {most} colours, too many for classes and not in one piece each: blurred, a photograph, or "
+            "an overlay; give masks of a few colours, or of grey values"
+        )
+    values = sorted({value for one in _look(masks, _SCANNED) if one.coloured for value in one.values})
+    names = classes or tuple("background" if value == 0 else f"{value:06x}" for value in values)
+    if len(names) != len(values):
+        shown = ", ".join(f"'#{value:06x}'" for value in values[:6])
+        raise DataError(
+            f"{masks[0][0]}: the masks hold {len(values)} colours ({shown}), but {len(names)} classes are declared; say "
+            "in data.mask_values which colour is which class"
+        )
+    table = {value: index for index, value in enumerate(values)}
+    words = f"{len(values)} colours, a class each: {', '.join(f'#{value:06x}' for value in values[:8])}"
+    return MaskMap(names, table, coloured=True, words=words, unsure="the classes are named by their colours")
+
+
+def _of_values(
+    masks: Sequence[tuple[str, ReadMask]],
+    seen: Sequence[_Seen],
+    config: DataConfig,
+    title: str,
+    ignored: frozenset[int],
+    *,
+    objects: bool,
+) -> MaskMap:
+    """Return the meaning of grey values."""
+    classes = config.classes
+    binary = classes or ("background", title or BINARY[1])
+    plain = [one for one in seen if len(frozenset(one.values) - ignored) <= 2]
+    values = frozenset(value for one in plain for value in one.values) - ignored
+    blurred = all(one.values[-1] in _WHITES or len(one.values) > _MANY for one in seen if one not in plain)
+    if 2 * len(plain) > len(seen) and (len(plain) == len(seen) or (blurred and values <= {0, *_WHITES})):
+        if len(binary) == 2 and (values <= {0, 1} or values <= {0, 1, *_WHITES}):
+            return MaskMap(binary, words=f"two values, {' and '.join(map(str, sorted(values)))}: two classes")
+        if len(values) == 2 and len(binary) == 2:
+            low, high = sorted(values)
+            return MaskMap(binary, {low: 0, high: 1}, words=f"two values, {low} and {high}: two classes")
+    if len(binary) == 2 and (share := _stray(seen)) is not None:
+        words = f"0 and white, and stray values between in {share:.2g} of the pixels, which count to the nearer: two classes"
+        return MaskMap(binary, kind="binary", words=words)
+    few = classes is None or len(classes) == 2
+    if few and config.mask_kind == "auto" and (why := _objects(seen, objects=objects)):
+        found = _instances(classes, title, why)
+        return replace(found, unsure="" if objects else "if the values are classes, set data.mask_kind=classes")
+    return _of_classes(masks, classes, ignored)
+
+
+def _stray(seen: Sequence[_Seen]) -> float | None:
+    """Return the share of pixels with values other than 0 and white; None where they are many, or others than those."""
+    total = between = white = 0
+    for one in seen:
+        top = one.values[-1]
+        if top > 1 and (top < 128 or one.values[0] != 0):
+            return None
+        total += sum(one.counts)
+        between += sum(count for value, count in zip(one.values, one.counts, strict=True) if value not in (0, top))
+        white += one.counts[-1]
+    return between / total if between <= _STRAY * white else None
+
+
+def _objects(seen: Sequence[_Seen], *, objects: bool) -> str:
+    """Say why values are objects; empty: they are not.
+
+    They are one piece each, and there are many of them, or their names say so, or they are numbered from 1 in every
+    mask while their number differs.
+    """
+    several = [one for one in seen if len(one.values) > 2]
+    if _mean_pieces(several) < _ONE_PIECE:
+        return ""
+    counts = [len(one.values) - (one.values[0] == 0) for one in several]
+    what = f"{min(counts)} to {max(counts)} in an image, each in one piece"
+    counted = [count == one.values[-1] for count, one in zip(counts, several, strict=True)]
+    if objects or max(counts) > _FEW:
+        return what
+    return what if all(counted) and len(set(counts)) >= min(3, len(several)) and len(several) >= 3 else ""
+
+
+def _mean_pieces(seen: Sequence[_Seen]) -> float:
+    return float(np.mean([one.pieces for one in seen if one.pieces is not None] or [0.0]))
+
+
+def _of_classes(
+    masks: Sequence[tuple[str, ReadMask]], classes: tuple[str, ...] | None, ignored: frozenset[int]
+) -> MaskMap:
+    """Return the meaning of a few values that are a class each."""
+    scanned = [one for one in _look(masks, _SCANNED) if not one.coloured]
+    values = sorted({value for one in scanned for value in one.values} - ignored)
+    small = [value for value in values if value != _VOID]
+    void = _VOID in values and len(small) > 1 and small[-1] <= _MANY and (classes is None or small[-1] < len(classes))
+    values = small if void else values
+    dense = values[-1] <= _MANY and 2 * len(values) > values[-1]
+    if dense if classes is None else values[-1] < len(classes):
+        names = classes or (_numbered(values[-1]) if values[-1] > 1 else BINARY)
+        words = f"class indices 0 to {values[-1]}" + (", and 255 where nothing counts" if void else "")
+        unsure = "if 255 is a class, name it in data.mask_values" if void else ""
+        return MaskMap(names, ignored=frozenset({_VOID} if void else ()), words=words, unsure=unsure)
+    if len(values) > (_FEW if len(values) > 3 else 3) or not _have_insides(scanned, values):
+        # Refused file by file as it is read, or here where every mask would be.
+        shown = ", ".join(map(str, values[:6])) + (", ..." if len(values) > 6 else "")
+        source = masks[0][0]
+        what = "JPEG has blurred the masks" if source.lower().endswith((".jpg", ".jpeg")) else (
+            "grey values between the classes: anti-aliased, resized with interpolation, or no masks"
+        )  # fmt: skip
+        raise DataError(
+            f"{source}: the masks hold {len(values)} values ({shown}): {what}; take masks stored without loss, or set "
+            "data.mask_kind=binary (half of white and above is the class) or =instances (every value is an object)"
+        )
+    names = classes or tuple("background" if value == 0 else f"value{value}" for value in values)
+    if len(names) != len(values):
+        raise DataError(
+            f"{masks[0][0]}: the masks hold {len(values)} values ({', '.join(map(str, values))}), but {len(names)} classes "
+            f"are declared ({', '.join(names)}); say in data.mask_values which value is which class"
+        )
+    words = f"{len(values)} values, a class each: {', '.join(map(str, values))}"
+    unsure = "the classes are named by their values; name them in data.classes"
+    return MaskMap(
+        names, {value: index for index, value in enumerate(values)}, words=words, unsure="" if classes else unsure
+    )
+
+
+def _have_insides(scanned: Sequence[_Seen], values: Sequence[int]) -> bool:
+    """Tell whether values between others fill areas, as classes do; three values are believed."""
+    if len(values) <= 3:
+        return True
+    total, inside = dict.fromkeys(values, 0.0), dict.fromkeys(values, 0.0)
+    for one in scanned:
+        for value, count, share in zip(one.values, one.counts, one.inside, strict=False):
+            if value in total:
+                total[value] += count
+                inside[value] += share * count
+    return all(inside[value] >= _INSIDE * total[value] for value in values)

@@ -1,0 +1,358 @@
+"""What the names of a data set's files say: which part of the set a file belongs to, which role it has, and its key.
+
+A path is cut into tokens: words, at capitals too, and numbers. Words such as `images`, `mask` or `test` say what a file
+is for; what is left says which image it is about, its key. Files are put into groups that differ in their keys alone:
+files of one folder, or of folders that differ in numbers or hold the same kinds of files, whose names have the same
+ending (`_mask`, `_1stHO`, `.ah`) and whose type is the same. Looks at no file's content.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Literal, TypeVar
+
+IMAGE_WORDS = frozenset(
+    {"image", "images", "img", "imgs", "im", "raw", "input", "inputs", "picture", "pictures", "photo", "photos"}
+    | {"original", "originals", "orig", "tissue", "volume", "volumes", "frame", "frames", "rgb", "source"}
+)
+LABEL_WORDS = frozenset(
+    {"mask", "masks", "label", "labels", "lbl", "gt", "truth", "groundtruth", "annotation", "annotations", "annotated"}
+    | {"anno", "annot", "annots", "manual", "seg", "segs", "segmentation", "segmentations", "target", "targets"}
+    | {"instance", "instances", "inst", "ids", "outlines", "man", "expert", "ho"}
+)
+REGION_WORDS = frozenset({"fov", "roi", "rois", "region", "regions"})
+OBJECT_WORDS = frozenset({"instance", "instances", "inst", "ids", "objects"})
+ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+_GENERAL = frozenset(
+    {*ORDINALS, "binary", "class", "map", "maps", "data", "all", "final", "png", "tif", "files", "full"}
+)
+"""Words that do not say what is masked."""
+
+PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_SHORT_PARTS = {"tr": "train", "ts": "test", "tst": "test"}
+"""Words for a part of the set that only count next to a role, as in `imagesTr`."""
+
+ROLES = IMAGE_WORDS | LABEL_WORDS | REGION_WORDS
+_ORDINAL = re.compile(r"(?<![0-9])([1-9])(?:st|nd|rd|th)(?![a-z])")
+_TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
+_COMPOUND = re.compile(f"({'|'.join(sorted(PARTS, key=len, reverse=True))})({'|'.join(sorted(ROLES))})")
+
+Token = str | int
+Drop = Literal["nothing", "words", "all"]
+Key = TypeVar("Key")
+
+
+def tokens(text: str) -> list[Token]:
+    """Cut a text into lower-case words and numbers: `Image_01L` gives image, 1, l; ordinals such as `1st` are words."""
+    found: list[Token] = []
+    for token in _TOKEN.findall(_ORDINAL.sub(lambda match: f" {ORDINALS[int(match[1])]} ", text)):
+        word = token.lower()
+        compound = _COMPOUND.fullmatch(word)
+        found += [int(word)] if _is_number(word) else [*compound.groups()] if compound else [word]
+    return found
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdigit() and len(word) < 19
+
+
+def part_in(words: Sequence[Token]) -> str:
+    """Return the part of the set that words name: train, val, test or nothing."""
+    short = _SHORT_PARTS if any(word in ROLES for word in words) else {}
+    return next((found for word in words if (found := PARTS.get(str(word)) or short.get(str(word)))), "")
+
+
+def _is_part(word: Token) -> bool:
+    return word in PARTS or word in _SHORT_PARTS
+
+
+@dataclass(frozen=True)
+class Name:
+    """The path of a file below the data set, taken apart.
+
+    Attributes:
+        path: with forward slashes.
+        part: train, val, test, or nothing where the path does not say.
+    """
+
+    path: str
+    part: str = ""
+
+    @classmethod
+    def of(cls, path: str) -> "Name":
+        """Take a path apart."""
+        *folders, file = PurePosixPath(path).parts
+        found = [part_in(tokens(text)) for text in (*folders, stem_of(file))]
+        return cls(path, next((part for part in found if part), ""))
+
+    @cached_property
+    def folders(self) -> tuple[str, ...]:
+        """The folders above the file."""
+        return PurePosixPath(self.path).parts[:-1]
+
+    @cached_property
+    def stem(self) -> str:
+        """The file's name without its ending."""
+        return stem_of(PurePosixPath(self.path).name)
+
+    @property
+    def suffix(self) -> str:
+        """The ending in lower case."""
+        return PurePosixPath(self.path).suffix.lower()
+
+    @cached_property
+    def template(self) -> tuple[str, ...]:
+        """The folders without those that name a part of the set; numbers are '#'."""
+        found: list[str] = []
+        for folder in self.folders:
+            words = tokens(folder)
+            left = [word for word in words if not (part_in(words) and _is_part(word))]
+            if left or not words:
+                found.append("_".join("#" if isinstance(word, int) else word for word in left) or folder)
+        return tuple(found)
+
+    @cached_property
+    def words(self) -> tuple[Token, ...]:
+        """All tokens of the path that do not name a part or a role."""
+        found = [token for text in (*self.folders, self.stem) for token in tokens(text)]
+        return tuple(token for token in found if not _is_part(token) and token not in ROLES)
+
+    @cached_property
+    def roles(self) -> frozenset[Token]:
+        """The words of the name, without its folders, that name a role."""
+        return frozenset(token for token in tokens(self.stem) if token in ROLES)
+
+
+def stem_of(file: str) -> str:
+    """Return a file's name without its ending, `.ome` included."""
+    return PurePosixPath(file).stem.removesuffix(".ome")
+
+
+_ORDER = ("", "train", "val", "test")
+
+
+def _natural(path: str) -> list[tuple[int, int, str]]:
+    """Return what sorts paths with their numbers by value."""
+    return [(0, int(piece), piece) if _is_number(piece) else (1, 0, piece) for piece in re.split(r"([0-9]+)", path)]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Files that differ in their keys alone.
+
+    Attributes:
+        files: the parts of the set one after the other, each by path, numbers by their value.
+    """
+
+    files: tuple[Name, ...]
+
+    @classmethod
+    def of(cls, files: Iterable[Name]) -> "Group":
+        """Put files in order."""
+        return cls(tuple(sorted(files, key=lambda file: (_ORDER.index(file.part), _natural(file.path)))))
+
+    @cached_property
+    def pattern(self) -> str:
+        """A pattern, as of a shell, for the files of the group."""
+        columns = zip(*(PurePosixPath(file.path).parts for file in self.files), strict=True)
+        return "/".join(_wildcard(list(dict.fromkeys(column))) for column in columns)
+
+    def keys(self, drop: Drop, *, parts: bool) -> list[tuple[Token, ...]]:
+        """Return the key of each file: its tokens without those that all files have in one place.
+
+        Args:
+            drop: nothing, such words, or such words and numbers.
+            parts: the part of the set belongs to the key.
+        """
+        rows = [file.words for file in self.files]
+        dropped: set[int] = set()
+        if drop != "nothing" and len({len(row) for row in rows}) == 1:
+            for place, column in enumerate(zip(*rows, strict=True)):
+                if len(set(column)) == 1 and (drop == "all" or isinstance(column[0], str)):
+                    dropped.add(place)
+        return [
+            (*([file.part] if parts else []), *(word for place, word in enumerate(row) if place not in dropped))
+            for file, row in zip(self.files, rows, strict=True)
+        ]
+
+    @cached_property
+    def role_words(self) -> tuple[frozenset[Token], frozenset[Token]]:
+        """The words for roles in the folders and in the names, those that all files have."""
+        folders = [frozenset(token for text in file.folders for token in tokens(text)) for file in self.files[:50]]
+        return frozenset.intersection(*folders) & ROLES, frozenset.intersection(
+            *(file.roles for file in self.files[:50])
+        )
+
+    @cached_property
+    def title(self) -> str:
+        """What the group's own folder or ending is called where that is no word for a role; else nothing."""
+        folder = self.files[0].folders[-1] if self.files[0].folders else ""
+        if len({file.folders[-1:] for file in self.files}) == 1 and folder:
+            words = [str(word) for word in tokens(folder) if not _is_part(word)]
+            named = [word for word in words if word not in ROLES and word not in _GENERAL and not word.isdigit()]
+            if named:
+                return "_".join(named)
+        return ""
+
+
+def _wildcard(texts: Sequence[str]) -> str:
+    """Return a pattern for texts: the words and numbers that they begin and end with, and a star between."""
+    pieces = [_pieces(text) for text in texts]
+    before, after = _common(pieces), _common([one[::-1] for one in pieces])[::-1]
+    if len(texts) == 1:
+        return _escaped("".join(before))
+    shortest = min(map(len, pieces))
+    after = after[max(0, len(before) + len(after) - shortest) :]
+    return f"{_escaped(''.join(before))}*{_escaped(''.join(after))}"
+
+
+def _pieces(text: str) -> list[str]:
+    """Cut a text into words, numbers and single signs; `trainannot` is two words."""
+    found: list[str] = []
+    for piece in re.findall(r"[0-9]+|[^\W\d_]+|[\W_]", text):
+        compound = _COMPOUND.fullmatch(piece.lower())
+        found += [piece] if compound is None else [piece[: compound.end(1)], piece[compound.end(1) :]]
+    return found
+
+
+def _common(lists: Sequence[list[str]]) -> list[str]:
+    """Return what all lists begin with."""
+    shared = lists[0]
+    for one in lists[1:]:
+        same = [first == second for first, second in zip(shared, one, strict=False)]
+        shared = shared[: same.index(False) if False in same else len(same)]
+    return shared
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\[?*])", r"[\1]", text)
+
+
+def make_groups(paths: Iterable[str]) -> list[Group]:
+    """Put files into groups that differ in their keys alone, the largest first."""
+    names = [Name.of(path) for path in paths]
+    merged = _merged_folders(names)
+    found: dict[tuple[tuple[str, ...], str], list[Name]] = defaultdict(list)
+    for folder, files in _by(names, lambda name: merged[name.template]).items():
+        endings = _endings(files)
+        for name in files:
+            found[folder, endings[name.path]].append(name)
+    groups = [Group.of(files) for together in found.values() for files in _by_type(together)]
+    return sorted(groups, key=lambda group: (-len(group.files), group.files[0].path))
+
+
+def _by(names: Iterable[Name], key: Callable[[Name], Key]) -> dict[Key, list[Name]]:
+    found: dict[Key, list[Name]] = defaultdict(list)
+    for name in names:
+        found[key(name)].append(name)
+    return found
+
+
+def _by_type(files: list[Name]) -> list[list[Name]]:
+    """Divide files by their ending where those of one name differ in it, as in `001.bmp` and `001.png`."""
+    by_suffix = sorted(_by(files, lambda name: name.suffix).values(), key=len, reverse=True)
+    apart: list[list[Name]] = []
+    for some in by_suffix:
+        keys = {(name.folders, name.stem) for name in some}
+        for others in apart:
+            if 2 * len(keys & {(name.folders, name.stem) for name in others}) < max(len(some), len(others)):
+                others += some
+                break
+        else:
+            apart.append(some)
+    return apart
+
+
+def _endings(files: Sequence[Name]) -> dict[str, str]:
+    """Return for the path of each file of one folder what makes its name another kind's: its words for roles, and what
+    follows the name of another file where that is so for many, as `.ah` in `im0001.ah.ppm`.
+    """
+    stems: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for name in files:
+        stems[name.folders].add(name.stem)
+    learned: dict[str, str] = {}
+    for name in files:
+        for cut in [match.start() for match in re.finditer(r"[\W_]", name.stem)]:
+            if name.stem[:cut] in stems[name.folders] and re.search(r"[^\W\d_]", name.stem[cut:]):
+                learned[name.path] = name.stem[cut:]
+                break
+    counts = Counter(learned.values())
+    bare = len(files) - len(learned)
+    kept = {ending for ending, count in counts.items() if 2 * count >= bare and (count > 1 or bare == 1)}
+    found: dict[str, str] = {}
+    for name in files:
+        roles = " ".join(sorted(map(str, name.roles)))
+        ending = learned.get(name.path, "")
+        found[name.path] = f"{roles} {ending}" if ending in kept else roles
+    return found
+
+
+def _merged_folders(names: Sequence[Name]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Return for each template of folders the one that stands for it and those that hold the same kinds of files.
+
+    Folders next to each other whose names say no role are merged where each holds files of several kinds, as the folder
+    of a patient does, or files whose names occur in no other of them, as the folder of a city does.
+    """
+    merged = {name.template: name.template for name in names}
+    for depth in range(max(map(len, merged), default=0)):
+        holds: dict[tuple[str, ...], dict[str, dict[tuple[object, ...], set[str]]]] = defaultdict(
+            lambda: defaultdict(lambda: defaultdict(set))
+        )
+        for name in names:
+            folder = merged[name.template]
+            if len(folder) > depth and not ROLES.intersection(tokens(folder[depth])):
+                kind = (folder[depth + 1 :], " ".join(sorted(map(str, name.roles))), name.suffix)
+                holds[folder[:depth]][folder[depth]][kind].add(name.stem)
+        for above, inside in holds.items():
+            for alike in _alike(inside):
+                for template, folder in list(merged.items()):
+                    if folder[:depth] == above and len(folder) > depth and folder[depth] in alike:
+                        merged[template] = (*above, "*", *folder[depth + 1 :])
+    return merged
+
+
+def _alike(inside: dict[str, dict[tuple[object, ...], set[str]]]) -> Iterator[set[str]]:
+    """Yield the folders that hold the same kinds of files, of `folder -> kind -> names`."""
+    shapes: dict[frozenset[tuple[object, ...]], set[str]] = defaultdict(set)
+    for folder, kinds in inside.items():
+        shapes[frozenset(kinds)].add(folder)
+    for kinds in sorted(shapes, key=len, reverse=True):
+        if len(kinds) > 1:  # those that lack a kind belong to it, too: their files are missing, not of another meaning
+            folders = set[str]().union(*(shapes[other] for other in shapes if other <= kinds))
+            shapes = {other: some for other, some in shapes.items() if not other <= kinds}
+        else:
+            folders = shapes.get(kinds, set())
+            stems = [inside[folder][kind] for folder in folders for kind in kinds]
+            if len(set[str]().union(*stems)) < sum(map(len, stems)):
+                continue
+        if len(folders) > 1:
+            yield folders
+
+
+def matching(pattern: str, paths: Iterable[str]) -> list[str]:
+    """Return the paths that a pattern of a shell names: `*` stays within a folder, `**` crosses folders, and a pattern
+    that ends at a folder means all that lies in it.
+    """
+    wanted = [part for part in pattern.split("/") if part not in ("", ".")]
+
+    def fits(parts: Sequence[str], left: Sequence[str]) -> bool:
+        if not left:
+            return not parts or parts != whole
+        if left[0] == "**":
+            return any(fits(parts[start:], left[1:]) for start in range(len(parts) + 1))
+        return bool(parts) and fnmatchcase(parts[0], left[0]) and fits(parts[1:], left[1:])
+
+    found: list[str] = []
+    for path in paths:
+        whole = path.split("/")
+        if fits(whole, wanted):
+            found.append(path)
+    return found

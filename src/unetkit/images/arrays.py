@@ -1,0 +1,210 @@
+"""Arrays in files: npy and npz of numpy, HDF5, NIfTI, and microscopes' own files (CZI, ND2, LIF).
+
+What an array's axes are is taken from the file where it says so (NIfTI; HDF5 with `axistags` as ilastik writes, or
+dimension labels) and by `axes_by_size` elsewhere. Of npz and HDF5 files with several arrays one is named after the
+file: `file.h5/volumes/raw` or `file.h5:volumes/raw`. No file can run code: arrays of Python objects are refused.
+"""
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unetkit.errors import DataError
+from unetkit.images.array import CachedArray, axes_by_size, image_of_array
+from unetkit.images.image import File, Image, PixelSize, Role
+
+_LARGEST_PACKED = 2**31
+"""Bytes of the largest compressed array that is decoded as a whole."""
+
+
+def open_npy(file: File, role: Role) -> Image:
+    """Map a file of one array into memory; in an archive, read it.
+
+    Raises:
+        DataError: damaged, truncated, or no image's axes.
+    """
+    if file.path is not None:
+        array = np.load(file.path, mmap_mode="r", allow_pickle=False)
+    else:
+        with file.open() as handle:
+            array = np.load(handle, allow_pickle=False)
+    return image_of_array(file.source, array, axes_by_size(array.shape), named=False)
+
+
+def open_npz(file: File, role: Role) -> Image:
+    """Read the header of an array in a file of several; its pixels are read whole, at the first window.
+
+    Raises:
+        DataError: damaged, several arrays and none named, or larger than is decoded.
+    """
+    with file.open() as handle, zipfile.ZipFile(handle) as archive:
+        sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.infolist()}
+        name = _named(file, list(sizes))
+        if sizes[name] > _LARGEST_PACKED:
+            raise DataError(
+                f"{file.source}: {name} has {sizes[name]:,} bytes; of a compressed array at most {_LARGEST_PACKED:,} "
+                "are decoded: save it as .npy"
+            )
+        with archive.open(f"{name}.npy") as member:
+            version = np.lib.format.read_magic(member)
+            headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, _, dtype = headers[version](member)
+        if int(np.prod(shape, dtype=object)) * dtype.itemsize > sizes[name]:
+            raise DataError(f"{file.source}: {name} promises more pixels {shape} than it holds; write it again")
+
+    @cache
+    def whole() -> NDArray[Any]:
+        with file.open() as handle, np.load(handle, allow_pickle=False) as arrays:
+            return arrays[name]
+
+    return image_of_array(file.source, _Later(shape, dtype, whole), axes_by_size(shape), named=False)
+
+
+def open_hdf5(file: File, role: Role) -> Image:
+    """Read the header of an array in an HDF5 file; windows decode the chunks that they touch.
+
+    Raises:
+        DataError: damaged, several arrays and none named, or chunks larger than are decoded.
+    """
+    h5py = _package("h5py")
+    with file.open() as handle, h5py.File(handle, "r") as tree:
+        found: list[str] = []
+
+        def note(name: str, node: Any) -> None:
+            if isinstance(node, h5py.Dataset):
+                found.append(name)
+
+        tree.visititems(note)
+        images = [name for name in found if tree[name].ndim >= 2 and tree[name].dtype.kind in "biuf"]
+        dataset = tree[_named(file, images)]
+        if dataset.external is not None or dataset.is_virtual:
+            raise DataError(f"{file.source}: {dataset.name} takes its pixels from other files; copy it into this one")
+        tags = dataset.attrs.get("axistags")
+        labels = "".join(dimension.label for dimension in dataset.dims).lower()
+        if tags is not None:
+            labels = "".join(str(axis["key"]) for axis in json.loads(tags)["axes"]).lower()
+        named = len(labels) == dataset.ndim == len(set(labels)) and {"y", "x"} <= set(labels)
+        axes = labels if named else axes_by_size(dataset.shape)
+        size = dict(zip(axes, dataset.shape, strict=True))
+        array = _Dataset(file, dataset.name, dataset.shape, dataset.dtype)
+        # What is not chunked has no filters: its bytes are in the file, and a window of them is bounded by it.
+        chunks = dataset.chunks or tuple(1 if axis not in "csyx" else size[axis] for axis in axes)
+        values = None if dataset.chunks is None or dataset.id.get_create_plist().get_nfilters() == 0 else 1
+    cached = CachedArray(file.source, array, chunks, values=values and size.get("c", 1)) if values else array
+    return image_of_array(file.source, cached, axes, named=named)
+
+
+_UNITS = {"mm": "millimeter", "micron": "micrometer", "meter": "meter", "sec": "second", "msec": "millisecond"}
+"""What NIfTI calls its units."""
+
+
+def open_nifti(file: File, role: Role) -> Image:
+    """Read the header of a NIfTI volume: its third axis and those after it count pages.
+
+    Raises:
+        DataError: damaged, or compressed and larger than is decoded.
+    """
+    if file.path is None:
+        raise DataError(f"{file.source}: NIfTI is read from files of their own; unpack the archive")
+    header = _package("nibabel").load(file.path)
+    packed = file.path.suffix.lower() == ".gz"
+    shape: tuple[int, ...] = header.shape
+    dtype = np.dtype(header.dataobj[(slice(0, 1),) * len(shape)].dtype)
+    if packed and int(np.prod(shape, dtype=object)) * dtype.itemsize > _LARGEST_PACKED:
+        raise DataError(
+            f"{file.source}: its header promises {shape}, of a compressed volume at most {_LARGEST_PACKED:,} bytes are "
+            "decoded: save it as .nii"
+        )
+    whole = cache(lambda: np.asarray(header.dataobj))
+    array = _Later(shape, dtype, whole) if packed else header.dataobj
+    axes = "xyztc"[: len(shape)]
+    units = dict(
+        zip("xyzt", [*[header.header.get_xyzt_units()[0]] * 3, header.header.get_xyzt_units()[1]], strict=True)
+    )
+    names = {"mm": "millimeter", "micron": "micrometer", "meter": "meter", "sec": "second", "msec": "millisecond"}
+    steps = zip("xyzt", header.header.get_zooms(), strict=False)
+    known = {axis: PixelSize(float(step), names[units[axis]]) for axis, step in steps if units[axis] in names}
+    return image_of_array(file.source, array, axes, pixel_size=known)
+
+
+def open_bioio(file: File, role: Role, plugin: str) -> Image:
+    """Read the header of a microscope's own file through bioio; windows decode the planes that they touch.
+
+    Raises:
+        DataError: damaged, or several scenes and none named.
+    """
+    if file.path is None:
+        raise DataError(f"{file.source}: microscopes' own files are read from the disk; unpack the archive")
+    opened = _package("bioio").BioImage(file.path, reader=_package(plugin).Reader)
+    opened.set_scene(_named(file, list(opened.scenes), "scene"))
+    array = opened.dask_data
+    steps = zip("zyx", opened.physical_pixel_sizes, strict=True)
+    known = {axis: PixelSize(float(step), "micrometer") for axis, step in steps if step}
+    axes = str(opened.dims.order).lower()
+    return image_of_array(file.source, _Dask(array, array.shape, array.dtype), axes, pixel_size=known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """An array that is decoded as a whole when its first window is read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    whole: Callable[[], NDArray[Any]]
+
+    def __getitem__(self, where: Any) -> NDArray[Any]:
+        """Return the values at slices."""
+        return self.whole()[where]
+
+
+@dataclass(frozen=True, slots=True)
+class _Dataset:
+    """An array in an HDF5 file, which is opened for every window."""
+
+    file: File
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, where: Any) -> NDArray[Any]:
+        """Read the values at slices."""
+        with self.file.open() as handle, _package("h5py").File(handle, "r") as tree:
+            return tree[self.name][where]
+
+
+@dataclass(frozen=True, slots=True)
+class _Dask:
+    """An array of dask, computed in this thread."""
+
+    array: Any
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, where: Any) -> NDArray[Any]:
+        """Compute the values at slices."""
+        return self.array[where].compute(scheduler="synchronous")
+
+
+def _package(name: str) -> Any:
+    """Return a module that has no types; `Format` has made sure that it is installed."""
+    return import_module(name)
+
+
+def _named(file: File, arrays: list[str], what: str = "array") -> str:
+    """Return the array or scene that is named after the file, or the only one.
+
+    Raises:
+        DataError: none, several and none named, or no such one.
+    """
+    if file.inside in arrays or (not file.inside and len(arrays) == 1):
+        return file.inside or arrays[0]
+    shown = ", ".join(sorted(arrays)[:6]) + (", ..." if len(arrays) > 6 else "") or "none"
+    asked = f"no {what} {file.inside}" if file.inside else f"{len(arrays)} {what}s"
+    raise DataError(f"{file.source}: holds {asked} ({shown}); name one {what} after the file: FILE/NAME")

@@ -1,0 +1,271 @@
+"""OME-Zarr, written: version 0.5 (zarr v3, in shards) or 0.4 (zarr v2), whole under its name or not there at all.
+
+`ome_zarr` gives an image to be filled part by part, in any order. Its array is cut into shards of `SHARD` pixels a
+side, one page deep and of all channels. A shard is written once, when all of its pixels are there: work that is divided
+by whole shards never writes one file twice. The pyramid is made afterwards, each level from the one before, shard by
+shard: labels by the nearest pixel, so that no label appears that was not there; all else by the mean of 2 x 2 pixels,
+whose centres lie half a pixel further on. Parts of a row of shards are in memory while it is being filled.
+
+Legend of shapes: K channels of a page, H height, W width.
+"""
+
+import colorsys
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from unetkit.errors import StorageError, UsageError
+from unetkit.images import is_zarr
+from unetkit.images.write import Form, Output
+from unetkit.storage import is_remote, send_folder
+from unetkit.storage.atomic import make_folder
+
+SHARD, CHUNK = 1024, 256
+"""Sides in pixels of what is written as one file, and of what is decoded at once."""
+
+_SMALLEST = 256
+"""The pyramid ends with a level whose sides are at most this long."""
+
+_KINDS = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+
+
+@contextmanager
+def ome_zarr(path: Path, form: Form) -> Generator[Output]:
+    """Give an OME-Zarr image to be filled; it is at `path` when the block ends, and nothing is when it fails.
+
+    Below an OME-Zarr image that exists, `image.ome.zarr/labels/NAME` becomes one of its label images.
+
+    Raises:
+        UsageError: something is there already.
+        StorageError: the disk did not take it.
+    """
+    require_new(path)
+    image = _image_of(path)
+    if image is not None:
+        form = replace(form, version="0.5" if (image / "zarr.json").is_file() else "0.4")
+    make_folder(path.parent)
+    above = Path(tempfile.gettempdir()) if is_remote(path) else path.parent
+    temporary = above / f".{path.name}.{os.getpid()}.part"
+    try:
+        filling = _Filling.create(temporary, form)
+        yield filling
+        filling.finish(path.name, in_image=image is not None)
+        if is_remote(path):
+            send_folder(temporary, path)
+        else:
+            temporary.replace(path)
+        if image is not None:
+            _register(path, form.version)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_new(path: Path) -> None:
+    """Make sure that an OME-Zarr to be written is not there yet, and lies in no other zarr but as its labels.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if not is_remote(path) and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UsageError(f"{path}: is there already, and nothing is overwritten; choose another --out")
+    if any(above.suffix == ".zarr" for above in path.parents) and _image_of(path) is None:
+        raise UsageError(f"{path}: lies in a zarr; choose a name of its own, or IMAGE.ome.zarr/labels/NAME")
+
+
+def _image_of(path: Path) -> Path | None:
+    """Return the image that a path names labels of."""
+    return path.parents[1] if path.parent.name == "labels" and is_zarr(path.parents[1]) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """An array that is being filled: shards of which pixels are missing are kept.
+
+    Attributes:
+        root: the folder of the image.
+        form: what it will hold.
+        array: the largest level.
+        begun: page, row and column of a shard -> its pixels [K, H, W].
+        missing: how many pixels of it are not there yet.
+    """
+
+    root: Path
+    form: Form
+    array: zarr.Array[Any]
+    begun: dict[tuple[int, int, int], NDArray[Any]] = field(default_factory=dict[tuple[int, int, int], NDArray[Any]])
+    missing: dict[tuple[int, int, int], int] = field(default_factory=dict[tuple[int, int, int], int])
+
+    @classmethod
+    def create(cls, root: Path, form: Form) -> "_Filling":
+        zarr.create_group(store=root, zarr_format=3 if form.version == "0.5" else 2)
+        return cls(root, form, _create_level(root, form, 0, form.height, form.width))
+
+    def put(self, page: int, top: int, left: int, values_KHW: NDArray[Any]) -> None:
+        """Put a part of a page to its place, and write the shards that it completes."""
+        _, tall, wide = values_KHW.shape
+        for row in range(top // SHARD, -(-(top + tall) // SHARD)):
+            for column in range(left // SHARD, -(-(left + wide) // SHARD)):
+                key, y, x = (page, row, column), row * SHARD, column * SHARD
+                high, long = min(SHARD, self.form.height - y), min(SHARD, self.form.width - x)
+                if key not in self.begun:
+                    self.begun[key] = np.empty((self.form.planes, high, long), self.form.dtype)
+                    self.missing[key] = high * long
+                given_KHW = values_KHW[:, max(0, y - top) : y + high - top, max(0, x - left) : x + long - left]
+                down, across = max(0, top - y), max(0, left - x)
+                own = slice(down, down + given_KHW.shape[1]), slice(across, across + given_KHW.shape[2])
+                self.begun[key][:, *own] = given_KHW
+                self.missing[key] -= given_KHW[0].size
+                if self.missing[key] == 0:
+                    del self.missing[key]
+                    _store(self.array, self.form, key, self.begun.pop(key))
+
+    def finish(self, name: str, *, in_image: bool) -> None:
+        """Make the smaller levels, and write the metadata."""
+        assert not self.begun
+        levels, array = 1, self.array
+        while max(array.shape[-2:]) > _SMALLEST:
+            height, width = (-(-side // 2) for side in array.shape[-2:])
+            smaller = _create_level(self.root, self.form, levels, height, width)
+            for key in _shards(self.form.pages, height, width):
+                y, x = (2 * SHARD * number for number in key[1:])
+                values_KHW = _load(array, self.form, key[0], slice(y, y + 2 * SHARD), slice(x, x + 2 * SHARD))
+                _store(smaller, self.form, key, _halved(values_KHW, nearest=bool(self.form.labels)))
+            levels, array = levels + 1, smaller
+        group = zarr.open_group(self.root, mode="r+")
+        group.attrs.update(_metadata(name, self.form, levels, in_image=in_image))
+
+
+def _create_level(root: Path, form: Form, level: int, height: int, width: int) -> zarr.Array[Any]:
+    """Create the array of a level; chunks that hold nothing but 0 are not written."""
+    size = {**dict(form.page_axes), "c": form.planes, "y": height, "x": width}
+    chunk, shard = {"y": CHUNK, "x": CHUNK}, {"c": form.planes, "y": SHARD, "x": SHARD}
+    new = form.version == "0.5"
+    return zarr.create_array(
+        store=root,
+        name=str(level),
+        shape=tuple(size[axis] for axis in form.array_axes),
+        dtype=np.dtype(form.dtype),
+        chunks=tuple(chunk.get(axis, 1) for axis in form.array_axes),
+        shards=tuple(shard.get(axis, 1) for axis in form.array_axes) if new else None,
+        fill_value=0,
+        zarr_format=3 if new else 2,
+        dimension_names=list(form.array_axes) if new else None,
+        chunk_key_encoding={"name": "default" if new else "v2", "separator": "/"},
+    )
+
+
+def _shards(pages: int, height: int, width: int) -> Iterator[tuple[int, int, int]]:
+    yield from product(range(pages), range(-(-height // SHARD)), range(-(-width // SHARD)))
+
+
+def _where(form: Form, page: int, rows: slice, columns: slice) -> tuple[int | slice, ...]:
+    """Return the index of a window of a page in the array: what it gives is [K, H, W], or [H, W] of a single plane."""
+    lengths = tuple(length for _, length in form.page_axes)
+    numbers = np.unravel_index(page, lengths) if lengths else ()
+    where: dict[str, int | slice] = {"c": slice(None), "y": rows, "x": columns}
+    where |= {axis: int(number) for (axis, _), number in zip(form.page_axes, numbers, strict=True)}
+    return tuple(where[axis] for axis in form.array_axes)
+
+
+def _store(array: zarr.Array[Any], form: Form, key: tuple[int, int, int], values_KHW: NDArray[Any]) -> None:
+    """Write one shard, whole."""
+    page, row, column = key
+    _, tall, wide = values_KHW.shape
+    rows, columns = slice(row * SHARD, row * SHARD + tall), slice(column * SHARD, column * SHARD + wide)
+    array[_where(form, page, rows, columns)] = values_KHW if form.planes > 1 else values_KHW[0]
+
+
+def _load(array: zarr.Array[Any], form: Form, page: int, rows: slice, columns: slice) -> NDArray[Any]:
+    values = np.asarray(array[_where(form, page, rows, columns)])
+    return values if form.planes > 1 else values[None]
+
+
+def _halved(values_KHW: NDArray[Any], *, nearest: bool) -> NDArray[Any]:
+    """Return every second pixel, or the mean of 2 x 2, where an odd last row or column counts twice."""
+    if nearest:
+        return values_KHW[:, ::2, ::2]
+    _, height, width = values_KHW.shape
+    even = np.pad(values_KHW, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
+    wide = even if even.dtype.kind == "f" else even.astype(np.float64)
+    mean = (wide[:, ::2, ::2] + wide[:, 1::2, ::2] + wide[:, ::2, 1::2] + wide[:, 1::2, 1::2]) / 4
+    return mean.astype(values_KHW.dtype) if even.dtype.kind == "f" else np.rint(mean).astype(values_KHW.dtype)
+
+
+def _metadata(name: str, form: Form, levels: int, *, in_image: bool) -> dict[str, Any]:
+    """Return the attributes of the image's group."""
+    axes = [{"name": axis, "type": _KINDS[axis]} for axis in form.array_axes]
+    for axis in axes:
+        if axis["name"] in form.pixel_size:
+            axis["unit"] = form.pixel_size[axis["name"]].unit
+    steps = [form.pixel_size[axis].size if axis in form.pixel_size else 1.0 for axis in form.array_axes]
+    datasets: list[dict[str, Any]] = []
+    for level in range(levels):
+        factors = [2.0**level if axis in "yx" else 1.0 for axis in form.array_axes]
+        scale = [step * factor for step, factor in zip(steps, factors, strict=True)]
+        changes: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+        if level and not form.labels:
+            shift = [step * (factor - 1) / 2 for step, factor in zip(steps, factors, strict=True)]
+            changes.append({"type": "translation", "translation": shift})
+        datasets.append({"path": str(level), "coordinateTransformations": changes})
+    kind = "nearest" if form.labels else "mean"
+    ome: dict[str, Any] = {"multiscales": [{"name": name, "axes": axes, "datasets": datasets, "type": kind}]}
+    if form.labels:
+        ome["image-label"] = _image_label(form, in_image=in_image)
+    elif form.channels:
+        ome["omero"] = {"channels": [_channel(number, form) for number in range(form.planes)]}
+    if form.version == "0.5":
+        ome = {"ome": {"version": "0.5", **ome}}
+    else:
+        ome["multiscales"][0]["version"] = "0.4"
+    return ome | ({"unetkit": form.card} if form.card else {})
+
+
+def _image_label(form: Form, *, in_image: bool) -> dict[str, Any]:
+    """Return a colour and the name of each class; the background has none."""
+    found: dict[str, Any] = {
+        "colors": [
+            {"label-value": value, "rgba": [*_colour(value), 255 if value else 0]} for value in range(len(form.labels))
+        ],
+        "properties": [{"label-value": value, "class": name} for value, name in enumerate(form.labels)],
+    }
+    if in_image:
+        found["source"] = {"image": "../../"}
+    return found if form.version == "0.5" else {"version": "0.4", **found}
+
+
+def _channel(number: int, form: Form) -> dict[str, Any]:
+    dtype = np.dtype(form.dtype)
+    top = form.white or (float(np.iinfo(dtype.str).max) if dtype.kind in "iu" else 1.0)
+    return {
+        "label": form.channels[number],
+        "color": "{:02X}{:02X}{:02X}".format(*_colour(number)),
+        "window": {"min": 0.0, "max": top, "start": 0.0, "end": top},
+        "active": True,
+    }
+
+
+def _colour(number: int) -> tuple[int, int, int]:
+    """Return a colour that differs from those of the numbers before: its hue is the golden angle further."""
+    red, green, blue = colorsys.hsv_to_rgb(number * 0.618034 % 1, 0.75, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _register(path: Path, version: str) -> None:
+    """Name a label image in the list that its image keeps."""
+    group = zarr.open_group(path.parent, mode="a", zarr_format=3 if version == "0.5" else 2)
+    attributes = group.attrs.asdict()
+    known = cast(dict[str, Any], attributes.get("ome", {}) if version == "0.5" else attributes)
+    names = [*(name for name in known.get("labels", ()) if name != path.name), path.name]
+    group.attrs.update({"ome": {"version": "0.5", "labels": names}} if version == "0.5" else {"labels": names})

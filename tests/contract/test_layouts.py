@@ -1,0 +1,272 @@
+"""How people lay out data: a table of trees of files, each with what the matcher has to make of it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from unetkit.config import SplitConfig
+from unetkit.data import open_dataset, split_dataset
+from unetkit.data.dataset import ItemDataset, account_of, division_of
+from unetkit.data.layouts import open_usable
+from unetkit.storage.tree import open_tree
+
+SIZE = 48
+
+
+def picture(seed: int, *, colour: bool = False) -> NDArray[np.uint8]:
+    values = np.random.default_rng(seed).integers(0, 256, (SIZE, SIZE, 3 if colour else 1), np.uint8)
+    return values if colour else values[:, :, 0]
+
+
+def blobs(seed: int) -> NDArray[np.bool_]:
+    noise = np.random.default_rng(seed).normal(size=(SIZE, SIZE))
+    smooth = ndimage.gaussian_filter(noise, 3)
+    return smooth > np.quantile(smooth, 0.8)
+
+
+def ids(seed: int) -> NDArray[np.uint8]:
+    """Eight to nineteen squares, each a value."""
+    found = np.zeros((SIZE, SIZE), np.uint8)
+    for number in range(8 + seed % 12):
+        row, column = divmod(number, 5)
+        found[9 * row + 1 : 9 * row + 7, 9 * column + 1 : 9 * column + 7] = number + 1
+    return found
+
+
+def disc(seed: int) -> NDArray[np.uint8]:
+    rows, columns = np.ogrid[:SIZE, :SIZE]
+    return (((rows - 24) ** 2 + (columns - 24) ** 2 < 22**2) * 255).astype(np.uint8)
+
+
+def colours(seed: int) -> NDArray[np.uint8]:
+    table = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0]], np.uint8)
+    return table[blobs(seed).astype(int) + 2 * (blobs(seed + 500) & ~blobs(seed))]
+
+
+def three(seed: int) -> NDArray[np.uint8]:
+    return np.where(blobs(seed), 255, np.where(blobs(seed + 500), 128, 0)).astype(np.uint8)
+
+
+KINDS = {
+    "grey": picture,
+    "rgb": lambda seed: picture(seed, colour=True),
+    "white": lambda seed: blobs(seed).astype(np.uint8) * 255,
+    "other": lambda seed: blobs(seed + 100).astype(np.uint8) * 255,
+    "one": lambda seed: blobs(seed).astype(np.uint8),
+    "bit": blobs,
+    "ids": ids,
+    "three": three,
+    "colours": colours,
+    "disc": disc,
+    "stack": lambda seed: np.stack([picture(seed + page) for page in range(5)]),
+    "labels": lambda seed: np.stack([blobs(seed + page).astype(np.uint8) * 255 for page in range(5)]),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tree of files, and what it has to become.
+
+    Attributes:
+        files: path -> kind; `{}` stands for the numbers.
+        numbers: of the images.
+        images: how many samples there are.
+        classes: their names.
+        test: how many of them are the test set.
+        held_out: how many of them the data itself holds out.
+        masks: a part of the paths of all masks.
+        regions: there are regions of interest.
+        objects: there are object ids.
+        unused: a part of what must be named as left over.
+        unsure: a part of what else the data could be.
+    """
+
+    files: dict[str, str]
+    numbers: tuple[object, ...] = ("01", "02", "03", "04")
+    images: int = 4
+    classes: tuple[str, ...] = ("background", "foreground")
+    test: int = 0
+    held_out: int = 0
+    masks: str = ""
+    regions: bool = False
+    objects: bool = False
+    unused: str = ""
+    unsure: str = ""
+    extra: dict[str, str] = field(default_factory=dict[str, str])
+
+
+OBJECT = ("background", "object")
+CASES = {
+    "retina with fields of view": Case(
+        {"training/images/{}_training.tif": "rgb", "training/1st_manual/{}_manual1.gif": "white",
+         "training/mask/{}_training_mask.gif": "disc", "test/images/{}_test.tif": "rgb",
+         "test/1st_manual/{}_manual1.gif": "white", "test/mask/{}_test_mask.gif": "disc"},
+        images=8, test=4, masks="1st_manual", regions=True, unsure="mask",
+    ),
+    "a folder an image, ids": Case(
+        {"train/set{}/raw.tif": "grey", "train/set{}/instances_ids.png": "ids", "val/set9{}/raw.tif": "grey",
+         "val/set9{}/instances_ids.png": "ids"},
+        images=8, held_out=4, classes=OBJECT, objects=True,
+    ),
+    "a section a file, folders of classes": Case(
+        {"s1/raw/{}.tif": "grey", "s1/labels/labels000000{}.png": "three", "s1/membranes/{}.png": "white",
+         "s1/synapses/{}.png": "other"},
+        classes=("background", "membranes", "synapses"), unsure="labels/labels",
+    ),
+    "side by side by type": Case({"{}.bmp": "grey", "{}.png": "white"}),
+    "ome": Case({"{}.ome.tif": "grey", "{}.png": "white"}),
+    "parts below kinds": Case(
+        {"images/train/{}.png": "grey", "masks/train/{}.png": "white", "images/val/{}.png": "grey",
+         "masks/val/{}.png": "white"}, images=8, held_out=4,
+    ),
+    "kinds below parts": Case(
+        {"train/image/{}.png": "grey", "train/label/{}.png": "white", "test/image/{}.png": "grey",
+         "test/label/{}.png": "white"}, images=8, test=4,
+    ),
+    "parts in the names of folders": Case(
+        {"train_images/{}.png": "grey", "train_masks/{}.png": "white", "test_images/{}.png": "grey",
+         "test_masks/{}.png": "white"}, images=8, test=4,
+    ),
+    "parts with annot": Case(
+        {"train/{}.png": "rgb", "trainannot/{}.png": "one", "val/{}.png": "rgb", "valannot/{}.png": "one",
+         "test/{}.png": "rgb", "testannot/{}.png": "one"}, images=12, held_out=4, test=4,
+    ),
+    "test images without masks": Case(
+        {"train/images/{}.png": "grey", "train/masks/{}.png": "white", "test/images/{}.png": "grey"}, images=4,
+    ),
+    "suffix": Case({"{}.png": "grey", "{}_mask.png": "white"}),
+    "prefixes": Case({"img_{}.png": "grey", "gt_{}.png": "white"}),
+    "img and masks": Case({"0{}_img.png": "grey", "0{}_masks.png": "ids"}, classes=OBJECT, objects=True),
+    "cell tracking": Case(
+        {"01/t0{}.tif": "grey", "01_GT/SEG/man_seg0{}.tif": "ids", "02/t0{}.tif": "grey",
+         "02_GT/SEG/man_seg0{}.tif": "ids"}, images=8, classes=OBJECT, objects=True,
+    ),
+    "glands": Case(
+        {"train_{}.bmp": "rgb", "train_{}_anno.bmp": "ids", "testA_{}.bmp": "rgb", "testA_{}_anno.bmp": "ids",
+         "testB_{}.bmp": "rgb", "testB_{}_anno.bmp": "ids"},
+        numbers=(1, 2, 3, 4), images=12, test=8, classes=OBJECT, objects=True,
+    ),
+    "two observers": Case(
+        {"Image_{}L.jpg": "rgb", "Image_{}L_1stHO.png": "bit", "Image_{}L_2ndHO.png": "bit", "Image_{}R.jpg": "rgb",
+         "Image_{}R_1stHO.png": "bit", "Image_{}R_2ndHO.png": "bit"}, images=8, masks="1stHO", unsure="2ndHO",
+    ),
+    "endings with dots": Case({"im00{}.png": "rgb", "im00{}.ah.png": "white"}),
+    "skin lesions": Case({"in/ISIC_00{}.jpg": "rgb", "truth/ISIC_00{}_segmentation.png": "white"}),
+    "cities": Case(
+        {"left/train/aachen/aachen_{}_left.png": "rgb", "gtFine/train/aachen/aachen_{}_gtFine_labelIds.png": "three",
+         "left/val/bonn/bonn_{}_left.png": "rgb", "gtFine/val/bonn/bonn_{}_gtFine_labelIds.png": "three"},
+        images=8, held_out=4, classes=("background", "value128", "value255"),
+    ),
+    "stacks": Case({"volume.tif": "stack", "labels.tif": "labels"}, images=5),
+    "organs": Case(
+        {"human bladder/tissue images/h_{}.png": "rgb", "human bladder/mask binary/h_{}.png": "white",
+         "human brain/tissue images/b_{}.png": "rgb", "human brain/mask binary/b_{}.png": "white"}, images=8,
+        
+    ),
+    "names as words": Case(
+        {"images/{}.jpg": "rgb", "masks/{}.png": "white"}, numbers=("cat", "dog house", "ab-12-cd", "x"),
+    ),
+    "medical decathlon": Case(
+        {"imagesTr/p_{}_0000.tif": "grey", "labelsTr/p_{}.tif": "one", "imagesTs/p_9{}_0000.tif": "grey"}, images=4,
+    ),
+    "voc": Case({"JPEGImages/2007_{}.jpg": "rgb", "SegmentationClass/2007_{}.png": "one"}),
+    "colour masks": Case(
+        {"images/{}.png": "rgb", "masks/{}.png": "colours"}, classes=("background", "00ff00", "ff0000"),
+    ),
+    "patients": Case(
+        {"patientA/{}.png": "grey", "patientA/{}_seg.png": "white", "patientB/{}.png": "grey",
+         "patientB/{}_seg.png": "white"}, images=8,
+    ),
+    "named cells": Case({"raw/{}.png": "grey", "cells/{}.tif": "ids"}, classes=("background", "cells"), objects=True),
+    "left over": Case(
+        {"images/{}.png": "grey", "masks/{}.png": "white"}, extra={"overview.png": "rgb"}, unused="overview.png",
+    ),
+}  # fmt: skip
+
+
+def write(path: Path, kind: str, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = KINDS[kind](seed)
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, pixels, photometric="rgb" if kind in ("rgb", "colours") else "minisblack")
+    else:
+        Image.fromarray(pixels).save(path)
+
+
+def lay_out(case: Case, folder: Path) -> None:
+    for place, (pattern, kind) in enumerate(case.files.items()):
+        for seed, number in enumerate(case.numbers):
+            write(folder / pattern.format(number), kind, seed if kind not in ("grey", "rgb") else 40 * place + seed)
+    for path, kind in case.extra.items():
+        write(folder / path, kind, 999)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_layout_is_recognised(tmp_path: Path, name: str) -> None:
+    case = CASES[name]
+    lay_out(case, tmp_path)
+    dataset = open_dataset(tmp_path)
+    account, division = account_of(dataset), division_of(dataset)
+    assert len(dataset) == case.images
+    assert dataset.classes == case.classes
+    assert (len(division.test), len(division.held_out)) == (case.test, case.held_out)
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        assert sample.labels is not None
+        assert 0 < sample.labels.astype(bool).mean() < 1
+        assert (sample.instances is not None) == case.objects
+        assert (sample.valid is not None) == case.regions
+    assert isinstance(dataset, ItemDataset)
+    assert all(case.masks in mask.source for item in dataset.items for mask in item.masks)
+    assert case.unused in " ".join(account.unused)
+    assert case.unsure in " ".join(account.unsure)
+    trained = set(split_dataset(dataset, SplitConfig(folds=2)).train)
+    assert not trained & {*division.test, *division.held_out}
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "stacks"])
+def test_each_mask_belongs_to_its_image(tmp_path: Path, name: str) -> None:
+    """Numbers and letters of both paths agree once the words for parts and roles are gone."""
+    case = CASES[name]
+    lay_out(case, tmp_path)
+    dataset = open_dataset(tmp_path)
+    assert isinstance(dataset, ItemDataset)
+    for item in dataset.items:
+        number = next(
+            str(one) for one in case.numbers if str(one) in Path(item.source).relative_to(tmp_path).as_posix()
+        )
+        for mask in item.masks:
+            assert number in Path(mask.source).relative_to(tmp_path).as_posix()
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "section" not in name])
+def test_what_is_printed_fixes_the_answer(tmp_path: Path, name: str) -> None:
+    from unetkit.config import load_config
+
+    lay_out(CASES[name], tmp_path)
+    dataset = open_usable(tmp_path)
+    words = [f"data.{key}={value}" for key, value in account_of(dataset).section]
+    again = open_usable(tmp_path, config=load_config({}, words).data)
+    assert again.classes == dataset.classes
+    assert [again[index].name for index in range(len(again))] == [dataset[index].name for index in range(len(dataset))]
+    for index in range(len(dataset)):
+        np.testing.assert_array_equal(again[index].labels, dataset[index].labels)
+
+
+def test_an_archive_is_read_as_its_folder_is(tmp_path: Path) -> None:
+    import shutil
+
+    lay_out(CASES["retina with fields of view"], tmp_path / "set")
+    archive = shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path / "set")
+    loose, packed = open_dataset(tmp_path / "set"), open_dataset(archive)
+    assert open_tree(Path(archive)).files
+    assert division_of(packed) == division_of(loose)
+    for index in range(len(loose)):
+        np.testing.assert_array_equal(packed[index].labels, loose[index].labels)
+        np.testing.assert_array_equal(packed[index].valid, loose[index].valid)

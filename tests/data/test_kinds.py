@@ -1,0 +1,123 @@
+"""What the values of masks are taken for, over the whole set."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from unetkit.config import DataConfig
+from unetkit.data.kinds import decide
+from unetkit.errors import DataError
+
+SIDE = 64
+
+
+def blobs(seed: int, share: float = 0.3) -> np.ndarray:
+    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(SIDE, SIDE)), 4)
+    return smooth > np.quantile(smooth, 1 - share)
+
+
+def squares(count: int) -> np.ndarray:
+    found = np.zeros((SIDE, SIDE), np.uint16)
+    for number in range(count):
+        row, column = divmod(number, 8)
+        found[8 * row + 1 : 8 * row + 6, 8 * column + 1 : 8 * column + 6] = number + 1
+    return found
+
+
+def classes(seed: int, values: tuple[int, ...]) -> np.ndarray:
+    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(SIDE, SIDE)), 4)
+    edges = np.quantile(smooth, np.linspace(0, 1, len(values) + 1)[1:-1])
+    return np.array(values, np.uint8)[np.digitize(smooth, edges)]
+
+
+def void(seed: int) -> np.ndarray:
+    found = classes(seed, (0, 1, 2))
+    found[ndimage.maximum_filter(found, 3) != ndimage.minimum_filter(found, 3)] = 255
+    return found
+
+
+def few(seed: int) -> np.ndarray:
+    return squares(3 + seed)
+
+
+CASES: dict[str, tuple[Callable[[int], np.ndarray], str, tuple[str, ...], str]] = {
+    "0 and 255": (lambda seed: blobs(seed) * np.uint8(255), "classes", ("background", "foreground"), "0 and 255"),
+    "0 and 1": (lambda seed: blobs(seed).astype(np.uint8), "classes", ("background", "foreground"), "0 and 1"),
+    "0 and 38": (lambda seed: blobs(seed) * np.uint8(38), "classes", ("background", "foreground"), "0 and 38"),
+    "0, 128, 255": (
+        lambda seed: classes(seed, (0, 128, 255)),
+        "classes",
+        ("background", "value128", "value255"),
+        "3 values",
+    ),
+    "indices": (
+        lambda seed: classes(seed, (0, 1, 2, 3)),
+        "classes",
+        ("background", "class1", "class2", "class3"),
+        "indices 0 to 3",
+    ),
+    "indices with void": (void, "classes", ("background", "class1", "class2"), "255 where nothing counts"),
+    "many ids": (lambda seed: squares(20 + seed), "instances", ("background", "object"), "20 to 27"),
+    "few ids, numbered anew": (few, "instances", ("background", "object"), "3 to 10"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_are_taken_for(name: str) -> None:
+    make, kind, expected, words = CASES[name]
+    found = decide([(f"{seed}.png", lambda seed=seed: make(seed)[None]) for seed in range(8)], DataConfig())
+    assert (found.kind, found.classes) == (kind, expected)
+    assert words in found.words
+    for seed in range(8):
+        found.decode([(make(seed)[None], "m.png")])
+
+
+def test_ids_are_objects_and_what_is_ignored_has_no_class() -> None:
+    found = decide([(f"{seed}.png", lambda seed=seed: few(seed)[None]) for seed in range(8)], DataConfig())
+    decoded = found.decode([(squares(5)[None], "m.png")])
+    np.testing.assert_array_equal(decoded.instances, squares(5))
+    np.testing.assert_array_equal(decoded.labels, squares(5) > 0)
+    ignoring = decide([(str(seed), lambda seed=seed: void(seed)[None]) for seed in range(8)], DataConfig())
+    decoded = ignoring.decode([(void(0)[None], "m.png")])
+    np.testing.assert_array_equal(decoded.valid, void(0) != 255)
+    assert decoded.labels.max() == 2
+
+
+def test_colours_are_classes_and_many_are_objects() -> None:
+    table = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]], np.uint8)
+    coloured = [(str(seed), lambda seed=seed: table[classes(seed, (0, 1, 2))].transpose(2, 0, 1)) for seed in range(4)]
+    assert decide(coloured, DataConfig()).classes == ("background", "0000ff", "ff0000")
+    palette = np.random.default_rng(0).integers(1, 256, (65, 3), np.uint8)
+    palette[0] = 0
+    objects = [(str(seed), lambda seed=seed: palette[squares(50 + seed)].transpose(2, 0, 1)) for seed in range(4)]
+    found = decide(objects, DataConfig())
+    assert found.kind == "instances"
+    decoded = found.decode([(objects[0][1](), "m.png")])
+    assert decoded.instances is not None
+    assert len(np.unique(decoded.instances)) == 51
+
+
+def test_a_few_stray_pixels_are_forgiven_and_blurred_masks_are_not() -> None:
+    def stray(seed: int) -> np.ndarray:
+        found = blobs(seed) * np.uint8(255)
+        found[0, 0] = 77
+        return found
+
+    found = decide([(str(seed), lambda seed=seed: stray(seed)[None]) for seed in range(4)], DataConfig())
+    assert found.kind == "binary"
+    assert "stray values" in found.words
+    blurred = [
+        (f"{seed}.png", lambda seed=seed: ndimage.uniform_filter(blobs(seed) * np.uint8(255), 5)[None])
+        for seed in range(4)
+    ]
+    with pytest.raises(DataError, match=r"^0\.png: .* anti-aliased.*data\.mask_kind=binary"):
+        decide(blurred, DataConfig())
+    assert decide(blurred, DataConfig(mask_kind="binary")).decode([(blurred[0][1](), "m")]).labels.max() == 1
+
+
+def test_the_kind_can_be_said() -> None:
+    masks = [(str(seed), lambda seed=seed: few(seed)[None]) for seed in range(8)]
+    assert decide(masks, DataConfig(mask_kind="classes")).classes[:2] == ("background", "class1")
+    assert decide(masks[:1], DataConfig(mask_kind="instances"), title="cells").classes == ("background", "cells")
