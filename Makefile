@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format reference docs bench constraints clean
+.PHONY: help demo test test-all check format reference docs bench hostile licences constraints clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf 'make %-12s %s\n' "$$name" "$$text"; done
@@ -67,6 +67,14 @@ $(VENV)/.docs: $(VENV)/.runtime
 $(VENV)/.bench: $(VENV)/.runtime
 	@$(INSTALL) --no-build-isolation --editable '.[bench]'
 	@touch $@
+
+hostile: $(VENV)/.dev ## damage 10,000 files and kill 100 commands, and print what held (hours)
+	$(BIN)/python tests/hostile/files.py --count 10000
+	$(BIN)/python tests/hostile/files.py --count 300 --seed 1 --strace
+	$(BIN)/python tests/hostile/kills.py --count 100
+
+licences: $(VENV)/.runtime ## the licence of everything that an installation brings
+	@$(BIN)/python scripts/licences.py
 
 constraints: ## resolve all versions again and write constraints.txt
 	@bash scripts/write_constraints.sh "$$($(FIND_PYTHON))" $(TORCH)

@@ -1,95 +1,349 @@
-"""How often the checks find labels that were misaligned and copies that were slipped in, and how often they are wrong.
+"""How often the checks of data find what was planted, and how often they are wrong, over every kind of data at hand.
 
-    python benchmarks/checks.py DATA [--every 1]
+    python benchmarks/data_checks.py [SHARED] [--images 20] [--sets NAME ...]
 
-Every n-th image of a data set is judged as it is, then with its labels shifted by 4, 6, 8 and 16 px in a random
-direction, flipped and turned in every way its shape allows, and exchanged with another image's of the same size. Every
-n-th image is compared with changed copies of itself. Prints what was flagged; what is flagged of the data as it is
-counts as a false alarm.
+Each set is checked as it is, which gives the false alarms, and then with one defect in one of its images at a time: the
+labels shifted, turned, exchanged, inverted; the image thresholded, saturated, flattened; copies of it put into the set.
+A defect is found where its check names the image. The sets are those that lie in SHARED/data and the generated ones of
+`stand_ins.py`. At the end the limits that matter most are chosen anew without each set in turn, as those that
+find most without a false alarm in the others, and tried on it. Seeded; one thread.
 """
 
 import argparse
+import io
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
 
-from unetkit.checks.alignment import AS_IT_IS, SYMMETRIES, Correction, agreement
-from unetkit.checks.facts import ImageFacts, find_duplicates, image_facts
+from stand_ins import KINDS, stand_in
+from unetkit.checks import alignment, checks, duplicates
+from unetkit.checks.alignment import AS_IT_IS, SYMMETRIES, Correction
+from unetkit.checks.checks import CHECKS
+from unetkit.checks.facts import ImageFacts, image_facts
+from unetkit.checks.findings import DatasetFacts
+from unetkit.config import load_config
 from unetkit.data import InMemory, Sample, in_memory, open_dataset
-from unetkit.data.targets import instances_of
 
-SHIFTS = (4, 6, 8, 16)
-RNG = np.random.default_rng(0)
-COPIES: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
-    "the same pixels": lambda x: x,
-    "1.3 times as bright": lambda x: x * 1.3,
-    "noise of 10 grey values": lambda x: x + RNG.normal(0, 10, x.shape).astype(np.float32),
-    "mirrored": lambda x: x[:, :, ::-1],
-    "drifted by 6 and 5 px": lambda x: np.roll(x, (6, 5), (1, 2)),
-    "cut by 6 px on each side": lambda x: x[:, 6:-6, 6:-6],
-}
+REAL = ("isbi2012", "dsb2018/stage1_train.zip", "drive", "usiigaci", "drosophila_vnc", "coco_tiny")
+CONFIG = load_config({}, ["data.split.method=none", "train.patch=64"])
+NOT_WRONG = ("small", "absent classes", "rare classes", "neighbours", "touching", "object sizes", "empty", "narrow")
+"""Checks that state facts, which cannot be false alarms."""
+
+Pixels = NDArray[Any]
+Random = np.random.Generator
 
 
 def main() -> None:
-    """Measure a data set and print two tables."""
+    """Measure every set and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data")
-    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("shared", nargs="?", type=Path)
+    parser.add_argument("--images", type=int, default=20)
+    parser.add_argument("--sets", nargs="*")
     words = parser.parse_args()
-    dataset = in_memory(open_dataset(words.data))
-    samples = dataset.samples[:: words.every]
-    print(f"{words.data}: {len(samples)} of {len(dataset)} images\n\nlabels                      judged  flagged")
-    flagged: defaultdict[str, list[bool]] = defaultdict(list)
-    for name, found in misaligned(samples):
-        flagged[name].append(found)
-    for name, found in flagged.items():
-        print(f"{name:<26}{len(found):>8}{100 * np.mean(found):>8.1f}%")
-    print("\ncopies                        made    found")
-    known = [facts(place, sample) for place, sample in enumerate(dataset.samples)]
-    print(f"{'none (pairs among all)':<26}{'':>8}{sum(1 for _ in find_duplicates(known)):>8}")
-    for name, change in COPIES.items():
-        found = [copy_found(known, place, change, dataset) for place in range(0, len(known), words.every)]
-        print(f"{name:<26}{len(found):>8}{100 * np.mean(found):>8.1f}%")
+    trials: list[Trial] = []
+    for name, dataset in sets_of(words.shared):
+        if not words.sets or name in words.sets:
+            trials.append(Trial.of(name, dataset, words.images))
+            print(f"{name}: {len(dataset)} images, {len(trials[-1].planted)} defects planted", flush=True)
+    print_table(trials)
+    print_left_out(trials)
 
 
-def misaligned(samples: tuple[Sample, ...]) -> Iterator[tuple[str, bool]]:
-    """Yield what was done to the labels of an image, and whether they were flagged."""
-    for place, sample in enumerate(samples):
-        ids = instances_of(sample)
-        yield "as they are", is_flagged(sample, ids)
-        for pixels in SHIFTS:
-            angle = RNG.uniform(0, 2 * np.pi)
-            down, right = round(pixels * np.sin(angle)), round(pixels * np.cos(angle))
-            yield f"shifted by {pixels} px", is_flagged(sample, Correction(AS_IT_IS, down, right).apply(ids))
-        for turn in list(SYMMETRIES.values())[1:]:
-            if turn(ids).shape == ids.shape:
-                yield "flipped or turned", is_flagged(sample, np.ascontiguousarray(turn(ids)))
-        others = [one for one in samples[place + 1 :] if one.pixels.shape == sample.pixels.shape]
-        if others:
-            yield "another image's (misfit)", is_flagged(sample, instances_of(others[0]), misfit=True)
+def sets_of(shared: Path | None) -> Iterator[tuple[str, InMemory]]:
+    """Yield every set by its name."""
+    for folder in REAL if shared else ():
+        assert shared is not None
+        yield folder.partition("/")[0], in_memory(open_dataset(shared / "data" / folder))
+    yield "sample", in_memory(open_dataset("sample"))
+    for kind in KINDS:
+        yield kind, stand_in(kind)
 
 
-def is_flagged(sample: Sample, ids: NDArray[np.int32], *, misfit: bool = False) -> bool:
-    """Tell whether the checks would name a correction; or, of a misfit, would say that labels do not fit."""
-    found = agreement(sample.pixels, ids)
-    return found is not None and (not found.fits if misfit else found.correction is not None)
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """A defect: what was done, the check that has to find it, and what is seen of the image then."""
+
+    what: str
+    check: str
+    facts: ImageFacts
 
 
-def facts(place: int, sample: Sample) -> ImageFacts:
-    """Look at an image without its labels."""
-    return image_facts(place, Sample(sample.name, sample.pixels), classes=0, closely=True, align=False)
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A set as it is, and with defects."""
+
+    name: str
+    data: DatasetFacts
+    planted: list[Planted]
+
+    @classmethod
+    def of(cls, name: str, dataset: InMemory, most: int) -> "Trial":
+        """Look at every image of a set, and plant every defect in a few of them, evenly spread."""
+        classes = len(dataset.classes)
+        facts = [look(place, sample, classes) for place, sample in enumerate(dataset.samples)]
+        nothing = frozenset[int]()
+        data = DatasetFacts(dataset.classes, tuple(facts), (), CONFIG, frozenset(range(len(facts))), nothing, {})
+        planted: list[Planted] = []
+        rng = np.random.default_rng(0)
+        for place in np.linspace(0, len(dataset) - 1, min(most, len(dataset))).round().astype(int):
+            sample = dataset[place]
+            if sample.labels is None or not sample.labels.any():
+                continue
+            others = [one for one in dataset.samples if one.pixels.shape == sample.pixels.shape and one is not sample]
+            for what, (check, change) in DEFECTS.items():
+                changed = change(rng, sample, others)
+                if changed is not None:
+                    index = len(dataset) if check == "duplicates" else int(place)
+                    planted.append(Planted(what, check, look(index, changed, classes)))
+        return cls(name, data, planted)
+
+    def finds(self, one: Planted) -> bool:
+        """Whether the check of a planted defect names the image."""
+        images = list(self.data.images)
+        images[one.facts.index : one.facts.index + 1] = [one.facts]
+        if one.check == "duplicates":  # compared with some others: what all share has to be known
+            near = one.facts.name.removesuffix(" copy")
+            images = [image for place, image in enumerate(images) if place % (1 + len(images) // 60) == 0]
+            images += [image for image in self.data.images if image.name == near and image not in images]
+            images += [one.facts] if one.facts not in images else []
+        data = replace(self.data, images=tuple(images))
+        return any(one.facts.name in finding.images for finding in CHECKS[one.check](data))
+
+    def false_alarms(self, check: str) -> int:
+        """Return how many images a check names in the set as it is."""
+        return len({name for finding in CHECKS[check](replace(self.data)) for name in finding.images})
 
 
-def copy_found(
-    known: list[ImageFacts], place: int, change: Callable[[NDArray[np.float32]], NDArray[np.float32]], dataset: InMemory
-) -> bool:
-    """Tell whether a changed copy of an image is found to be its duplicate."""
-    stored = dataset[place].pixels
-    pixels = change(stored.astype(np.float32)).clip(0, np.iinfo(stored.dtype).max).round().astype(stored.dtype)
-    copy = facts(len(known), Sample("copy", pixels))
-    return any(True for _ in find_duplicates([known[place], copy]))
+def look(place: int, sample: Sample, classes: int) -> ImageFacts:
+    """Look at a sample as the checks do."""
+    return image_facts(place, sample, classes=classes, closely=True, align=True)
+
+
+Change = Callable[[Random, Sample, list[Sample]], Sample | None]
+
+
+def relabelled(change: Callable[[Random, Pixels], Pixels]) -> Change:
+    """Change labels and objects alike."""
+
+    def changed(rng: Random, sample: Sample, _: list[Sample]) -> Sample:
+        state = rng.integers(2**32)
+        labels, ids = (
+            None if values is None else np.ascontiguousarray(change(np.random.default_rng(state), values))
+            for values in (sample.labels, sample.instances)
+        )
+        return replace(sample, labels=labels, instances=ids)
+
+    return changed
+
+
+def repainted(change: Callable[[Random, NDArray[np.float32], float], Pixels], *, copy: bool = False) -> Change:
+    """Change the pixels, given the highest value that they can have; or put a changed copy into the set."""
+
+    def changed(rng: Random, sample: Sample, _: list[Sample]) -> Sample | None:
+        top, state = float(np.iinfo(sample.pixels.dtype).max), int(rng.integers(2**32))
+        values = change(np.random.default_rng(state), sample.pixels.astype(np.float32), top)
+        pixels = np.ascontiguousarray(values.round().clip(0, top).astype(sample.pixels.dtype))
+        if not copy:
+            return replace(sample, pixels=pixels)
+        valid = sample.valid
+        if valid is not None and change not in (darkened, recompressed):
+            moved = change(np.random.default_rng(state), valid[None].astype(np.float32), 1.0)
+            valid = np.ascontiguousarray(moved[0] > 0.5)
+        return Sample(f"{sample.name.replace('[', '(')} copy", pixels, valid=valid)
+
+    return changed
+
+
+def shifted(pixels: int) -> Change:
+    """Move labels in a random direction."""
+
+    def change(rng: Random, values: Pixels) -> Pixels:
+        angle = rng.uniform(0, 2 * np.pi)
+        return Correction(AS_IT_IS, round(pixels * np.sin(angle)), round(pixels * np.cos(angle))).apply(values)
+
+    return relabelled(change)
+
+
+def turned(rng: Random, sample: Sample, others: list[Sample]) -> Sample | None:
+    """Flip or turn labels, in a way that their shape allows."""
+    ways = [turn for turn in list(SYMMETRIES.values())[1:] if turn(sample.pixels[0]).shape == sample.pixels[0].shape]
+    way = ways[int(rng.integers(len(ways)))]
+    return relabelled(lambda _, values: way(values))(rng, sample, others)
+
+
+def exchanged(rng: Random, sample: Sample, others: list[Sample]) -> Sample | None:
+    """Take the labels of another image; not of a section near this one."""
+    labelled = [one for one in others if one.labels is not None and one.labels.any()]
+    if not labelled or sample.name.endswith("]"):
+        return None
+    other = labelled[int(rng.integers(len(labelled)))]
+    return replace(sample, labels=other.labels, instances=other.instances)
+
+
+def inverted(_: Random, sample: Sample, __: list[Sample]) -> Sample | None:
+    """Exchange the two most frequent classes."""
+    assert sample.labels is not None
+    counts = np.bincount(sample.labels.ravel())
+    first, second = np.argsort(-counts)[:2]
+    table = np.arange(len(counts))
+    table[first], table[second] = second, first
+    labels = table[sample.labels].astype(sample.labels.dtype)
+    if sample.valid is not None:
+        labels[~sample.valid] = 0
+    return replace(sample, labels=labels, instances=None)
+
+
+def speckled(rng: Random, sample: Sample, _: list[Sample]) -> Sample | None:
+    """Put three dots of 1 to 4 px where nothing is within 8 px."""
+    assert sample.labels is not None
+    labels, ids = sample.labels.copy(), None if sample.instances is None else sample.instances.copy()
+    free = ndimage.maximum_filter((labels > 0).astype(np.uint8), 19) == 0
+    free[:9], free[-9:], free[:, :9], free[:, -9:] = False, False, False, False
+    if sample.valid is not None:
+        free &= ndimage.binary_erosion(sample.valid, iterations=9)
+    places = np.argwhere(free)
+    if not len(places):
+        return None
+    for row, column in places[rng.choice(len(places), 3)]:
+        dot = (slice(row, row + int(rng.integers(1, 3))), slice(column, column + int(rng.integers(1, 3))))
+        labels[dot] = 1
+        if ids is not None:
+            ids[dot] = ids.max() + 1
+    return replace(sample, labels=labels, instances=ids)
+
+
+def smoothed(_: Random, sample: Sample, __: list[Sample]) -> Sample | None:
+    """Enlarge labels of 0 and 2 by interpolation, so that a class 1 lies between them."""
+    if sample.labels is None or int(sample.labels.max()) != 2:
+        return None
+    two = np.where(sample.labels == 2, 2.0, 0.0)
+    half: Pixels = ndimage.zoom(two[::2, ::2], 2, order=1)
+    labels = np.zeros_like(sample.labels)
+    labels[: half.shape[0], : half.shape[1]] = half.round()[: labels.shape[0], : labels.shape[1]]
+    return replace(sample, labels=labels)
+
+
+def recompressed(_: Random, values: NDArray[np.float32], top: float) -> Pixels:
+    """Store as JPEG and read again."""
+    channels = [Image.fromarray((channel * (255 / top)).clip(0, 255).astype(np.uint8)) for channel in values]
+    read: list[Pixels] = []
+    for channel in channels:
+        buffer = io.BytesIO()
+        channel.save(buffer, "JPEG", quality=50)
+        read.append(np.asarray(Image.open(buffer)) * (top / 255))
+    return np.stack(read)
+
+
+def darkened(rng: Random, values: NDArray[np.float32], _: float) -> Pixels:
+    """Make an image darker, and noisy."""
+    return 0.7 * values + rng.normal(0, 0.1 * values.std(), values.shape)
+
+
+def flipped(rng: Random, values: NDArray[np.float32], _: float) -> Pixels:
+    """Flip or turn an image."""
+    turn = list(SYMMETRIES.values())[int(rng.integers(1, 8))]
+    return np.stack([turn(channel) for channel in values])
+
+
+def cropped(share: float) -> Callable[[Random, NDArray[np.float32], float], Pixels]:
+    """Cut a share of the sides off on each side."""
+
+    def change(_: Random, values: NDArray[np.float32], __: float) -> Pixels:
+        rows, columns = (round(share * side) for side in values.shape[1:])
+        return values[:, rows : values.shape[1] - rows, columns : values.shape[2] - columns]
+
+    return change
+
+
+DEFECTS: dict[str, tuple[str, Change]] = {
+    "labels shifted by 5 px": ("misaligned", shifted(5)),
+    "labels shifted by 10 px": ("misaligned", shifted(10)),
+    "labels shifted by 20 px": ("misaligned", shifted(20)),
+    "labels flipped or turned": ("misaligned", turned),
+    "another image's labels": ("stray", exchanged),
+    "two classes swapped, or inverted": ("swapped", inverted),
+    "mask enlarged by interpolation": ("blurred", smoothed),
+    "nothing labelled": ("empty", relabelled(lambda _, values: values * 0)),
+    "three slips of the pen": ("specks", speckled),
+    "image thresholded": ("two-valued", repainted(lambda _, x, top: (x > x.mean()) * top)),
+    "reduced to 16 levels": ("few levels", repainted(lambda _, x, top: x // (top / 16) * (top / 16))),
+    "a tenth saturated": ("saturated", repainted(lambda _, x, __: x.clip(0, np.quantile(x, 0.9)))),
+    "contrast a thirtieth": ("flat", repainted(lambda _, x, __: x.mean() + (x - x.mean()) / 30)),
+    "the same pixels again": ("duplicates", repainted(lambda _, x, __: x, copy=True)),
+    "stored as JPEG": ("duplicates", repainted(recompressed, copy=True)),
+    "0.7 times as bright, noisy": ("duplicates", repainted(darkened, copy=True)),
+    "flipped or turned": ("duplicates", repainted(flipped, copy=True)),
+    "cropped by 5 % a side": ("duplicates", repainted(cropped(0.05), copy=True)),
+    "cropped by 12 % a side": ("duplicates", repainted(cropped(0.12), copy=True)),
+}
+"""What is planted: the check that has to find it, and how it is done."""
+
+
+def print_table(trials: list[Trial]) -> None:
+    """Print the share found of every defect in every set, and the false alarms of every check."""
+    print("\n| planted | " + " | ".join(trial.name for trial in trials) + " |\n|---|" + "---|" * len(trials))
+    for what, (check, _) in DEFECTS.items():
+        cells: list[str] = []
+        for trial in trials:
+            found = [trial.finds(one) for one in trial.planted if one.what == what]
+            cells.append(f"{100 * np.mean(found):.0f} %" if found else "–")
+        print(f"| {what} ({check}) | {' | '.join(cells)} |", flush=True)
+    images = sum(len(trial.data.images) for trial in trials)
+    total = 0
+    for check in CHECKS:
+        alarms = [trial.false_alarms(check) for trial in trials]
+        if any(alarms):
+            total += 0 if check in NOT_WRONG else sum(alarms)
+            print(f"| as it is: named by {check} | {' | '.join(map(str, alarms))} |")
+    print(f"\n{total} alarms in {images} images that are as they were, facts left aside ({', '.join(NOT_WRONG)})")
+
+
+LIMITS: dict[str, tuple[Any, str, tuple[float, ...]]] = {
+    "stray": (checks, "_STRAY", (3.0, 5.0, 7.0, 10.0, 15.0)),
+    "swapped": (checks, "_SWAP", (2.0, 4.0, 6.0, 8.0, 12.0)),
+    "flat": (checks, "_FLAT", (0.05, 0.1, 0.2)),
+    "duplicates": (duplicates, "ALIKE", (0.6, 0.7, 0.75, 0.8, 0.85, 0.9)),
+    "misaligned": (alignment, "CERTAIN", (20.0, 25.0, 30.0, 40.0, 60.0)),
+}
+"""Limits that are chosen without a set, and tried on it. That of misaligned labels is tried on what was measured."""
+
+
+def print_left_out(trials: list[Trial]) -> None:
+    """Print what each limit would be without a set, and what it gives there."""
+    print("\n| check | left out | limit | found | named as it is |\n|---|---|---|---|---|")
+    for check, (module, name, values) in LIMITS.items():
+        measured: dict[str, dict[float, tuple[int, int, int]]] = defaultdict(dict)
+        for value in values:
+            for trial in trials:
+                with patch.object(module, name, value):
+                    planted = [one for one in trial.planted if one.check == check]
+                    if check == "misaligned":
+                        found = sum(is_certain(one.facts, value) for one in planted)
+                        alarms = sum(is_certain(one, value) for one in trial.data.images)
+                    else:
+                        found, alarms = sum(trial.finds(one) for one in planted), trial.false_alarms(check)
+                measured[trial.name][value] = (found, len(planted), alarms)
+        for left in measured:
+            others = [measured[name] for name in measured if name != left]
+            best = max(
+                values, key=lambda value: (-sum(one[value][2] for one in others), sum(one[value][0] for one in others))
+            )
+            found, count, alarms = measured[left][best]
+            if count:
+                print(f"| {check} | {left} | {best:g} | {100 * found / count:.0f} % | {alarms} |", flush=True)
+
+
+def is_certain(one: ImageFacts, limit: float) -> bool:
+    """Whether labels would be called misaligned at a limit."""
+    return one.agreement is not None and one.agreement.correction is not None and one.agreement.best >= limit
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The start file of a job of ModelArts: `train.py --config_path C --key value` of the model zoo becomes unetkit's train.
+"""The start file of a job of ModelArts: the words of the model zoo's train.py become those of unetkit's train.
 
 Takes the words that ModelArts gives a start file, and needs unetkit to be installed (pip-requirements.txt next to this
 file, or an image of one's own). A configuration is looked for next to this file where it is not a whole path or URL.

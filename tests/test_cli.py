@@ -107,7 +107,7 @@ def test_the_table_is_short_and_json_alone_is_printed_where_it_is_asked_for(
     assert further.code == 0, further.err
     assert "v_rand_thinned" in further.out
     assert "soft_dice_two_class_388" in further.out
-    assert "evaluate --metrics objects\n" in further.out
+    assert "evaluate --metrics objects binary surface\n" in further.out
     assert unet("evaluate", run, "--data", data, "--metrics", "isbi", "pq").code == 2
     other = write_sample(tmp_path, slices=2, size=64, seed=9)
     for words in (

@@ -31,7 +31,6 @@ def test_labels_that_lie_well() -> None:
         assert found is not None
         assert found.fits
         assert found.correction is None
-        assert found.polarity > 0.3, "cells are brighter than membranes"
 
 
 @settings(max_examples=25, deadline=None)

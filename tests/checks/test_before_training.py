@@ -67,10 +67,11 @@ def test_images_without_labels_and_no_images_at_all() -> None:
         check(dataset())
 
 
-def test_of_several_errors_the_first_is_told_and_the_others_are_counted() -> None:
+def test_errors_of_one_kind_are_one_line_and_those_of_others_are_counted() -> None:
     flat = PIXELS * 0
-    with pytest.raises(DataError, match=r"b\.png: every pixel is 0; .* \(1 more errors: unetkit data check "):
-        check(dataset(sample(), sample("b", pixels=flat), sample("c", pixels=flat)))
+    words = r"2 images \(b, c\): every pixel is 0; .* \(1 more errors: unetkit data check "
+    with pytest.raises(DataError, match=words):
+        check(dataset(sample(), sample("b", pixels=flat), sample("c", pixels=flat), sample("d", labels=None)))
 
 
 def test_the_slow_checks_can_be_left_out() -> None:

@@ -55,7 +55,7 @@ def test_every_unusable_file_is_named_and_the_rest_examined(folder: Path) -> Non
     assert len(named) == 6
     assert list(report.indices) == ["4", "5"]
     assert "mirrored top to bottom" in found(report, "misaligned")[0]
-    with pytest.raises(DataError, match=r"has no mask; .* \(1 more files are wrong\)"):
+    with pytest.raises(DataError, match=r"has no mask; .* \(2 more files are wrong\)"):
         unetkit.open_dataset(folder)
 
 
@@ -63,6 +63,8 @@ def test_damaged_stacks_and_masks_of_nuclei(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         put(tmp_path / name / "images" / "x.png", STACK.images[0])
         put(tmp_path / name / "masks" / "1.png", STACK.labels[0])
+        put(tmp_path / name / "masks" / "2.png", STACK.labels[1])
+    (tmp_path / "a" / "masks" / "2.png").unlink()
     (tmp_path / "a" / "masks" / "1.png").unlink()
     put(tmp_path / "b" / "images" / "y.png", STACK.images[0])
     named = found(unetkit.check_data(tmp_path), "files")
@@ -95,7 +97,7 @@ def test_data_that_is_divided_is_judged_by_its_own_division(tmp_path: Path) -> N
 
 def test_what_cannot_be_opened_at_all(tmp_path: Path) -> None:
     put(tmp_path / "images" / "a.png", STACK.images[0])
-    with pytest.raises(DataError, match="no folder masks"):
+    with pytest.raises(DataError, match="none could be paired with a mask"):
         unetkit.check_data(tmp_path, html=tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()
     with pytest.raises(DataError, match="there is no such file"):

@@ -19,7 +19,7 @@ from unetkit.prediction import Predictor
 from unetkit.prediction.load import read_network
 
 SLOW = {"aoti"}  # compiles machine code
-ABSENT = {runtime for runtime in ("mindspore",) if importlib.util.find_spec(runtime) is None}  # 2.8 GB
+ABSENT = {runtime for runtime in ("mindspore", "tensorflow") if importlib.util.find_spec(runtime) is None}  # 2.8 GB
 ABSOLUTE = {"mindspore": 1e-4}  # its convolutions round otherwise than all others
 SIZE, BATCH = (72, 80), 2  # of files that take one of each
 RUNS = [

@@ -1,21 +1,25 @@
 """Masks decided by a threshold, how it is chosen, and pixels that do not count."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from unetkit.config import PredictConfig
-from unetkit.data import Sample
+from unetkit.data import Sample, open_dataset
+from unetkit.data.resize import resize_sample
 from unetkit.errors import ConfigError
 from unetkit.evaluation.score import score_predictor
 from unetkit.evaluation.tune import choose
 from unetkit.formats.job import Pipeline
 from unetkit.metrics import FAMILIES, Metrics
+from unetkit.metrics.surface import surface_scores
 from unetkit.modelfile.card import ExportCard, ModelCard
 from unetkit.models import decide
 from unetkit.models.geometry import Geometry
@@ -163,3 +167,25 @@ def test_no_score_looks_at_pixels_that_do_not_count(family: str) -> None:
     plain = scores(np.float32(-300))
     assert scores(rng.normal(0, 500, (1, 40, 50)).astype(np.float32)) == plain
     assert plain[0]
+
+
+def test_distances_are_in_the_unit_that_image_files_tell(tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for sample in drawn(2, 2, shift=0.5).samples:
+        told: dict[str, Any] = {"imagej": True, "resolution": (4, 2), "metadata": {"unit": "um"}}
+        tifffile.imwrite(tmp_path / "images" / f"{sample.name}.tif", sample.pixels[0], **told)
+        assert sample.labels is not None
+        tifffile.imwrite(tmp_path / "masks" / f"{sample.name}.tif", sample.labels * np.uint8(255))
+    dataset = open_dataset(tmp_path)
+    assert (dataset[0].pixel_size, dataset[0].unit) == ((0.5, 0.25), "micrometer")
+    resized = resize_sample(dataset[0], (80, 50), "half-pixel", classes=2)
+    assert resized.pixel_size == (0.25, 0.25)
+    predictor = shower(dataset.classes)
+    scored = score_predictor(predictor, dataset, metrics=Metrics(("surface",)))
+    assert "distances between outlines are in micrometer" in scored.notes
+    mask = predictor.labels(dataset[0].pixels)
+    labels = dataset[0].labels
+    assert labels is not None
+    expected = surface_scores(mask > 0, labels > 0, pixel_size=(0.5, 0.25))
+    assert scored.images[0].scores == pytest.approx(expected)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from unetkit.formats.foreign import Meaning, Sizes, meaning_of, normalization, r
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-SAID: dict[str, Any] = {"classes": ["cell"], "normalization": "zero-to-one", "multiple": 4}
+SAID: Any = {"classes": ["cell"], "normalization": "zero-to-one", "multiple": 4}
 
 
 def graph(
@@ -93,7 +94,7 @@ def test_what_is_lacking_is_named_with_the_options_that_give_it(tmp_path: Path) 
 
 def test_options_of_other_peoples_files_are_refused_where_they_say_nothing(tmp_path: Path) -> None:
     path = graph(tmp_path / "net.onnx")
-    bad: list[tuple[dict[str, Any], str]] = [
+    bad: list[tuple[Any, str]] = [
         ({"normalization": "foo"}, "expected none, zero-to-one"),
         ({"normalization": "1,2/3"}, "1 finite means"),
         ({"normalization": "imagenet"}, "3 channels"),
@@ -106,17 +107,21 @@ def test_options_of_other_peoples_files_are_refused_where_they_say_nothing(tmp_p
             unetkit.load(path, options=SAID | change)
 
 
-@pytest.mark.parametrize(
-    ("values", "after", "classes", "expected"),
-    [
-        (1, None, ["cell"], lambda z: torch.cat([1 - z.sigmoid(), z.sigmoid()])),
-        (1, "Sigmoid", ["cell"], lambda z: torch.cat([1 - z.sigmoid(), z.sigmoid()])),
-        (3, None, ["a", "b", "c"], lambda z: z.softmax(0)),
-        (3, "Softmax", ["a", "b", "c"], lambda z: z.softmax(0)),
-    ],
-)
+OUTPUTS: list[tuple[int, str | None, list[str], Callable[[Tensor], Tensor]]] = [
+    (1, None, ["cell"], lambda z: torch.cat([1 - z.sigmoid(), z.sigmoid()])),
+    (1, "Sigmoid", ["cell"], lambda z: torch.cat([1 - z.sigmoid(), z.sigmoid()])),
+    (3, None, ["a", "b", "c"], lambda z: z.softmax(0)),
+    (3, "Softmax", ["a", "b", "c"], lambda z: z.softmax(0)),
+]
+
+
+@pytest.mark.parametrize(("values", "after", "classes", "expected"), OUTPUTS)
 def test_logits_and_probabilities_are_told_apart(
-    values: int, after: str | None, classes: list[str], expected: Any, tmp_path: Path
+    values: int,
+    after: str | None,
+    classes: list[str],
+    expected: Callable[[Tensor], Tensor],
+    tmp_path: Path,
 ) -> None:
     path = graph(tmp_path / "net.onnx", values=values, after=after)
     predictor = unetkit.load(path, options=SAID | {"classes": classes})
@@ -153,7 +158,7 @@ def test_channels_last(tmp_path: Path) -> None:
 
 
 def test_one_size_from_the_file_or_the_user(tmp_path: Path) -> None:
-    said = {key: value for key, value in SAID.items() if key != "multiple"}
+    said: Any = {"classes": ["cell"], "normalization": "zero-to-one"}
     fixed = unetkit.load(graph(tmp_path / "fixed.onnx", axes=[1, 1, 32, 32]), options=said)
     valid = unetkit.load(graph(tmp_path / "valid.onnx", kind="valid"), options=said | {"input_size": (32, 32)})
     assert (valid.geometry.margin, valid.geometry.fixed) == (1, (32, 32))
@@ -211,19 +216,19 @@ def test_torchscript_is_run_where_it_is_trusted(tmp_path: Path) -> None:
     np.testing.assert_allclose(found_KHW, expected.numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype", "expected"),
-    [
-        ("none", np.uint8, lambda x: x),
-        ("zero-to-one", np.uint8, lambda x: x / 255),
-        ("zero-to-one", np.uint16, lambda x: x / 65535),
-        ("zero-to-one", np.float32, lambda x: x),
-        ("minus-one-to-one", np.uint8, lambda x: x / 127.5 - 1),
-        ("standardize", np.uint8, lambda x: (x - x.mean()) / x.std()),
-        ("min-max", np.uint8, lambda x: (x - x.min()) / np.ptp(x)),
-        ("50/20", np.uint8, lambda x: (x - 50) / 20),
-    ],
-)
+FORMULAS: list[tuple[str, type[np.generic], Callable[[Any], Any]]] = [
+    ("none", np.uint8, lambda x: x),
+    ("zero-to-one", np.uint8, lambda x: x / 255),
+    ("zero-to-one", np.uint16, lambda x: x / 65535),
+    ("zero-to-one", np.float32, lambda x: x),
+    ("minus-one-to-one", np.uint8, lambda x: x / 127.5 - 1),
+    ("standardize", np.uint8, lambda x: (x - x.mean()) / x.std()),
+    ("min-max", np.uint8, lambda x: (x - x.min()) / np.ptp(x)),
+    ("50/20", np.uint8, lambda x: (x - 50) / 20),
+]
+
+
+@pytest.mark.parametrize(("name", "dtype", "expected"), FORMULAS)
 def test_normalizations(name: str, dtype: type[np.generic], expected: Any) -> None:
     pixels_CHW = PIXELS.astype(dtype)
     np.testing.assert_allclose(

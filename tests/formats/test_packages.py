@@ -225,18 +225,19 @@ def changed(files: dict[str, bytes], change: Callable[[dict[str, Any]], object])
 def by_core(path: Path, image: NDArray[Any], member: str = "out0") -> NDArray[Any]:
     """Return what bioimageio.core makes of an image in the axes of the input."""
     from bioimageio.core import Sample, Tensor, create_prediction_pipeline
+    from bioimageio.core.common import MemberId
     from bioimageio.core.digest_spec import get_axes_infos
     from bioimageio.spec import load_model_description
 
-    model = load_model_description(path, perform_io_checks=False)
+    model: Any = load_model_description(path, perform_io_checks=False)
     pipeline = create_prediction_pipeline(model, weights_format="onnx")
     given = model.inputs[0]
     name = str(getattr(given, "id", None) or given.name)
     tensor = Tensor.from_numpy(image, dims=get_axes_infos(given))
     sample = pipeline.predict_sample_without_blocking(
-        Sample(members={name: tensor}, stat={}, id=None), skip_input_padding=True, skip_output_cropping=True
+        Sample(members={MemberId(name): tensor}, stat={}, id=None), skip_input_padding=True, skip_output_cropping=True
     )
-    return np.asarray(sample.members[member].data)
+    return np.asarray(sample.members[MemberId(member)].data)
 
 
 STANDARD = [
@@ -479,7 +480,7 @@ def test_torchscript_in_a_package_has_to_be_trusted(tmp_path: Path) -> None:
     net = torch.nn.Conv2d(1, 1, 3, padding=1).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.trace(net, torch.zeros(1, 1, 16, 16)), tmp_path / "net.pt")  # pyright: ignore
+        torch.jit.save(torch.jit.trace(net, torch.zeros(1, 1, 16, 16)), tmp_path / "net.pt")  # pyright: ignore[reportUnknownMemberType] untyped
     files["net.pt"] = (tmp_path / "net.pt").read_bytes()
     entry = {"torchscript": {"source": "net.pt", "pytorch_version": "2.0.0"}}
     path = folder(changed(files, lambda d: d.update(weights=entry)), tmp_path / "net")
@@ -504,7 +505,7 @@ def test_weights_in_a_second_file_come_with_the_first(tmp_path: Path) -> None:
     graph = onnx.load_from_string(files["net.onnx"])
     onnx.save_model(graph, tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
     both = {name: (tmp_path / name).read_bytes() for name in ("net.onnx", "net.data")}
-    entry = {"source": "net.onnx", "opset_version": 17}
+    entry: dict[str, Any] = {"source": "net.onnx", "opset_version": 17}
     entry["external_data"] = {"source": "net.data", "sha256": hashlib.sha256(both["net.data"]).hexdigest()}
     path = archive(changed(files | both, lambda d: d["weights"].update(onnx=entry)), tmp_path / "two.zip")
     np.testing.assert_allclose(unetkit.load(path).probabilities(image[0]), expected_KHW, atol=1e-6)

@@ -16,9 +16,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.main import get_command
+from typer.testing import CliRunner
 
 import unetkit
+from unetkit.cli import app
 from unetkit.config import ModelConfig
+from unetkit.data import write_sample
 from unetkit.errors import ModelFileError, UsageError
 from unetkit.exporting import FORMATS, FileOptions, export_network, make_job
 from unetkit.formats import SUFFIXES
@@ -199,3 +203,46 @@ def test_what_is_of_no_kind_is_refused_by_its_name(tmp_path: Path, suffix: str) 
     (tmp_path / f"x{suffix}").write_text("nothing")
     with pytest.raises(ModelFileError, match=f"not that of a {suffix} file"):
         unetkit.load(tmp_path / f"x{suffix}")
+
+
+VERBS = {
+    "predict": ("FILE", "IMAGES", "--out", "OUT/o.tif"),
+    "predict objects": ("FILE", "IMAGES", "--out", "OUT/o.tif", "--objects"),
+    "evaluate": ("FILE", "--data", "DATA"),
+    "evaluate tune": ("FILE", "--data", "DATA", "--tune"),
+    "compare": ("FILE", "FILE", "--data", "DATA"),
+    "check": ("FILE", "--data", "DATA"),
+    "bench": ("FILE", "--rounds", "1", "--batches", "1", "--size", "32"),
+}
+"""Every verb that takes a MODEL and opens it in its runtime."""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_refuses_what_is_not_trusted_and_takes_what_is(
+    exported: Path, tmp_path: Path, another_user: Path, verb: str
+) -> None:
+    data = write_sample(tmp_path / "data", slices=3, size=64)
+    names = {
+        "FILE": exported / "pt2.pt2",
+        "DATA": data,
+        "IMAGES": data / "train-volume.tif",
+        "OUT/o.tif": tmp_path / "o.tif",
+    }
+    words = [verb.split()[0], *(str(names.get(word, word)) for word in VERBS[verb])]
+    refused = CliRunner().invoke(app, words)
+    assert isinstance(refused.exception, ModelFileError), refused.output
+    assert "not an unchanged export of yours" in str(refused.exception)
+    assert not (tmp_path / "o.tif").exists()
+    trusted = CliRunner().invoke(app, [*words, "--trust"])
+    assert trusted.exit_code == 0, trusted.exception
+
+
+def test_no_other_verb_opens_a_file_that_can_run_code(exported: Path, tmp_path: Path) -> None:
+    takes = {
+        command.name for command in get_command(app).commands.values() if "model" in {p.name for p in command.params}
+    }
+    assert takes <= {*(verb.split()[0] for verb in VERBS), "export"}
+    with pytest.raises(ModelFileError, match="was exported for a runtime"):
+        unetkit.export(exported / "pt2.pt2", to="safetensors", out=tmp_path / "x.safetensors")
+    with pytest.raises(ModelFileError, match="was exported for a runtime"):
+        unetkit.check(exported / "mindir.mindir", against=exported / "pt2.pt2")

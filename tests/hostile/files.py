@@ -50,6 +50,7 @@ _FORBIDDEN = re.compile(
 
 def mutated(content: bytes, draw: random.Random) -> bytes:
     """Return a content that is damaged in one of many ways, more often near its ends, where headers are."""
+    content = content or b"\0"
     changed, size = bytearray(content), len(content)
 
     def place() -> int:
@@ -159,16 +160,8 @@ def open_case(kind: str, path: Path) -> None:
         unetkit.load(path, device="cpu")
 
 
-def work(root: Path) -> None:
-    """Open what comes on standard input, a JSON object a line, and answer with how it ended."""
-    import resource
-
-    import torch
-
-    from unetkit.errors import UnetkitError
-
-    torch.set_num_threads(1)
-    tempfile.tempdir = str(root / "tmp")
+def watched() -> tuple[list[str], list[str]]:
+    """Let Python report: return where files may be opened (while it is empty nothing is reported), and the reports."""
     allowed = (
         sys.prefix,
         sys.base_prefix,
@@ -193,6 +186,20 @@ def work(root: Path) -> None:
                 seen.append(f"open {path}")
 
     sys.addaudithook(watch)
+    return here, seen
+
+
+def work(root: Path) -> None:
+    """Open what comes on standard input, a JSON object a line, and answer with how it ended."""
+    import resource
+
+    import torch
+
+    from unetkit.errors import UnetkitError
+
+    torch.set_num_threads(1)
+    tempfile.tempdir = str(root / "tmp")
+    here, seen = watched()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
@@ -201,7 +208,7 @@ def work(root: Path) -> None:
         case = json.loads(line)
         seen.clear()
         Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
-        before, begun, said = _resident("VmRSS"), time.perf_counter(), ""
+        before, begun, said = _resident("VmRSS"), time.process_time(), ""
         mark(BEGIN)
         here[:] = [case["folder"], *case["own"], str(root / "tmp"), str(root / "config"), str(root / "cache")]
         try:
@@ -223,7 +230,7 @@ def work(root: Path) -> None:
         if seen:
             outcome, said = "code", "; ".join(dict.fromkeys(seen))[:1000]
         print(
-            json.dumps({"outcome": outcome, "said": said, "seconds": time.perf_counter() - begun}),
+            json.dumps({"outcome": outcome, "said": said, "seconds": time.process_time() - begun}),
             file=answers,
             flush=True,
         )
@@ -264,12 +271,13 @@ class Worker:
             process.stdin.flush()
         except BrokenPipeError:
             pass
-        if not select.select([process.stdout], [], [], seconds + (120 if first else 0))[0]:
+        if not select.select([process.stdout], [], [], 10 * seconds + (120 if first else 0))[0]:
             self.stop()
             return {"outcome": "hang", "said": "", "seconds": time.perf_counter() - begun}
         answer = process.stdout.readline()
         if answer:
-            return json.loads(answer)
+            found = json.loads(answer)
+            return found | ({"outcome": "hang"} if found["seconds"] > seconds else {})
         code = process.wait()
         self.process = None
         return {"outcome": "crash", "said": f"ended with {code}", "seconds": time.perf_counter() - begun}
@@ -314,7 +322,7 @@ def traced(log: Path, root: Path) -> list[str]:
 
 
 def run(
-    count: int, seed: int, seconds: float, *, strace: bool, only: str = "", kept: Path | None = None
+    count: int, seed: int, seconds: float, *, strace: bool, fast: bool, only: str = "", kept: Path | None = None
 ) -> dict[str, Any]:
     """Make and open cases, and return how many ended how, by kind, and what was found."""
     import seeds as made
@@ -330,7 +338,7 @@ def run(
         (root / name).mkdir()
     shared = Path(__file__).resolve().parents[3] / "shared"
     good = made.images(root / "seeds") | made.data_sets(root / "seeds")
-    good |= made.networks(root / "seeds", shared if shared.is_dir() else None)
+    good |= made.networks(root / "seeds", shared if shared.is_dir() else None, fast=fast)
     (root / "case" / "traps").mkdir()
     traps = made.traps(root / "case" / "traps", good)
     own = [str(root / "seeds" / "stack-of-run")]  # which the run names as its data
@@ -385,8 +393,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="of the processor, for one case; ten times on the clock"
+    )
     parser.add_argument("--strace", action="store_true")
+    parser.add_argument("--fast", action="store_true", help="without the files that take long to make")
     parser.add_argument("--only", default="", help="kinds with this in their names")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, help="copy the cases that were found bad here")
@@ -395,7 +406,9 @@ def main() -> None:
     if given.work is not None:
         work(given.work)
         return
-    result = run(given.count, given.seed, given.seconds, strace=given.strace, only=given.only, kept=given.keep)
+    result = run(
+        given.count, given.seed, given.seconds, strace=given.strace, fast=given.fast, only=given.only, kept=given.keep
+    )
     total = Counter[str]()
     print(f"{'kind':<40}" + "".join(f"{name:>10}" for name in OUTCOMES))
     for kind, counts in result["table"].items():

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+ISBI = ROOT.parent / "shared" / "data" / "isbi2012"
 OUTCOMES = ("tried", "same", "early", "half", "left", "other", "traceback")
 """same: as without a kill; early: ended before; half: not whole under its name; left: parts; other: another result."""
 
@@ -104,6 +105,9 @@ def verbs(base: Path) -> dict[str, Verb]:
         ),
         "data sample": Verb(lambda folder: ["data", "sample", "--out", str(folder / "s"), "--slices", "4"], ("s",)),
         "data convert": Verb(lambda folder: ["data", "convert", data, "--out", str(folder / "c")], ("c",)),
+        "data fetch": Verb(
+            lambda folder: ["data", "fetch", "isbi2012", "--from", str(ISBI), "--out", str(folder / "f")], ("f",)
+        ),
         "data check": Verb(lambda folder: ["data", "check", data, "--html", str(folder / "c.html")], ("c.html",)),
         "evaluate": Verb(lambda folder: ["evaluate", run, "--json", str(folder / "e.json")], ("e.json",)),
         "evaluate tune": Verb(
@@ -111,24 +115,7 @@ def verbs(base: Path) -> dict[str, Verb]:
         ),
         "report": Verb(lambda folder: ["report", f"{folder}/run"], ("run",), prepare=copy_run),
         "plan": Verb(lambda folder: ["plan", data, "--out", str(folder / "p.yaml")], ("p.yaml",)),
-    } | (
-        {
-            "data fetch": Verb(
-                lambda folder: [
-                    "data",
-                    "fetch",
-                    "isbi2012",
-                    "--from",
-                    str(ROOT.parent / "shared/data/isbi2012"),
-                    "--out",
-                    str(folder / "f"),
-                ],
-                ("f",),
-            )
-        }
-        if (ROOT.parent / "shared/data/isbi2012").is_dir()
-        else {}
-    )
+    }
 
 
 def base_in(folder: Path, environment: dict[str, str]) -> Path:
@@ -239,7 +226,11 @@ def run(count: int, seed: int, only: str) -> tuple[dict[str, Counter[str]], list
     environment["XDG_CACHE_HOME"] = str(root / "cache")
     table, found = dict[str, Counter[str]](), list[str]()
     (root / "base").mkdir()
-    chosen = {name: verb for name, verb in verbs(base_in(root / "base", environment)).items() if only in name}
+    chosen = {
+        name: verb
+        for name, verb in verbs(base_in(root / "base", environment)).items()
+        if only in name and (name != "data fetch" or ISBI.is_dir())
+    }
     references = dict[str, tuple[dict[str, str], float]]()
     for number in range(count):
         name = list(chosen)[number % len(chosen)]

@@ -92,24 +92,26 @@ def data_sets(root: Path) -> dict[str, Path]:
     return found | {f"config {one}": root / one for one in ("config.yaml", "zoo.yaml", "config.py")}
 
 
-def networks(root: Path, shared: Path | None) -> dict[str, Path]:
-    """A run, its exports, and files of the older systems."""
+def networks(root: Path, shared: Path | None, *, fast: bool) -> dict[str, Path]:
+    """A run, its exports (where it is to be `fast`, none that begin with ONNX), and files of the older systems."""
     config = load_config(
         {"model": {"width": 4, "depth": 1}, "train": {"steps": 2, "batch": 1, "patch": 32, "threads": 1}}
     )
     run = train(config, data=write_sample(root / "stack-of-run", slices=4, size=64), out=root / "run")
     found = {"run": run.path, "network safetensors": root / "net.safetensors"}
     shutil.copy(run.best, root / "net.safetensors")
-    for to, suffix in {"onnx": "onnx", "pt2": "pt2", "torchscript": "pt", "mindir": "mindir", "air": "air"}.items():
+    for to, suffix in {"pt2": "pt2", "torchscript": "pt", "mindir": "mindir", "air": "air"}.items():
         fixed = {"size": (64, 64)} if to in ("mindir", "air") else {}
         found[f"network {to}"] = unetkit.export(run, to=to, out=root / f"{to}.{suffix}", options=fixed).path
-    (root / "openvino").mkdir()
-    unetkit.export(run, to="openvino", out=root / "openvino" / "net.xml")
-    found["network openvino"] = root / "openvino"
-    with zipfile.ZipFile(root / "package.zip", "w") as archive:
-        archive.writestr("rdf.yaml", "type: model\n")
-        archive.write(root / "onnx.onnx", "weights.onnx")
-    found["network bioimageio"] = root / "package.zip"
+    if not fast:
+        found["network onnx"] = unetkit.export(run, to="onnx", out=root / "onnx.onnx").path
+        (root / "openvino").mkdir()
+        unetkit.export(run, to="openvino", out=root / "openvino" / "net.xml")
+        found["network openvino"] = root / "openvino"
+        with zipfile.ZipFile(root / "package.zip", "w") as archive:
+            archive.writestr("rdf.yaml", "type: model\n")
+            archive.write(root / "onnx.onnx", "weights.onnx")
+        found["network bioimageio"] = root / "package.zip"
     scored = root / "scored.json"
     scored.write_text(json.dumps(unetkit.evaluate(run.path, everything=True).as_json()))
     found["scores"] = scored
@@ -135,32 +137,43 @@ class Evil:
         return os.system, (f"touch {self.marker}",)
 
 
+def _case(root: Path, name: str) -> Path:
+    folder = root / "trap" / name
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _add(root: Path, found: dict[str, Path], name: str, file: str, content: bytes) -> None:
+    found[f"trap {name}"] = _case(root, name) / file
+    found[f"trap {name}"].write_bytes(content)
+
+
 def traps(root: Path, seeds: dict[str, Path]) -> dict[str, Path]:
     """Files that want to be more than files; each in a folder of its own below `root`."""
-    secret, marker, found = root / SECRET, root / MARKER, dict[str, Path]()
+    secret, found = root / SECRET, dict[str, Path]()
     secret.mkdir()
     tifffile.imwrite(secret / "secret.tif", np.full((40, 40), 77, np.uint8))
     Image.fromarray(np.full((40, 40), 77, np.uint8)).save(secret / "secret.png")
     (secret / "secret.bin").write_bytes(b"\x11" * 65_536)
-
-    def case(name: str) -> Path:
-        folder = root / "trap" / name
-        folder.mkdir(parents=True)
-        return folder
-
-    def add(name: str, file: str, content: bytes) -> None:
-        found[f"trap {name}"] = case(name) / file
-        found[f"trap {name}"].write_bytes(content)
 
     good = tifffile.TiffFile(seeds["image ome.tif"]).ome_metadata or ""
     for name, target in {"ome above": "../../secret/secret.tif", "ome absolute": str(secret / "secret.tif")}.items():
         xml = good.replace(
             "<TiffData", f'<TiffData FirstZ="1"><UUID FileName="{target}">urn:uuid:1</UUID></TiffData><TiffData'
         )
-        place = case(name) / "a.ome.tif"
+        place = _case(root, name) / "a.ome.tif"
         tifffile.imwrite(place, PIXELS.images[0], description=xml.encode("ascii", "ignore"), metadata=None)
         found[f"trap {name}"] = place
-    add("pickle", "net.pth", pickle.dumps(Evil(marker)))
+    _traps_of_code(root, seeds, found)
+    if "network onnx" in seeds:
+        _traps_of_graphs(root, seeds, found)
+    _traps_of_data(root, seeds, found)
+    return found
+
+
+def _traps_of_code(root: Path, seeds: dict[str, Path], found: dict[str, Path]) -> None:
+    marker = root / MARKER
+    _add(root, found, "pickle", "net.pth", pickle.dumps(Evil(marker)))
     for name, file in {
         "torch": "net.pth",
         "torch ckpt": "net.ckpt",
@@ -169,57 +182,75 @@ def traps(root: Path, seeds: dict[str, Path]) -> dict[str, Path]:
     }.items():
         stored = io.BytesIO()
         torch.save({"a": Evil(marker)}, stored)
-        add(name, file, stored.getvalue())
+        _add(root, found, name, file, stored.getvalue())
     stored = io.BytesIO()
     torch.save(Evil(marker), stored)
     for file in ("x.pt2", "x.safetensors"):
-        place = case(f"program {file}") / file
+        place = _case(root, f"program {file}") / file
         with zipfile.ZipFile(seeds["network pt2"]) as old, zipfile.ZipFile(place, "w") as new:
             for name in old.namelist():
                 new.writestr(name, stored.getvalue() if name.endswith("sample_inputs/model.pt") else old.read(name))
             new.comment = old.comment
         found[f"trap program {file}"] = place
     yaml = f"model: !!python/object/apply:os.system ['touch {marker}']\n"
-    add("yaml", "config.yaml", yaml.encode())
-    add(
+    _add(root, found, "yaml", "config.yaml", yaml.encode())
+    _add(
+        root,
+        found,
         "python",
         "config.py",
         f"import os\nos.system('touch {marker}')\ncfg_unet = {{'model': 'unet_medical'}}\n".encode(),
     )
-    add("python call", "config.py", f"cfg_unet = {{'model': __import__('os').system('touch {marker}')}}\n".encode())
+    _add(
+        root,
+        found,
+        "python call",
+        "config.py",
+        f"cfg_unet = {{'model': __import__('os').system('touch {marker}')}}\n".encode(),
+    )
+
+
+def _traps_of_graphs(root: Path, seeds: dict[str, Path], found: dict[str, Path]) -> None:
+    secret = root / SECRET
     entity = f'<?xml version="1.0"?><!DOCTYPE net [<!ENTITY x SYSTEM "file://{secret}/secret.bin">]>'
     for name, change in {
         "xml entity": lambda text: entity + text.partition("?>")[2].replace('name="', 'name="&x;', 1),
         "xml parameter entity": lambda text: entity.replace("ENTITY x", "ENTITY % x").replace("]>", " %x;]>") + text,
     }.items():
-        place = case(name)
+        place = _case(root, name)
         shutil.copytree(seeds["network openvino"], place, dirs_exist_ok=True)
         (place / "net.xml").write_text(change((place / "net.xml").read_text()))
         found[f"trap {name}"] = place / "net.xml"
-    for name, target in {"onnx above": "../../secret/secret.bin", "onnx absolute": str(secret / "secret.bin")}.items():
-        found[f"trap {name}"] = case(name) / "net.onnx"
+    for name, target in {
+        "onnx above": "../../secret/secret.bin",
+        "onnx absolute": str(secret / "secret.bin"),
+    }.items():
+        found[f"trap {name}"] = _case(root, name) / "net.onnx"
         _external(seeds["network onnx"], found[f"trap {name}"], target)
-    place = case("coco above")
+
+
+def _traps_of_data(root: Path, seeds: dict[str, Path], found: dict[str, Path]) -> None:
+    secret = root / SECRET
+    place = _case(root, "coco above")
     shutil.copytree(seeds["data coco"], place, dirs_exist_ok=True)
     file = place / "annotations" / "instances_train2017.json"
     file.write_text(file.read_text().replace('"a.png"', '"../../../../secret/secret.png"'))
     found["trap coco above"] = place
     for name, member in {"zip above": "../../secret/x.png", "zip absolute": f"{secret}/x.png"}.items():
-        place = case(name) / "nuclei.zip"
+        place = _case(root, name) / "nuclei.zip"
         shutil.copy(seeds["data nuclei.zip"], place)
         with zipfile.ZipFile(place, "a") as archive:
             archive.writestr(member, b"x")
         found[f"trap {name}"] = place
-    place = case("zip link") / "nuclei.zip"
+    place = _case(root, "zip link") / "nuclei.zip"
     with zipfile.ZipFile(seeds["data nuclei.zip"]) as old, zipfile.ZipFile(place, "w") as new:
         for entry in old.infolist():
             entry.external_attr = 0o120777 << 16
             new.writestr(entry, str(secret / "secret.png"))
     found["trap zip link"] = place
-    place = case("tensorflow above")
+    place = _case(root, "tensorflow above")
     (place / "checkpoint").write_text(f'model_checkpoint_path: "{secret}/secret"\n')
     found["trap tensorflow above"] = place
-    return found
 
 
 def _external(source: Path, out: Path, target: str) -> None:

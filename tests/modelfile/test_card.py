@@ -121,6 +121,7 @@ def hostile(file: Path, out: Path, **changes: Any) -> Path:
         ({"card": {"model": {"widths": [8, 16], "in_channels": 1, "num_classes": 2}}}, "its weights are not those"),
         ({"state": "{"}, "its training state is not JSON's"),
         ({"state": "[1]"}, "its training state is not JSON's"),
+        ({"state": '{"a":' + "[" * 100_000}, "its training state is not JSON's"),
     ],
 )
 def test_a_checkpoint_that_contradicts_itself_is_one_clear_line(
@@ -138,6 +139,9 @@ def test_a_checkpoint_that_contradicts_itself_is_one_clear_line(
         ({"geometry": {"multiple": 0, "offset": 0, "halo": 0, "margin": 0}}, "a multiple of 0 px"),
         ({"geometry": {"multiple": 2, "offset": 0, "halo": 0, "margin": -3}}, "a margin of -3 px"),
         ({"size": [0, 8]}, "size"),
+        ({"size": [2**40, 2**40]}, "size.0"),
+        ({"size": [60_000, 60_000]}, "more than a call computes"),
+        ({"batch": 2**40}, "batch"),
         ({"batch": 0}, "batch"),
         ({"layout": "chwn"}, "layout"),
         ({"std": [1.0, 2.0]}, "std has 2 values"),

@@ -48,26 +48,26 @@ def pickled(path: Path) -> None:
         pickle.dump({"a": 1}, file)
 
 
-@pytest.mark.parametrize(
-    ("name", "write", "message"),
-    [
-        ("new.pth", lambda path: torch.save(state(SMP), path), r"named as those of segmentation_models.*and 1 more"),
-        ("old.pth", old_pytorch, r"named as those of segmentation_models"),
-        (
-            "light.ckpt",
-            lambda path: torch.save({"state_dict": state(("m.a", "m.b"))}, path),
-            r"not known here.*m.a, m.b",
-        ),
-        ("whole.pth", lambda path: torch.save(nn.Conv2d(1, 1, 1), path), r"an object of torch.nn.*Conv2d.*ONNX"),
-        ("n.safetensors", lambda path: save_file(state(("a", "b")), path), r"without unetkit's card.*tensors: a, b\)"),
-        ("page.pth", lambda path: path.write_text("<!DOCTYPE html>"), r"it is a web page"),
-        ("page.onnx", lambda path: path.write_text("<html>"), r"it is a web page"),
-        ("lfs.onnx", lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), r"Git LFS"),
-        ("empty.pt", lambda path: path.write_bytes(b""), r"it is empty"),
-        ("plain.pth", pickled, r"it is a pickle"),
-        ("keras.h5", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), r"it is HDF5"),
-    ],
-)
+FILES: list[tuple[str, Callable[[Path], object], str]] = [
+    ("new.pth", lambda path: torch.save(state(SMP), path), r"named as those of segmentation_models.*and 1 more"),
+    ("old.pth", old_pytorch, r"named as those of segmentation_models"),
+    (
+        "light.ckpt",
+        lambda path: torch.save({"state_dict": state(("m.a", "m.b"))}, path),
+        r"not known here.*m.a, m.b",
+    ),
+    ("whole.pth", lambda path: torch.save(nn.Conv2d(1, 1, 1), path), r"an object of torch.nn.*Conv2d.*ONNX"),
+    ("n.safetensors", lambda path: save_file(state(("a", "b")), path), r"without unetkit's card.*tensors: a, b\)"),
+    ("page.pth", lambda path: path.write_text("<!DOCTYPE html>"), r"it is a web page"),
+    ("page.onnx", lambda path: path.write_text("<html>"), r"it is a web page"),
+    ("lfs.onnx", lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\n"), r"Git LFS"),
+    ("empty.pt", lambda path: path.write_bytes(b""), r"it is empty"),
+    ("plain.pth", pickled, r"it is a pickle"),
+    ("keras.h5", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), r"it is HDF5"),
+]
+
+
+@pytest.mark.parametrize(("name", "write", "message"), FILES)
 def test_what_a_file_is_is_said_and_it_is_not_called_damaged(
     name: str, write: Callable[[Path], object], message: str, tmp_path: Path
 ) -> None:

@@ -13,7 +13,8 @@ def test_every_key_of_predict_and_objects_is_an_option() -> None:
     beyond = (
         LoadOptions.__annotations__.keys() - PredictKeys.__annotations__.keys() - ObjectsKeys.__annotations__.keys()
     )
-    assert beyond == {"head", "runtime", "threads", "precision", "trust", "overrides"}
+    of_others = {"classes", "normalization", "multiple", "input_size", "activation", "output"}
+    assert beyond == {"head", "runtime", "threads", "precision", "trust", "overrides"} | of_others
 
 
 def test_every_field_of_a_file_is_an_option_of_an_export() -> None:

@@ -1,5 +1,6 @@
 """Plans that fit the data and the machine, and that train takes as they are."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import unetkit
+from unetkit.cli import main
 from unetkit.data import write_sample
 from unetkit.data.layouts.synthetic import generate
 from unetkit.errors import DataError, UsageError
+from unetkit.run import open_run
 from unetkit.training.cost import memory_of
 from unetkit.training.planning import TrainingPlan
 
@@ -103,6 +106,73 @@ def test_objects_that_touch_get_a_border_class(tmp_path: Path) -> None:
     assert unetkit.train(made.config, out=tmp_path / "run", overrides=ONE_STEP).last.is_file()
 
 
+def _objects(folder: Path, side: int) -> Path:
+    """Five images, each with four squares that touch."""
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 200, (4 * side, 4 * side), np.uint8) for _ in range(5)]
+    ids = np.zeros((4 * side, 4 * side), np.uint8)
+    for number, (row, column) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1)), 1):
+        ids[row * side + 3 : (row + 1) * side + 3, column * side + 3 : (column + 1) * side + 3] = number
+    return put(folder, images, [ids] * 5)
+
+
+def test_borders_patches_and_debris_follow_the_size_of_the_objects(tmp_path: Path) -> None:
+    kinds = ["data.mask_kind=instances", *FAST]
+    small, large = (unetkit.plan(_objects(tmp_path / str(side), side), overrides=kinds) for side in (12, 60))
+    assert [value(made, "data.border_width") for made in (small, large)] == [1, 3]
+    assert [value(made, "objects.min_size") for made in (small, large)] == [72, 1800]
+    assert [value(made, "train.patch") for made in (small, large)] == [48, 240]
+
+
+def test_class_weights_are_never_chosen_and_the_rarest_class_gets_its_dice(tmp_path: Path) -> None:
+    images, labels = views(5, 96)
+    usual = unetkit.plan(put(tmp_path / "usual", images, labels), overrides=FAST)
+    few = [np.where(rare(label) == 0, 255, 0).astype(np.uint8) for label in labels]
+    seldom = unetkit.plan(put(tmp_path / "seldom", images, few), overrides=FAST)
+    for made in (usual, seldom):
+        assert made.config.loss.class_weights is None
+    assert (usual.config.loss.dice, seldom.config.loss.dice) == (0, 1)
+    assert seldom.config.loss.dice_form == "per-class"
+
+
+def test_a_plan_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_sample(tmp_path / "d", slices=5, size=64)
+    monkeypatch.setattr("sys.argv", ["unetkit", "plan", str(data), "--json", *FAST])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    made = json.loads(capsys.readouterr().out)
+    assert {"key": "train.batch", "value": 2, "reason": "as asked"} in made["choices"]
+    assert made["step"]["seconds"] > 0
+    assert str(made["step"]["threads"]) in made["step"]["by_threads"]
+
+
+def test_check_plan_and_train_in_one_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = write_sample(tmp_path / "d", slices=10, size=64), tmp_path / "run"
+    command = ["unetkit", "train", "auto", "--data", str(data), "--out", str(out), *ONE_STEP]
+
+    def exit_of(words: list[str]) -> object:
+        monkeypatch.setattr("sys.argv", words)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code
+
+    assert exit_of(command) == 0
+    told = capsys.readouterr().out
+    assert "plan: model.widths=[4, 8]  as asked" in told
+    assert "chosen: predict.threshold=" in told
+    run = open_run(out)
+    assert unetkit.load_config(out / "plan.yaml").train.steps == run.config.train.steps == 1
+    assert run.report.is_file()
+    assert exit_of(command) == 2
+    assert "holds another run" in capsys.readouterr().err
+    assert exit_of(["unetkit", "train", "auto", "--out", str(tmp_path / "x")]) == 2
+    assert "--data is missing" in capsys.readouterr().err
+    assert exit_of(["unetkit", "train", "isbi", "--data", str(data), "--out", "x", "--minutes", "3"]) == 2
+    assert "train.steps" in capsys.readouterr().err
+
+
 def test_minutes_become_steps(tmp_path: Path) -> None:
     data = write_sample(tmp_path, slices=5, size=64)
     short, long = (unetkit.plan(data, overrides=FAST, minutes=minutes) for minutes in (0.2, 20))
@@ -117,7 +187,7 @@ def test_memory_divides_the_batch_then_the_patch(tmp_path: Path) -> None:
     assert ample.config.train.batch == 8
     assert ample.config.train.accumulate == 1
     cost = memory_of(ample.config, torch.device("cpu"))
-    images = 5 * 128 * 128 * 8 / 1e9
+    images = 5 * 128 * 128 * 2 / 1e9
     tight = unetkit.plan(data, overrides=wide, memory=images + (cost.fixed + 4.5 * cost.patch) / 1e9)
     assert (tight.config.train.batch, tight.config.train.accumulate) == (8, 2)
     tighter = unetkit.plan(data, overrides=wide, memory=images + (cost.fixed + cost.patch) / 1e9)

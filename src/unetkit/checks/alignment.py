@@ -7,13 +7,14 @@ flips and turns; the match is measured everywhere at once. By chance it is 1, an
 reach 20 to 7,000 at their place. Labels are misaligned where it is high elsewhere and low at home. Outlines that are
 drawn too wide or too narrow match better next to their place, but in opposite directions alike: those are no shift.
 
-Says nothing about images without borders or edges, nor about shifts below 3 px, or below 1.5 pixels of images that had
+Says nothing about images without borders or edges, nor about shifts below 4 px, or below 1.5 pixels of images that had
 to be reduced.
 
 Legend of shapes: C channels, H height, W width, F features of an image, G of labels.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +23,12 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 Floats = NDArray[np.float32]
+Waves = NDArray[np.complex64]
 
 CERTAIN = 30.0
 """Match, in what it is on average, from which labels are said to fit elsewhere: by chance it reaches 24."""
 
-FITS = 10.0
+FITS = 7.0
 """Match from which labels are said to fit where they lie."""
 
 _WORK_SIDE = 512  # larger images are reduced to it
@@ -35,9 +37,10 @@ _LARGEST_SIDE = 4 * _WORK_SIDE  # of larger ones the middle is looked at, which 
 _SMALLEST_SIDE = 16
 _REACH = 32  # how far labels are moved, in reduced pixels
 _REACH_TURNED = 6  # how far in the other flips and turns: those turn about the middle
-_SHIFT = 3.0  # px: smaller shifts are left to the labellers
-_HOME_SHARE = 0.85  # misaligned labels have at most this share of their best match at home, and on the other side of it
+_HOME, _SHIFT = 3.0, 4.2  # px: matches nearer than the first are at home, and below the second labels are not shifted
+_HOME_SHARE = 0.8  # misaligned labels have at most this share of their best match at home, and on the other side of it
 _MARGIN = 15.0  # by which the best match is above both
+_CONFIRMED = 12.0  # match without reduction from which it confirms a shift that was seen at the coarsest
 _MOST_CLASSES = 3
 
 AS_IT_IS = "as they are"
@@ -101,7 +104,7 @@ class Agreement:
     @property
     def fits(self) -> bool:
         """Whether they lie well."""
-        return self.correction is None and self.home >= FITS
+        return self.correction is None and max(self.home, self.best - CERTAIN) >= FITS
 
 
 def agreement(
@@ -125,72 +128,96 @@ def agreement(
     pixels, maps = _middle(pixels), _label_maps(_middle(labels), None if instances is None else _middle(instances))
     inside = None if valid is None else _middle(valid)[None].astype(np.float32)
     found: list[Agreement] = []
+    matches: list[tuple[Floats, int]] = []
     # Thin structure is matched finely; large smooth objects stand out from texture when both are reduced further.
-    factors = {-(-max(labels.shape[-2:]) // side): None for side in (_WORK_SIDE, _COARSE_SIDE)}
-    for factor in factors:
-        small = reduced(pixels, factor)
-        if min(small.shape[1:]) < _SMALLEST_SIDE:
+    for factor in {-(-max(labels.shape[-2:]) // side): None for side in (_WORK_SIDE, _COARSE_SIDE)}:
+        small, drawn = reduced(pixels, factor), reduced(maps, factor)
+        if min(small.shape[1:]) < _SMALLEST_SIDE or not drawn[0].any():
             continue
         seen = _image_maps(small, None if inside is None else reduced(inside, factor)[0] > 0.99)
-        drawn = reduced(maps, factor)
-        if seen is None or not drawn[0].any():
+        if seen is None:
             continue
-        found.append(_shifted(seen, drawn, factor))
-        if factor == list(factors)[-1] and found[0].correction is None:
-            turned, correction = _turned(seen, drawn, factor)
-            if _is_elsewhere(turned, found[-1].home):
-                return Agreement(turned, found[-1].home, correction)
+        waves = _waves(seen)
+        matches.append((_match(waves, drawn), factor))
+        found.append(_shifted(matches))
+    if not found:
+        return None
+    turned, correction = _turned(waves, drawn, factor)  # at the coarsest
+    if _is_elsewhere(turned, found[-1].best):
+        return Agreement(turned, found[-1].home, correction)
     # The finest certain match decides.
-    return next((one for one in found if one.best >= CERTAIN), found[-1] if found else None)
+    return next((one for one in found if one.best >= CERTAIN), found[-1])
 
 
 def _is_elsewhere(best: float, home: float) -> bool:
     return best >= CERTAIN and home <= min(_HOME_SHARE * best, best - _MARGIN)
 
 
-def _shifted(seen: Floats, drawn: Floats, factor: int) -> Agreement:
-    """Return how labels match their image at home and in any place around it."""
-    match = _near(_match(seen, drawn), _REACH)
-    rows, columns = (side // 2 for side in match.shape)
+def _shifted(matches: Sequence[tuple[Floats, int]]) -> Agreement:
+    """Judge the matches at every shift [H, W], the last at its reduction; finer ones have to confirm a shift."""
+    match, factor = matches[-1]
+    near = _near(match, _REACH)
+    rows, columns = (side // 2 for side in near.shape)
     distance = factor * np.hypot(*np.ogrid[-rows : rows + 1, -columns : columns + 1])
-    at_home = distance < max(_SHIFT, 1.5 * factor)
-    home, elsewhere = float(match[at_home].max()), np.where(at_home, 0, match)
-    row, column = (int(place) for place in np.unravel_index(int(elsewhere.argmax()), match.shape))
-    best, correction = float(elsewhere[row, column]), None
-    opposite = float(ndimage.maximum_filter(match, 3)[2 * rows - row, 2 * columns - column])
-    if _is_elsewhere(best, max(home, opposite)):
-        correction = Correction(AS_IT_IS, (row - rows) * factor, (column - columns) * factor)
+    at_home = distance < max(_HOME, 1.5 * factor)
+    home, elsewhere = float(near[at_home].max()), np.where(at_home, 0, near)
+    place = np.unravel_index(int(elsewhere.argmax()), near.shape)
+    down, right = int(place[0]) - rows, int(place[1]) - columns
+    best = float(elsewhere[place])
+    # To a fraction of a reduced pixel, by the centre of mass of the peak.
+    peak = _around(match, down, right, 1)
+    shift = [factor * (at + of - 1) for at, of in zip((down, right), ndimage.center_of_mass(peak), strict=True)]
+    shifted = np.hypot(*shift) >= _SHIFT and _is_elsewhere(
+        best, max(home, float(_around(match, -down, -right, 1).max()))
+    )
+    for finer, its in matches[:-1]:
+        reach = math.ceil(0.75 * factor / its)
+        there = float(_around(finer, round(down * factor / its), round(right * factor / its), reach).max())
+        shifted &= there >= _CONFIRMED and float(_around(finer, 0, 0, reach).max()) <= _HOME_SHARE * there
+    correction = Correction(AS_IT_IS, *map(round, shift)) if shifted else None
     return Agreement(max(best, home), home, correction)
 
 
-def _turned(seen: Floats, drawn: Floats, factor: int) -> tuple[float, Correction]:
+def _around(match: Floats, down: int, right: int, reach: int) -> Floats:
+    """Return the matches at the shifts within `reach` of a shift."""
+    rows, columns = (np.arange(shift - reach, shift + reach + 1) for shift in (down, right))
+    return match[np.ix_(rows % match.shape[0], columns % match.shape[1])]
+
+
+def _turned(waves: Waves, drawn: Floats, factor: int) -> tuple[float, Correction]:
     """Return the best match in the other flips and turns, and the correction that brings labels there."""
     best = (0.0, Correction())
     for name, turn in list(SYMMETRIES.items())[1:]:
         turned = np.stack([turn(one) for one in drawn])
         if turned.shape == drawn.shape:
-            match = _near(_match(seen, turned), _REACH_TURNED)
+            match = _near(_match(waves, turned), _REACH_TURNED)
             place = np.unravel_index(int(match.argmax()), match.shape)
             shift = [(int(at) - side // 2) * factor for at, side in zip(place, match.shape, strict=True)]
             best = max(best, (float(match[place]), Correction(name, *shift)), key=lambda one: one[0])
     return best
 
 
-def _match(seen: Floats, drawn: Floats) -> Floats:
-    """Return how maps of labels [G, H, W] match those of an image [F, H, W] at every shift; shifts go round the end.
+def _waves(seen: Floats) -> Waves:
+    """Return the waves of the maps of an image [F, H, W], whitened, at a size that is fast."""
+    size = tuple(fft.next_fast_len(side, real=True) for side in seen.shape[1:])
+    waves: Waves = fft.rfft2(seen, s=size)
+    power = ndimage.uniform_filter(waves.real**2 + waves.imag**2, (1, 9, 9), mode="wrap")
+    return waves / np.sqrt(power + 1e-12)
+
+
+def _match(waves: Waves, drawn: Floats) -> Floats:
+    """Return how maps of labels [G, H, W] match the waves of an image at every shift; shifts go round the end.
 
     Borders are to lie on edges; classes are to differ in brightness or colour, whichever is the brighter one.
     """
-    size = tuple(fft.next_fast_len(side, real=True) for side in seen.shape[1:])
-    waves, labels = fft.rfft2(seen, s=size), fft.rfft2(drawn, s=size)
-    power = ndimage.gaussian_filter(np.abs(waves) ** 2, (0, 4, 4), mode="wrap")
-    waves /= np.sqrt(power) + 1e-6
+    size = fft.next_fast_len(drawn.shape[1], real=True), fft.next_fast_len(drawn.shape[2], real=True)
+    labels: Waves = np.conj(fft.rfft2(drawn, s=size))
     total = np.zeros(size, np.float32)
     for feature, wave in enumerate(waves):
         for label in labels[:1] if feature == 0 else labels[1:]:
-            one: Floats = fft.irfft2(wave * np.conj(label), s=size)
-            likely = one.clip(0) if feature == 0 else one
-            total += np.square(likely) / max(float(one.var()), 1e-12)
+            one: Floats = fft.irfft2(wave * label, s=size)
+            spread = max(float(one.var()), 1e-12)
+            total += np.square(one.clip(0) if feature == 0 else one) / spread
     return total / max(float(total.mean()), 1e-12)
 
 

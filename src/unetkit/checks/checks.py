@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from unetkit.checks.alignment import CERTAIN
 from unetkit.checks.duplicates import similarity_to_next
 from unetkit.checks.facts import SPECK, Duplicates, ImageFacts, files, names, page_of
 from unetkit.checks.findings import DatasetFacts, Finding, Severity, named
@@ -23,8 +24,9 @@ _FLAT = 0.1  # of the usual deviation
 _ENOUGH = 8  # images from which it can be said what is usual
 _RIMS = 0.8  # of a class's pixels lie between a lower and a higher class
 _GAPS = 2.0  # times as many values as occur lie between the lowest and the highest, where an image was reduced to few
-_SWAP, _SWAP_SHARE = 12.0, 0.4  # by which traits fit better when classes are swapped, and what then may be left
+_SWAP, _SWAP_SHARE = 2.5, 0.6  # by which traits fit better when classes are swapped, and what then may be left
 _WIDEST = 5.0  # deviations at most that a trait counts
+_STRAY, _STRAY_SHARE = 7.0, 0.02  # match, and share of the usual one, below which labels belong to another image
 _KNOWN = 4  # images from which it can be said what a class looks like
 _SPECK_OF = 5  # times a speck an object has at least, where specks stand out
 _COMMON_SPECKS = 0.05  # share of the regions from which specks are the nature of the labels
@@ -246,11 +248,12 @@ def blurred(data: DatasetFacts) -> Iterator[Finding]:
 def swapped(data: DatasetFacts) -> Iterator[Finding]:
     """Find masks in which two classes are swapped, or the two are inverted, by what the classes look like elsewhere."""
     known = [one for one in data.images if one.traits is not None]
-    traits = np.stack([one.traits for one in known if one.traits is not None]) if known else np.zeros((0, 1, 1))
-    if len({values.shape for values in traits}) != 1 or len(known) < _KNOWN:
+    every = [one.traits for one in known if one.traits is not None]
+    if len({values.shape for values in every}) != 1 or len(known) < _ENOUGH:
         return
+    traits = np.stack(every)
     present = ~np.isnan(traits[:, :, 0])
-    usual = [index for index in range(traits.shape[1]) if present[:, index].sum() >= _KNOWN]
+    usual = [index for index in range(traits.shape[1]) if present[:, index].sum() >= _ENOUGH]
     middle, spread = (np.full(traits.shape[1:], np.nan) for _ in range(2))
     for index in usual:
         its = traits[present[:, index], index]
@@ -305,7 +308,9 @@ def misaligned(data: DatasetFacts) -> Iterator[Finding]:
 def stray(data: DatasetFacts) -> Iterator[Finding]:
     """Find labels that follow nothing in their image, where those of nearly all others do."""
     known = [(one, one.agreement) for one in data.images if one.agreement is not None]
-    images = [one for one, its in known if not its.fits and its.correction is None]
+    usual = float(np.median([its.home for _, its in known])) if known else 0.0
+    limit = min(max(_STRAY, _STRAY_SHARE * usual), 3 * _STRAY)
+    images = [one for one, its in known if its.correction is None and its.home < limit and its.best < CERTAIN]
     if len(known) >= _KNOWN and images and len(known) - len(images) >= _MOST_FIT * len(known):
         found = f"{files(images)}: the labels follow nothing in the image, as those of the others do"
         yield Finding("warning", found, "do they belong to another image?", names(images), "outlines")

@@ -56,7 +56,7 @@ def thumbnail(pixels: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> N
 def similar_pairs(thumbnails: Sequence[NDArray[Any]]) -> Iterator[tuple[int, int, float]]:
     """Yield the pairs (first, second, correlation) of images that are near-duplicates, by their thumbnails."""
     found = {(first, second): similarity for first, second, similarity in _pairs_of_one_scale(thumbnails)}
-    # A crop may have been reduced by half as much as the whole: halves of large thumbnails are compared with small ones.
+    # A crop may have been reduced by half as much as the whole: large thumbnails are halved for small ones.
     halves = [reduced(one[None], 2)[0] if max(one.shape) > _SIDE * 2 // 3 else one for one in thumbnails]
     halved = [half is not one for half, one in zip(halves, thumbnails, strict=True)]
     if len(set(halved)) == 2:
@@ -113,7 +113,7 @@ def _correlation(one: NDArray[Any], other: NDArray[Any], down: int, right: int) 
 
 def similarity_to_next(thumbnails: Sequence[NDArray[Any]]) -> Floats:
     """Return the correlations [N-1] of each thumbnail with the next one of its size, seen coarsely; 0 for others."""
-    coarse = [ndimage.gaussian_filter(one.astype(np.float32), 2) for one in thumbnails]
+    coarse = [ndimage.gaussian_filter(one.astype(np.float32), 4) for one in thumbnails]
     return np.array(
         [
             float(_normalised(one[None])[0] @ _normalised(other[None])[0]) if one.shape == other.shape else 0.0

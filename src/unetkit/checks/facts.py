@@ -208,13 +208,13 @@ def class_traits(
     factor = -(-max(labels.shape) // _TRAITS_SIDE)
     small = reduced(pixels if len(pixels) <= _MOST_CHANNELS else pixels.mean(0, keepdims=True), factor)
     rows, columns = (slice(factor // 2, factor * side, factor) for side in small.shape[1:])
-    counts = np.ones(small.shape[1:], bool) if valid is None else valid[rows, columns]
-    kinds, values = labels[rows, columns][counts], small[:, counts]
+    counts: Any = ... if valid is None else valid[rows, columns]
+    kinds, values = labels[rows, columns][counts].ravel(), small[:, counts].reshape(len(small), -1)
     found = np.full((classes, len(small) + 2), np.nan, np.float32)
     if values.shape[1] < _FEW_PIXELS:
         return found
     grey = small.mean(0)
-    rough = np.abs(grey - ndimage.uniform_filter(grey, 3))[counts]
+    rough = np.abs(grey - ndimage.uniform_filter(grey, 3))[counts].ravel()
     number = np.bincount(kinds, minlength=classes)
     known = number >= _FEW_PIXELS
     share = (number[known] / len(kinds)).clip(1e-4, 1 - 1e-4)

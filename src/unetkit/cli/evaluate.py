@@ -112,16 +112,8 @@ def evaluate(
     if tune and (everything or metrics or config):
         raise UsageError("--tune chooses on what was held out; leave out --all, --metrics, --config")
     device = device or "auto"
-    options: LoadOptions = {
-        "tta": tta or None,
-        "calibrate": calibrate or None,
-        "head": head,
-        "runtime": runtime,
-        "threads": threads,
-        "precision": precision,
-        "trust": trust,
-        "overrides": keys,
-    }
+    options: LoadOptions = {"tta": tta or None, "calibrate": calibrate or None, "head": head, "runtime": runtime}
+    options |= {"threads": threads, "precision": precision, "trust": trust, "overrides": keys}
     options |= said_of_file(classes, normalization, multiple, size, activation, output)
     with progress_with("evaluating", json_file) as progress:
         if tune:

@@ -124,7 +124,7 @@ def report(
 def _print_result(run: "Run") -> None:
     from unetkit.configuring import evaluation_lines
     from unetkit.evaluation.compare import Head
-    from unetkit.reporting.text import evaluation_table, heads_table, labelled_line
+    from unetkit.reporting.text import deciding_scores, evaluation_table, heads_table, labelled_line, shown
 
     evaluation, summary = run.read_json("evaluation.json"), run.read_json("summary.json")
     train = run.config.train
@@ -132,6 +132,10 @@ def _print_result(run: "Run") -> None:
         print("\n".join(evaluation_lines(train.log_format, evaluation, train.best_metric)))
     if evaluation is not None:
         print(evaluation_table(evaluation, metric=run.config.train.best_metric, page="the report"))
+        if (test := evaluation.get("test")) is not None:
+            names = deciding_scores(test["scores"], run.config.train.best_metric)[:4]
+            scores = "  ".join(f"{name} {shown(test['scores'][name])}" for name in names)
+            print(labelled_line("test set", f"{len(test['images'])} images: {scores}"))
         if heads := [Head(**head) for head in evaluation.get("heads", [])]:
             print(f"\n{heads_table(heads, run.config.train.best_metric)}\n")
     if summary is not None:

@@ -75,7 +75,8 @@ class SplitConfig(Section):
 
     method: SplitMethod = Field(
         default="auto",
-        description="auto: given where the data is divided by its makers, blocks for the sections of a stack, stacks where there are many, else "
+        description="auto: given where the data is divided by its makers, blocks for the sections of a "
+        "stack, stacks where there are many, else "
         "shuffled; shuffled: shuffled folds that never overlap, for any number of samples; "
         "mindspore: the older systems' shuffled folds; tensorflow: that system's, which overlap; "
         "interleaved: every k-th sample; "
@@ -89,8 +90,8 @@ class SplitConfig(Section):
     seed: Annotated[int, Field(ge=0)] = Field(default=0, description="seed of the shuffle")
     group: str | None = Field(
         default=None,
-        description="a regular expression on a sample's file and name whose first group, or match, names what must not lie "
-        "on both sides: '(patient\\d+)'; null: what the data itself says",
+        description="a regular expression on a sample's file and name whose first group, or match, names what must not "
+        "lie on both sides: '(patient\\d+)'; null: what the data itself says",
     )
     share: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
         default=0.2, description="last: the share that is held out; int(n * (1 - share)) samples are trained on"
@@ -116,13 +117,13 @@ class DataConfig(Section):
     )
     images: str | None = Field(
         default=None,
-        description="image files where they are not found by themselves: a pattern ('**/raw/*.png'), a folder or a file "
-        "below `path`; or a list of files, a .csv with the columns image, label, split, roi, group",
+        description="image files where they are not found by themselves: a pattern ('**/raw/*.png'), a folder or a "
+        "file below `path`; or a list of files, a .csv with the columns image, label, split, roi, group",
     )
     labels: str | dict[str, str] | None = Field(
         default=None,
-        description="likewise the masks, paired with the images by what their names share; several patterns are a class "
-        "each, the later ones on top: {membrane: '**/membranes/*.png', synapse: '**/synapses/*.png'}",
+        description="likewise the masks, paired with the images by what their names share; several patterns are a "
+        "class each, the later ones on top: {membrane: '**/membranes/*.png', synapse: '**/synapses/*.png'}",
     )
     roi: str | None = Field(
         default=None,
@@ -130,8 +131,8 @@ class DataConfig(Section):
     )
     test: str | None = Field(
         default=None,
-        description="the test set: a pattern or a folder of images in `path`, or another data set; never trained on nor "
-        "chosen on; null: folders and names test/ and testing/ where there are others",
+        description="the test set: a pattern or a folder of images in `path`, or another data set; never trained on "
+        "nor chosen on; null: folders and names test/ and testing/ where there are others",
     )
     unlabelled: Literal["error", "skip"] = Field(
         default="error", description="images without labels: refused, or left out"
@@ -258,10 +259,16 @@ class LossConfig(Section):
         default="joint",
         description="joint: one Dice over all classes together; per-class: the mean of every class's own (TensorFlow)",
     )
+    focal: NonNegative = Field(
+        default=0.0,
+        description="the focal loss's gamma: cross entropy counts a pixel by (1 - probability of its class) to this "
+        "power, so that probabilities come out less sure than they should be; 0: plain cross entropy",
+    )
     class_weights: tuple[NonNegative, ...] | Literal["balanced"] | None = Field(
         default=None,
         description="weights of the classes in the cross entropy, which is the mean over pixels of weight times loss; "
-        "balanced: 1 / (classes * share of the training pixels), so that every class counts alike",
+        "balanced: 1 / (classes * share of the training pixels), so that every class counts alike: rare classes are "
+        "found too often, and probabilities no longer mean what they say (docs/planning.md)",
     )
     border_weight: NonNegative = Field(
         default=0.0,
@@ -278,8 +285,10 @@ class LossConfig(Section):
     def _something_to_minimise(self) -> "LossConfig":
         if self.cross_entropy == 0 and self.dice == 0:
             raise ValueError("cross_entropy and dice are both 0: nothing is left to minimise")
-        if self.cross_entropy == 0 and (self.border_weight > 0 or self.class_weights is not None):
-            raise ValueError("class_weights and border_weight weigh the cross entropy, which is 0; set it above 0")
+        if self.cross_entropy == 0 and (self.border_weight > 0 or self.class_weights is not None or self.focal > 0):
+            raise ValueError(
+                "class_weights, border_weight and focal weigh the cross entropy, which is 0; set it above 0"
+            )
         return self
 
 

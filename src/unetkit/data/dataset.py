@@ -40,6 +40,8 @@ class Sample:
         source: the file the pixels come from, for messages.
         valid: [H, W] bool, the pixels that count: others are outside the region of interest or marked to be ignored,
             and no loss, score or statistic looks at them; their labels are 0. None: all count.
+        pixel_size: height and width of a pixel in `unit`; None where the file does not tell both in one unit.
+        unit: of the pixel size, such as "micrometer".
     """
 
     name: str
@@ -48,6 +50,8 @@ class Sample:
     instances: NDArray[np.int32] | None = None
     source: str = ""
     valid: NDArray[np.bool_] | None = None
+    pixel_size: tuple[float, float] | None = None
+    unit: str = ""
 
 
 class Dataset(Protocol):
@@ -84,7 +88,7 @@ class Division:
     Attributes:
         held_out: indices that are kept for validation; empty where there are none.
         test: indices of the test set: never trained on, never chosen on, scored once at the end.
-        groups: the group of each sample; those of one group, as of one patient, stay on one side. Empty: none are known.
+        groups: the group of each sample; those of one group, as of one patient, stay on one side. Empty: none.
         serial: the samples in their order are neighbouring sections of one stack.
     """
 
@@ -222,6 +226,8 @@ class Item:
         image: reads it.
         masks: none, one, or one for each class but the first.
         region: 0 where pixels do not count; None: all count.
+        pixel_size: as of `Sample`.
+        unit: likewise.
     """
 
     name: str
@@ -229,6 +235,8 @@ class Item:
     image: Read
     masks: tuple[Stored, ...] = ()
     region: Stored | None = None
+    pixel_size: tuple[float, float] | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +278,8 @@ class ItemDataset:
             return Sample(item.name, pixels, source=item.source)
         found = self.mask_map.decode([(mask.read(), mask.source) for mask in item.masks])
         require_same_size(item.source, pixels.shape[1:], item.masks[0].source, found.labels.shape)
-        sample = Sample(item.name, pixels, found.labels, found.instances, item.source, found.valid)
+        known = found.labels, found.instances, item.source, found.valid, item.pixel_size, item.unit
+        sample = Sample(item.name, pixels, *known)
         if item.region is None:
             return sample
         inside = (item.region.read() != 0).any(axis=0)
@@ -318,7 +327,9 @@ class Files:
                 require_same_size(
                     self.image.source, (self.image.height, self.image.width), mask.source, (mask.height, mask.width)
                 )
-        digits = max(2, len(str(count - 1)))
+        digits, (down, across) = max(2, len(str(count - 1))), (self.image.pixel_size.get(axis) for axis in "yx")
+        scaled = None if down is None or across is None or down.unit != across.unit else (down.size, across.size)
+        unit = down.unit if down is not None and scaled is not None else ""
         return [
             Item(
                 f"{self.name}[{page:0{digits}}]" if count > 1 or self.is_stack else self.name,
@@ -326,6 +337,8 @@ class Files:
                 partial(self.image.read, page),
                 tuple(Stored(partial(mask.read, page), mask.source) for mask in self.masks),
                 None if self.region is None else _page(self.region, page),
+                scaled if unit else None,
+                unit,
             )
             for page in range(count)
         ]

@@ -1,10 +1,10 @@
 """What kind of masks a data set has, told from the values of a sample of them and then held for all.
 
-Two values are two classes: 0 and 255, 0 and 1, or any other two. A few values are a class each, whether they are 0, 1, 2
-or 0, 128, 255; 255 above small class indices marks pixels that do not count, as in the VOC challenge. Values that are one
-connected piece each, and more of them in one mask than in another, are objects. A few colours are a class each, many are
-objects. What is left are grey values between two classes, from anti-aliasing or JPEG: they are refused, unless they are
-a few stray pixels.
+Two values are two classes: 0 and 255, 0 and 1, or any other two. A few values are a class each, whether they are 0, 1,
+2 or 0, 128, 255; 255 above small class indices marks pixels that do not count, as in the VOC challenge. Values that are
+one connected piece each, and more of them in one mask than in another, are objects. A few colours are a class each,
+many are objects. What is left are grey values between two classes, from anti-aliasing or JPEG: they are refused, unless
+they are a few stray pixels.
 
 Assumes that all masks of a set are of one kind: what most of a sample say decides, and a mask that says otherwise is
 complained about when it is read.
@@ -80,9 +80,10 @@ class _Seen:
 
 def _pieces(indices: NDArray[np.int32], background: int) -> float:
     """Return the share of values whose largest connected piece has nine tenths of their pixels."""
-    from skimage.measure import label  # slow to import
+    from skimage import measure  # slow to import
 
-    regions: NDArray[np.int64] = label(indices + 1 - background, background=0 if background else -1, connectivity=2)
+    outside = 0 if background else -1
+    regions = np.asarray(measure.label(indices + 1 - background, background=outside, connectivity=2), np.int64)
     sizes = np.bincount(regions.ravel())
     sizes[0] = 0 if background else sizes[0]
     value_of = np.zeros(len(sizes), np.int64)
@@ -139,8 +140,9 @@ def _numbered(top: int) -> tuple[str, ...]:
 
 
 def _look(masks: Sequence[tuple[str, ReadMask]], most: int) -> Iterator[_Seen]:
-    """Look at masks that are spread over the set; those that cannot be read are left to the reader to complain about."""
-    places = dict.fromkeys(np.linspace(0, len(masks) - 1, min(most, len(masks))).round().astype(int).tolist())
+    """Look at masks that are spread over the set; the reader complains about those that cannot be read."""
+    spread: list[int] = np.linspace(0, len(masks) - 1, min(most, len(masks))).round().astype(int).tolist()
+    places = dict.fromkeys(spread)
     closely = set(list(places)[:: max(1, -(-len(places) // _CLOSELY))])
     for place in places:
         source, read = masks[place]
@@ -153,8 +155,8 @@ def _look(masks: Sequence[tuple[str, ReadMask]], most: int) -> Iterator[_Seen]:
 def _instances(classes: tuple[str, ...] | None, title: str, why: str, *, coloured: bool = False) -> MaskMap:
     if classes is not None and len(classes) > 2:
         raise DataError(
-            f"the masks hold object ids ({why}), which are two classes, but {len(classes)} are declared; declare two, or "
-            "set data.mask_kind=classes"
+            f"the masks hold object ids ({why}), which are two classes, but {len(classes)} are declared; declare "
+            "two, or set data.mask_kind=classes"
         )
     what = "colours" if coloured else "values"
     return MaskMap(
@@ -188,8 +190,8 @@ def _of_colours(
     if len(names) != len(values):
         shown = ", ".join(f"'#{value:06x}'" for value in values[:6])
         raise DataError(
-            f"{masks[0][0]}: the masks hold {len(values)} colours ({shown}), but {len(names)} classes are declared; say "
-            "in data.mask_values which colour is which class"
+            f"{masks[0][0]}: the masks hold {len(values)} colours ({shown}), but {len(names)} classes are declared; "
+            "say in data.mask_values which colour is which class"
         )
     table = {value: index for index, value in enumerate(values)}
     words = f"{len(values)} colours, a class each: {', '.join(f'#{value:06x}' for value in values[:8])}"
@@ -218,7 +220,7 @@ def _of_values(
             low, high = sorted(values)
             return MaskMap(binary, {low: 0, high: 1}, words=f"two values, {low} and {high}: two classes")
     if len(binary) == 2 and (share := _stray(seen)) is not None:
-        words = f"0 and white, and stray values between in {share:.2g} of the pixels, which count to the nearer: two classes"
+        words = f"0 and white, and stray values in {share:.2g} of the pixels, which count to the nearer: two classes"
         return MaskMap(binary, kind="binary", words=words)
     few = classes is None or len(classes) == 2
     if few and config.mask_kind == "auto" and (why := _objects(seen, objects=objects)):
@@ -280,9 +282,9 @@ def _of_classes(
         # Refused file by file as it is read, or here where every mask would be.
         shown = ", ".join(map(str, values[:6])) + (", ..." if len(values) > 6 else "")
         source = masks[0][0]
-        what = "JPEG has blurred the masks" if source.lower().endswith((".jpg", ".jpeg")) else (
-            "grey values between the classes: anti-aliased, resized with interpolation, or no masks"
-        )  # fmt: skip
+        what = "grey values between the classes: anti-aliased, resized with interpolation, or no masks"
+        if source.lower().endswith((".jpg", ".jpeg")):
+            what = "JPEG has blurred the masks"
         raise DataError(
             f"{source}: the masks hold {len(values)} values ({shown}): {what}; take masks stored without loss, or set "
             "data.mask_kind=binary (half of white and above is the class) or =instances (every value is an object)"
@@ -290,8 +292,8 @@ def _of_classes(
     names = classes or tuple("background" if value == 0 else f"value{value}" for value in values)
     if len(names) != len(values):
         raise DataError(
-            f"{masks[0][0]}: the masks hold {len(values)} values ({', '.join(map(str, values))}), but {len(names)} classes "
-            f"are declared ({', '.join(names)}); say in data.mask_values which value is which class"
+            f"{masks[0][0]}: the masks hold {len(values)} values ({', '.join(map(str, values))}), but {len(names)} "
+            f"classes are declared ({', '.join(names)}); say in data.mask_values which value is which class"
         )
     words = f"{len(values)} values, a class each: {', '.join(map(str, values))}"
     unsure = "the classes are named by their values; name them in data.classes"

@@ -29,14 +29,14 @@ _NUMBER = re.compile(r"\d{1,9}")
 _WHITES = (255, 65535)
 
 
-IGNORE = -1
-"""The class index of values that do not count."""
-
-
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What masks say: class indices [H, W] uint8 or uint16, object ids [H, W] int32 or None, and the pixels that count
-    [H, W] or None for all; where a pixel does not count its class and id are 0.
+    """What the masks of an image say; where a pixel does not count its class and id are 0.
+
+    Attributes:
+        labels: class indices [H, W] uint8 or uint16.
+        instances: object ids [H, W] int32; None where the masks hold none.
+        valid: the pixels that count [H, W] bool; None: all.
     """
 
     labels: NDArray[Any]
@@ -50,7 +50,7 @@ class MaskMap:
 
     Attributes:
         classes: the names of the classes, index 0 first.
-        table: stored value -> class index, or `IGNORE`; a colour's value is 0xRRGGBB. None: by the rules of this module.
+        table: stored value -> class index; a colour's value is 0xRRGGBB. None: by the rules of this module.
         coloured: the masks are colours, and so are the keys of the table.
         kind: classes: values are classes; instances: every value or colour but 0 is an object; binary: values from half
             of white on are the second class, others the first.
@@ -165,8 +165,8 @@ class MaskMap:
         shown += f" and {len(unknown) - 4} more" if len(unknown) > 4 else ""
         if source.lower().endswith((".jpg", ".jpeg")):
             return (
-                f"JPEG has blurred the mask (values {shown}); masks must be stored without loss, as PNG or TIFF: take the "
-                "originals, or set data.mask_kind=binary if a border that is a pixel off does no harm"
+                f"JPEG has blurred the mask (values {shown}); masks must be stored without loss, as PNG or TIFF: take "
+                "the originals, or set data.mask_kind=binary if a border that is a pixel off does no harm"
             )
         if self.table is not None:
             return f"holds {shown}, which data.mask_values does not name; add it there, or save the mask anew"
@@ -180,8 +180,8 @@ class MaskMap:
         if between and (present[-1] in _WHITES or len(between) > 32):
             return (
                 f"holds grey values between its classes ({shown}): anti-aliased or resized with interpolation; "
-                f"save it with the values 0 and 255 or 0 to {top} alone, or set data.mask_kind=binary if a border that is "
-                "a pixel off does no harm"
+                f"save it with the values 0 and 255 or 0 to {top} alone, or set data.mask_kind=binary if a border that "
+                "is a pixel off does no harm"
             )
         return (
             f"holds the class indices {shown}, but {top + 1} classes are declared ({', '.join(self.classes)}), whose "
@@ -243,6 +243,7 @@ def is_small(values: NDArray[Any]) -> bool:
 
 
 def present_values(values: NDArray[Any]) -> list[int]:
+    """Return the values that occur, rising."""
     if is_small(values):
         counts = np.bincount(values.ravel(), minlength=1)
         return [int(value) for value in np.flatnonzero(counts)]

@@ -62,8 +62,11 @@ def resize_indices(indices_HW: NDArray[Any], size: Size, kind: Resize) -> NDArra
 
 def resize_sample(sample: Sample, size: Size, kind: Resize, *, classes: int) -> Sample:
     """Return a sample of another size; its pixels become float32 in the same units."""
+    height, width = sample.pixels.shape[1:]
+    known = sample.pixel_size
     return replace(
         sample,
+        pixel_size=None if known is None else (known[0] * height / size[0], known[1] * width / size[1]),
         pixels=resize_pixels(sample.pixels, size, kind),
         labels=None if sample.labels is None else resize_labels(sample.labels, size, kind, classes=classes),
         instances=None if sample.instances is None else resize_indices(sample.instances, size, kind),

@@ -1,8 +1,8 @@
 """Which samples are trained on and which are held out: the older systems' exact rules, and rules of our own.
 
-Assumes nothing about the samples but their number and, for `stacks` and groups, the file that each comes from. The legacy
-rules are those of the MindSpore and the TensorFlow system, written out at each function. Does not know what the samples
-are used for.
+Assumes nothing about the samples but their number and, for `stacks` and groups, the file that each comes from. The
+legacy rules are those of the MindSpore and the TensorFlow system, written out at each function. Does not know what the
+samples are used for.
 """
 
 import re
@@ -18,9 +18,7 @@ from unetkit.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Indices of the samples to train on, of those held out and of the test set, in the order in which the rule names
-    them.
-    """
+    """Indices of the samples to train on, of those held out, and of the test set, as the rule orders them."""
 
     train: tuple[int, ...]
     validation: tuple[int, ...]

@@ -310,6 +310,8 @@ def prediction_of(predictor: Predictor, sample: Sample, probabilities_LHW: NDArr
         network_probabilities=probabilities_LHW,
         decided=None if predictor.config.threshold is None else predictor.decided(torch.from_numpy(probabilities_LHW)),
         valid=sample.valid,
+        pixel_size=sample.pixel_size,
+        unit=sample.unit,
         labels_only=predictor.card.outputs_labels,
         true_objects=partial(objects_of, sample, classes),
         found_objects=cache(partial(find_objects, probabilities_LHW, predictor.classes, predictor.object_config)),

@@ -53,7 +53,7 @@ GRIDS: dict[str, dict[str, Sequence[float]]] = {
 }
 """Which values each method is tried with."""
 
-FILTERS = tuple(product((0, 10, 20, 30, 50, 80, 120), (0.0, 0.6, 0.7, 0.8, 0.9)))
+FILTERS = tuple(product((0, 10, 20, 30, 50, 80, 120, 200, 300, 500), (0.0, 0.6, 0.7, 0.8, 0.9)))
 """With each of them: `min_size` and `min_confidence`."""
 
 
@@ -139,7 +139,7 @@ def choose(
         limits, predict = _best_thresholds(shares[start:stop], predictor, names)
         best, config = _best_objects(tried[start:stop], ways, names) if ways else (0, predictor.object_config)
         for place in places:
-            parts = {"overlap": shares[place].overlap(limits, images[place].parts["overlap"], classes)}
+            parts: dict[str, Any] = {"overlap": shares[place].overlap(limits, images[place].parts["overlap"], classes)}
             if ways:
                 way, drop = best // len(FILTERS), FILTERS[best % len(FILTERS)]
                 parts["objects"] = trials[place][way].kept(*drop).count()

@@ -9,6 +9,7 @@ have their card, and which runtimes run them, the best first. No file is run or 
     pt2           torch.export's archive                             archive member extra/unetkit
     torchscript   an archive with TorchScript                        archive member extra/unetkit.json
     bioimageio    an archive with rdf.yaml                           that of the ONNX file in it
+    savedmodel    an archive with saved_model.pb                     archive member assets.extra/unetkit.json
     mindir        a protobuf message that begins as MindSpore's do   entry `unetkit` of user_info
     air           a protobuf message with a name and a graph         attribute `unetkit` of the model
 
@@ -24,7 +25,19 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from unetkit.errors import DamagedFileError, ModelFileError, UsageError
-from unetkit.formats import aoti, bioimageio, foreign, mindspore, onnx, openvino, package, pt2, safetensors, torchscript
+from unetkit.formats import (
+    aoti,
+    bioimageio,
+    foreign,
+    mindspore,
+    onnx,
+    openvino,
+    package,
+    pt2,
+    safetensors,
+    savedmodel,
+    torchscript,
+)
 from unetkit.formats.fingerprint import is_own_export
 from unetkit.formats.job import ExportJob, FileOptions
 from unetkit.formats.package import Reproduced
@@ -185,6 +198,17 @@ FORMATS: dict[str, Format] = {
         runtimes=("interpreter",),
         shared=lambda path: True,
     ),
+    "savedmodel": Format(
+        "SavedModel, for TensorFlow: a .zip of its folder",
+        ".zip",
+        savedmodel.write,
+        _GRAPH,
+        fixed=True,
+        recognises=savedmodel.recognises,
+        card=savedmodel.card,
+        runtimes=("tensorflow",),
+        runs_code=True,
+    ),
     "mindspore-ckpt": Format("the weights, for MindSpore's model zoo", ".ckpt", mindspore.write_checkpoint),
     "safetensors": Format("the weights, for unetkit", ".safetensors", safetensors.write),
 }
@@ -211,6 +235,7 @@ RUNTIMES: dict[str, Engine] = {
     "torchscript": Engine(torchscript.load),
     "interpreter": Engine(mindspore.load_interpreter),
     "mindspore": Engine(mindspore.load),
+    "tensorflow": Engine(savedmodel.load),
 }
 """Every runtime but PyTorch itself, by the name that `--runtime` takes."""
 

@@ -279,7 +279,7 @@ def _of_type(scale: float, shift: float = 0.0) -> Prepare:
 
     def prepare(pixels_CHW: NDArray[Any]) -> NDArray[np.float32]:
         highest = np.iinfo(pixels_CHW.dtype).max if pixels_CHW.dtype.kind in "iu" else 1
-        return pixels_CHW.astype(np.float32) / highest * scale + shift
+        return (pixels_CHW.astype(np.float32) / highest * scale + shift).astype(np.float32)
 
     return prepare
 

@@ -34,14 +34,34 @@ from unetkit.legacy.graphs import (
     execute,
     kind_of_graph,
     notes_of,
+    padding_of,
+    pair_of,
     read_graph,
     results,
+    steps,
 )
 from unetkit.legacy.graphs.from_torch import TRANSLATIONS, GraphBuilder, ValueInfo
 from unetkit.legacy.networks import mindspore_names
 from unetkit.modelfile.card import ExportCard, StoredNetwork
 from unetkit.models import build_model
 from unetkit.models.blocks import Upsample, legacy_bilinear
+
+__all__ = [
+    "INPUT",
+    "card",
+    "graph_of",
+    "is_graph",
+    "load",
+    "load_interpreter",
+    "mindir_writer",
+    "padding_of",
+    "pair_of",
+    "read_own_graph",
+    "record",
+    "steps",
+    "write_air",
+    "write_checkpoint",
+]
 
 INPUT = "x"
 
@@ -68,7 +88,7 @@ def mindir_writer(resize: str) -> Callable[[ExportJob, Path], None]:
     """
 
     def write(job: ExportJob, path: Path) -> None:
-        content = encode_mindir(_graph(job, resize), version=job.card.unetkit)
+        content = encode_mindir(graph_of(job, resize), version=job.card.unetkit)
         if len(content) > _MOST_BYTES:
             raise UsageError(f"MindIR in one file holds up to 1 GB, and this network takes {len(content):,} bytes")
         path.write_bytes(content)
@@ -82,7 +102,7 @@ def write_air(job: ExportJob, path: Path) -> None:
     Raises:
         UsageError: the network computes what AIR does not express.
     """
-    path.write_bytes(encode_air(_graph(job, "ResizeBilinear")))
+    path.write_bytes(encode_air(graph_of(job, "ResizeBilinear")))
 
 
 def write_checkpoint(job: ExportJob, path: Path) -> None:
@@ -103,7 +123,7 @@ def write_checkpoint(job: ExportJob, path: Path) -> None:
     write_mindspore_checkpoint(path, tensors)
 
 
-def _graph(job: ExportJob, resize: str) -> Graph:
+def graph_of(job: ExportJob, resize: str = "ResizeBilinearV2") -> Graph:
     """Return the job as a graph of MindSpore's operations, its card among the notes."""
     card = job.card.model_copy(update={"batch": job.card.batch or 1})
     assert card.size is not None, "formats of one size are not written without it"

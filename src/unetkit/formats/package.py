@@ -450,10 +450,10 @@ def _sizes(path: Path, given: Any, output: Any) -> Sizes:
             raise ModelFileError(f"{path}: the size of its axis {axis} depends on something else than the image")
         result: Any = made[axis].size
         same = hasattr(result, "axis_id") and str(result.axis_id) == axis and made[axis].scale == taken[axis].scale
-        if isinstance(result, int) and isinstance(size, int):
+        if same:
+            lost.append(-int(result.offset))
+        elif isinstance(result, int) and isinstance(size, int):
             lost.append(size - result)
-        elif same:
-            lost.append(-result.offset)
         else:
             raise ModelFileError(f"{path}: its output {output.id} has another scale than the image along {axis}")
         halos.append(getattr(made[axis], "halo", 0))

@@ -101,8 +101,8 @@ class Ranking:
         """Return the points of both curves, from the highest threshold to the lowest."""
         own, others = self.own[::-1].cumsum(), self.others[::-1].cumsum()
         recall, false = own / max(1, own[-1]), others / max(1, others[-1])
-        way = recall + false  # points at even steps along the curve
-        kept = np.unique(np.searchsorted(way, np.linspace(0, way[-1], _POINTS + 1)).clip(0, len(way) - 1))
+        way: NDArray[np.float64] = recall + false  # points at even steps along the curve
+        kept = np.unique(np.searchsorted(way, np.linspace(0, float(way[-1]), _POINTS + 1)).clip(0, len(way) - 1))
         near = (np.minimum(self.bins, BINS - 1 - self.bins.astype(np.int64)) + _BASE).astype(np.uint32) << _SHIFT
         edges = near.view(np.float32).astype(np.float64)
         thresholds = np.where(self.bins > _HALF, 1 - edges, edges)[::-1]

@@ -104,7 +104,7 @@ FAMILIES: dict[str, Family] = {
         of_probabilities=True,
     ),
     "binary": Family(
-        about="each class against the rest: ROC, precision and recall, and the mask's sensitivity and specificity",
+        about="each class against the rest: ROC, precision and recall, sensitivity and specificity",
         when="with --metrics binary; in reports of two classes, with curves",
         usual=lambda classes, objects: len(classes) == 2,
         definitions=binary.DEFINITIONS,

@@ -258,7 +258,8 @@ class _Shapes:
             return 0.0
         from scipy.spatial import KDTree  # slow to import, and training imports the metrics
 
-        return float(KDTree(others.edges[other]).query(outside)[0].max())
+        nearest: Any = KDTree(others.edges[other])  # its query is untyped
+        return float(nearest.query(outside)[0].max())
 
 
 def _places(ids: NDArray[np.int32], count: int) -> list[NDArray[np.int64]]:

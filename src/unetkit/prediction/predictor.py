@@ -45,6 +45,8 @@ class PredictKeys(TypedDict, total=False):
     resize: Resize | None
     padding_mode: PaddingMode | None
     threshold: float | dict[str, float] | None
+    threshold_chosen: str | None
+    threshold_chosen_on: str | None
 
 
 ObjectsKeys = TypedDict(

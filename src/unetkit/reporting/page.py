@@ -130,6 +130,7 @@ def page(
     curves_svg: bytes | None,
     figures: Sequence[ShownImage],
     extra: Mapping[str, str],
+    test: Evaluation | None = None,
 ) -> str:
     """Return the page of a run.
 
@@ -140,6 +141,7 @@ def page(
         curves_svg: the drawn curves; None where the log holds no steps.
         figures: the worst and best images.
         extra: further lines for the list at the top.
+        test: of the same weights on the test set; None where there is none.
     """
     metric = run.config.train.best_metric
     scores, key, cards, curves = None, None, None, None
@@ -165,6 +167,7 @@ def page(
         milestones=tables.milestone_table(history, metric),
         scores=scores,
         no_scores="nothing was held out (data.split.method: none)" if nothing else "no weights have been scored yet",
+        test=scores_part(test, metric) if test is not None else None,
         figures=figures,
         key=key,
         ranking=ranking_part(evaluation) if evaluation is not None else None,

@@ -148,7 +148,8 @@ def ranking_curves(classes: Mapping[str, Curve]) -> bytes:
         axes: Any = figure.subplots(1, 2)
         axes[0].plot([0, 1], [0, 1], ":", color=BLACK, linewidth=0.8)
         for index, (name, curve) in enumerate(classes.items()):
-            line, circle = _line(index + 1), {"ms": 8, "mfc": "none", "mec": _line(index + 1)["color"]}
+            line = _line(index) | {"color": _line(index + 1)["color"]}
+            circle = {"ms": 8, "mfc": "none", "mec": line["color"]}
             false, recall, precision = curve.decided
             auc, ap = (curve.areas.get(area, float("nan")) for area in ("roc_auc", "average_precision"))
             axes[0].plot([0, *curve.false_positive_rate], [0, *curve.recall], label=f"{name}: AUC {auc:.4f}", **line)
@@ -158,7 +159,7 @@ def ranking_curves(classes: Mapping[str, Curve]) -> bytes:
             axes[1].axhline(float(curve.precision[-1]), color=line["color"], linewidth=0.6)
         axes[0].set(title="a  ROC", xlabel="false positive rate", ylabel="true positive rate (recall)")
         axes[1].set(title="b  precision and recall", xlabel="recall", ylabel="precision")
-        for one, place in zip(axes, ("lower right", "lower left"), strict=True):
+        for one, place in zip(axes, ("lower right", "center left"), strict=True):
             one.set(xlim=(-0.01, 1.01), ylim=(0, 1.02))
             one.legend(loc=place)
         return _file(figure, "svg")

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from unetkit.config import DataConfig
-from unetkit.data import Dataset, in_memory, open_dataset, samples_of, split_dataset
+from unetkit.data import Dataset, open_dataset, samples_of, split_dataset
+from unetkit.data.dataset import Subset
 from unetkit.data.targets import border_labels, instances_of
 from unetkit.devices import cpu_threads
 from unetkit.evaluation.compare import measure_heads
@@ -29,7 +30,7 @@ from unetkit.storage.atomic import atomic_write, make_folder
 
 
 def report(run: Run | str | Path) -> Path:
-    """Score the best weights of a run on what was held out, and write its pictures and report.html.
+    """Score the best weights of a run on what was held out and on the test set; write its pictures and report.html.
 
     Returns:
         The page's path.
@@ -42,14 +43,19 @@ def report(run: Run | str | Path) -> Path:
     predictor = load(run, options={"calibrate": False})
     with cpu_threads(config.train.threads):
         dataset = open_dataset(str(config.data.path), config=config.data)
-        held_out = in_memory(dataset, split_dataset(dataset, config.data.split).validation)
-        scored = None
+        split = split_dataset(dataset, config.data.split)
+        held_out, tested = Subset(dataset, split.validation), Subset(dataset, split.test)
+        scored, test = None, None
+        if len(tested):
+            metrics = choose_for(predictor, reported_families(tested, config.train), warping=False)
+            test = score_predictor(predictor, tested, metrics=metrics)
         if len(held_out):
             metrics = choose_for(predictor, reported_families(held_out, config.train), warping=False)
             scored = score_predictor(predictor, held_out, metrics=metrics)
             _keep_temperature(run, scored)
             heads = [head.as_json() for head in measure_heads(predictor, held_out, metric=config.train.best_metric)]
-            run.write_json("evaluation.json", scored.as_json() | ({"heads": heads} if heads else {}))
+            parts = ({"heads": heads} if heads else {}) | ({} if test is None else {"test": test.as_json()})
+            run.write_json("evaluation.json", scored.as_json() | parts)
         if (summary := run.read_json("summary.json")) is not None:
             seconds = summary["seconds"] | {"report": time.perf_counter() - begun}
             run.write_json("summary.json", summary | {"seconds": seconds})
@@ -57,7 +63,7 @@ def report(run: Run | str | Path) -> Path:
         load_example = _examples(predictor, held_out, config.data, objects=objects)
         assert isinstance(predictor.network, nn.Module)
         parameters = f"{count_parameters(predictor.network):,}"
-        write_report(run, scored, load_example, extra={"Parameters": parameters})
+        write_report(run, scored, load_example, extra={"Parameters": parameters}, test=test)
     if config.train.tensorboard:
         show_pictures(run)
     run.send()
@@ -71,6 +77,7 @@ def write_report(
     *,
     each: int = 3,
     extra: Mapping[str, str] | None = None,
+    test: Evaluation | None = None,
 ) -> Path:
     """Write `report.html` and `pictures/` of a run, finished or not.
 
@@ -80,6 +87,7 @@ def write_report(
         load_example: gives an image of the evaluation by its name; None: no images are shown.
         each: how many of the worst and of the best images are shown.
         extra: further lines for the summary, such as {"Parameters": "481,250"}.
+        test: the scores of the same weights on the test set; None where there is none.
 
     Returns:
         The page's path.
@@ -96,7 +104,8 @@ def write_report(
     if evaluation is not None and load_example is not None:
         figures = gallery(run.pictures, evaluation, load_example, metric=metric, each=each)
     svg = None if drawn is None else drawn["svg"]
-    atomic_write(run.report, page(run, history, evaluation, curves_svg=svg, figures=figures, extra=extra or {}))
+    html = page(run, history, evaluation, curves_svg=svg, figures=figures, extra=extra or {}, test=test)
+    atomic_write(run.report, html)
     return run.report
 
 

@@ -50,11 +50,19 @@ def as_two_classes(logits: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(logits), logits], -3) if logits.shape[-3] == 1 else logits
 
 
-def weighted_cross_entropy(logits_NKHW: Tensor, labels_NHW: Tensor, weights_NHW: Tensor | None) -> Tensor:
-    """Return the mean over all pixels of weight times -log softmax(logits) of the pixel's class."""
-    if weights_NHW is None:
+def weighted_cross_entropy(
+    logits_NKHW: Tensor, labels_NHW: Tensor, weights_NHW: Tensor | None, *, focal: float = 0.0
+) -> Tensor:
+    """Return the mean over all pixels of weight times -(1 - p)^focal log p, p = softmax(logits) of the pixel's class.
+
+    `focal` above 0 is the focal loss (Lin et al. 2017, ICCV).
+    """
+    if weights_NHW is None and not focal:
         return F.cross_entropy(logits_NKHW.float(), labels_NHW)
-    return (F.cross_entropy(logits_NKHW.float(), labels_NHW, reduction="none") * weights_NHW).mean()
+    each_NHW = F.cross_entropy(logits_NKHW.float(), labels_NHW, reduction="none")
+    if focal:
+        each_NHW = each_NHW * (1 - torch.exp(-each_NHW)).clamp_min(1e-6) ** focal
+    return (each_NHW if weights_NHW is None else each_NHW * weights_NHW).mean()
 
 
 class WeightedLoss:
@@ -96,7 +104,9 @@ class WeightedLoss:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         terms: dict[str, Tensor] = {}
         if self.config.cross_entropy > 0:
-            terms["cross_entropy"] = weighted_cross_entropy(logits_NKHW, labels_NHW, weights_NHW)
+            terms["cross_entropy"] = weighted_cross_entropy(
+                logits_NKHW, labels_NHW, weights_NHW, focal=self.config.focal
+            )
         if self.config.dice > 0:
             terms["dice_loss"] = _DICE[self.config.dice_form](logits_NKHW, labels_NHW, valid_NHW)
         weights = {"cross_entropy": self.config.cross_entropy, "dice_loss": self.config.dice}

@@ -5,7 +5,7 @@ depends on the machine, the batch that fits and the steps that there is time for
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,12 @@ from unetkit.config.text import write_inline
 from unetkit.data.layouts import open_usable
 from unetkit.data.split import stack_of, with_method
 from unetkit.devices import choose_device
+from unetkit.distributed import launched_world
 from unetkit.errors import UsageError
+from unetkit.evaluation.tune import tune
 from unetkit.progress import NoProgress, Progress
-from unetkit.run import Run, require_new
+from unetkit.reporting.text import chosen_lines
+from unetkit.run import Run, open_run, require_new
 from unetkit.storage import is_remote
 from unetkit.storage.atomic import atomic_write
 from unetkit.training.cost import Choice, StepTime, fit_memory, fit_time, replaced, time_steps
@@ -32,12 +35,14 @@ from unetkit.version import __version__
 
 _PATCH, _LARGEST_PATCH, _SMALLEST_PATCH, _STEP = 128, 256, 16, 16
 _SMALL_OBJECT = 12.0  # px across: below it, pixels are not taken together
+_LARGEST_REGION = 64.0  # px across: regions of a class that are not objects count no larger
 _FEW_PX = 8  # objects are brought to about this many pixels at the coarsest level
 _WIDTH, _WIDEST = 32, 256
+_SEVERAL = 160  # px: patches up to this side go through the network by eight
 _TOUCHING = 0.01
 _OF_ACROSS, _WIDEST_BORDER = 20, 4  # the border class is this part of an object's width, and at most so many pixels
 _SMALLEST_SHARE = 5  # percent of the labelled objects that may be taken for debris
-_RARE, _VERY_RARE = 0.1, 0.005
+_VERY_RARE = 0.02  # share of the pixels below which a class gets a Dice of its own
 _FOLDS = 5
 _FEW = 30  # images of the set that the default number of steps was measured on
 MINUTES = 10.0
@@ -59,6 +64,7 @@ _TOLD = frozenset(
 )
 """Choices that are worth a line; the others are in the file."""
 
+_ENOUGH_TO_TUNE = 2  # held-out images: one to choose numbers on and one to score them
 _ALIGNED = 12  # images whose labels are compared with their edges
 
 
@@ -140,6 +146,8 @@ def plan(
     asked = with_method(asked, dataset)
     facts = examine(dataset, asked, aligned=_ALIGNED, progress=progress)
     make_checks(facts).require_sound()
+    tested = set(facts.split.test)
+    facts = replace(facts, images=tuple(one for one in facts.images if one.index not in tested))
     kept = [Choice(key, _value(asked, key), "as asked") for key in (word.partition("=")[0] for word in overrides)]
     chosen = replaced([choice for section in SECTIONS for choice in section(facts)], kept)
     # As a training holds them: channels as stored, and labels of a byte.
@@ -166,7 +174,9 @@ def train_auto(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Run:
-    """Check a data set, plan its training and train, in one go; the plan stands in the run folder as plan.yaml.
+    """Check a data set, plan its training, train, and choose thresholds on what was held out, in one go.
+
+    The plan stands in the run folder as plan.yaml; predictions are made by the thresholds that were chosen.
 
     Args:
         data: a folder or a file with labels, whatever `train` takes.
@@ -193,7 +203,15 @@ def train_auto(
         if choice.key in _TOLD:
             told.log(f"plan: {choice.key}={write_inline(choice.value)}  {choice.reason}")
     run = train(made.config, out=out, overrides=[f"train.device={device}"], progress=progress)
+    if not launched_world().is_main_process:
+        return run
     atomic_write(run.path / "plan.yaml", made.yaml)
+    described: dict[str, Any] = run.read_json("data.json") or {}
+    if len(described["validation"]) >= _ENOUGH_TO_TUNE:
+        tuned = tune(run, keep=True, device=device, progress=progress)
+        run = open_run(Path(out))
+        for line in chosen_lines(tuned):
+            told.log(line)
     run.send()
     return run
 
@@ -250,7 +268,7 @@ def network_choices(facts: DatasetFacts) -> Iterator[Choice]:
     coarse = "2 x 2 pixels at once: three times as fast, hardly coarser"
     yield Choice("model.downscale", downscale, fine if downscale == 1 else coarse)
     widths = [min(_WIDTH * 2**level, _WIDEST) for level in range(halvings + 1)]
-    size = f"{across:.0f} px across in the median" if across else "of unknown size"
+    size = f"{across:.0f} px across" if across else "of unknown size"
     yield Choice("model.widths", widths, f"{halvings} halvings: labelled regions are {size}, patches {patch} px")
     yield Choice("model.decoder_convs", 1, "a light decoder: faster, and as good on membranes and nuclei")
     yield Choice("model.norm", "batch", "patches of one size and batches of several")
@@ -258,14 +276,15 @@ def network_choices(facts: DatasetFacts) -> Iterator[Choice]:
 
 def augment_choices(facts: DatasetFacts) -> Iterator[Choice]:
     """Choose what images of this kind may go through and stay images of this kind."""
-    photographs = len(facts.classes) > 3 and facts.images[0].shape[0] == 3
+    photographs = _photographs(facts)
     yield Choice("augment.flip", True, "mirrored images are as likely")
     if photographs:
         yield Choice("augment.flip_axes", "columns", "many classes in colour: photographs have an up and a down")
     yield Choice(
         "augment.rotate90", not photographs, "photographs have an up" if photographs else "no direction is special"
     )
-    sizes = [one.objects.areas for one in facts.images if one.objects is not None and len(one.objects.areas)]
+    told = [one.objects for one in facts.images if one.objects is not None and one.objects.touching is not None]
+    sizes = [objects.areas for objects in told if len(objects.areas)]
     spread = np.percentile([np.median(areas) for areas in sizes], [10, 90]) if len(sizes) > 4 else np.ones(2)
     if spread[1] > 4 * spread[0]:
         reason = f"median areas differ from image to image: {spread[0]:.0f} to {spread[1]:.0f} px"
@@ -277,17 +296,19 @@ def augment_choices(facts: DatasetFacts) -> Iterator[Choice]:
 
 
 def loss_choices(facts: DatasetFacts) -> Iterator[Choice]:
-    """Choose the losses, by how rare the rarest class is."""
+    """Choose the losses by the table in docs/planning.md: what serves by how rare the rarest class is.
+
+    Class weights are never chosen: they trade the meaning of probabilities for false alarms of rare classes.
+    """
     shares = zip(facts.class_shares, facts.classes, strict=True)
     share, name = min((share, name) for share, name in shares if share > 0)
-    yield Choice("loss.cross_entropy", 1, "gives probabilities that can be trusted")
     rarest = f"the rarest class, {name}, has {100 * share:.2g} % of the pixels"
-    if share >= _RARE:
-        yield Choice("loss.dice", 0, f"{rarest}: not rare")
+    yield Choice("loss.cross_entropy", 1, "gives probabilities that can be trusted")
+    if share >= _VERY_RARE:
+        yield Choice("loss.dice", 0, f"{rarest}: cross entropy alone serves")
     else:
         yield Choice("loss.dice", 1, f"{rarest}: Dice does not let it be forgotten")
-    if _VERY_RARE <= share < _RARE and len(facts.classes) <= 4:
-        yield Choice("loss.class_weights", "balanced", f"{rarest}: every class counts alike")
+        yield Choice("loss.dice_form", "per-class", "each class has its own part, however small it is")
 
 
 def optimizer_choices(facts: DatasetFacts) -> Iterator[Choice]:
@@ -305,15 +326,23 @@ def train_choices(facts: DatasetFacts) -> Iterator[Choice]:
     usual = "x".join(map(str, np.median([one.shape[1:] for one in facts.images], axis=0).astype(int)))
     steps = int(np.clip(round(800 * np.sqrt(count / _FEW), -2), 400, 5000))
     yield Choice("train.patch", _patch_side(facts), f"images are {usual} px in the median")
-    yield Choice("train.batch", 8, "enough for batch norm and for a smooth course")
+    batch = 8 if _patch_side(facts) <= _SEVERAL else 4
+    yield Choice("train.batch", batch, "enough for batch norm and for a smooth course")
     yield Choice("train.steps", steps, f"for {count} images")
     yield Choice("train.ema", 0.99, "the running average of the weights scores better than the last")
     yield Choice("train.best_metric", "foreground_dice", "every class counts alike, and the background not at all")
 
 
+def predict_choices(facts: DatasetFacts) -> Iterator[Choice]:
+    """Choose how images are predicted, where no direction is special."""
+    if not _photographs(facts):
+        reason = "the mean of all flips and turns scores better; false predicts eight times as fast"
+        yield Choice("predict.tta", True, reason)
+
+
 def object_choices(facts: DatasetFacts) -> Iterator[Choice]:
     """Choose how small an object may be, where the data tells objects apart."""
-    if any(one.objects is not None and one.objects.touching is not None for one in facts.images) and len(facts.areas):
+    if _told_apart(facts) and len(facts.areas):
         small = float(np.percentile(facts.areas, _SMALLEST_SHARE))
         reason = f"{100 - _SMALLEST_SHARE} % of the labelled objects have {small:.0f} px or more; half of it is allowed"
         yield Choice("objects.min_size", int(small // 2), reason)
@@ -327,21 +356,47 @@ SECTIONS: tuple[Callable[[DatasetFacts], Iterator[Choice]], ...] = (
     loss_choices,
     optimizer_choices,
     train_choices,
+    predict_choices,
     object_choices,
 )
 """What follows from the data alone, in the order of the configuration."""
 
 
 def _patch_side(facts: DatasetFacts) -> int:
-    """Return the side of the patches: large enough for two objects side by side, and not larger than most images."""
-    two_objects = int(-(-2 * _across(facts) // _STEP)) * _STEP
+    """Return the side of the patches: for two objects side by side, four where they touch, and within most images."""
+    objects = 2 if _touching(facts) < _TOUCHING else 4
+    wanted = int(-(-objects * _across(facts) // _STEP)) * _STEP
     usual = int(np.median([min(one.shape[1:]) for one in facts.images]))
-    return max(min(min(max(_PATCH, two_objects), _LARGEST_PATCH), usual // _STEP * _STEP), _SMALLEST_PATCH)
+    return max(min(min(max(_PATCH, wanted), _LARGEST_PATCH), usual // _STEP * _STEP), _SMALLEST_PATCH)
+
+
+def _photographs(facts: DatasetFacts) -> bool:
+    """Tell whether images have an up and a down: many classes in colour."""
+    return len(facts.classes) > 3 and facts.images[0].shape[0] == 3
 
 
 def _across(facts: DatasetFacts) -> float:
-    """Return the diameter in pixels of a disk with the median area of the objects; 0 without objects."""
-    return float(2 * np.sqrt(np.median(facts.areas) / np.pi)) if len(facts.areas) else 0.0
+    """Return the diameter in pixels of a disk with the usual area of the objects; 0 without objects.
+
+    Of objects that the data tells apart it is the median area. Regions of a class may be specks, or one net over the
+    whole image: of them it is the area of the region that half of the labelled pixels are in or below, up to a limit.
+    """
+    areas = np.sort(facts.areas)
+    if not len(areas):
+        return 0.0
+    if _told_apart(facts):
+        return _diameter(float(np.median(areas)))
+    together = areas.cumsum()
+    return min(_diameter(float(areas[np.searchsorted(together, together[-1] / 2)])), _LARGEST_REGION)
+
+
+def _diameter(area: float) -> float:
+    return float(2 * np.sqrt(area / np.pi))
+
+
+def _told_apart(facts: DatasetFacts) -> bool:
+    """Tell whether the data tells objects apart."""
+    return any(one.objects is not None and one.objects.touching is not None for one in facts.images)
 
 
 def _border_width(facts: DatasetFacts) -> int:

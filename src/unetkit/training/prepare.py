@@ -158,7 +158,8 @@ def prepare(config: Config, *, checked: bool = False, own_split: bool = False) -
     if not counting:
         raise DataError(f"{data.path}: no pixel of the {len(split.train)} training images counts; check the regions")
     training: Dataset = Subset(targets, counting)
-    training = in_memory(training) if isinstance(dataset, InMemory) else training
+    if isinstance(dataset, InMemory):  # what is made of the samples is made once
+        training = InMemory(tuple(samples_of(training)), training.classes)
     # Of the pixels as stored: how they are normalised may follow from their type, which resizing changes.
     normalization = Normalization.fit(data.normalization, (dataset[index] for index in counting))
     resolved = _resolved(config, dataset, channels=training[0].pixels.shape[0], classes=len(targets.classes))

@@ -1,8 +1,8 @@
 """Which reader a path needs, recognised by what lies there.
 
 Assumes that a folder or an archive holds one data set. Layouts that mean more than images and masks are tried in the
-order of `LAYOUTS`: ISBI's stacks by their names, COCO's annotations, one mask for each object. Everything else is left to
-the matcher (`matcher`), or to the patterns and lists that the configuration names.
+order of `LAYOUTS`: ISBI's stacks by their names, COCO's annotations, one mask for each object. Everything else is left
+to the matcher (`matcher`), or to the patterns and lists that the configuration names.
 """
 
 from collections import Counter
@@ -276,9 +276,8 @@ def _open_named(path: str | Path | None, config: DataConfig) -> Dataset:
             return open_patterns(open_tree(root), config)
         whole = {one: str(local_copy(one) if is_remote(one) else (root / one).absolute()) for one in named}
         tree = replace(_listed(list(whole.values())), root=Path("/"))
-        found = whole[config.labels] if isinstance(config.labels, str) else {
-            title: whole[one] for title, one in labels.items()
-        }  # fmt: skip
+        found: str | dict[str, str] = {title: whole[one] for title, one in labels.items()}
+        found = whole[config.labels] if isinstance(config.labels, str) else found
         update = {"images": whole[config.images], "labels": found, "roi": whole[config.roi] if config.roi else None}
         return open_patterns(tree, config.model_copy(update=update))
 
@@ -320,7 +319,8 @@ def _listing(place: Path) -> Generator[None]:
 
 
 _KNOWN = (
-    "expected are images with their masks, in folders such as images/ and masks/ or in pairs such as a.png and a_mask.png, "
+    "expected are images with their masks, in folders such as images/ and masks/ or in pairs such as a.png and "
+    "a_mask.png, "
     "a stack with its labels, ID/images with ID/masks, or annotations/instances_*.json; name other files by patterns: "
     "data.images='**/raw/*.png' data.labels='**/labels/*.png'"
 )

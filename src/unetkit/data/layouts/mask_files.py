@@ -1,11 +1,11 @@
-"""Mask files that belong to image files: found by the matcher, named by patterns, or listed in a .csv; and ISBI's stacks.
+"""Mask files that belong to image files: found by the matcher, named by patterns, or listed in a .csv; ISBI's stacks.
 
 A file of several pages gives a sample a page; page n of the masks belongs to page n of the images. What the masks'
 values mean is found in `data.kinds`, once for the set. The data set that is opened says what it took the files for
 (`Account`), so that nothing is chosen or left out without a word.
 
-The ISBI-2012 challenge's label files are white (255) inside cells and black (0) on membranes, so class 0 is the membrane
-and class 1 the interior; its stacks are known by their names.
+The ISBI-2012 challenge's label files are white (255) inside cells and black (0) on membranes, so class 0 is the
+membrane and class 1 the interior; its stacks are known by their names.
 """
 
 import csv
@@ -106,7 +106,7 @@ def _found(tree: Tree, pattern: str, key: str, but: Iterable[str] = ()) -> Group
         raise DataError(f"{key}: names {next(iter(others))} files below {tree.root}, and none that is read ({known})")
     folders = sorted({"/".join(Path(path).parts[:-1]) or "." for path in images_in(tree)})
     raise DataError(
-        f"{key}: names no image file below {tree.root}; image files lie in {', '.join(folders[:4]) or 'no folder there'}"
+        f"{key}: names no image file below {tree.root}; image files lie in {', '.join(folders[:4]) or 'no folder'}"
         f"{', ...' * (len(folders) > 4)}"
     )
 
@@ -124,7 +124,9 @@ def open_arrays(images: Path, labels: Path, config: DataConfig) -> Dataset:
 
 
 def open_list(path: Path, config: DataConfig) -> Dataset:
-    """Open the files of a .csv with the columns image and label, and any of split, roi and group; paths are relative to it.
+    """Open the files of a .csv with the columns image and label, and any of split, roi and group.
+
+    Its paths are relative to it.
 
     Raises:
         DataError: no such columns, a split that is none, or no rows.
@@ -248,8 +250,8 @@ def _complaints(tree: Tree, match: Match, config: DataConfig) -> list[str]:
     )
     for first, second in match.doubled[:_NAMED]:
         complaints.append(
-            f"{tree.source(second.path)}: has the same name as {tree.source(first.path)}; names must differ in more than "
-            "endings"
+            f"{tree.source(second.path)}: has the same name as {tree.source(first.path)}; names must differ in more "
+            "than endings"
         )
     return complaints
 
@@ -276,15 +278,15 @@ def _mask_map(match: Match, files: Sequence[Files], config: DataConfig) -> MaskM
         return decide(masks(0), config, title=match.labels[0].title, objects=bool(words & OBJECT_WORDS))
     alone = config.model_copy(update={"classes": None, "mask_values": None})
     layers = tuple(decide(masks(place), alone, title=title) for place, title in enumerate(match.titles))
-    for title, layer in zip(match.titles, layers, strict=True):
+    for layer in layers:
         if len(layer.classes) > 2 or layer.kind == "instances":
             layers = tuple(replace(one, kind="binary", classes=one.classes[:2], table=None) for one in layers)
             break
     classes = config.classes or ("background", *match.titles)
     if len(classes) != len(layers) + 1:
         raise DataError(
-            f"{len(layers)} masks an image ({', '.join(match.titles)}) and the background are {len(layers) + 1} classes, "
-            f"but {len(classes)} are declared ({', '.join(classes)})"
+            f"{len(layers)} masks an image ({', '.join(match.titles)}) and the background are {len(layers) + 1} "
+            f"classes, but {len(classes)} are declared ({', '.join(classes)})"
         )
     words = "a mask for each class; where they overlap the later class counts"
     return MaskMap(classes, layers=layers, words=words, unsure="; ".join(one.unsure for one in layers if one.unsure))
@@ -297,8 +299,8 @@ def _division(parts: Sequence[tuple[str, str]], config: DataConfig, tree: Tree) 
         chosen = set(matching(config.test, dict.fromkeys(path for _, path in parts)))
         if not chosen:
             raise DataError(
-                f"data.test={config.test}: names no labelled image below {tree.root}; write a pattern such as 'test/**', "
-                "or the path of another data set"
+                f"data.test={config.test}: names no labelled image below {tree.root}; write a pattern such as "
+                "'test/**', or the path of another data set"
             )
         named = ["test" if path in chosen else "train" if part == "test" else part for part, path in parts]
     if not any(part in ("", "train") for part in named):
@@ -308,8 +310,10 @@ def _division(parts: Sequence[tuple[str, str]], config: DataConfig, tree: Tree) 
 
 
 def _serial(items: Sequence[Item], pages: Sequence[Image]) -> bool:
-    """Tell whether samples are neighbouring sections of a stack: pages of one file, or files of one folder and size that
-    are numbered without a gap and more alike the nearer they are.
+    """Tell whether samples are neighbouring sections of a stack.
+
+    They are pages of one file, or files of one folder and size that are numbered without a gap and are more alike the
+    nearer they are.
     """
     if any(one.count > 1 for one in pages):
         return True
@@ -322,9 +326,9 @@ def _serial(items: Sequence[Item], pages: Sequence[Image]) -> bool:
     if sorted(last) != list(range(min(last), min(last) + len(last))):
         return False
     near, far = list[float](), list[float]()
-    places = np.linspace(0, len(items) // 2 - 2, 5).round().astype(int)
+    places: list[int] = np.linspace(0, len(items) // 2 - 2, 5).round().astype(int).tolist()
     try:
-        for place in dict.fromkeys(places.tolist()):
+        for place in dict.fromkeys(places):
             here, following, distant = (_details(items[place + step]) for step in (0, 1, len(items) // 2))
             near.append(float((here * following).mean()))
             far.append(float((here * distant).mean()))
@@ -388,7 +392,7 @@ def pinned(mask_map: MaskMap | None) -> dict[str, object]:
         return {}
     table = mask_map.mask_values()
     kind = {} if mask_map.kind == "classes" else {"mask_kind": mask_map.kind}
-    ignored = {"ignore_value": value for value in sorted(mask_map.ignored)[:1]} if table is None else {}
+    ignored = {"ignore_value": min(mask_map.ignored)} if table is None and mask_map.ignored else {}
     return {**kind, **({} if table is None else {"mask_values": table}), **ignored, "classes": list(mask_map.classes)}
 
 

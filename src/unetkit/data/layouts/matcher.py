@@ -1,10 +1,10 @@
 """Which files of a folder or an archive are images, which are their masks, and which mask belongs to which image.
 
 The files are put into groups by their names (`names`); of each group a few files are looked at. A group is rather masks
-than images by the words in its names, and by its values: masks have few values in flat areas. Two groups belong together
-where the keys of their files agree and their sizes do. Of several groups of masks that belong to the images, those that
-hold the same region in every image are regions of interest; those that hold different things are classes; of those that
-say the same in several ways one is taken, and the others are named as what the data could be, too.
+than images by the words in its names, and by its values: masks have few values in flat areas. Two groups belong
+together where the keys of their files agree and their sizes do. Of several groups of masks that belong to the images,
+those that hold the same region in every image are regions of interest; those that hold different things are classes; of
+those that say the same in several ways one is taken, and the others are named as what the data could be, too.
 
 Assumes that a data set lies below one folder. Does not know what the values of masks mean: `data.kinds` does.
 """
@@ -296,7 +296,7 @@ def _in_words(look: Look) -> str:
 
 
 def _rank(one: Partner, looks: Mapping[Group, Look]) -> tuple[float, ...]:
-    """Return what masks are preferred by: words for labels, as many images, more than two values, the first of several."""
+    """Return what masks are preferred by: words for labels, many images, more than two values, the first of several."""
     folder, stem = one.group.role_words
     look = looks[one.group]
     clean = look.levels <= 2 or look.flat >= _FLAT
@@ -354,12 +354,13 @@ class _Masks:
 
 
 def _small(stored: NDArray[Any]) -> NDArray[np.bool_]:
-    rows, columns = (np.linspace(0, side - 1, _SIDE).round().astype(int) for side in stored.shape[1:])
+    rows = np.linspace(0, stored.shape[1] - 1, _SIDE).round().astype(np.intp)
+    columns = np.linspace(0, stored.shape[2] - 1, _SIDE).round().astype(np.intp)
     return (stored[:, rows[:, None], columns] != 0).any(axis=0)
 
 
 def _classes(candidates: Sequence[Partner], looks: Mapping[Group, Look], seen: _Masks) -> dict[str, Partner]:
-    """Return the groups of masks that hold a class each, by its name, those of more pixels first; empty: there are none.
+    """Return the groups of masks that hold a class each, by its name, those of more pixels first; empty: none.
 
     They have names of their own, two values but for stray pixels, and hardly overlap.
     """

@@ -186,10 +186,12 @@ class Group:
     @cached_property
     def role_words(self) -> tuple[frozenset[Token], frozenset[Token]]:
         """The words for roles in the folders and in the names, those that all files have."""
-        folders = [frozenset(token for text in file.folders for token in tokens(text)) for file in self.files[:50]]
-        return frozenset.intersection(*folders) & ROLES, frozenset.intersection(
-            *(file.roles for file in self.files[:50])
-        )
+        some = self.files[:50]
+        folders: list[frozenset[Token]] = [
+            frozenset(token for text in file.folders for token in tokens(text)) for file in some
+        ]
+        shared: frozenset[Token] = folders[0].intersection(*folders[1:])
+        return shared & ROLES, some[0].roles.intersection(*(file.roles for file in some[1:]))
 
     @cached_property
     def title(self) -> str:
@@ -272,8 +274,10 @@ def _by_type(files: list[Name]) -> list[list[Name]]:
 
 
 def _endings(files: Sequence[Name]) -> dict[str, str]:
-    """Return for the path of each file of one folder what makes its name another kind's: its words for roles, and what
-    follows the name of another file where that is so for many, as `.ah` in `im0001.ah.ppm`.
+    """Return for the path of each file of one folder what makes its name another kind's.
+
+    That are its words for roles, and what follows the name of another file where that is so for many, as `.ah` in
+    `im0001.ah.ppm`.
     """
     stems: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for name in files:
@@ -338,8 +342,9 @@ def _alike(inside: dict[str, dict[tuple[object, ...], set[str]]]) -> Iterator[se
 
 
 def matching(pattern: str, paths: Iterable[str]) -> list[str]:
-    """Return the paths that a pattern of a shell names: `*` stays within a folder, `**` crosses folders, and a pattern
-    that ends at a folder means all that lies in it.
+    """Return the paths that a pattern of a shell names.
+
+    `*` stays within a folder, `**` crosses folders, and a pattern that ends at a folder means all that lies in it.
     """
     wanted = [part for part in pattern.split("/") if part not in ("", ".")]
 

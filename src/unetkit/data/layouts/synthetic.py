@@ -211,7 +211,8 @@ class _Tissue:
             window, y, x = _window(image, row + down, column + right, long + 3)
             along, across = y * np.cos(angle) + x * np.sin(angle), x * np.cos(angle) - y * np.sin(angle)
             radius = np.hypot(along / long, across / short) / np.sqrt(height)
-            inside = 1 / (1 + np.exp((radius - 1) * 14))
+            with np.errstate(over="ignore"):  # far outside it is infinite, and its inverse 0
+                inside = 1 / (1 + np.exp((radius - 1) * 14))
             folds = 10 * np.sin(along * 0.9 + 2 * np.sin(across * 0.3))
             rim = 26 * np.exp(-(((radius - 1) * 8) ** 2))
             window -= (52 + folds) * inside + rim

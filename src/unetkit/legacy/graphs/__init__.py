@@ -9,7 +9,18 @@ from unetkit.errors import ModelFileError
 from unetkit.legacy.archive import LONGEST_NAME, one_line
 from unetkit.legacy.graphs import air, mindir
 from unetkit.legacy.graphs.air import encode as encode_air
-from unetkit.legacy.graphs.graph import Constant, Graph, GraphError, Node, Value, execute, results
+from unetkit.legacy.graphs.graph import (
+    Constant,
+    Graph,
+    GraphError,
+    Node,
+    Value,
+    execute,
+    padding_of,
+    pair_of,
+    results,
+    steps,
+)
 from unetkit.legacy.graphs.mindir import encode as encode_mindir
 from unetkit.storage.protobuf import Message, WireError, as_bytes, as_text, fields, only
 
@@ -25,8 +36,11 @@ __all__ = [
     "execute",
     "kind_of_graph",
     "notes_of",
+    "padding_of",
+    "pair_of",
     "read_graph",
     "results",
+    "steps",
 ]
 
 CARD = "unetkit"

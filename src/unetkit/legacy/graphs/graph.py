@@ -118,13 +118,27 @@ def results(graph: Graph) -> dict[str, Any]:
     return dict(steps(graph, images))
 
 
-def steps(graph: Graph, images: Tensor) -> Iterator[tuple[str, Any]]:
+def steps(
+    graph: Graph,
+    images: Any,
+    operations: Mapping[str, Callable[..., Any]] | None = None,
+    weights: Mapping[str, Any] | None = None,
+) -> Iterator[tuple[str, Any]]:
     """Compute node by node and yield names and results; a result is forgotten after its last use.
+
+    Args:
+        graph: to compute.
+        images: its input.
+        operations: of another library, with the arguments of `OPERATIONS`; None: PyTorch's.
+        weights: as that library's values; None: the graph's own.
 
     Raises:
         GraphError: as `execute`.
     """
-    values: dict[str, Any] = {name: weight.to(images.device) for name, weight in graph.weights.items()}
+    operations = OPERATIONS if operations is None else operations
+    values: dict[str, Any] = dict(weights or {})
+    if weights is None:
+        values = {name: weight.to(images.device) for name, weight in graph.weights.items()}
     values[graph.input] = images
     reads = [[item for item in node.inputs if isinstance(item, str)] for node in graph.nodes]
     last = {name: place for place, names in enumerate(reads) for name in names}
@@ -133,7 +147,7 @@ def steps(graph: Graph, images: Tensor) -> Iterator[tuple[str, Any]]:
             inputs = [item.value if isinstance(item, Constant) else values[item] for item in node.inputs]
         except KeyError as error:
             raise GraphError(f"{node.op} reads {error.args[0]}, which nothing before it gives") from None
-        function = OPERATIONS.get(node.op)
+        function = operations.get(node.op)
         if function is None:
             raise GraphError(f"the operation {node.op} is not known here")
         # Of the attributes, those that the function asks for and that its inputs have not given.
@@ -163,9 +177,9 @@ def conv2d(
     group: int = 1,
 ) -> Tensor:
     """Return the convolution."""
-    strides, dilations = _pair(stride), _pair(dilation)
+    strides, dilations = pair_of(stride), pair_of(dilation)
     kernel = [(side - 1) * spread + 1 for side, spread in zip(weight.shape[2:], dilations, strict=True)]
-    sides = _pads(pad_mode, x_NCHW.shape[2:], kernel=kernel, strides=strides, pad=pad_list)
+    sides = padding_of(pad_mode, x_NCHW.shape[2:], kernel, strides, pad_list)
     return F.conv2d(_padded(x_NCHW, sides), weight, None, strides, 0, dilations, group)
 
 
@@ -180,16 +194,16 @@ def conv2d_transpose(
 ) -> Tensor:
     """Return the transposed convolution, cut to the size as the padding of the convolution it belongs to says."""
     height, width = size[2:]
-    left, _, top, _ = _pads(pad_mode, (height, width), kernel=weight.shape[2:], strides=_pair(stride), pad=pad_list)
-    full_NCHW = F.conv_transpose2d(x_NCHW, weight, None, _pair(stride))
+    left, _, top, _ = padding_of(pad_mode, (height, width), weight.shape[2:], pair_of(stride), pad_list)
+    full_NCHW = F.conv_transpose2d(x_NCHW, weight, None, pair_of(stride))
     below, right = top + height - full_NCHW.shape[2], left + width - full_NCHW.shape[3]
     return _padded(full_NCHW, [-left, right, -top, below])
 
 
 def max_pool(x_NCHW: Tensor, kernel_size: Lengths, strides: Lengths, pad_mode: str = "valid") -> Tensor:
     """Return the largest value of every window."""
-    sides = _pads(pad_mode, x_NCHW.shape[2:], kernel=_pair(kernel_size), strides=_pair(strides), pad=(0, 0, 0, 0))
-    return F.max_pool2d(_padded(x_NCHW, sides, float("-inf")), _pair(kernel_size), _pair(strides))
+    sides = padding_of(pad_mode, x_NCHW.shape[2:], pair_of(kernel_size), pair_of(strides), (0, 0, 0, 0))
+    return F.max_pool2d(_padded(x_NCHW, sides, float("-inf")), pair_of(kernel_size), pair_of(strides))
 
 
 def _padded(x_NCHW: Tensor, sides: list[int], value: float = 0.0) -> Tensor:
@@ -197,7 +211,9 @@ def _padded(x_NCHW: Tensor, sides: list[int], value: float = 0.0) -> Tensor:
     return F.pad(x_NCHW, sides, value=value) if any(sides) else x_NCHW
 
 
-def _pads(mode: str, sides: Sequence[int], *, kernel: Sequence[int], strides: Sequence[int], pad: Lengths) -> list[int]:
+def padding_of(
+    mode: str, sides: Sequence[int], kernel: Sequence[int], strides: Sequence[int], pad: Lengths
+) -> list[int]:
     """Return what is added to the left, right, top and bottom."""
     if mode.lower() == "valid":
         return [0, 0, 0, 0]
@@ -213,7 +229,7 @@ def _pads(mode: str, sides: Sequence[int], *, kernel: Sequence[int], strides: Se
     return result
 
 
-def _pair(value: Lengths) -> tuple[int, int]:
+def pair_of(value: Lengths) -> tuple[int, int]:
     """Return height and width of what is given as one number, as two, or for all four axes."""
     if isinstance(value, int):
         return value, value

@@ -1,0 +1,52 @@
+"""How the command ends when it is stopped, or asked for more than the machine has: one line, and nothing left."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from unetkit import cli
+from unetkit.devices import available_cores, threads_of
+from unetkit.errors import UsageError
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_a_command_and_leaves_nothing_half_written(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "unetkit", "data", "sample", "--out", str(tmp_path), "--slices", "400"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.iterdir()):
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.send_signal(number)
+        _, said = process.communicate()
+    assert said == f"unetkit: stopped by {number.name}; nothing is left half-written\n"
+    assert process.returncode == 128 + number
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 40 GiB"), RuntimeError("[x] can't allocate memory")])
+def test_too_little_memory_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def fail(prog_name: str) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["unetkit"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("unetkit: this takes more memory than there is")
+    assert said.count("\n") == 1
+
+
+def test_threads_that_end_the_process_are_refused() -> None:
+    assert threads_of(None) == available_cores()
+    assert threads_of(3) == 3
+    with pytest.raises(UsageError, match="found 100,000 threads; this process may use"):
+        threads_of(100_000)
