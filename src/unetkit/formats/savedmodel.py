@@ -35,7 +35,7 @@ def write(job: ExportJob, path: Path) -> None:
     tf: Any = required("tensorflow", "tensorflow")
     graph, operations = graph_of(job), _Operations(tf).table()
     module = tf.Module()
-    module.kept = {name: tf.Variable(value.numpy(), trainable=False) for name, value in graph.weights.items()}
+    module.kept = {name: tf.Variable(value.detach().numpy(), trainable=False) for name, value in graph.weights.items()}
     signature = tf.TensorSpec(graph.shape, tf.uint8 if graph.dtype == torch.uint8 else tf.float32, name=graph.input)
 
     def serve(x: Any) -> dict[str, Any]:

@@ -205,8 +205,9 @@ def _rank_log(run: Run, world: World, progress: Progress) -> Generator[Progress]
         yield progress
         return
     folder = Mirror.of(run.path).folder if is_remote(run.path) else run.path
-    place = make_folder(folder / f"LOG{world.rank}")
-    with (place / "log.log").open("a", encoding="utf-8") as file:
+    file_of_rank = folder / f"LOG{world.rank}" / "log.log"
+    make_folder(file_of_rank.parent)
+    with file_of_rank.open("a", encoding="utf-8") as file:
         yield ProgressFile(progress, file)
 
 
