@@ -48,7 +48,7 @@ def write(job: ExportJob, path: Path) -> None:
         tf.saved_model.save(module, scratch, signatures=module.serve)
         extra = Path(scratch) / "assets.extra"
         extra.mkdir()
-        (extra / f"{CARD_KEY}.json").write_text(job.card.model_dump_json(), encoding="utf-8")
+        (extra / f"{CARD_KEY}.json").write_text(graph.notes[CARD_KEY], encoding="utf-8")
         with zipfile.ZipFile(path, "w") as archive:
             for file in sorted(Path(scratch).rglob("*")):
                 archive.write(file, file.relative_to(scratch))
@@ -156,16 +156,10 @@ class _Operations:
         """Return the transposed convolution, cut to the size."""
         strides, (height, width) = pair_of(stride), size[2:]
         left, _, top, _ = padding_of(pad_mode, (height, width), weight.shape[2:], strides, pad_list)
-        (count, channels, rows, columns), (down, across), kernel = x_NCHW.shape, strides, weight.shape[2:]
+        (count, _, rows, columns), (_, channels, *kernel) = x_NCHW.shape, weight.shape
         full = [(side - 1) * step + reach for side, step, reach in zip((rows, columns), strides, kernel, strict=True)]
-        # As a convolution of the map with zeros between its pixels: TensorFlow's own is refused by oneDNN on a CPU.
-        x_NHWC = self.tf.reshape(self.tf.transpose(x_NCHW, _LAST), (count, rows, 1, columns, 1, channels))
-        apart = self.tf.pad(x_NHWC, [[0, 0], [0, 0], [0, down - 1], [0, 0], [0, across - 1], [0, 0]])
-        apart = self.tf.reshape(apart, (count, rows * down, columns * across, channels))
-        apart = apart[:, : rows * down - down + 1, : columns * across - across + 1]
-        around = [[0, 0], *([reach - 1, reach - 1] for reach in kernel), [0, 0]]
-        filters = self.tf.reverse(self.tf.transpose(weight, (2, 3, 0, 1)), [0, 1])
-        y_NHWC = self.tf.nn.conv2d(self.tf.pad(apart, around), filters, 1, "VALID")
+        filters, x_NHWC = self.tf.transpose(weight, (2, 3, 1, 0)), self.tf.transpose(x_NCHW, _LAST)
+        y_NHWC = self.tf.nn.conv2d_transpose(x_NHWC, filters, (count, *full, channels), strides, "VALID")
         below, right = top + height - full[0], left + width - full[1]
         return self.padded(self.tf.transpose(y_NHWC, _FIRST), [-left, right, -top, below])
 
