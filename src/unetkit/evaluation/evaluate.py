@@ -132,7 +132,8 @@ def labelled(
     dataset = open_dataset(path, config=config)
     known, split = card.data_sha256, card.split
     if run is not None:
-        known, split = (run.read_json("data.json") or {}).get("sha256_pixels", ""), run.config.data.split
+        described = run.read_json("data.json")
+        known, split = described and described["sha256_pixels"], run.config.data.split
     if everything or split is None or not known or known != fingerprint(dataset).sha256_pixels:
         return dataset, None
     return dataset, split_dataset(dataset, split).validation or None
