@@ -30,8 +30,8 @@ class Lines(NoProgress):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def log(self, line: str) -> None:
-        self.lines.append(line)
+    def log(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def test_weights_are_the_same_from_a_mapped_file(tmp_path: Path) -> None:

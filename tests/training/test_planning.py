@@ -124,6 +124,12 @@ def test_borders_patches_and_debris_follow_the_size_of_the_objects(tmp_path: Pat
     assert [value(made, "train.patch") for made in (small, large)] == [48, 240]
 
 
+def test_sections_in_files_of_their_own_stay_together(tmp_path: Path) -> None:
+    made = generate(seed=0, slices=8, size=96)
+    planned = unetkit.plan(put(tmp_path / "d", list(made.images), list(made.labels)), overrides=FAST)
+    assert value(planned, "data.split.method") == "blocks"
+
+
 def test_class_weights_are_never_chosen_and_the_rarest_class_gets_its_dice(tmp_path: Path) -> None:
     images, labels = views(5, 96)
     usual = unetkit.plan(put(tmp_path / "usual", images, labels), overrides=FAST)

@@ -61,8 +61,8 @@ def test_a_run_keeps_the_number_it_began_with(tmp_path: Path, monkeypatch: pytes
     lines: list[str] = []
 
     class Lines(NoProgress):
-        def log(self, line: str) -> None:
-            lines.append(line)
+        def log(self, text: str) -> None:
+            lines.append(text)
 
     monkeypatch.setattr(train, "time_steps", lambda *_, **__: StepTime({1: 0.1, 2: 0.5}, 0.4, stable=False))
     config = {"model": {"widths": [2, 4]}, "train": SMALL["train"] | {"checkpoint_every": 15}}

@@ -102,10 +102,9 @@ def test_every_patch_holds_a_pixel_that_counts() -> None:
     for step in range(20):
         images, centres = sampler.draw(step)
         assert torch.equal(images, plain.draw(step)[0])
-        for image, centre in zip(images.tolist(), centres, strict=True):
-            top, left = (centre - 15.5).long().tolist()
-            window = (valid, small)[image][max(top, 0) : top + 32, max(left, 0) : left + 32]
-            assert window.any()
+        for place in range(6):
+            image, (top, left) = int(images[place]), (int(corner) for corner in (centres[place] - 15.5).long())
+            assert (valid, small)[image][max(top, 0) : top + 32, left : left + 32].any()
             assert 0 <= left <= (268, 68)[image]
         assert all(map(torch.equal, sampler.draw(step), sampler.draw(step)))
     everything = PatchSampler(sizes, 6, (32, 32), seed=3, valid=lambda image: torch.ones_like((valid, small)[image]))
