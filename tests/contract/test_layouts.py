@@ -1,7 +1,9 @@
 """How people lay out data: a table of trees of files, each with what the matcher has to make of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +55,7 @@ def three(seed: int) -> NDArray[np.uint8]:
     return np.where(blobs(seed), 255, np.where(blobs(seed + 500), 128, 0)).astype(np.uint8)
 
 
-KINDS = {
+KINDS: dict[str, Callable[[int], NDArray[Any]]] = {
     "grey": picture,
     "rgb": lambda seed: picture(seed, colour=True),
     "white": lambda seed: blobs(seed).astype(np.uint8) * 255,

@@ -9,7 +9,7 @@ from PIL import Image as Pillow
 
 from unetkit.config import DataConfig
 from unetkit.data import open_dataset
-from unetkit.data.channels import fitting_pages
+from unetkit.data.channels import pages_as_channels
 from unetkit.data.dataset import account_of
 from unetkit.errors import DataError
 from unetkit.images import open_image
@@ -73,6 +73,7 @@ def test_pages_without_names_are_channels_where_the_mask_has_one(tmp_path: Path)
     assert len(dataset) == 2
     np.testing.assert_array_equal(dataset[0].pixels, np.stack([GREY, ~GREY]))
     image = open_image(tmp_path / "images" / "0.npy")
-    assert fitting_pages(image, 1, 2).shape == (2, 24, 32)
-    assert fitting_pages(image, 1, 1) is image
-    assert fitting_pages(image, 2) is image
+    assert pages_as_channels(image).shape == (2, 24, 32)
+    tifffile.imwrite(tmp_path / "z.tif", np.stack([GREY, ~GREY]), metadata={"axes": "ZYX"}, photometric="minisblack")
+    named = open_image(tmp_path / "z.tif")
+    assert pages_as_channels(named) is named

@@ -50,7 +50,8 @@ def with_damaged_card(network: Path, draw: random.Random) -> None:
     card = unescape(found[1][1:-1], {"&quot;": '"', "&apos;": "'"})
     changed = mutated(card.encode(), draw).decode(errors="replace")
     changed = re.sub(r"[^\t\n\r -\ud7ff\ue000-\ufffd]", "?", changed)
-    network.write_text(text[: found.start(1)] + quoteattr(changed) + text[found.end(1) :], encoding="utf-8")
+    # The file has the card twice, and the last one counts.
+    network.write_text(text.replace(found[1], quoteattr(changed)), encoding="utf-8")
 
 
 def run(program: Path, count: int, seed: int) -> tuple[dict[str, Counter[str]], list[str]]:

@@ -216,7 +216,7 @@ def test_probabilities_of_a_folder_are_tiff_files(make_predictor: Maker, picture
     [
         ("masks.png", False, "has 3 pages, which are too much for a PNG file"),
         ("masks.png", True, "probabilities are too much for a PNG file"),
-        ("masks.jpg", False, r"its ending says no form that is written; choose a name with \.tif or \.png"),
+        ("masks.jpg", False, r"its ending says no form that is written; choose a name with \.tif, \.png or"),
         ("masks", False, "its ending says no form"),
         ("stack.tif", False, "is the image itself"),
     ],

@@ -87,8 +87,13 @@ def test_probabilities_go_to_ome_zarr_as_channels(make_predictor: Maker, files: 
 
 def test_channels_are_chosen_or_refused(make_predictor: Maker, files: dict[str, Path], tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "c.tif", PIXELS, metadata={"axes": "CYX"}, photometric="minisblack")
-    with pytest.raises(DataError, match=r"has 3 channels, .* with 1; choose 1 of them with predict\.channels=\[0\]"):
+    with pytest.raises(DataError, match=r"has 3 channels, .* with 1; choose 1 of 3 by predict\.channels=\[0\]"):
         predict_to_file(make_predictor(), tmp_path / "c.tif", tmp_path / "o.tif")
     predictor = make_predictor(predict={"channels": (2,)})
     predict_to_file(predictor, tmp_path / "c.tif", tmp_path / "o.tif")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "o.tif"), predictor.labels(PIXELS[2][None]) * 255)
+    with pytest.raises(DataError, match=r"if its 3 pages are channels, choose 3 of 3 by predict\.channels=\[0, 1, 2\]"):
+        predict_to_file(make_predictor(channels=3), files["mapped"], tmp_path / "p.tif")
+    predictor = make_predictor(channels=3, predict={"channels": (0, 1, 2)})
+    predict_to_file(predictor, files["mapped"], tmp_path / "p.tif")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "p.tif"), predictor.labels(PIXELS) * 255)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from unetkit.checks.alignment import CERTAIN
 from unetkit.checks.duplicates import similarity_to_next
-from unetkit.checks.facts import SPECK, Duplicates, ImageFacts, files, names, page_of
+from unetkit.checks.facts import SPECK, Duplicates, ImageFacts, files, names
 from unetkit.checks.findings import DatasetFacts, Finding, Severity, named
 
 _FEW_LEVELS = 32
@@ -414,7 +414,7 @@ def duplicates(data: DatasetFacts) -> Iterator[Finding]:
 
 
 def leakage(data: DatasetFacts) -> Iterator[Finding]:
-    """Find images that are held out while a duplicate is trained on."""
+    """Find images that are held out or tested on while a duplicate is trained on."""
     for same in (True, False):
         if groups := [group for group in data.duplicates if group.same == same and _divided(group, data)]:
             found = (
@@ -428,7 +428,7 @@ def leakage(data: DatasetFacts) -> Iterator[Finding]:
 
 def neighbours(data: DatasetFacts) -> Iterator[Finding]:
     """Find held-out sections of a stack whose neighbours are trained on, where neighbours look alike."""
-    at = {page: one for one in data.images if (page := page_of(one)) is not None and one.thumbnail is not None}
+    at = {page: one for one in data.images if (page := one.section) is not None and one.thumbnail is not None}
     next_to_trained = [
         one
         for (stack, page), one in at.items()
@@ -451,7 +451,7 @@ def neighbours(data: DatasetFacts) -> Iterator[Finding]:
 
 def _divided(group: Duplicates, data: DatasetFacts) -> bool:
     indices = {one.index for one in group.images}
-    return bool(indices & data.train) and bool(indices & data.held_out)
+    return bool(indices & data.train) and bool(indices & (data.held_out | frozenset(data.split.test)))
 
 
 def _alike(groups: Sequence[Duplicates]) -> str:

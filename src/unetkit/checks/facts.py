@@ -126,6 +126,7 @@ class ImageFacts:
         dtype: of the pixels.
         grey: their values.
         class_counts: pixels of each class; None without labels.
+        section: the stack that it belongs to and its place there; None for an image by itself.
         between: pixels of each class that have both a lower and a higher class within 2 px; empty where labels are
             drawn from objects.
         digest: checksum of the pixels.
@@ -142,6 +143,7 @@ class ImageFacts:
     dtype: str
     grey: Grey
     class_counts: tuple[int, ...] | None
+    section: tuple[str, int] | None = None
     between: tuple[int, ...] = ()
     digest: bytes | None = None
     thumbnail: NDArray[np.float16] | None = None
@@ -155,7 +157,9 @@ class ImageFacts:
         return frozenset(np.flatnonzero(self.class_counts or ()).tolist())
 
 
-def image_facts(index: int, sample: Sample, *, classes: int, closely: bool, align: bool) -> ImageFacts:
+def image_facts(
+    index: int, sample: Sample, *, classes: int, closely: bool, align: bool, serial: bool = False
+) -> ImageFacts:
     """Look at a sample once.
 
     Args:
@@ -163,7 +167,8 @@ def image_facts(index: int, sample: Sample, *, classes: int, closely: bool, alig
         sample: the image and its labels.
         classes: how many there are.
         closely: measure what similarity and objects need, too.
-        align: compare labels and edges, too, which takes the longest.
+        align: compare labels and image, too, which takes the longest.
+        serial: the samples in their order are sections of one stack.
     """
     pixels, labels, valid = sample.pixels, sample.labels, sample.valid
     counting = None if labels is None else labels.ravel() if valid is None else labels[valid]
@@ -173,7 +178,8 @@ def image_facts(index: int, sample: Sample, *, classes: int, closely: bool, alig
     height, width = pixels.shape[1:]
     shape = (len(pixels), height, width)
     grey = Grey.of(pixels if valid is None or not valid.any() else pixels[:, valid])
-    facts = ImageFacts(index, sample.name, source, shape, str(pixels.dtype), grey, counts)
+    section = (stack_of(sample.name), int(page)) if page.isdigit() else ("", index) if serial else None
+    facts = ImageFacts(index, sample.name, source, shape, str(pixels.dtype), grey, counts, section)
     if not closely:
         return facts
     facts = replace(
@@ -240,13 +246,6 @@ def files(images: Sequence[ImageFacts]) -> str:
     return f"{len(images)} images ({', '.join(names(images)[:_NAMED])}{rest})"
 
 
-def page_of(one: ImageFacts) -> tuple[str, int] | None:
-    """Return the stack of an image and its place in it; None for an image by itself."""
-    stack = stack_of(one.name)
-    place = one.name[len(stack) + 1 : -1]
-    return (stack, int(place)) if place.isdigit() else None
-
-
 @dataclass(frozen=True, slots=True)
 class Duplicates:
     """Images that are alike.
@@ -274,7 +273,7 @@ def find_duplicates(images: Sequence[ImageFacts]) -> Iterator[Duplicates]:
     thumbnails = [thumb for place in originals if (thumb := known[place].thumbnail) is not None]
     for one, other, similarity in similar_pairs(thumbnails):
         first, second = originals[one], originals[other]
-        here, there = page_of(known[first]), page_of(known[second])
+        here, there = known[first].section, known[second].section
         near = here is not None and there is not None and here[0] == there[0] and abs(here[1] - there[1]) <= _NEAR
         pairs += [] if near else [(first, second, similarity)]
     groups: list[set[int]] = []

@@ -18,7 +18,7 @@ from PIL import Image
 from unetkit.checks.alignment import Correction
 from unetkit.checks.facts import Duplicates, ImageFacts, find_duplicates, image_facts
 from unetkit.config import Config
-from unetkit.data.dataset import Account, Dataset, ItemDataset, account_of, complaints_of
+from unetkit.data.dataset import Account, Dataset, ItemDataset, account_of, complaints_of, division_of
 from unetkit.data.split import Split, split_dataset, with_method
 from unetkit.errors import ConfigError, DataError
 from unetkit.images.image import decoding
@@ -232,10 +232,13 @@ def examine(
     count, complaints, images = len(dataset), list(complaints_of(dataset)), list[ImageFacts]()
     compared = set(np.linspace(0, count - 1, count if aligned is None else min(aligned, count)).round().astype(int))
 
+    serial = division_of(dataset).serial
+
     def seen(index: int) -> ImageFacts | DataError:
         try:
             align = closely and index in compared
-            return image_facts(index, dataset[index], classes=len(dataset.classes), closely=closely, align=align)
+            sample, classes = dataset[index], len(dataset.classes)
+            return image_facts(index, sample, classes=classes, closely=closely, align=align, serial=serial)
         except DataError as error:
             return error
 

@@ -17,19 +17,10 @@ _MOST_PAGES = 8
 """Image without names that may be channels."""
 
 
-def fitting_pages(image: Image, pages: int, channels: int | None = None) -> Image:
-    """Return an image with its pages taken for channels where they can be nothing else.
-
-    They are where the file does not name them, there are 2 to 8 of one channel each, and its mask has one page, or the
-    network takes as many channels.
-
-    Args:
-        image: as it was opened.
-        pages: of its mask.
-        channels: that the network takes, where it is known.
-    """
+def pages_as_channels(image: Image) -> Image:
+    """Return an image with its pages taken for channels, where they may be: 2 to 8 of one channel, without names."""
     unnamed = not image.named and image.channels == 1 and 1 < image.count <= _MOST_PAGES
-    return image.pages_as_channels() if unnamed and pages == 1 and channels in (None, image.count) else image
+    return image.pages_as_channels() if unnamed else image
 
 
 def in_one_form(images: Sequence[Image], channels: tuple[int, ...] | None) -> tuple[list[Image], str]:

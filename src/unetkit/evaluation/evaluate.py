@@ -137,7 +137,8 @@ def labelled(
         kind = "auto" if config.mask_kind == "instances" else config.mask_kind
         config = config.model_copy(update={"mask_kind": kind, "test": None})
     dataset = open_dataset(path, config=config)
-    known = card.data_sha256 if run is None else (run.read_json("data.json") or {}).get("sha256_pixels", "")
+    described = None if run is None else run.read_json("data.json")
+    known = card.data_sha256 if run is None else described and described["sha256_pixels"]
     if everything or not known or known != fingerprint(dataset).sha256_pixels:
         return dataset, None
     if run is not None:

@@ -35,7 +35,7 @@ def write(job: ExportJob, path: Path) -> None:
     tf: Any = required("tensorflow", "tensorflow")
     graph, operations = graph_of(job), _Operations(tf).table()
     module = tf.Module()
-    module.kept = {name: tf.Variable(value.numpy(), trainable=False) for name, value in graph.weights.items()}
+    module.kept = {name: tf.Variable(value.detach().numpy(), trainable=False) for name, value in graph.weights.items()}
     signature = tf.TensorSpec(graph.shape, tf.uint8 if graph.dtype == torch.uint8 else tf.float32, name=graph.input)
 
     def serve(x: Any) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def write(job: ExportJob, path: Path) -> None:
         tf.saved_model.save(module, scratch, signatures=module.serve)
         extra = Path(scratch) / "assets.extra"
         extra.mkdir()
-        (extra / f"{CARD_KEY}.json").write_text(job.card.model_dump_json(), encoding="utf-8")
+        (extra / f"{CARD_KEY}.json").write_text(graph.notes[CARD_KEY], encoding="utf-8")
         with zipfile.ZipFile(path, "w") as archive:
             for file in sorted(Path(scratch).rglob("*")):
                 archive.write(file, file.relative_to(scratch))

@@ -327,9 +327,10 @@ class Predictor:
 
     def _at_once(self, plan: Plan, images: int) -> int:
         """Return how many tiles are computed in one call: of whole images, as many as the memory allows."""
-        if images == 1 or len(plan.rows) > 1 or len(plan.columns) > 1:
+        (row, *rows), (column, *columns) = plan.rows, plan.columns
+        if images == 1 or rows or columns:
             return self.config.batch
-        height, width = (plan.grid.window_side(axis[0].high - axis[0].low) for axis in (plan.rows, plan.columns))
+        height, width = (plan.grid.window_side(axis.high - axis.low) for axis in (row, column))
         affordable = int(self.config.memory * 1e9 / (self._bytes_per_pixel * height * width))
         return max(self.config.batch, min(AT_ONCE, affordable))
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unetkit.config import ObjectsConfig
-from unetkit.data.channels import fitting_pages
+from unetkit.data.channels import pages_as_channels
 from unetkit.data.layouts.mask_files import IMAGE_FOLDERS, find_folder, image_files, is_mask_name
 from unetkit.data.masks import coco_masks, pack_runs
 from unetkit.errors import DataError, UsageError
@@ -37,22 +37,24 @@ from unetkit.storage.atomic import atomic_folder, atomic_path, atomic_write
 def open_fitting(predictor: Predictor, source: Path) -> Image:
     """Open an image file whose channels are those that the network takes; no pixels are read.
 
-    Of an image with more channels, those of `predict.channels` are taken; pages without names are channels where the
-    network takes as many.
+    Of an image with more channels, or with pages without names that may be channels, those of `predict.channels` are
+    taken.
 
     Raises:
         DataError: other channels, or as `open_image`.
     """
-    wanted, chosen = predictor.card.channels, predictor.config.channels
-    image = fitting_pages(open_image(source), 1, wanted)
+    image, wanted, chosen = open_image(source), predictor.card.channels, predictor.config.channels
     if predictor.takes(image.channels):
         return image
-    if chosen is not None and len(chosen) == wanted and max(chosen) < image.channels:
-        return image.with_channels(chosen)
-    remedy = f"choose {wanted} of them with predict.channels={list(range(wanted))}" if image.channels > wanted else ""
+    several = pages_as_channels(image)
+    if chosen is not None and len(chosen) == wanted and max(chosen) < several.channels:
+        return several.with_channels(chosen)
+    remedy = "give images like those of the training"
+    if several.channels >= wanted:
+        pages = "" if several is image else f"if its {image.count} pages are channels, "
+        remedy = f"{pages}choose {wanted} of {several.channels} by predict.channels={[*range(wanted)]}"
     raise DataError(
-        f"{source}: has {image.channels} channels, but the network was trained on images with {wanted}; "
-        f"{remedy or 'give images like those of the training'}"
+        f"{source}: has {image.channels} channels, but the network was trained on images with {wanted}; {remedy}"
     )
 
 

@@ -221,9 +221,9 @@ def _rank_log(run: Run, world: World, progress: Progress) -> Generator[Progress]
         yield progress
         return
     folder = Mirror.of(run.path).folder if is_remote(run.path) else run.path
-    place = folder / f"LOG{world.rank}"
-    make_folder(place)
-    with (place / "log.log").open("a", encoding="utf-8") as file:
+    file_of_rank = folder / f"LOG{world.rank}" / "log.log"
+    make_folder(file_of_rank.parent)
+    with file_of_rank.open("a", encoding="utf-8") as file:
         yield ProgressFile(progress, file)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from unetkit.config import DataConfig
 from unetkit.config.text import write_inline
-from unetkit.data.channels import fitting_pages, in_one_form
+from unetkit.data.channels import in_one_form, pages_as_channels
 from unetkit.data.dataset import UNDIVIDED, Account, Dataset, Division, Files, Item, ItemDataset, kept
 from unetkit.data.kinds import decide
 from unetkit.data.layouts.matcher import Match, Pair, join, pages_of, recognise
@@ -199,7 +199,9 @@ def assemble(tree: Tree, match: Match, config: DataConfig) -> ItemDataset:
             role = "colour-mask" if config.mask_values and any("#" in key for key in config.mask_values) else "mask"
             masks = tuple(pages_of(tree, mask.path, role) for mask in pair.masks)
             region = None if pair.region is None else pages_of(tree, pair.region.path, "mask")
-            image = fitting_pages(pages_of(tree, pair.image.path), max(mask.count for mask in masks))
+            image = pages_of(tree, pair.image.path)
+            if all(mask.count == 1 for mask in masks):
+                image = pages_as_channels(image)
             opened.append((pair, Files(name, image, masks, region)))
     images, form = in_one_form([files.image for _, files in opened], config.channels)
     opened = [(pair, replace(files, image=image)) for (pair, files), image in zip(opened, images, strict=True)]

@@ -151,7 +151,7 @@ def zoo_settings(documents: Sequence[Values], words: Sequence[str], draft: Draft
         if stored := values.pop(url, ""):
             values[path], labels[path] = stored, labels.get(url, url)
     if url := values.pop("checkpoint_url", ""):
-        draft.network = LegacyNetwork(folders=dict.fromkeys((settings.load_path, "./"), url))
+        draft.network = LegacyNetwork(folders={settings.load_path: str(url), "./": str(url)})
         for key in ("resume_ckpt", "checkpoint_file_path"):
             if path := values.get(key):
                 values[key] = draft.network.stored(path)
