@@ -21,9 +21,9 @@ pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relativ
 
 
 def code_lines(page: Path) -> Iterator[str]:
-    """Yield the lines of indented and fenced blocks, comments cut off."""
+    """Yield the lines of indented and fenced blocks, comments cut off, those that go on (`\\`) in one."""
     fenced = False
-    for line in page.read_text(encoding="utf-8").splitlines():
+    for line in re.sub(r"\\\n\s*", "", page.read_text(encoding="utf-8")).splitlines():
         if line.startswith("```"):
             fenced = not fenced
         elif fenced or line.startswith("    "):

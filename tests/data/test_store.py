@@ -7,25 +7,26 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from unetkit.config import PaddingMode
-from unetkit.data.dataset import Sample
+from unetkit.data.dataset import InMemory, Sample
 from unetkit.data.normalize import Normalization
 from unetkit.training.patches import PixelStore
 
 
 def _store(
     shapes: list[tuple[int, int]], channels: int = 1, padding_mode: PaddingMode = "reflect"
-) -> tuple[PixelStore, list[Sample]]:
+) -> tuple[PixelStore, tuple[Sample, ...]]:
     rng = np.random.default_rng(0)
-    samples = [
+    samples = tuple(
         Sample(
             name=f"s{index}",
             pixels=rng.integers(0, 256, (channels, *shape), dtype=np.uint8),
             labels=rng.integers(0, 3, shape, dtype=np.uint8),
         )
         for index, shape in enumerate(shapes)
-    ]
+    )
     normalization = Normalization((0.0,) * channels, (1.0,) * channels)
-    return PixelStore.of(samples, normalization, torch.device("cpu"), padding_mode=padding_mode), samples
+    dataset = InMemory(samples, ("background", "a", "b"))
+    return PixelStore.of(dataset, normalization, torch.device("cpu"), padding_mode=padding_mode), samples
 
 
 shapes = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=4)
@@ -74,7 +75,7 @@ def test_zeros_lie_beyond_the_border_and_are_of_class_0(sizes: list[tuple[int, i
     image = rng.integers(0, len(sizes), 3)
     grid = rng.uniform(-25, 25, (3, 2, 4, 4)).astype(np.float32)
     found = store.sample(torch.from_numpy(image), torch.from_numpy(grid))
-    labels, _ = store.targets_at(torch.from_numpy(image), torch.from_numpy(grid))
+    labels = store.targets_at(torch.from_numpy(image), torch.from_numpy(grid))[0]
     for index, source in enumerate(image):
         padded = np.pad(samples[source].pixels.astype(np.float64), ((0, 0), (40, 40), (40, 40)))
         there = grid[index].astype(np.float64) + 40

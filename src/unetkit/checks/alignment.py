@@ -128,6 +128,7 @@ def agreement(
     pixels, maps = _middle(pixels), _label_maps(_middle(labels), None if instances is None else _middle(instances))
     inside = None if valid is None else _middle(valid)[None].astype(np.float32)
     found: list[Agreement] = []
+    coarsest: tuple[Waves, Floats, int] | None = None
     matches: list[tuple[Floats, int]] = []
     # Thin structure is matched finely; large smooth objects stand out from texture when both are reduced further.
     for factor in {-(-max(labels.shape[-2:]) // side): None for side in (_WORK_SIDE, _COARSE_SIDE)}:
@@ -137,12 +138,12 @@ def agreement(
         seen = _image_maps(small, None if inside is None else reduced(inside, factor)[0] > 0.99)
         if seen is None:
             continue
-        waves = _waves(seen)
-        matches.append((_match(waves, drawn), factor))
+        coarsest = _waves(seen), drawn, factor
+        matches.append((_match(*coarsest[:2]), factor))
         found.append(_shifted(matches))
-    if not found:
+    if coarsest is None:
         return None
-    turned, correction = _turned(waves, drawn, factor)  # at the coarsest
+    turned, correction = _turned(*coarsest)
     if _is_elsewhere(turned, found[-1].best):
         return Agreement(turned, found[-1].home, correction)
     # The finest certain match decides.
@@ -202,7 +203,7 @@ def _waves(seen: Floats) -> Waves:
     size = tuple(fft.next_fast_len(side, real=True) for side in seen.shape[1:])
     waves: Waves = fft.rfft2(seen, s=size)
     power = ndimage.uniform_filter(waves.real**2 + waves.imag**2, (1, 9, 9), mode="wrap")
-    return waves / np.sqrt(power + 1e-12)
+    return np.asarray(waves / np.sqrt(power + 1e-12), np.complex64)
 
 
 def _match(waves: Waves, drawn: Floats) -> Floats:
@@ -215,7 +216,7 @@ def _match(waves: Waves, drawn: Floats) -> Floats:
     total = np.zeros(size, np.float32)
     for feature, wave in enumerate(waves):
         for label in labels[:1] if feature == 0 else labels[1:]:
-            one: Floats = fft.irfft2(wave * label, s=size)
+            one = np.asarray(fft.irfft2(wave * label, s=size), np.float32)
             spread = max(float(one.var()), 1e-12)
             total += np.square(one.clip(0) if feature == 0 else one) / spread
     return total / max(float(total.mean()), 1e-12)

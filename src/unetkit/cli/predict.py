@@ -82,7 +82,8 @@ def predict(
     _require_one_result(objects, outlines=outlines, other=probabilities or uncertainty)
     options: LoadOptions = {"tta": tta or None, "calibrate": calibrate or None, "tile": tile, "overlap": overlap}
     options |= {"head": head, "runtime": runtime, "threads": threads, "precision": precision, "trust": trust}
-    options |= {"overrides": keys} | said_of_file(classes, normalization, multiple, size, activation, output)
+    options |= {"overrides": keys}
+    options |= said_of_file(classes, normalization, multiple, size, activation, output)
     with progress_with("predicting", json_file) as progress:
         common: Any = {"options": options, "device": device or "auto", "progress": progress}
         if objects:

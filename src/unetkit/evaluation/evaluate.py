@@ -66,9 +66,9 @@ def evaluate(
     Example:
         >>> unetkit.evaluate("runs/first", metrics=["isbi"]).scores["v_rand_thinned"]
     """
-    configured = config if isinstance(config, Configured) else None
-    if config is not None and configured is None:
-        configured = configure(config, [] if data is None else [f"data.path={json.dumps(str(data))}"])
+    configured = config
+    if configured is not None and not isinstance(configured, Configured):
+        configured = configure(configured, [] if data is None else [f"data.path={json.dumps(str(data))}"])
     folder = folder_of(model)
     # The trainings of a cross-validation have no temperature: it would be fitted on the images that they are scored on.
     given: LoadOptions = options or {}
@@ -137,8 +137,10 @@ def labelled(
         kind = "auto" if config.mask_kind == "instances" else config.mask_kind
         config = config.model_copy(update={"mask_kind": kind, "test": None})
     dataset = open_dataset(path, config=config)
-    described = None if run is None else run.read_json("data.json")
-    known = card.data_sha256 if run is None else described and described["sha256_pixels"]
+    known = card.data_sha256
+    if run is not None:
+        recorded: dict[str, str] = run.read_json("data.json") or {}
+        known = recorded.get("sha256_pixels", "")
     if everything or not known or known != fingerprint(dataset).sha256_pixels:
         return dataset, None
     if run is not None:

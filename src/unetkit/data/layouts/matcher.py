@@ -354,8 +354,7 @@ class _Masks:
 
 
 def _small(stored: NDArray[Any]) -> NDArray[np.bool_]:
-    rows: NDArray[np.intp] = np.linspace(0, stored.shape[1] - 1, _SIDE).round().astype(np.intp)
-    columns: NDArray[np.intp] = np.linspace(0, stored.shape[2] - 1, _SIDE).round().astype(np.intp)
+    rows, columns = (np.linspace(0, int(side) - 1, _SIDE).round().astype(np.intp) for side in stored.shape[1:])
     return (stored[:, rows[:, None], columns] != 0).any(axis=0)
 
 
