@@ -1,6 +1,7 @@
 """What an evaluation costs and computes: one prediction an image, and the families that were asked for."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from unetkit.errors import DataError, UsageError
 from unetkit.evaluation import Folder, Folds, score_folder
 from unetkit.evaluation.score import choose_for, named_families, score_predictor
 from unetkit.evaluation.tune import choose
+from unetkit.images.image import Pixels
 from unetkit.metrics import FAMILIES, Metrics, choose_metrics, family_of, usual_families
 from unetkit.modelfile.card import ExportCard, ModelCard
 from unetkit.models import Geometry
@@ -34,10 +36,10 @@ def _threshold(x_NCHW: torch.Tensor) -> torch.Tensor:
 class Counted(Predictor):
     """A predictor that remembers the sizes of the images that it was given."""
 
-    def probabilities(self, pixels_CHW: NDArray[Any]) -> NDArray[np.float32]:
+    def probabilities_of(self, images: Sequence[Pixels]) -> Iterator[NDArray[np.float32]]:
         """Predict, and remember."""
-        seen.append(pixels_CHW.shape[1:])
-        return super().probabilities(pixels_CHW)
+        seen.extend(pixels_CHW.shape[1:] for pixels_CHW in images)
+        return super().probabilities_of(images)
 
 
 seen: list[tuple[int, ...]] = []

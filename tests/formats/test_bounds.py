@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 
 from unetkit.errors import ModelFileError
-from unetkit.formats import bioimageio, onnx, pt2
+from unetkit.formats import onnx, package, pt2
 
 
 def model(location: str | None, *, nested: bool = False) -> bytes:
     """Return an ONNX model with a card; `location`: of its weights, in a node's attribute if `nested`."""
-    package = pytest.importorskip("onnx")
-    tensor = package.helper.make_tensor("w", package.TensorProto.FLOAT, [1], [1.0])
+    theirs = pytest.importorskip("onnx")
+    tensor = theirs.helper.make_tensor("w", theirs.TensorProto.FLOAT, [1], [1.0])
     if location is not None:
         tensor.ClearField("float_data")
-        tensor.data_location = package.TensorProto.EXTERNAL
+        tensor.data_location = theirs.TensorProto.EXTERNAL
         entry = tensor.external_data.add()
         entry.key, entry.value = "location", location
-    node = package.helper.make_node("Constant", [], ["y"], value=tensor)
-    graph = package.helper.make_graph([node] if nested else [], "g", [], [], [] if nested else [tensor])
-    made = package.helper.make_model(graph)
-    package.helper.set_model_props(made, {"unetkit": "the card"})
+    node = theirs.helper.make_node("Constant", [], ["y"], value=tensor)
+    graph = theirs.helper.make_graph([node] if nested else [], "g", [], [], [] if nested else [tensor])
+    made = theirs.helper.make_model(graph)
+    theirs.helper.set_model_props(made, {"unetkit": "the card"})
     return made.SerializeToString()
 
 
@@ -34,9 +34,10 @@ def test_an_onnx_file_that_names_other_files_is_refused(tmp_path: Path, location
     with pytest.raises(ModelFileError, match="names other files that hold its weights"):
         onnx.card(tmp_path / "net.onnx")
     with zipfile.ZipFile(tmp_path / "net.zip", "w") as archive:
+        archive.writestr("rdf.yaml", "type: model")
         archive.write(tmp_path / "net.onnx", "weights.onnx")
     with pytest.raises(ModelFileError, match="names other files"):
-        bioimageio.card(tmp_path / "net.zip")
+        package.card(tmp_path / "net.zip")
 
 
 def test_a_card_of_an_archive_has_a_bound(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_the_network_has_a_class_that_its_scores_do_not_have(run: Run, data: Pat
 
 def test_a_network_file_on_its_own_knows_that_the_last_class_is_a_border(run: Run, data: Path, tmp_path: Path) -> None:
     alone = shutil.copy(run.best, tmp_path / "network.safetensors")
-    everything = unetkit.evaluate(alone, data=data)
+    everything = unetkit.evaluate(alone, data=data, everything=True)
     assert len(everything.images) == 4
     assert everything.classes == ("membrane", "interior")
 

@@ -80,7 +80,7 @@ def _largest_difference(one: Path, other: Path) -> float:
 @pytest.fixture(scope="module")
 def together(workplace: Path) -> Path:
     output = _end(_new_run(workplace, "two"))
-    assert output.count("soft_dice_two_class  ") == 1, "one process alone prints the scores"
+    assert output.count("foreground_dice  ") == 1, "one process alone prints the scores"
     return workplace / "two"
 
 
