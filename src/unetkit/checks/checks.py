@@ -165,12 +165,17 @@ def odd_light(data: DatasetFacts) -> Iterator[Finding]:
     for word, side in (("brighter", 1), ("darker", -1)):
         images = [one for one in data.images if side * (one.grey.mean - middle) > limit]
         images.sort(key=lambda one: -abs(one.grey.mean - middle))
-        if images:
-            found = (
-                f"{_count(images, data)} are far {word} than the others: mean {images[0].grey.mean:.4g} in "
-                f"{images[0].source}, {middle:.4g} is usual"
-            )
-            advice = "if several kinds of images are meant to be here, see that the held-out part has each of them"
+        if not images:
+            continue
+        count, first = _count(images, data), images[0]
+        advice = "if several kinds of images are meant to be here, see that the held-out part has each of them"
+        if len(images) > (1 - _MOST_FIT) * len(data.images):  # a kind of image, not what strays from one
+            found = f"{count} are a kind of their own, far {word} than the others: mean {images[-1].grey.mean:.4g} or "
+            found += f"{'more' if side > 0 else 'less'}, {middle:.4g} is usual"
+            yield Finding("note", found, advice)
+        else:
+            found = f"{count} are far {word} than the others: mean {first.grey.mean:.4g} in {first.source}, "
+            found += f"{middle:.4g} is usual"
             yield Finding("note", found, advice, names(images), "image")
 
 

@@ -81,7 +81,8 @@ def _pairs_of_one_scale(thumbnails: Sequence[NDArray[Any]]) -> Iterator[tuple[in
             agreement = phases_NQQ[first] * np.conj(turn(phases_NQQ[second]))
             grid = np.zeros((_GRID, _BAND + 1), np.complex64)
             grid[: _BAND + 1], grid[-_BAND:] = agreement[_BAND:, _BAND:], agreement[:_BAND, _BAND:]
-            peaks = fft.irfft2(grid, s=(_GRID, _GRID)) * (_GRID**2 / waves)
+            correlated: Floats = fft.irfft2(grid, s=(_GRID, _GRID))
+            peaks = correlated * np.float32(_GRID**2 / waves)
             if peaks.max() < max(limits[first], limits[second]):
                 continue
             shift = np.unravel_index(int(peaks.argmax()), peaks.shape)
@@ -134,7 +135,8 @@ def _spectra(thumbnails: Sequence[NDArray[Any]]) -> NDArray[np.complex64]:
     if len(framed) >= _COMMON:
         framed -= framed.mean(0)
     middle = slice(_GRID // 2 - _BAND, _GRID // 2 + _BAND + 1)
-    return fft.fftshift(fft.fft2(framed), axes=(1, 2))[:, middle, middle].astype(np.complex64, copy=False)
+    spectra: NDArray[np.complex64] = fft.fft2(framed)
+    return np.asarray(fft.fftshift(spectra, axes=(1, 2)))[:, middle, middle]
 
 
 def _nearest(spectra_NQQ: NDArray[np.complex64]) -> dict[tuple[int, int], list[Any]]:
@@ -155,8 +157,8 @@ def _nearest(spectra_NQQ: NDArray[np.complex64]) -> dict[tuple[int, int], list[A
             best = np.argpartition(alike, -few, 1)[:, -few:]
             for row, column in zip(np.repeat(rows, few), best.ravel(), strict=True):
                 if alike[row, column] > _CLOSE:
-                    one, other = sorted((int(row) + start, int(column)))
-                    found[one, other] += [turn for turn in pair if turn not in found[one, other]]
+                    first, second = sorted((int(row) + start, int(column)))
+                    found[first, second] += [turn for turn in pair if turn not in found[first, second]]
     return found
 
 

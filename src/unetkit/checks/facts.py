@@ -177,7 +177,8 @@ def image_facts(
     source = f"{sample.source or sample.name} page {page}" if page else sample.source or sample.name
     height, width = pixels.shape[1:]
     shape = (len(pixels), height, width)
-    grey = Grey.of(pixels if valid is None or not valid.any() else pixels[:, valid])
+    distinct = pixels[:1] if all(np.array_equal(pixels[0], channel) for channel in pixels[1:]) else pixels
+    grey = Grey.of(distinct if valid is None or not valid.any() else distinct[:, valid])
     section = (stack_of(sample.name), int(page)) if page.isdigit() else ("", index) if serial else None
     facts = ImageFacts(index, sample.name, source, shape, str(pixels.dtype), grey, counts, section)
     if not closely:
@@ -185,7 +186,7 @@ def image_facts(
     facts = replace(
         facts,
         digest=hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest(),
-        thumbnail=thumbnail(pixels, valid),
+        thumbnail=thumbnail(distinct, valid),
     )
     if labels is None:
         return facts
@@ -199,7 +200,7 @@ def image_facts(
         between=between,
         objects=Objects.of(labels, sample.instances, valid),
         traits=class_traits(pixels, labels, classes, valid),
-        agreement=agreement(pixels, labels, instances=sample.instances, valid=valid) if align else None,
+        agreement=agreement(distinct, labels, instances=sample.instances, valid=valid) if align else None,
     )
 
 

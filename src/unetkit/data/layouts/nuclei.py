@@ -92,17 +92,16 @@ def _item(tree: Tree, identity: str, files: list[str], masks: list[str] | None) 
 
     def objects(size: tuple[int, int]) -> Objects:
         instances = np.zeros(size, np.int32)
+        flat = instances.reshape(-1)
         for number, name in enumerate(masks or (), 1):
             file = tree.source(name)
-            mask = (decode_single(tree.read(name), file, "mask") != 0).any(axis=0)
+            planes = decode_single(tree.read(name), file, "mask") != 0
+            mask = planes[0] if len(planes) == 1 else planes.any(axis=0)
             require_same_size(source, size, file, mask.shape)
-            rows = np.flatnonzero(mask.any(axis=1))
-            if not len(rows):
+            inside = np.flatnonzero(mask)  # most objects take little of their image
+            if not len(inside):
                 raise DataError(f"{file}: an empty mask; one object was expected: leave the file out")
-            tall = slice(rows[0], rows[-1] + 1)
-            columns = np.flatnonzero(mask[tall].any(axis=0))
-            box = tall, slice(columns[0], columns[-1] + 1)  # most objects take little of their image
-            instances[box][mask[box] & (instances[box] == 0)] = number
+            flat[inside[flat[inside] == 0]] = number
         return Objects((instances > 0).astype(np.uint8), instances)
 
     return ObjectItem(identity.replace("/", "-"), source, image, None if masks is None else objects)
