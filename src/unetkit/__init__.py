@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from unetkit.models import build_model
     from unetkit.prediction.load import load
     from unetkit.prediction.predict import predict, predict_file, predict_objects
+    from unetkit.progress import show_progress
     from unetkit.reporting.report import report
     from unetkit.timing import bench
     from unetkit.training.crossval import crossval
@@ -55,6 +56,7 @@ _ROOMS = {
     "report": "reporting.report",
     "resume": "training.train",
     "score_isbi": "evaluation.evaluate",
+    "show_progress": "progress",
     "train": "training.train",
     "train_auto": "training.planning",
     "translate_config": "configuring",
@@ -85,6 +87,7 @@ __all__ = [
     "report",
     "resume",
     "score_isbi",
+    "show_progress",
     "train",
     "train_auto",
     "translate_config",

@@ -1,14 +1,17 @@
-"""Progress of long work: a bar with the figures that matter on a terminal, plain lines on a pipe."""
+"""Progress of long work: a bar with the figures that matter on a terminal or in a notebook, plain lines on a pipe."""
 
 import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from html import escape
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+_REDRAW = 0.2  # seconds
 
 
 class Progress(Protocol):
@@ -85,9 +88,54 @@ class ProgressBar:
         self._progress.update(self._task, completed=done, total=total, figures=_joined(figures))
 
 
+class ProgressCell:
+    """Progress in a notebook: one bar in the cell's output that is drawn anew, lines above it."""
+
+    def __init__(self, title: str) -> None:
+        """Put an empty bar into the output."""
+        from IPython.display import HTML, display  # a notebook runs on it
+
+        self._title, self._lines, self._html = title, list[str](), HTML
+        self._bar, self._last = "", 0.0
+        self._handle: Any = display(HTML(""), display_id=True)
+
+    def log(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._lines.append(text)
+        self._draw()
+
+    def update(self, done: int, total: int, figures: Mapping[str, str]) -> None:
+        """Move the bar, some times a second."""
+        if done == total or time.monotonic() - self._last > _REDRAW:
+            self._last = time.monotonic()
+            state = escape(f"{done}/{total}  {_joined(figures)}")
+            bar = f'<progress value="{done}" max="{total}"></progress>'
+            self._bar = f"<div>{escape(self._title)} {bar} {state}</div>"
+            self._draw()
+
+    def _draw(self) -> None:
+        lines = f"<pre>{escape(chr(10).join(self._lines))}</pre>" if self._lines else ""
+        self._handle.update(self._html(lines + self._bar))
+
+
+def in_notebook() -> bool:
+    """Tell whether a notebook shows what is displayed here."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
 @contextmanager
 def show_progress(title: str) -> Generator[Progress]:
-    """Give the progress that fits standard output."""
+    """Give the progress that fits: a bar in a notebook or on a terminal, lines elsewhere.
+
+    Example:
+        >>> with unetkit.show_progress("training") as progress:
+        ...     run = unetkit.train("isbi", data="sample", out="runs/first", progress=progress)
+    """
+    if in_notebook():
+        yield ProgressCell(title)
+        return
     if not sys.stdout.isatty():
         yield ProgressLines(title)
         return

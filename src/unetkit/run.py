@@ -4,6 +4,7 @@
       config.yaml         every key, resolved: what was asked for
       data.json           the data as it was seen: sizes, ranges, class shares, checksums, who was held out
       environment.json    versions, machine, threads, command
+      functions.json      name and source of a loss and metrics of the user's own, where there are any
       log.jsonl           one object a line: training steps and validations
       checkpoints/        step-00000400.safetensors ...: the newest few, each enough to go on from
       best.safetensors    the weights of the best validation       last.safetensors    those of the last step
@@ -21,18 +22,24 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from html import escape
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
 from unetkit.config import Config, load_config, plain_yaml
+from unetkit.display import Display, Records, picture
 from unetkit.errors import DamagedFileError, RemoteError, RunFolderError
+from unetkit.metrics import deciding_table
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.storage import Mirror, is_remote
 from unetkit.storage.atomic import atomic_write, make_folder, not_written
 from unetkit.storage.lock import locked
 
 Record = dict[str, Any]
+
+OWN_FUNCTIONS = "functions.json"
+"""The file that keeps name and source of a loss and metrics of the user's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,28 @@ class Run:
     def pictures(self) -> Path:
         """The folder of the pictures."""
         return self.path / "pictures"
+
+    @property
+    def history(self) -> Records:
+        """The log as a table, a row a step: losses, and the scores of validations where one was made."""
+        rows: dict[int, Record] = {}
+        for line in self.read_log():
+            rows.setdefault(line["step"], {}).update(line)
+        return Records(tuple(rows.values()))
+
+    def show(self) -> Display:
+        """Return what there is to look at: the scores that decide, the curves, the worst and the best image."""
+        metric, evaluation = self.config.train.best_metric, self.read_json("evaluation.json")
+        scores: dict[str, float] = {} if evaluation is None else evaluation["scores"]
+        pictures = [self.pictures / name for name in ("curves.png", "worst-1.png", "best-1.png")]
+        parts = [f"<p>Run {escape(self.place)}; everything about it: {escape(str(self.report))}</p>"]
+        parts += [deciding_table(scores, metric)] if scores else []
+        parts += [picture(path.read_bytes(), path.stem) for path in pictures if path.is_file()]
+        value = f"{metric} {scores[metric]:.4f}, " if metric in scores else ""
+        return Display("\n".join(parts), f"run {self.place}: {value}report {self.report}")
+
+    def _repr_html_(self) -> str:
+        return self.show().html
 
     @property
     def tensorboard(self) -> Path:

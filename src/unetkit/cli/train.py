@@ -124,7 +124,8 @@ def report(
 def _print_result(run: "Run") -> None:
     from unetkit.configuring import evaluation_lines
     from unetkit.evaluation.compare import Head
-    from unetkit.reporting.text import deciding_scores, evaluation_table, heads_table, labelled_line, shown
+    from unetkit.metrics import deciding_scores
+    from unetkit.reporting.text import evaluation_table, heads_table, labelled_line, shown
 
     evaluation, summary = run.read_json("evaluation.json"), run.read_json("summary.json")
     train = run.config.train

@@ -17,12 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from html import escape
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.data.masks import MaskMap
+from unetkit.display import picture, thumbnail
 from unetkit.errors import DataError
 from unetkit.images.image import Image, as_pixels
 
@@ -52,6 +54,12 @@ class Sample:
     valid: NDArray[np.bool_] | None = None
     pixel_size: tuple[float, float] | None = None
     unit: str = ""
+
+    def _repr_html_(self) -> str:
+        labels = () if self.labels is None else (picture(thumbnail(self.labels[None]), "labels"),)
+        pictures = "\n".join((picture(thumbnail(self.pixels), "image"), *labels))
+        channels, rows, columns = self.pixels.shape
+        return f"<p>{escape(self.name)}: {channels} × {rows} × {columns}, {self.pixels.dtype}</p>{pictures}"
 
 
 class Dataset(Protocol):

@@ -30,6 +30,7 @@ from unetkit.metrics import (
     whole_score,
 )
 from unetkit.metrics.bootstrap import as_it_is, image_scores
+from unetkit.metrics.definitions import find_definition
 from unetkit.models import UNetPlusPlus, count_parameters
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import Model
@@ -157,10 +158,12 @@ def _scored(
         where: dict[str, Any] = (known.get("isbi") if metric in _ISBI else known.get("scores")) or {}
         if family == "overlap" or where.get(_POOLED.get(metric, metric)) is not None:
             return known
-        if not path.is_dir():
+        if not path.is_dir() and family != "own":
             raise UsageError(
                 f"{file}: holds no {metric} of every image; write it with unetkit evaluate --metrics {family} --json"
             )
+    if family == "own":  # of a function that is not here
+        find_definition(metric, DEFINITIONS)
     families = [family] if family != "overlap" else []
     evaluation = evaluate(model, data=data, metrics=families, options={"trust": trust}, progress=progress)
     return json.loads(json.dumps(evaluation.as_json()))

@@ -4,7 +4,7 @@ Says which images are scored and by which metrics; how they are scored is `score
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,19 @@ from unetkit.errors import DataError, UsageError
 from unetkit.evaluation import folds
 from unetkit.evaluation.crossval import score_folder
 from unetkit.evaluation.folds import Folder
-from unetkit.evaluation.score import Answer, Evaluation, choose_for, named_families, score, score_predictor, summarise
+from unetkit.evaluation.score import (
+    Answer,
+    Evaluation,
+    choose_for,
+    missing_functions,
+    named_families,
+    score,
+    score_predictor,
+    summarise,
+)
 from unetkit.images import open_image
 from unetkit.images.image import Image, Role
-from unetkit.metrics import Metrics, Prediction
+from unetkit.metrics import MetricFunction, Metrics, Prediction, own_functions
 from unetkit.modelfile.card import ModelCard
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import LoadOptions, Model, load, member_folders, run_of
@@ -40,6 +49,7 @@ def evaluate(
     config: ConfigSource | Configured | None = None,
     everything: bool = False,
     metrics: Sequence[str] = (),
+    own: Mapping[str, MetricFunction] | None = None,
     options: LoadOptions | None = None,
     device: str = "auto",
     progress: Progress | None = None,
@@ -56,6 +66,7 @@ def evaluate(
         everything: score all images, also those that the run was trained on.
         metrics: families besides overlap and calibration: "objects"; "isbi", where "isbi:cell" names the class that is
             interior; "legacy". Those that the run's or the given configuration names are computed without being asked.
+        own: metrics of your own by name, (probabilities [K, H, W], labels [H, W]) -> number of one image.
         options: as of `load`, such as {"tta": True, "objects.threshold": 0.4}.
         device: auto, cpu, cuda or mps.
         progress: follows the work.
@@ -88,13 +99,14 @@ def evaluate(
         dataset = open_dataset(section.path, config=section.model_copy(update={"classes": predictor.data_classes}))
         held = None if everything else split_dataset(dataset, section.split).validation or None
     named = named_families(training) if training else ()
-    wanted = choose_for(predictor, ["calibration", *named, *metrics])
+    functions = own_functions(own)
+    wanted = choose_for(predictor, ["calibration", *named, *metrics]).with_own(functions)
     with cpu_threads((options or {}).get("threads")):
         if folder is None or held is None or config is not None:
             scored = score_predictor(predictor, dataset, indices=held, metrics=wanted, progress=progress)
         else:
             scored = score_folder(folder, dataset, ready, wanted, progress=progress).whole
-    notes = list(scored.notes)
+    notes = [*scored.notes, *(missing_functions(run, functions) if run else ())]
     chosen_on = {predictor.config.threshold_chosen_on, scored.objects.chosen_on if scored.objects else None} - {None}
     trained_on = predictor.card.data_sha256 if configured is None and folder is None else ""
     sha256 = fingerprint(dataset).sha256_pixels if chosen_on or trained_on else None

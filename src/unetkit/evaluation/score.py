@@ -12,9 +12,10 @@ Legend of shapes: L classes of a network, H height, W width.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
+from html import escape
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from unetkit.config import ObjectsConfig, TrainConfig
 from unetkit.data import Dataset, Sample
 from unetkit.data.resize import resize_sample
+from unetkit.display import short, table
 from unetkit.distributed import World
 from unetkit.errors import DataError
 from unetkit.metrics import (
@@ -34,6 +36,8 @@ from unetkit.metrics import (
     Prediction,
     added,
     choose_metrics,
+    deciding_scores,
+    deciding_table,
     definition_of,
     family_of,
     usual_families,
@@ -45,6 +49,7 @@ from unetkit.objects import ObjectMap, describe, find_objects, true_objects
 from unetkit.prediction import Predictor, require_probabilities
 from unetkit.prediction.predictor import AT_ONCE
 from unetkit.progress import NoProgress, Progress
+from unetkit.run import OWN_FUNCTIONS, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,13 @@ class Evaluation:
         """What was counted of the objects of all images; None where they were not asked for."""
         counts = [image.objects for image in self.images if image.objects is not None]
         return added(counts) if counts else None
+
+    def _repr_html_(self) -> str:
+        names = deciding_scores(self.scores)
+        columns = [name for name in names if any(name in image.scores for image in self.images)]
+        rows = [[image.name, *(short(image.scores.get(name)) for name in columns)] for image in self.images]
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return deciding_table(self.scores) + table(["image", *columns], rows) + notes
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values: scores, the same for every image, and the definition of each number."""
@@ -383,6 +395,14 @@ def validated_families(config: TrainConfig) -> set[str]:
 def named_families(config: TrainConfig) -> set[str]:
     """Return the families that a configuration names: `train.metrics`, and that of `train.best_metric`."""
     return {*config.metrics, family_of(config.best_metric)}
+
+
+def missing_functions(run: Run, given: Collection[str]) -> list[str]:
+    """Return a note where a run was trained with metrics of the user's own that are not given here."""
+    recorded = (place.removeprefix("metrics.") for place in run.read_json(OWN_FUNCTIONS) or {} if place != "loss")
+    if not (missing := ", ".join(name for name in recorded if name not in given)):
+        return []
+    return [f"not scored, as only Python has the functions: {missing}; give them: unetkit.evaluate(RUN, own={{...}})"]
 
 
 def reported_families(dataset: Dataset, config: TrainConfig) -> list[str]:

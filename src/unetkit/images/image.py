@@ -13,13 +13,14 @@ import math
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetkit.display import thumbnail
 from unetkit.errors import DataError, UnetkitError
 
 LARGEST_PAGE = 2**27
@@ -33,6 +34,7 @@ Role = Literal["image", "mask", "colour-mask"]
 other masks a palette's numbers are the values, unless the palette is a ramp of greys."""
 
 ALL = slice(None)
+_SHOWN = 512  # rows and columns in a notebook
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Image:
     axes: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    decode: Callable[[int, slice, slice], NDArray[Any]]
+    decode: Callable[[int, slice, slice], NDArray[Any]] = field(repr=False)
     pixel_size: dict[str, PixelSize]
     named: bool = True
 
@@ -116,6 +118,13 @@ class Image:
     def __getitem__(self, window: tuple[int, slice, slice]) -> NDArray[Any]:
         """Return the window `image[page, rows, columns]`, as `read`."""
         return self.read(*window)
+
+    def _repr_png_(self) -> bytes:
+        # The middle of the middle page, so that a volume of any size can be looked at.
+        rows, columns = (
+            slice(max(0, (side - _SHOWN) // 2), (side + min(side, _SHOWN)) // 2) for side in self.shape[-2:]
+        )
+        return thumbnail(as_pixels(self.read(self.count // 2, rows, columns), self.source), _SHOWN)
 
     def page(self, number: int) -> "Page":
         """Return a page as an array that is read by windows."""

@@ -34,7 +34,7 @@ class Definition:
         absent: what becomes of a class that is not there.
         threshold: how probabilities become a decision, and how the threshold was chosen.
         source: where the definition comes from.
-        low: the lowest possible value.
+        low: the lowest possible value; None: there is no limit.
         high: the highest possible value; None: there is no limit.
         resolution: the pixels on which it is computed.
     """
@@ -48,7 +48,7 @@ class Definition:
     absent: str
     threshold: str
     source: str
-    low: float = 0.0
+    low: float | None = 0.0
     high: float | None = 1.0
     resolution: str = "that of the labels"
 
@@ -95,6 +95,8 @@ def means_of_each(images: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def said_range(definition: Definition) -> str:
     """Return which values a score may have, and which are good."""
+    if definition.low is None:
+        return f"any number, {definition.better} is better"
     upwards = "upwards" if definition.high is None else f"to {definition.high:g}"
     return f"{definition.low:g} {upwards}, {definition.better} is better"
 

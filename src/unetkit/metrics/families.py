@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from unetkit.errors import ConfigError, UsageError
-from unetkit.metrics import binary, calibration, isbi, legacy, objects, overlap, surface
-from unetkit.metrics.definitions import Definition, find_definition
+from unetkit.metrics import binary, calibration, isbi, legacy, objects, overlap, own, surface
+from unetkit.metrics.definitions import SIZE, Definition, find_definition, size_in
 from unetkit.metrics.objects import ObjectCounts
 from unetkit.metrics.prediction import Metrics, Pooled, Prediction
+
+MOST_SCORES = 10
+"""Of a short table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,15 @@ FAMILIES: dict[str, Family] = {
         of_image=surface.of_image,
         of_set=surface.of_set,
     ),
+    "own": Family(
+        about="metrics of your own: functions of the probabilities and labels of an image",
+        when="in Python, where functions are given: train(..., metrics={NAME: function}), evaluate(..., own={...})",
+        usual=lambda classes, objects: False,
+        definitions={},
+        headline=(),
+        of_image=own.of_image,
+        of_set=own.of_set,
+    ),
 }
 """Every family by its name, in the order in which scores are written."""
 
@@ -131,19 +143,34 @@ DEFINITIONS: dict[str, Definition] = {
 
 
 def family_of(score: str) -> str:
-    """Return the name of the family that a score such as `dice_nucleus` belongs to.
-
-    Raises:
-        ConfigError: there is no such score.
-    """
+    """Return the name of the family that a score such as `dice_nucleus` belongs to; any other name is a user's own."""
     for name, family in FAMILIES.items():
         try:
             find_definition(score, family.definitions)
         except ConfigError:
             continue
         return name
-    find_definition(score, DEFINITIONS)  # says which names are near
-    raise AssertionError(score)
+    return "own"
+
+
+def deciding_scores(scores: Mapping[str, float], metric: str | None = None) -> list[str]:
+    """Return the names of at most ten scores: the one that chooses weights, then those that matter most of each family.
+
+    Args:
+        scores: what there is, by name.
+        metric: the score that chose the weights, or that is asked about.
+    """
+    found = [metric] if metric is not None and metric in scores else []
+    found += [name for name in scores if family_of(name) == "own"]
+    # Families that were asked for besides overlap come first where there is no room for all.
+    for family in (*(name for name in FAMILIES if name != "overlap"), "overlap"):
+        for frame in FAMILIES[family].headline:
+            found += [name for name in scores if frame.replace(SIZE, size_in(name) or "") == name]
+    chosen = set(list(dict.fromkeys(found))[:MOST_SCORES])
+    classes = [name for name in scores if name.startswith("iou_") and not name.endswith("_per_image")]
+    if len(chosen) + len(classes) <= MOST_SCORES:
+        chosen |= set(classes)
+    return [name for name in dict.fromkeys((*found[:1], *scores)) if name in chosen]
 
 
 def usual_families(classes: Collection[str], *, objects: bool, named: Collection[str] = ()) -> list[str]:

@@ -4,13 +4,16 @@ Legend of shapes: K classes, L classes of a network, H height, W width, P pixels
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.objects import ObjectMap
+
+if TYPE_CHECKING:
+    from unetkit.metrics.own import MetricFunction
 
 Size = tuple[int, int]
 
@@ -88,12 +91,19 @@ class Metrics:
         interior: isbi: index of the class that is the interior of objects; all others are their border.
         warping: isbi: whether to compute the warping error; it takes longer than all else.
         legacy_size: legacy: rows and columns at which images are scored, too; None: at their own size alone.
+        own: the user's own functions by the names of their scores.
     """
 
     families: tuple[str, ...] = ("overlap",)
     interior: int = 1
     warping: bool = True
     legacy_size: Size | None = None
+    own: "Mapping[str, MetricFunction]" = field(default_factory=dict["str", "MetricFunction"], hash=False)
+
+    def with_own(self, functions: "Mapping[str, MetricFunction]") -> "Metrics":
+        """Compute functions of the user's own, too."""
+        others = tuple(name for name in self.families if name != "own")
+        return replace(self, own=functions, families=(*others, "own")) if functions else self
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from unetkit.reporting.pictures import (
 )
 from unetkit.reporting.plots import BLACK, BLUE, ORANGE, STYLE, ranking_curves
 from unetkit.reporting.text import shown
-from unetkit.run import Record, Run
+from unetkit.run import OWN_FUNCTIONS, Record, Run
 from unetkit.storage.atomic import atomic_write
 
 LoadExample = Callable[[str], Example]
@@ -176,6 +176,7 @@ def page(
         data=tables.data_facts(run),
         configuration=tables.config_table(run.config),
         commands=tables.commands(run),
+        functions=run.read_json(OWN_FUNCTIONS) or {},
         environment=tables.environment_facts(run),
         cards=cards,
     )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,15 @@ from unetkit.data.dataset import Subset
 from unetkit.data.targets import border_labels, instances_of
 from unetkit.devices import cpu_threads
 from unetkit.evaluation.compare import measure_heads
-from unetkit.evaluation.score import Evaluation, choose_for, objects_of, reported_families, score_predictor
+from unetkit.evaluation.score import (
+    Evaluation,
+    choose_for,
+    missing_functions,
+    objects_of,
+    reported_families,
+    score_predictor,
+)
+from unetkit.metrics import MetricFunction, own_functions
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.models import count_parameters
 from unetkit.objects import find_objects
@@ -29,8 +38,12 @@ from unetkit.run import Run, open_run
 from unetkit.storage.atomic import atomic_write, make_folder
 
 
-def report(run: Run | str | Path) -> Path:
+def report(run: Run | str | Path, *, own: Mapping[str, MetricFunction] | None = None) -> Path:
     """Score the best weights of a run on what was held out and on the test set; write its pictures and report.html.
+
+    Args:
+        run: a run or its folder.
+        own: metrics of your own by name, as of `train`; those that the run was trained with are not scored without.
 
     Returns:
         The page's path.
@@ -39,7 +52,7 @@ def report(run: Run | str | Path) -> Path:
         >>> unetkit.report("runs/first")
     """
     run = run if isinstance(run, Run) else open_run(Path(run))
-    begun, config = time.perf_counter(), run.config
+    begun, config, functions = time.perf_counter(), run.config, own_functions(own)
     predictor = load(run, options={"calibrate": False})
     with cpu_threads(config.train.threads):
         dataset = open_dataset(str(config.data.path), config=config.data)
@@ -48,10 +61,11 @@ def report(run: Run | str | Path) -> Path:
         scored, test = None, None
         if len(tested):
             metrics = choose_for(predictor, reported_families(tested, config.train), warping=False)
-            test = score_predictor(predictor, tested, metrics=metrics)
+            test = score_predictor(predictor, tested, metrics=metrics.with_own(functions))
         if len(held_out):
             metrics = choose_for(predictor, reported_families(held_out, config.train), warping=False)
-            scored = score_predictor(predictor, held_out, metrics=metrics)
+            scored = score_predictor(predictor, held_out, metrics=metrics.with_own(functions))
+            scored = replace(scored, notes=(*scored.notes, *missing_functions(run, functions)))
             _keep_temperature(run, scored)
             heads = [head.as_json() for head in measure_heads(predictor, held_out, metric=config.train.best_metric)]
             parts = ({"heads": heads} if heads else {}) | ({} if test is None else {"test": test.as_json()})

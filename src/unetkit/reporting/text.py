@@ -15,10 +15,9 @@ from unetkit.evaluation.compare import Head
 from unetkit.evaluation.crossval import OutOfFold, spreads
 from unetkit.evaluation.score import Evaluation
 from unetkit.evaluation.tune import Tuning
-from unetkit.metrics import FAMILIES, PUBLISHED, definition_of, family_of
-from unetkit.metrics.definitions import SIZE, size_in
+from unetkit.metrics import FAMILIES, PUBLISHED, deciding_scores, definition_of, family_of
 
-WIDTH, MOST_SCORES, _KEY = 100, 10, 12
+WIDTH, _KEY = 100, 12
 
 PUBLISHED_NOTE = (
     "published values are of the challenge's hidden test labels: on other labels, such as the training stack's, "
@@ -41,25 +40,6 @@ def labelled_line(key: str, text: str) -> str:
     """Return a line of a result: what it is about, and what there is to say."""
     indent = " " * _KEY
     return "\n".join(textwrap.wrap(f"{key:<{_KEY}}{text}", WIDTH, subsequent_indent=indent, break_on_hyphens=False))
-
-
-def deciding_scores(scores: Mapping[str, float], metric: str | None = None) -> list[str]:
-    """Return the names of at most ten scores: the one that chooses weights, then those that matter most of each family.
-
-    Args:
-        scores: what there is, by name.
-        metric: the score that chose the weights, or that is asked about.
-    """
-    found = [metric] if metric is not None and metric in scores else []
-    # Families that were asked for besides overlap come first where there is no room for all.
-    for family in (*(name for name in FAMILIES if name != "overlap"), "overlap"):
-        for frame in FAMILIES[family].headline:
-            found += [name for name in scores if frame.replace(SIZE, size_in(name) or "") == name]
-    chosen = set(list(dict.fromkeys(found))[:MOST_SCORES])
-    classes = [name for name in scores if name.startswith("iou_") and not name.endswith("_per_image")]
-    if len(chosen) + len(classes) <= MOST_SCORES:
-        chosen |= set(classes)
-    return [name for name in dict.fromkeys((*found[:1], *scores)) if name in chosen]
 
 
 def evaluation_table(content: Mapping[str, Any], *, metric: str | None = None, page: str | None = None) -> str:

@@ -242,7 +242,7 @@ class Trainer:
         state.scores, state.scored_step = dict(evaluation.scores), state.step
         timing = {"train_seconds": round(state.train_seconds, 4), "validation_seconds": round(seconds, 4)}
         self._log({"step": state.step} | timing | state.scores)
-        value = state.scores[metric]
+        value = state.scores.get(metric, math.nan)
         if self.lines is not None:
             self.lines.scored(state.step, state.scores, self.run.best)
         self.progress.log(f"step {state.step}  train {state.train_seconds:.1f} s  {metric} {value:.4f}")

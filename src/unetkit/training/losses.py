@@ -4,12 +4,14 @@ Weights of pixels are not divided by their sum: a mean over pixels is the same i
 do not count add nothing to any sum, whatever their labels are.
 """
 
+from typing import Any, Protocol
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from unetkit.config import LossConfig
-from unetkit.errors import ConfigError
+from unetkit.errors import ConfigError, UsageError
 
 
 def soft_dice_loss(logits_NKHW: Tensor, labels_NHW: Tensor, valid_NHW: Tensor | None = None) -> Tensor:
@@ -65,12 +67,45 @@ def weighted_cross_entropy(
     return (each_NHW if weights_NHW is None else each_NHW * weights_NHW).mean()
 
 
-class WeightedLoss:
-    """The configured sum of losses."""
+class LossFunction(Protocol):
+    """A loss of a user's own, a plain function."""
 
-    def __init__(self, config: LossConfig) -> None:
-        """Take the weights of the terms."""
-        self.config = config
+    @property
+    def __name__(self) -> str:
+        """The name of its term in the log."""
+        ...
+
+    def __call__(self, logits_NKHW: Tensor, labels_NHW: Tensor, weights_NHW: Tensor | None, /) -> Tensor:
+        """Return the scalar to minimise.
+
+        Args:
+            logits_NKHW: [N, K, H, W] float32, before softmax; one logit arrives as those of two classes.
+            labels_NHW: [N, H, W] int64, class indices.
+            weights_NHW: [N, H, W] float32, how much each pixel counts, 0 for one that does not; None: all alike.
+        """
+        ...
+
+
+def checked_loss(function: LossFunction, logits_NKHW: Tensor, labels_NHW: Tensor, weights_NHW: Tensor | None) -> Tensor:
+    """Return the loss that a user's function gives.
+
+    Raises:
+        UsageError: it is not a scalar tensor that depends on the logits.
+    """
+    loss: Any = function(logits_NKHW.float(), labels_NHW, weights_NHW)
+    if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
+        found = f"a tensor of shape {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        found = "a scalar without gradient" if isinstance(loss, Tensor) and loss.ndim == 0 else found
+        raise UsageError(f"loss: {function.__name__} returned {found}; expected a scalar tensor computed of the logits")
+    return loss
+
+
+class WeightedLoss:
+    """The configured sum of losses, or a loss of the user's own."""
+
+    def __init__(self, config: LossConfig, own: LossFunction | None = None) -> None:
+        """Take the weights of the terms, and what takes their place."""
+        self.config, self.own = config, own
 
     def __call__(
         self,
@@ -102,6 +137,9 @@ class WeightedLoss:
     def _of_head(
         self, logits_NKHW: Tensor, labels_NHW: Tensor, weights_NHW: Tensor | None, valid_NHW: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.own is not None:
+            loss = checked_loss(self.own, logits_NKHW, labels_NHW, weights_NHW)
+            return loss, {self.own.__name__: loss.detach()}
         terms: dict[str, Tensor] = {}
         if self.config.cross_entropy > 0:
             terms["cross_entropy"] = weighted_cross_entropy(

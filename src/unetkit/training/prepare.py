@@ -4,6 +4,7 @@ What the configuration leaves to the data (path, channels, classes) is filled in
 network that was trained before. Does not know how a step is computed.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -127,13 +128,16 @@ def _opened(config: Config, path: str) -> Dataset:
     return in_memory(dataset) if fits else dataset
 
 
-def prepare(config: Config, *, checked: bool = False, own_split: bool = False) -> Prepared:
+def prepare(
+    config: Config, *, checked: bool = False, own_split: bool = False, own_metrics: Collection[str] = ()
+) -> Prepared:
     """Open the data of a configuration, check it, and fill in what the configuration leaves to the data.
 
     Args:
         config: of the training.
         checked: this data has been checked before.
         own_split: nobody asked for the configuration's split: data that is divided by its makers keeps their division.
+        own_metrics: names of the user's own metrics, which may choose the best weights.
 
     Raises:
         ConfigError: no data is named, or the configuration contradicts the data.
@@ -163,7 +167,8 @@ def prepare(config: Config, *, checked: bool = False, own_split: bool = False) -
     # Of the pixels as stored: how they are normalised may follow from their type, which resizing changes.
     normalization = Normalization.fit(data.normalization, (dataset[index] for index in counting))
     resolved = _resolved(config, dataset, channels=training[0].pixels.shape[0], classes=len(targets.classes))
-    _require_metric(resolved, Subset(dataset, split.validation))
+    if config.train.best_metric not in own_metrics:
+        _require_metric(resolved, Subset(dataset, split.validation))
     border = len(dataset.classes) if data.border_width else None
     weights = PixelWeights.of(config.loss, training, classes=len(targets.classes), border=border)
     description: dict[str, Any] = fingerprint(dataset).to_json() | {

@@ -20,7 +20,7 @@ from unetkit.distributed import World
 from unetkit.errors import ConfigError
 from unetkit.models import build_model
 from unetkit.training import augment
-from unetkit.training.losses import WeightedLoss
+from unetkit.training.losses import LossFunction, WeightedLoss
 from unetkit.training.optim import WeightAverage, build_optimizers, frozen_modules, rate_share, set_learning_rates
 from unetkit.training.patches import PatchSampler, PixelStore, generator
 
@@ -63,7 +63,15 @@ class StepResult:
 class TrainStep:
     """The network in training with all that updates it; calling it with a step's number takes that step."""
 
-    def __init__(self, config: Config, store: PixelStore, precision: torch.dtype, world: World) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: PixelStore,
+        precision: torch.dtype,
+        world: World,
+        *,
+        loss: LossFunction | None = None,
+    ) -> None:
         """Build the network and its optimizer from the configuration's seed, on the device of the training images.
 
         Args:
@@ -71,6 +79,7 @@ class TrainStep:
             store: the training images.
             precision: the dtype of the network's arithmetic.
             world: the processes that share every batch.
+            loss: of the user's own; None: the configured one.
 
         Raises:
             ConfigError: the batch cannot be shared evenly or is never full, the patch is too small for the network, or
@@ -90,7 +99,7 @@ class TrainStep:
         self.margin: int = self.model.geometry.margin
         self.optimizers = build_optimizers(config.optimizer, self.model)
         self.frozen = frozen_modules(self.model)
-        self.loss = WeightedLoss(config.loss)
+        self.loss = WeightedLoss(config.loss, loss)
         self.scaler = gradient_scaler(train.loss_scale, device, precision)
         sizes = torch.stack((store.height, store.width), 1).cpu()
         rows, columns = (side - 2 * self.margin for side in train.sides)

@@ -8,7 +8,7 @@ processes (torchrun) the main one alone writes. Does not know how a step is comp
 import json
 import shutil
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +18,12 @@ import torch
 
 from unetkit.config import Config, ConfigSource, load_config, preset_names
 from unetkit.configuring import configure, training_lines
+from unetkit.data.dataset import Subset
 from unetkit.devices import available_cores, choose_device, choose_precision, cpu_threads, keep_freed_memory
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
 from unetkit.evaluation.score import Evaluation, score_predictor, validated_families
-from unetkit.metrics import choose_metrics
+from unetkit.metrics import MetricFunction, choose_metrics
 from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.prediction import Predictor
@@ -34,6 +35,8 @@ from unetkit.storage import Mirror, is_remote
 from unetkit.storage.atomic import make_folder
 from unetkit.training.cost import time_steps
 from unetkit.training.loop import Trainer, stop_requests
+from unetkit.training.losses import LossFunction
+from unetkit.training.own import Own
 from unetkit.training.prepare import Prepared, prepare, start_from
 from unetkit.training.step import TrainStep
 from unetkit.version import __version__
@@ -55,6 +58,8 @@ def train(
     overrides: Sequence[str] = (),
     flags: Sequence[str] = (),
     bug_compatible: bool = False,
+    loss: LossFunction | None = None,
+    metrics: Mapping[str, MetricFunction] | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Train a network, score it on what was held out, and write its report.
@@ -66,6 +71,10 @@ def train(
         overrides: `key=value` texts that take precedence over the configuration.
         flags: words of an older system's command line, such as ["--epochs", "200"].
         bug_compatible: keep the older system's known issues.
+        loss: a function of your own, (logits [N, K, H, W], labels [N, H, W], weights [N, H, W] or None) -> scalar, in
+            place of the terms of the section `loss`; see `training.losses.LossFunction`. The run records its source.
+        metrics: functions of your own by the names of their scores, (probabilities [K, H, W], labels [H, W]) -> number
+            of one image, more is better; see `metrics.own`. `train.best_metric` may name one.
         progress: follows the work; None: nobody.
 
     Returns:
@@ -78,7 +87,7 @@ def train(
     Example:
         >>> run = unetkit.train("isbi", data="sample", out="runs/first", overrides=["train.steps=50"])
     """
-    begun, world = time.perf_counter(), launched_world()
+    begun, world, own = time.perf_counter(), launched_world(), Own.of(loss, metrics)
     given = [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])]
     configured = configure(source, given, flags=flags, bug_compatible=bug_compatible)
     config, out = configured.config, out or configured.out
@@ -90,24 +99,26 @@ def train(
     if config.train.tensorboard:
         require_tensorboard()
     split_is_asked = str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
-    prepared = prepare(config, own_split=not split_is_asked)
+    prepared = prepare(config, own_split=not split_is_asked, own_metrics=own.metrics)
+    own.try_out(Subset(prepared.dataset, prepared.split.validation), len(prepared.classes))
     choose_precision(config.train.precision, choose_device(config.train.device))  # refuses before anything is written
     if world.size == 1:
         prepared = _with_threads(prepared)
     if not world.is_main_process:
         run = Run(Path(out), prepared.config)
-        _train(run, prepared, None, world, NoProgress(), begun=begun)
+        _train(run, prepared, None, world, NoProgress(), begun=begun, own=own)
         return run
     run = create_run(Path(out), prepared.config)
     with run.held():
         try:
             run.write_json("data.json", prepared.description)
-            _train(run, prepared, None, world, progress or NoProgress(), begun=begun)
+            own.write(run)
+            _train(run, prepared, None, world, progress or NoProgress(), begun=begun, own=own)
         except (UsageError, DataError, ModelFileError):
             if not run.read_log():
                 shutil.rmtree(run.path)
             raise
-    report(run)
+    report(run, own=own.metrics)
     return run
 
 
@@ -122,38 +133,56 @@ def _with_threads(prepared: Prepared) -> Prepared:
     return replace(prepared, config=config.model_copy(update={"train": threads}), notes=(*prepared.notes, note))
 
 
-def resume(path: str | Path, *, progress: Progress | None = None) -> Run:
+def resume(
+    path: str | Path,
+    *,
+    loss: LossFunction | None = None,
+    metrics: Mapping[str, MetricFunction] | None = None,
+    progress: Progress | None = None,
+) -> Run:
     """Go on with a run exactly where its newest whole checkpoint stands; a finished run keeps its weights.
+
+    A loss and metrics of your own are given again as `train` was given them.
 
     Raises:
         RunFolderError: not a run folder, a damaged file in it, or all its checkpoints are damaged.
-        ConfigError: config.yaml is no longer what the checkpoint was trained with.
+        ConfigError: config.yaml is no longer what the checkpoint was trained with, or a function is missing or changed.
         DataError: the data is not what the run was trained on.
         DivergedError, StorageError, InterruptedRun: as `train`.
 
     Example:
         >>> unetkit.resume("runs/first")
     """
-    return _go_on(path, (), progress)
+    return _go_on(path, (), Own.of(loss, metrics), progress)
 
 
-def extend(path: str | Path, *, overrides: Sequence[str], progress: Progress | None = None) -> Run:
+def extend(
+    path: str | Path,
+    *,
+    overrides: Sequence[str],
+    loss: LossFunction | None = None,
+    metrics: Mapping[str, MetricFunction] | None = None,
+    progress: Progress | None = None,
+) -> Run:
     """Give a run more steps: change `train.steps` (and other keys of train, loss or optimizer) and go on.
 
+    A loss and metrics of your own are given again as `train` was given them.
+
     Raises:
-        ConfigError: a key that a run cannot change on its way.
+        ConfigError: a key that a run cannot change on its way, or a function is missing or changed.
         RunFolderError, DataError, DivergedError, StorageError, InterruptedRun: as `resume`.
 
     Example:
         >>> unetkit.extend("runs/first", overrides=["train.steps=800"])
     """
-    return _go_on(path, overrides, progress)
+    return _go_on(path, overrides, Own.of(loss, metrics), progress)
 
 
-def _go_on(path: str | Path, overrides: Sequence[str], progress: Progress | None) -> Run:
+def _go_on(path: str | Path, overrides: Sequence[str], own: Own, progress: Progress | None) -> Run:
     begun, world = time.perf_counter(), launched_world()
     progress = progress if progress is not None and world.is_main_process else NoProgress()
     run = open_run(Path(path))
+    own.require_recorded(run)
     config = load_config(run.config, overrides)
     for section in ("data", "model"):
         if getattr(config, section) != getattr(run.config, section):
@@ -168,7 +197,7 @@ def _go_on(path: str | Path, overrides: Sequence[str], progress: Progress | None
         newest = run.newest_checkpoint(warn=lambda text: progress.log(f"warning: {text}"))
         if newest is not None:
             _require_unchanged(run, config, newest, overrides)
-        prepared = prepare(config, checked=True)
+        prepared = prepare(config, checked=True, own_metrics=own.metrics)
         if world.is_main_process:
             known = run.read_json("data.json")
             if known is None:
@@ -179,9 +208,9 @@ def _go_on(path: str | Path, overrides: Sequence[str], progress: Progress | None
                     "bring that data back, or train a new run"
                 )
             run = run if config == run.config else run.with_config(config)
-        _train(replace(run, config=config), prepared, newest, world, progress, begun=begun)
+        _train(replace(run, config=config), prepared, newest, world, progress, begun=begun, own=own)
     if world.is_main_process:
-        report(run)
+        report(run, own=own.metrics)
     return run
 
 
@@ -228,7 +257,14 @@ def _rank_log(run: Run, world: World, progress: Progress) -> Generator[Progress]
 
 
 def _train(
-    run: Run, prepared: Prepared, newest: Checkpoint | None, world: World, progress: Progress, *, begun: float
+    run: Run,
+    prepared: Prepared,
+    newest: Checkpoint | None,
+    world: World,
+    progress: Progress,
+    *,
+    begun: float,
+    own: Own,
 ) -> None:
     """Take every step that is left, with its validations, and write the weights and summary.json."""
     config = run.config
@@ -241,10 +277,10 @@ def _train(
         torch.random.fork_rng(),
         joined(world, device),
     ):
-        for note in prepared.notes:
+        for note in (*prepared.notes, *own.notes()):
             progress.log(note)
         store, normalization = prepared.fill(device, world, progress), prepared.normalization
-        step = TrainStep(config, store, choose_precision(config.train.precision, device), world)
+        step = TrainStep(config, store, choose_precision(config.train.precision, device), world, loss=own.loss)
         card = ModelCard(
             model=config.model,
             classes=prepared.classes,
@@ -262,7 +298,7 @@ def _train(
         shown = config.predict.model_copy(update={"tta": False, "calibrate": False})
         predictor = Predictor(step.predicting, step.model.geometry, card, device).with_card(predict=shown)
         metrics = choose_metrics(validated_families(config.train), predictor.data_classes, warping=False)
-        metrics = replace(metrics, legacy_size=config.predict.size)
+        metrics = replace(metrics, legacy_size=config.predict.size).with_own(own.metrics)
         held_out = prepared.split.validation
 
         def validate() -> Evaluation:
