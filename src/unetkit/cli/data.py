@@ -81,6 +81,7 @@ def data_convert(
     from unetkit.errors import UsageError
     from unetkit.images.convert import convert_image, image_writer
     from unetkit.progress import show_progress
+    from unetkit.storage import url_of
 
     words, flags = divided([*([source] if source else []), *(overrides or [])])
     named = words.pop(0) if words and "=" not in words[0] else None
@@ -94,7 +95,7 @@ def data_convert(
             given = [*words, *([f"data.path={json.dumps(named)}"] if named else [])]
             section = configure({} if config is None else config, given, flags=flags).config.data
             convert(open_dataset(section.path, config=section), place, progress=progress)
-    print(f"written: {place}")
+    print(f"written: {url_of(place)}")
 
 
 @data_app.command("check")

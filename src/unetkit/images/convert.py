@@ -57,7 +57,7 @@ def convert_image(
     image, writer = open_image(image_path(source)), image_writer(target)
     if writer is None:
         raise UsageError(f"{target}: its ending says no form of images; choose a name with .ome.zarr or .tif")
-    if target.exists() and target.is_file() and target.samefile(source):
+    if target.is_file() and Path(source).exists() and target.samefile(source):
         raise UsageError(f"{target}: is the image itself; choose another name")
     names = tuple(map(str, range(image.channels))) if image.channels > 1 else ()
     dtype = np.dtype(np.uint8) if image.dtype == np.bool_ else image.dtype.newbyteorder("=")

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.errors import DataError
+from unetkit.errors import DataError, UnetkitError
 
 LARGEST_PAGE = 2**27
 """Pixels of the largest compressed window that is decoded at once: 11,585 x 11,585."""
@@ -229,7 +229,7 @@ def decoding(source: str) -> Generator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except DataError:
+    except UnetkitError:
         raise
     except FileNotFoundError as error:
         raise DataError(f"{source}: there is no such file") from error

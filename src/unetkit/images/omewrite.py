@@ -10,9 +10,6 @@ Legend of shapes: K channels of a page, H height, W width.
 """
 
 import colorsys
-import os
-import shutil
-import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,11 +21,11 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from unetkit.errors import StorageError, UsageError
+from unetkit.errors import UsageError
 from unetkit.images import is_zarr
 from unetkit.images.write import Form, Output
-from unetkit.storage import is_remote, send_folder
-from unetkit.storage.atomic import make_folder
+from unetkit.storage import is_remote, url_of
+from unetkit.storage.atomic import atomic_folder
 
 SHARD, CHUNK = 1024, 256
 """Sides in pixels of what is written as one file, and of what is decoded at once."""
@@ -53,23 +50,12 @@ def ome_zarr(path: Path, form: Form) -> Generator[Output]:
     image = _image_of(path)
     if image is not None:
         form = replace(form, version="0.5" if (image / "zarr.json").is_file() else "0.4")
-    make_folder(path.parent)
-    above = Path(tempfile.gettempdir()) if is_remote(path) else path.parent
-    temporary = above / f".{path.name}.{os.getpid()}.part"
-    try:
+    with atomic_folder(path) as temporary:
         filling = _Filling.create(temporary, form)
         yield filling
         filling.finish(path.name, in_image=image is not None)
-        if is_remote(path):
-            send_folder(temporary, path)
-        else:
-            temporary.replace(path)
-        if image is not None:
-            _register(path, form.version)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    if image is not None:
+        _register(path, form.version)
 
 
 def require_new(path: Path) -> None:
@@ -80,6 +66,8 @@ def require_new(path: Path) -> None:
     """
     if not is_remote(path) and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path}: is there already, and nothing is overwritten; choose another --out")
+    if is_remote(path) and path.parent.name == "labels":
+        raise UsageError(f"{url_of(path)}: labels are added to images on this machine; choose a name of its own")
     if any(above.suffix == ".zarr" for above in path.parents) and _image_of(path) is None:
         raise UsageError(f"{path}: lies in a zarr; choose a name of its own, or IMAGE.ome.zarr/labels/NAME")
 

@@ -7,6 +7,7 @@ Nothing that the metadata says leads out of the folder, and no codec that could 
 Legend of shapes: C channels, H height, W width.
 """
 
+import atexit
 import posixpath
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import zarr
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator
 from zarr.abc.store import Store
+from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore
 
 from unetkit.errors import DataError
@@ -42,7 +44,7 @@ class _Change(BaseModel):
 
 class _Level(BaseModel):
     path: str
-    coordinateTransformations: list[_Change] = []  # noqa: N815 - the standard's name
+    coordinateTransformations: list[_Change] = []
 
 
 class _Multiscale(BaseModel):
@@ -50,7 +52,7 @@ class _Multiscale(BaseModel):
 
     axes: list[_Axis] = [_Axis(name=axis) for axis in _AXES]  # versions 0.1 and 0.2 have all five
     datasets: Annotated[list[_Level], Field(min_length=1)]
-    coordinateTransformations: list[_Change] = []  # noqa: N815
+    coordinateTransformations: list[_Change] = []
 
     @field_validator("axes", mode="before")
     @classmethod
@@ -116,12 +118,19 @@ def _located(path: str | Path) -> tuple[Store, str]:
         parts = Path(path).parts
         root = next(number for number, part in enumerate(parts) if part.endswith(".zarr")) + 1
         place = place_of(Path(*parts[:root]), asynchronous=True)
+        atexit.register(_close, place.files)  # before zarr's own: this one is registered later
         return FsspecStore(place.files, read_only=True, path=place.key), "/".join(parts[root:])
     root = Path(path)
     while is_zarr(root.parent):
         root = root.parent
     name = Path(path).relative_to(root).as_posix()
     return LocalStore(root, read_only=True), "" if name == "." else name
+
+
+def _close(files: Any) -> None:
+    """Close a connection, which would complain otherwise when it is dropped; the loop that it lives in is zarr's."""
+    if files._s3 is not None:
+        sync(files._s3.close())
 
 
 def _multiscale(group: zarr.Group, source: str) -> _Multiscale | None:

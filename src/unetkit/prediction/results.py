@@ -80,7 +80,7 @@ def require_not_source(out: Path, source: Path) -> None:
     Raises:
         UsageError: it is.
     """
-    if out.exists() and out.samefile(source):
+    if out.exists() and source.exists() and out.samefile(source):
         raise UsageError(f"{out}: is the image itself; choose another --out, so that it is not overwritten")
 
 
