@@ -22,7 +22,10 @@ FACE = {
     "plan": "(data, *, overrides, minutes, memory, device, progress)",
     "predict": "(model, image, *, probabilities, **options)",
     "predict_objects": "(model, source, out, *, outlines, options, device, progress)",
-    "predict_file": "(model, source, out, *, probabilities, uncertainty, options, device, progress)",
+    "predict_file": (
+        "(model, source, out, *, probabilities, uncertainty, options, device, workers, dask, memory, resume, "
+        "overwrite, progress)"
+    ),
     "report": "(run, *, own)",
     "resume": "(path, *, loss, metrics, progress)",
     "score_isbi": "(label, probability, *, membrane, scale, warping, progress)",

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -84,6 +85,14 @@ def free_memory(device: torch.device) -> float:
     known += [1024 * size for size in _sizes("/proc/meminfo", "MemAvailable:")]
     limits, taken = _sizes("/sys/fs/cgroup/memory.max"), _sizes("/sys/fs/cgroup/memory.current")
     return min([*known, *(limit - used for limit, used in zip(limits, taken, strict=False))])
+
+
+def resident_memory() -> float:
+    """Return the bytes of memory that this process holds; where the system does not say, the most that it ever held."""
+    pages = _words_of("/proc/self/statm", "")[1:2]
+    if pages:
+        return float(pages[0]) * os.sysconf("SC_PAGE_SIZE")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
 
 
 def _sizes(path: str, name: str = "") -> list[float]:

@@ -13,6 +13,7 @@
     ├── DivergedError         the loss is no longer a number; the last good checkpoint stands
     ├── RemoteError           object storage does not give or take what was asked for
     ├── StorageError          the disk refused to take what had to be written
+    ├── FailedBlocksError     parts of a prediction failed again and again; the others are kept
     └── InterruptedRun        a signal ended the run; its state is saved
 
 A message says what was found, what was expected and what to do, in one line. The command prints it without a
@@ -74,6 +75,12 @@ class RemoteError(UnetkitError):
 
 class StorageError(UnetkitError):
     """The disk refused to take what had to be written."""
+
+
+class FailedBlocksError(UnetkitError):
+    """Parts of a prediction failed again and again; the others are kept, and `--resume` tries these anew."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class InterruptedRun(UnetkitError):

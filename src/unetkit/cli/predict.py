@@ -1,5 +1,6 @@
 """The verb that segments images: predict."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,6 +44,16 @@ ObjectsOption = Annotated[
 OutlinesOption = Annotated[
     bool, typer.Option("--outlines", help="with --objects: draw them, beside --out or, a .png, as --out")
 ]
+WorkersOption = Annotated[int, typer.Option(min=1, help="processes here that predict blocks of a large image")]
+DaskOption = Annotated[
+    str | None, typer.Option(help="predict by this dask scheduler's workers: tcp://HOST:8786", show_default=False)
+]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(metavar="4GB", help="that each process may hold in all [default: half of what is free]"),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="go on with an output that was not finished")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="replace an output that is there")]
 
 
 @app.command()
@@ -74,6 +85,11 @@ def predict(
     activation: ActivationOption = None,
     output: OutputOption = None,
     device: DeviceOption = None,
+    workers: WorkersOption = 1,
+    dask: DaskOption = None,
+    memory: MemoryOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
     json_file: JsonOption = None,
 ) -> None:
     """Segment images of any size: unetkit predict RUN INPUT --out FILE."""
@@ -90,6 +106,8 @@ def predict(
             made = unetkit.predict_objects(model, source, out, outlines=outlines, **common)
         else:
             common |= {"probabilities": probabilities, "uncertainty": uncertainty}
+            common |= {"workers": workers, "dask": dask, "memory": gigabytes(memory), "resume": resume}
+            common |= {"overwrite": overwrite}
             made = unetkit.predict_file(model, source, out, **common)
 
     def show() -> None:
@@ -99,6 +117,23 @@ def predict(
         print(f"written: {out}")
 
     give_result(made.as_json(), json_file, show)
+
+
+_UNITS = {"": 1.0, "gb": 1.0, "gib": 2**30 / 1e9, "mb": 1e-3, "mib": 2**20 / 1e9}
+
+
+def gigabytes(text: str | None) -> float | None:
+    """Read an amount of memory, such as 4GB, 1.5 or 800MB; a bare number counts gigabytes.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+) ?([a-z]*)", text.strip().lower())
+    if found is None or found[2] not in _UNITS or float(found[1]) == 0:
+        raise UsageError(f"--memory {text}: is no amount of memory; write it as 4GB or 800MB")
+    return float(found[1]) * _UNITS[found[2]]
 
 
 def _require_one_result(objects: bool, *, outlines: bool, other: bool) -> None:

@@ -47,15 +47,19 @@ def ome_zarr(path: Path, form: Form) -> Generator[Output]:
         StorageError: the disk did not take it.
     """
     require_new(path)
-    image = _image_of(path)
-    if image is not None:
-        form = replace(form, version="0.5" if (image / "zarr.json").is_file() else "0.4")
+    form = form_at(path, form)
     with atomic_folder(path) as temporary:
-        filling = _Filling.create(temporary, form)
+        filling = create_zarr(temporary, form)
         yield filling
-        filling.finish(path.name, in_image=image is not None)
-    if image is not None:
-        _register(path, form.version)
+        filling.finish(path.name, in_image=image_of(path) is not None)
+    if image_of(path) is not None:
+        register(path, form.version)
+
+
+def form_at(path: Path, form: Form) -> Form:
+    """Return the form that a file has at a path: labels have the version of the image that they lie in."""
+    image = image_of(path)
+    return form if image is None else replace(form, version="0.5" if (image / "zarr.json").is_file() else "0.4")
 
 
 def require_new(path: Path) -> None:
@@ -66,19 +70,43 @@ def require_new(path: Path) -> None:
     """
     if not is_remote(path) and path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"{path}: is there already, and nothing is overwritten; choose another --out")
+    require_place(path)
+
+
+def require_place(path: Path) -> None:
+    """Make sure that an OME-Zarr to be written lies in no other zarr but as its labels.
+
+    Raises:
+        UsageError: it does.
+    """
     if is_remote(path) and path.parent.name == "labels":
         raise UsageError(f"{url_of(path)}: labels are added to images on this machine; choose a name of its own")
-    if any(above.suffix == ".zarr" for above in path.parents) and _image_of(path) is None:
+    if any(above.suffix == ".zarr" for above in path.parents) and image_of(path) is None:
         raise UsageError(f"{path}: lies in a zarr; choose a name of its own, or IMAGE.ome.zarr/labels/NAME")
 
 
-def _image_of(path: Path) -> Path | None:
-    """Return the image that a path names labels of."""
+def image_of(path: Path) -> Path | None:
+    """Return the image that a path names labels of; None: it does not lie in one."""
     return path.parents[1] if path.parent.name == "labels" and is_zarr(path.parents[1]) else None
 
 
+def create_zarr(root: Path, form: Form) -> "ZarrFilling":
+    """Create the group of an image in an empty folder, and its largest level.
+
+    Raises:
+        OSError: the disk did not take it.
+    """
+    zarr.create_group(store=root, zarr_format=3 if form.version == "0.5" else 2)
+    return ZarrFilling(root, form, _create_level(root, form, 0, form.height, form.width))
+
+
+def open_created(root: Path, form: Form) -> "ZarrFilling":
+    """Open what `create_zarr` made, in this process or another."""
+    return ZarrFilling(root, form, zarr.open_array(root / "0", mode="r+"))
+
+
 @dataclass(frozen=True, slots=True)
-class _Filling:
+class ZarrFilling:
     """An array that is being filled: shards of which pixels are missing are kept.
 
     Attributes:
@@ -94,11 +122,6 @@ class _Filling:
     array: zarr.Array[Any]
     begun: dict[tuple[int, int, int], NDArray[Any]] = field(default_factory=dict[tuple[int, int, int], NDArray[Any]])
     missing: dict[tuple[int, int, int], int] = field(default_factory=dict[tuple[int, int, int], int])
-
-    @classmethod
-    def create(cls, root: Path, form: Form) -> "_Filling":
-        zarr.create_group(store=root, zarr_format=3 if form.version == "0.5" else 2)
-        return cls(root, form, _create_level(root, form, 0, form.height, form.width))
 
     def put(self, page: int, top: int, left: int, values_KHW: NDArray[Any]) -> None:
         """Put a part of a page to its place, and write the shards that it completes."""
@@ -118,6 +141,25 @@ class _Filling:
                 if self.missing[key] == 0:
                     del self.missing[key]
                     _store(self.array, self.form, key, self.begun.pop(key))
+
+    def get(self, page: int, rows: slice, columns: slice) -> NDArray[Any]:
+        """Return a window [K, rows, columns] of what is filled; 0 where nothing is yet."""
+        return _load(self.array, self.form, page, rows, columns)
+
+    def files(self, page: int, top: int, left: int) -> Iterator[Path]:
+        """Yield the files that hold a shard, whose first pixel is given, as far as they are there."""
+        steps = self.array.shards or self.array.chunks
+        where = _where(self.form, page, slice(top, top + SHARD), slice(left, left + SHARD))
+        spans = (
+            range(part, part + 1)
+            if isinstance(part, int)
+            else range((part.start or 0) // step, -(-min(part.stop or length, length) // step))
+            for part, step, length in zip(where, steps, self.array.shape, strict=True)
+        )
+        for number in product(*spans):
+            file = self.root / "0" / self.array.metadata.encode_chunk_key(number)
+            if file.exists():  # chunks of nothing but 0 are not written
+                yield file
 
     def finish(self, name: str, *, in_image: bool) -> None:
         """Make the smaller levels, and write the metadata."""
@@ -148,6 +190,7 @@ def _create_level(root: Path, form: Form, level: int, height: int, width: int) -
         chunks=tuple(chunk.get(axis, 1) for axis in form.array_axes),
         shards=tuple(shard.get(axis, 1) for axis in form.array_axes) if new else None,
         fill_value=0,
+        overwrite=True,  # of a pyramid that was not finished
         zarr_format=3 if new else 2,
         dimension_names=list(form.array_axes) if new else None,
         chunk_key_encoding={"name": "default" if new else "v2", "separator": "/"},
@@ -250,7 +293,7 @@ def _colour(number: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _register(path: Path, version: str) -> None:
+def register(path: Path, version: str) -> None:
     """Name a label image in the list that its image keeps."""
     group = zarr.open_group(path.parent, mode="a", zarr_format=3 if version == "0.5" else 2)
     attributes = group.attrs.asdict()

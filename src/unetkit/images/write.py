@@ -88,6 +88,11 @@ class Form:
         return max(1, len(self.channels))
 
     @property
+    def page_pixels(self) -> int:
+        """Pixels of a page."""
+        return self.height * self.width
+
+    @property
     def size(self) -> int:
         """Bytes of all values."""
         return self.pages * self.planes * self.height * self.width * np.dtype(self.dtype).itemsize
@@ -101,35 +106,45 @@ def tiff_stack(path: Path, form: Form) -> Generator[Output]:
         StorageError: the disk did not take it.
     """
     with atomic_path(path) as temporary:
-        imagej = form.size <= _LARGEST_IMAGEJ and np.dtype(form.dtype).str[1:] in ("u1", "u2", "f4")
-        size = dict(form.page_axes)
-        shape = (size.get("t", 1), size.get("z", 1), form.planes, form.height, form.width)
-        axes = "".join(axis for axis, length in zip("TZCYX", shape, strict=True) if axis in "YX" or length > 1)
-        metadata: dict[str, Any] = {"axes": axes}
-        if imagej:
-            shape = (*shape, 1)  # ImageJ's axes are TZCYXS, and none is left out
-            metadata = {"mode": "grayscale", **_imagej_steps(form)}
-            if form.white is not None:
-                metadata |= {"min": 0.0, "max": form.white}
-            if form.channels:
-                metadata["Labels"] = list(form.channels) * form.pages
-        else:
-            shape = tuple(length for axis, length in zip("TZCYX", shape, strict=True) if axis in axes)
-        per_pixel = [1 / form.pixel_size[axis].size if axis in form.pixel_size else 0 for axis in "xy"]
-        with tifffile.TiffWriter(temporary, imagej=imagej, bigtiff=not imagej, byteorder=_NATIVE) as writer:
-            place = writer.write(
-                None,  # the headers alone: the pixels' place stays empty
-                shape=shape,
-                dtype=np.dtype(form.dtype),
-                photometric="minisblack",
-                metadata=metadata,
-                software="unetkit",
-                resolution=(per_pixel[0], per_pixel[1]) if imagej and all(per_pixel) else None,
-                returnoffset=True,
-            )
-        assert place is not None
+        offset = create_tiff(temporary, form)
         with temporary.open("r+b") as handle:
-            yield _TiffStack(handle, form, place[0])
+            yield TiffStack(handle, form, offset)
+
+
+def create_tiff(path: Path, form: Form) -> int:
+    """Write the headers of a stack, and return where its pixels begin; they are 0 until they are filled in.
+
+    Raises:
+        OSError: the disk did not take it.
+    """
+    imagej = form.size <= _LARGEST_IMAGEJ and np.dtype(form.dtype).str[1:] in ("u1", "u2", "f4")
+    size = dict(form.page_axes)
+    shape = (size.get("t", 1), size.get("z", 1), form.planes, form.height, form.width)
+    axes = "".join(axis for axis, length in zip("TZCYX", shape, strict=True) if axis in "YX" or length > 1)
+    metadata: dict[str, Any] = {"axes": axes}
+    if imagej:
+        shape = (*shape, 1)  # ImageJ's axes are TZCYXS, and none is left out
+        metadata = {"mode": "grayscale", **_imagej_steps(form)}
+        if form.white is not None:
+            metadata |= {"min": 0.0, "max": form.white}
+        if form.channels:
+            metadata["Labels"] = list(form.channels) * form.pages
+    else:
+        shape = tuple(length for axis, length in zip("TZCYX", shape, strict=True) if axis in axes)
+    per_pixel = [1 / form.pixel_size[axis].size if axis in form.pixel_size else 0 for axis in "xy"]
+    with tifffile.TiffWriter(path, imagej=imagej, bigtiff=not imagej, byteorder=_NATIVE) as writer:
+        place = writer.write(
+            None,  # the headers alone: the pixels' place stays empty
+            shape=shape,
+            dtype=np.dtype(form.dtype),
+            photometric="minisblack",
+            metadata=metadata,
+            software="unetkit",
+            resolution=(per_pixel[0], per_pixel[1]) if imagej and all(per_pixel) else None,
+            returnoffset=True,
+        )
+    assert place is not None
+    return place[0]
 
 
 @contextmanager
@@ -164,12 +179,21 @@ def _imagej_steps(form: Form) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _TiffStack:
+class TiffStack:
+    """A stack that is being filled.
+
+    Attributes:
+        handle: the file, open to be written to.
+        form: what it holds.
+        offset: the byte at which its pixels begin.
+    """
+
     handle: BinaryIO
     form: Form
     offset: int
 
     def put(self, page: int, top: int, left: int, values_KHW: NDArray[Any]) -> None:
+        """Put a part of a page to its place."""
         for channel, values_HW in enumerate(np.ascontiguousarray(values_KHW, self.form.dtype)):
             plane = page * self.form.planes + channel
             # Rows that span the page lie one after the other: they go out in one piece.

@@ -28,10 +28,12 @@ from unetkit.errors import UsageError
 from unetkit.images import has_pages, image_path, is_folder
 from unetkit.images.convert import Writer, image_writer
 from unetkit.images.image import ALL
-from unetkit.images.omewrite import require_new
+from unetkit.images.omewrite import form_at, require_place
 from unetkit.images.write import Form, png_image, tiff_stack
 from unetkit.objects import ObjectMap, find_objects, method_for
+from unetkit.prediction.blocks import reason_against, values_of
 from unetkit.prediction.crops import prefetch
+from unetkit.prediction.engine import Work, predict_in_blocks
 from unetkit.prediction.load import LoadOptions, Model, load, members
 from unetkit.prediction.predictor import Part, Predictor, require_probabilities
 from unetkit.prediction.results import (
@@ -43,11 +45,12 @@ from unetkit.prediction.results import (
     open_fitting,
     outlines,
     require_empty,
+    require_free,
     require_not_source,
 )
 from unetkit.prediction.uncertainty import MEASURES, answers_to, uncertainty
 from unetkit.progress import NoProgress, Progress
-from unetkit.storage import url_of
+from unetkit.storage import is_remote, url_of
 from unetkit.storage.atomic import atomic_folder, make_folder
 
 
@@ -135,6 +138,11 @@ def predict_file(
     uncertainty: bool = False,
     options: LoadOptions | None = None,
     device: str = "auto",
+    workers: int = 1,
+    dask: str | None = None,
+    memory: float | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Predicted:
     """Segment an image file, a stack, or a folder of images into files of the same sizes and page counts.
@@ -148,22 +156,29 @@ def predict_file(
             and turns, of all members where the model is the folder of a cross-validation.
         options: keys of the `predict` section, such as {"tta": True}, and those of `load`.
         device: auto, cpu, cuda or mps.
+        workers: processes on this machine that predict blocks of a large image or volume.
+        dask: the address of a dask scheduler whose workers do that instead, such as "tcp://host:8786".
+        memory: gigabytes that each process may hold in all; None: half of what is free, for all of them together.
+        resume: go on with an output that the same call began and did not finish.
+        overwrite: replace an output that is there, finished or not.
         progress: follows the work.
 
     Returns:
         What was predicted and written, with notes on where it may differ from an untiled prediction.
 
     Raises:
-        DataError, UsageError, StorageError: nothing is left half-written.
+        DataError, UsageError, StorageError: nothing is left half-written, but for blocks that `resume` goes on with.
+        FailedBlocksError: some blocks failed; the others are kept for `resume`.
 
     Example:
         >>> unetkit.predict_file("runs/first", "stack.tif", "masks.tif")
     """
     predictor = load(model, device=device, options=options).folded()
     uncertain = members(model, predictor, device=device, options=options) if uncertainty else ()
+    work = Work(workers, dask, memory, resume, overwrite, model, device, options or {})
     with cpu_threads((options or {}).get("threads")):
         return predict_to_file(
-            predictor, source, out, probabilities=probabilities, uncertain=uncertain, progress=progress
+            predictor, source, out, probabilities=probabilities, uncertain=uncertain, work=work, progress=progress
         )
 
 
@@ -213,6 +228,7 @@ def predict_to_file(
     *,
     probabilities: bool = False,
     uncertain: Sequence[Predictor] = (),
+    work: Work | None = None,
     progress: Progress | None = None,
 ) -> Predicted:
     """Segment an image, a stack or a folder of images, and write as many pages of the same sizes.
@@ -224,6 +240,7 @@ def predict_to_file(
             folder of images, a new or empty folder.
         probabilities: write probabilities instead of masks.
         uncertain: write how uncertain these are instead, an ensemble's members or the predictor alone.
+        work: who computes the blocks of a large output, and what becomes of an earlier one; None: this process.
         progress: follows the work.
 
     Returns:
@@ -233,8 +250,9 @@ def predict_to_file(
         DataError: an image that cannot be read, or that the network does not take.
         UsageError: an output that cannot hold the result, or that would overwrite the images.
         StorageError: the disk did not take the output.
+        FailedBlocksError: some blocks of a large output failed; the others are kept.
     """
-    begun, source, out = time.monotonic(), image_path(source), Path(out)
+    begun, source, out, work = time.monotonic(), image_path(source), Path(out), work or Work()
     writing = _Writing(predictor, probabilities, tuple(uncertain), progress or NoProgress())
     writing.require_fractions()
 
@@ -242,6 +260,11 @@ def predict_to_file(
         return f"{image.stem}{'.tif' if writing.fractions or has_pages(image) else '.png'}"
 
     if is_folder(source):
+        if work.in_blocks:
+            raise UsageError(
+                f"{source}: a folder of images is predicted by this process, image by image; --workers, --dask, "
+                "--memory and --resume are for one image or volume"
+            )
         require_empty(out)
         tasks = [writing.planned(image, Path(name)) for image, name in names_for(source, name_for).items()]
         with atomic_folder(out) as temporary:
@@ -251,9 +274,22 @@ def predict_to_file(
         out /= name_for(source)
     task = writing.planned(source, out)
     require_not_source(out, source)
-    make_folder(out.parent)
-    writing.carry_out([task])
+    require_free(out, overwrite=work.overwrite, resume=work.resume)
+    reason = writing.reason_against_blocks(task)
+    if work.in_blocks and reason is not None:
+        raise UsageError(
+            f"{out}: cannot be made in blocks, as --workers, --dask, --memory and --resume ask for: {reason}"
+        )
+    if reason is None and (task.writer is not tiff_stack or work.in_blocks or task.form.page_pixels > _LARGE):
+        task = writing.in_blocks(task, work)
+    else:
+        make_folder(out.parent)
+        writing.carry_out([task])
     return writing.predicted([task], out, time.monotonic() - begun)
+
+
+_LARGE = 2**24
+"""Pixels of the largest page of a TIFF that is predicted in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,12 +355,38 @@ class _Writing:
             white=1.0 if self.fractions else 255.0 if two else len(classes) - 1.0,
         )
         if writer not in (tiff_stack, png_image):  # OME-Zarr has places for more
-            require_new(out)
+            require_place(out)
             card = self.predictor.card.model_dump(mode="json")
-            form = replace(form, labels=() if self.fractions else classes, card=card)
+            form = form_at(out, replace(form, labels=() if self.fractions else classes, card=card))
         plan = self.predictor.plan(pages.height, pages.width)
         parts = 1 if self.uncertain else plan.parts
         return _Task(source, out, writer, form, parts * pages.count, plan.note)
+
+    def reason_against_blocks(self, task: _Task) -> str | None:
+        """Say what keeps a file from being made in blocks; None: nothing."""
+        if self.uncertain:
+            return "uncertainty is measured on whole images"
+        if task.writer is png_image:
+            return "a PNG is written whole"
+        return "it is sent whole to object storage" if is_remote(task.out) else reason_against(self.predictor)
+
+    def in_blocks(self, task: _Task, work: Work) -> _Task:
+        """Make a file block by block, and return what was done.
+
+        Raises:
+            UsageError, FailedBlocksError, StorageError: as `predict_in_blocks`.
+        """
+        note = predict_in_blocks(
+            self.predictor,
+            task.source,
+            task.out,
+            task.form,
+            tiff=task.writer is tiff_stack,
+            result="probabilities" if self.probabilities else "masks",
+            work=work,
+            progress=self.progress,
+        )
+        return replace(task, note=note)
 
     def predicted(self, tasks: list[_Task], out: Path, seconds: float) -> Predicted:
         """Say what was written."""
@@ -342,7 +404,15 @@ class _Writing:
         for task in tasks:
             with task.writer(task.out, task.form) as output:
                 for page, part in prefetch(self._parts(task.source)):
-                    values_KHW = self._values(part, white=1 if task.form.labels else 255)
+                    if self.uncertain:
+                        values_KHW = part.probabilities_KHW.numpy()
+                    else:
+                        values_KHW = values_of(
+                            self.predictor,
+                            part.probabilities_KHW,
+                            probabilities=self.probabilities,
+                            white=1 if task.form.labels else 255,
+                        )
                     output.put(page, part.rows.start, part.columns.start, values_KHW)
                     done, written = done + 1, written + values_KHW[0].size
                     speed = written / 1e6 / (time.monotonic() - started)
@@ -358,16 +428,6 @@ class _Writing:
             else:
                 measured = torch.from_numpy(uncertainty(answers_to(pixels[ALL, ALL, ALL], self.uncertain)))
                 yield page, Part(slice(0, image.height), slice(0, image.width), measured)
-
-    def _values(self, part: Part, *, white: int) -> NDArray[Any]:
-        """Return what is written of a part, [K, H, W]; `white` is the second of two classes."""
-        if self.uncertain:
-            return part.probabilities_KHW.numpy()
-        if self.probabilities:
-            two = len(self.predictor.classes) == 2
-            return (part.probabilities_KHW[1:] if two else part.probabilities_KHW).cpu().numpy()
-        labels_HW = self.predictor.decided(part.probabilities_KHW)
-        return (labels_HW * np.uint8(white) if len(self.predictor.data_classes) == 2 else labels_HW)[None]
 
 
 _TIFF = (".tif", ".tiff")

@@ -288,9 +288,52 @@ class Predictor:
         for parts in self._parts_of([pixels_CHW]):
             yield from parts
 
-    def _parts_of(self, images: Sequence[Pixels]) -> Iterator[Iterator[Part]]:
-        """Yield the parts of each image in turn; all have one shape."""
-        shape = images[0].shape
+    @torch.inference_mode()
+    def window(self, pixels_CHW: Pixels, plan: Plan, rows: slice, columns: slice) -> Tensor:
+        """Predict a window of an image by those tiles of its plan that have a share in it.
+
+        Args:
+            pixels_CHW: of the whole image; the tiles' windows alone are read.
+            plan: of the whole image; it is not finished at once.
+            rows: of the image, with a start and a stop.
+            columns: of the image.
+
+        Returns:
+            Probabilities [K, rows, columns], float32, on the CPU.
+
+        Raises:
+            DataError, UsageError: as `probabilities`.
+        """
+        self.require_usable(pixels_CHW.shape)
+        assert not plan.at_once
+        down, across = (
+            tuple(span for span in spans if span.begin < part.stop and part.start < span.end)
+            for spans, part in ((plan.rows, rows), (plan.columns, columns))
+        )
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        whole_KHW = torch.zeros(len(self.classes), height, width)
+        for tile in self._tiles(iter([pixels_CHW]), replace(plan, rows=down, columns=across), self.config.batch):
+            spans = ((tile.row, rows), (tile.column, columns))
+            own = [(max(span.begin, part.start), min(span.end, part.stop)) for span, part in spans]
+            (top, bottom), (left, right) = own
+            shared_KHW = tile.probabilities_KHW[
+                :, top - tile.row.begin : bottom - tile.row.begin, left - tile.column.begin : right - tile.column.begin
+            ]
+            into = whole_KHW[:, top - rows.start : bottom - rows.start, left - columns.start : right - columns.start]
+            if plan.note is None:
+                into.copy_(shared_KHW)
+                continue
+            share_H = torch.from_numpy(tile.row.weights()[top - tile.row.begin : bottom - tile.row.begin])
+            share_W = torch.from_numpy(tile.column.weights()[left - tile.column.begin : right - tile.column.begin])
+            into.addcmul_(shared_KHW.cpu(), share_H[:, None] * share_W)
+        return whole_KHW
+
+    def require_usable(self, shape: tuple[int, ...]) -> None:
+        """Make sure that an image of a shape can be predicted as it is configured.
+
+        Raises:
+            DataError, UsageError: as `probabilities`.
+        """
         if len(shape) != 3 or 0 in shape:
             raise DataError(f"an image of shape {shape} was given; [channels, height, width] was expected")
         self._require_evaluation()
@@ -299,6 +342,11 @@ class Predictor:
                 "this network has no temperature to calibrate it with; the best weights of a run get one at the end of "
                 "the training, where images were held out"
             )
+
+    def _parts_of(self, images: Sequence[Pixels]) -> Iterator[Iterator[Part]]:
+        """Yield the parts of each image in turn; all have one shape."""
+        shape = images[0].shape
+        self.require_usable(shape)
         (height, width), size, kind = shape[1:], self.config.size, self.config.resize or "half-pixel"
         whole = (slice(0, height), slice(0, width))
         # With a size, the network sees the one that it was trained on; probabilities go back to the image's own.
@@ -331,7 +379,7 @@ class Predictor:
         if images == 1 or rows or columns:
             return self.config.batch
         height, width = (plan.grid.window_side(axis.high - axis.low) for axis in (row, column))
-        affordable = int(self.config.memory * 1e9 / (self._bytes_per_pixel * height * width))
+        affordable = int(self.config.memory * 1e9 / (self.bytes_per_pixel * height * width))
         return max(self.config.batch, min(AT_ONCE, affordable))
 
     def closed(self, probabilities_KHW: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -346,7 +394,7 @@ class Predictor:
         """
         allowance = Allowance(1.0)
         if self.config.tile is None:
-            per_call = self._bytes_per_pixel * self.config.batch
+            per_call = self.bytes_per_pixel * self.config.batch
             # A row of blended tiles is kept whole, and what overlaps the next row twice.
             row = 2 * _BYTES_OF_A_VALUE * len(self.classes) / per_call
             allowance = Allowance(self.config.memory * 1e9 / per_call, row)
@@ -359,7 +407,8 @@ class Predictor:
         return difference(self.geometry, self.config)
 
     @cached_property
-    def _bytes_per_pixel(self) -> float:
+    def bytes_per_pixel(self) -> float:
+        """The memory that a call of the network takes for each pixel of its input, in bytes."""
         self._require_evaluation()  # in training mode, norms would learn from the images that memory is measured with
         network = bytes_per_pixel(self.network, self.geometry, channels=self.card.channels, device=self.device)
         answer = float(_BYTES_OF_A_VALUE * len(self.classes))

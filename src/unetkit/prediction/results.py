@@ -29,6 +29,7 @@ from unetkit.images.image import Image
 from unetkit.images.write import Form, tiff_stack
 from unetkit.objects import ObjectMap, describe, object_classes
 from unetkit.objects.find import outlined
+from unetkit.prediction.journal import JOURNAL, unfinished_folder
 from unetkit.prediction.predictor import Predictor
 from unetkit.storage import is_remote, place_of, url_of
 from unetkit.storage.atomic import atomic_folder, atomic_path, atomic_write
@@ -84,6 +85,20 @@ def require_not_source(out: Path, source: Path) -> None:
     """
     if out.exists() and source.exists() and out.samefile(source):
         raise UsageError(f"{out}: is the image itself; choose another --out, so that it is not overwritten")
+
+
+def require_free(out: Path, *, overwrite: bool, resume: bool = False) -> None:
+    """Make sure that an output is not there yet, or may be replaced.
+
+    Raises:
+        UsageError: it is there.
+    """
+    if is_remote(out) or not out.exists() or overwrite or (out.is_dir() and not any(out.iterdir())):
+        return
+    if resume and (unfinished_folder(out) / JOURNAL).exists():
+        return
+    finished = " and finished" if resume else ""
+    raise UsageError(f"{out}: is there already{finished}; choose another --out, or replace it by --overwrite")
 
 
 def require_empty(folder: Path) -> None:

@@ -225,7 +225,7 @@ class Allowance:
 
 def make_plan(height: int, width: int, *, geometry: Geometry, config: PredictConfig, allowance: Allowance) -> Plan:
     """Plan the tiles of an image of `height` x `width` pixels; `allowance` counts where `config.tile` is None."""
-    grid, note = Grid(geometry, _context(geometry, config)), difference(geometry, config)
+    grid, note = grid_of(geometry, config), difference(geometry, config)
     blend, full = note is not None, geometry.fixed is not None
     named = geometry.fixed or ((config.tile, config.tile) if config.tile else None)
     tile = named or _affordable(height, width, grid=grid, allowance=allowance, blend=blend)
@@ -242,6 +242,11 @@ def make_plan(height: int, width: int, *, geometry: Geometry, config: PredictCon
                     "results near the border may differ"
                 )
     return Plan(rows, columns, grid, note)
+
+
+def grid_of(geometry: Geometry, config: PredictConfig) -> Grid:
+    """Return how the tiles of a network have to lie."""
+    return Grid(geometry, _context(geometry, config))
 
 
 def difference(geometry: Geometry, config: PredictConfig) -> str | None:

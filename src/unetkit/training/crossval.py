@@ -22,6 +22,7 @@ from unetkit.evaluation.folds import divide, is_begun, open_folder
 from unetkit.evaluation.score import reported_families
 from unetkit.metrics import choose_metrics
 from unetkit.prediction.load import load
+from unetkit.prediction.schedule import connected
 from unetkit.progress import NoProgress, Progress
 from unetkit.reporting.crossval import write_page
 from unetkit.storage import is_remote, url_of
@@ -152,19 +153,9 @@ def carry_out(jobs: Mapping[str, Callable[[], None]], address: str, progress: Pr
         UsageError: the package, the scheduler or fitting workers are not there.
         UnetkitError: as the jobs.
     """
-    try:
-        from distributed import Client, as_completed
-    except ImportError:
-        raise UsageError("--dask needs the package distributed: pip install 'unetkit[dask]'") from None
-    try:
-        client: Any = Client(address, timeout=20)
-    except (OSError, ValueError, TimeoutError):
-        raise UsageError(f"--dask {address}: no scheduler answers there; start one: dask scheduler") from None
-    with client:
-        threads = {worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()}
-        if threads != {1}:
-            found = f"a worker has {max(threads)} threads" if threads else "there is no worker"
-            raise UsageError(f"--dask {address}: {found}; start workers: dask worker {address} --nthreads 1")
+    with connected(address) as client:
+        from distributed import as_completed
+
         tasks: dict[Any, str] = {client.submit(job, pure=False): name for name, job in jobs.items()}
         try:
             for done, task in enumerate(cast(Iterator[Any], as_completed(tasks)), 1):

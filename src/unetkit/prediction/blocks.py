@@ -1,0 +1,316 @@
+"""The block engine: a prediction cut into blocks that any process can compute, in any order, to the same bytes.
+
+A `Job` says all that a block depends on, and can be sent to other processes. `predict_block` is a plain function of a
+job and a block's number: it reads the window of the image that the block's tiles see, takes it through the network with
+the job's number of threads, and writes the block, which owns whole chunks of the output. Where tiles can see all that
+the network would see in the whole image, they end where blocks end, and nothing is computed for two blocks; where they
+cannot (norms over the whole image, files of one size), blended tiles are computed again for every block that they have
+a share in.
+
+What is held in memory is counted before the start: the process as it is, the cache of the image, the buffers of one
+block, and one call of the network. Tiles are chosen so that this stays below what is allowed.
+
+Legend of shapes: K classes or channels of a page, H height, W width.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from unetkit.devices import cpu_threads, free_memory, resident_memory
+from unetkit.errors import UsageError
+from unetkit.images import is_zarr
+from unetkit.images.array import CACHE_BYTES
+from unetkit.images.blocks import Block, Blocks, Target, checksum, open_target
+from unetkit.images.image import Image
+from unetkit.images.write import Form
+from unetkit.prediction.load import LoadOptions, Model, load
+from unetkit.prediction.predictor import Predictor
+from unetkit.prediction.results import open_fitting
+from unetkit.prediction.tiling import Plan, Span, align_up, grid_of, window
+from unetkit.storage import is_remote
+
+Result = Literal["masks", "probabilities", "objects"]
+
+
+class Tiles(NamedTuple):
+    """How blocks are cut into tiles.
+
+    Attributes:
+        step: rows and columns of a tile's own pixels; None: tiles are planned for the whole page.
+        memory: gigabytes of one call of the network, where they are.
+    """
+
+    step: tuple[int, int] | None
+    memory: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is predicted and how; jobs of one name are equal.
+
+    Attributes:
+        name: the checksum of all that the bytes of the output depend on.
+        model: what holds the network, as every worker loads it; a predictor for this process alone.
+        device: where to compute.
+        options: of the network and the prediction.
+        source: the image.
+        path: the output that is being filled.
+        form: what it holds.
+        tiff: whether it is a TIFF.
+        result: what the values are.
+        tiles: how blocks are cut into them.
+        threads: of a process.
+    """
+
+    name: str
+    model: Model = field(compare=False)
+    device: str = field(compare=False)
+    options: LoadOptions = field(compare=False)
+    source: Path = field(compare=False)
+    path: Path = field(compare=False)
+    form: Form = field(compare=False)
+    tiff: bool = field(compare=False)
+    result: Result = field(compare=False)
+    tiles: Tiles = field(compare=False)
+    threads: int = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A job in a process that works at it."""
+
+    predictor: Predictor
+    image: Image
+    target: Target
+    blocks: Blocks
+    plan: Plan
+
+    def probabilities(self, block: Block) -> Tensor:
+        """Return the probabilities [K, H, W] of a block."""
+        return self.predictor.window(self.image.page(block.page), self.plan, block.rows, block.columns)
+
+
+@lru_cache(maxsize=1)  # a worker loads the network once
+def opened(job: Job) -> Opened:
+    """Load the network and open the image of a job.
+
+    Raises:
+        UnetkitError: as `load` and `open_image`.
+    """
+    predictor = job.model if isinstance(job.model, Predictor) else _loaded(job)
+    predictor = with_memory(predictor, job.tiles.memory)
+    target = open_target(job.path, job.form, tiff=job.tiff)
+    blocks = Blocks(job.form)
+    plan = plan_of(predictor, job.form, job.tiles.step, side=blocks.side)
+    return Opened(predictor, open_fitting(predictor, job.source), target, blocks, plan)
+
+
+def _loaded(job: Job) -> Predictor:
+    return load(job.model, device=job.device, options=job.options).folded()
+
+
+def read_block(job: Job, number: int) -> str:
+    """Return the checksum of the values of a block that was written.
+
+    Raises:
+        ValueError, OSError: they cannot be read.
+    """
+    work = opened(job)
+    block = work.blocks[number]
+    return checksum(work.target.get(block.page, block.rows, block.columns))
+
+
+def predict_block(job: Job, number: int) -> str:
+    """Predict a block and write it; return the checksum of its values.
+
+    Raises:
+        DataError: pixels that cannot be read.
+        StorageError: the disk did not take it.
+    """
+    work = opened(job)
+    block = work.blocks[number]
+    with cpu_threads(job.threads):
+        p_KHW = work.probabilities(block)
+        white = 1 if job.form.labels else 255
+        values_KHW = values_of(work.predictor, p_KHW, probabilities=job.result == "probabilities", white=white)
+    values_KHW = np.ascontiguousarray(values_KHW, job.form.dtype)
+    work.target.put(block, values_KHW)
+    return checksum(values_KHW)
+
+
+def values_of(predictor: Predictor, p_KHW: Tensor, *, probabilities: bool, white: int) -> NDArray[Any]:
+    """Return what files hold [K, H, W] of probabilities: of two classes that of the second, else of all, or masks.
+
+    Args:
+        predictor: whose probabilities they are.
+        p_KHW: the probabilities of all its classes.
+        probabilities: whether they are wanted, or masks.
+        white: the value of the second of two classes in a mask.
+    """
+    if probabilities:
+        return (p_KHW[1:] if len(predictor.classes) == 2 else p_KHW).cpu().numpy()
+    labels_HW = predictor.decided(p_KHW)
+    return (labels_HW * np.uint8(white) if len(predictor.data_classes) == 2 else labels_HW)[None]
+
+
+def with_memory(predictor: Predictor, gigabytes: float) -> Predictor:
+    """Return the predictor whose calls of the network take no more than this."""
+    return predictor.with_card(predict=predictor.config.model_copy(update={"memory": gigabytes}))
+
+
+def reason_against(predictor: Predictor) -> str | None:
+    """Say what keeps a prediction from being cut into blocks; None: nothing."""
+    if predictor.config.size is not None:
+        return "predict.size resizes whole images"
+    if predictor.config.close_gaps:
+        return "predict.close_gaps follows contours through whole images"
+    return None if predictor.prepare is None else "its own pre-processing takes whole images"
+
+
+def plan_of(predictor: Predictor, form: Form, step: tuple[int, int] | None, *, side: int) -> Plan:
+    """Return the tiles of a page: those of the whole page, or with `step` tiles that end where blocks of `side` do."""
+    if step is None:
+        return predictor.plan(form.height, form.width)
+    rows, columns = (
+        tuple(
+            Span(low, min(low + step, block + side, length))
+            for block in range(0, length, side)
+            for low in range(block, min(block + side, length), step)
+        )
+        for length, step in zip((form.height, form.width), step, strict=True)
+    )
+    return Plan(rows, columns, grid_of(predictor.geometry, predictor.config))
+
+
+def _steps(predictor: Predictor, form: Form, side: int) -> Iterator[tuple[int, int] | None]:
+    """Yield the ways to cut blocks into tiles, that which computes the fewest pixels first."""
+    fits, grid = max(form.height, form.width) <= side, grid_of(predictor.geometry, predictor.config)
+    multiple, tile = grid.geometry.multiple, predictor.config.tile
+    if predictor.exactness() is not None or grid.geometry.fixed is not None or (fits and tile is not None):
+        yield None
+        return
+    if tile is not None:
+        own = min(side, grid.answered_side(tile) - 2 * grid.context)
+        yield own, own
+        return
+    sizes = sorted({align_up(-(-side // count), multiple) for count in range(1, 17)})
+
+    def computed(step: tuple[int, int]) -> int:
+        height, width = (-(-side // one) * grid.window_side(one + 2 * grid.context) for one in step)
+        return height * width
+
+    if fits:
+        yield None
+    yield from sorted(product(sizes, sizes), key=lambda step: (computed(step), step[0] - step[1]))
+
+
+_STARTING = 150e6
+"""Bytes that a process takes in the first blocks, whatever their size: code, buffers of libraries, threads."""
+
+_DASK = 120e6
+"""Bytes that being a worker of dask takes."""
+
+
+def choose_tiles(
+    predictor: Predictor, form: Form, *, side: int, memory: float | None, workers: int, chosen: Tiles | None = None
+) -> Tiles:
+    """Choose tiles so that a process that predicts blocks stays below `memory`, its whole resident set.
+
+    Args:
+        predictor: loaded in this process, which is measured.
+        form: of the output.
+        side: of a block in pixels.
+        memory: gigabytes that each process may take; None: half of what is free, for all of them together.
+        workers: how many processes.
+        chosen: these tiles and no others.
+
+    Raises:
+        UsageError: the smallest tiles need more.
+    """
+    allowed = memory * 1e9 if memory is not None else free_memory(predictor.device) / 2 / workers
+    if predictor.device.type != "cpu":
+        allowed = memory * 1e9 if memory is not None else float("inf")
+    per_pixel = predictor.bytes_per_pixel * predictor.config.batch if predictor.device.type == "cpu" else 0.0
+    high, wide = min(side, form.height), min(side, form.width)
+    # Probabilities twice, once as they are decided, the index as torch finds it, and the values as they are packed.
+    block = high * wide * (12 * len(predictor.classes) + 8 + 3 * form.planes * np.dtype(form.dtype).itemsize)
+    fixed = resident_memory() + _STARTING + CACHE_BYTES + block + (_DASK if workers > 1 else 0)
+    least = float("inf")
+    for step in _steps(predictor, form, side) if chosen is None else (chosen.step,):
+        call = chosen.memory * 1e9 if chosen else min(predictor.config.memory * 1e9, max(allowed - fixed, 1e6))
+        plan = plan_of(predictor if step else with_memory(predictor, call / 1e9), form, step, side=side)
+        needed = per_pixel * _largest(plan, form)
+        least = min(least, fixed + needed)
+        if fixed + needed <= allowed and (needed <= call or chosen or step is None or predictor.config.tile):
+            return Tiles(step, call / 1e9)
+    smallest = f"{least / 1e9 + 0.005:.2f} GB"
+    if memory is None:
+        raise UsageError(
+            f"half of the memory that is free is {allowed / 1e9:.2f} GB for each of {workers} processes, but one needs "
+            f"{smallest}; give fewer workers, or --memory {smallest.replace(' ', '')}"
+        )
+    raise UsageError(
+        f"--memory {memory:g}GB: the smallest tiles of this network need {smallest} in a process, of which "
+        f"{fixed / 1e9:.2f} GB are there before the network computes; give --memory {smallest.replace(' ', '')}"
+    )
+
+
+def _largest(plan: Plan, form: Form) -> int:
+    """Return the pixels of the largest window of a plan."""
+    sides = [
+        max(
+            one.stop - one.start
+            for one in (window(part.low, part.high, length=length, grid=plan.grid) for part in axis)
+        )
+        for axis, length in ((set(plan.rows), form.height), (set(plan.columns), form.width))
+    ]
+    return sides[0] * sides[1]
+
+
+def network_checksum(predictor: Predictor, model: Model) -> str:
+    """Return the SHA-256 of a network: of its weights and card, or of the file that it was exported to."""
+    digest = hashlib.sha256(predictor.card.model_dump_json(exclude={"predict", "objects"}).encode())
+    if isinstance(predictor.network, nn.Module):
+        for name, value in sorted(predictor.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    elif isinstance(model, str | Path) and not is_remote(model):
+        files = (
+            [Path(model)] if Path(model).is_file() else sorted(one for one in Path(model).rglob("*") if one.is_file())
+        )
+        for file in files:
+            with file.open("rb") as handle:
+                digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()
+
+
+def input_checksum(image: Image, source: Path) -> str:
+    """Return the SHA-256 of what tells whether an image is still the same, without reading all of it.
+
+    That is its axes, sizes, type and pixel size; of a file its length, its time of change and its first bytes; of a
+    zarr on the disk its metadata.
+    """
+    known = [image.axes, image.shape, str(image.dtype), sorted(image.pixel_size.items())]
+    digest = hashlib.sha256(repr(known).encode())
+    if is_remote(source):
+        return digest.hexdigest()
+    if is_zarr(source):
+        names = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+        for file in (place / name for place in (source, source / "0") for name in names):
+            digest.update(file.read_bytes() if file.is_file() else b"-")
+        return digest.hexdigest()
+    file = next(place for place in (source, *source.parents, Path(str(source).rpartition(":")[0])) if place.is_file())
+    digest.update(repr((file.stat().st_size, file.stat().st_mtime_ns)).encode())
+    with file.open("rb") as handle:
+        digest.update(handle.read(1 << 16))
+    return digest.hexdigest()
