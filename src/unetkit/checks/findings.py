@@ -202,7 +202,7 @@ class DatasetFacts:
         split = self.config.data.split
         return {
             "sizes": f"{shown}{' and others' if len(sizes) > 4 else ''} (channels x rows x columns)",
-            "values": f"{dtypes}, {low:.5g} to {high:.5g}, mean {mean:.4g}",
+            "values": f"{dtypes}, {low:.5g} to {high:.5g}, mean {mean:.5g}",
             "classes": f"{', '.join(present[:_NAMED_CLASSES])}{rest}" or "no labels",
             "split": f"{len(self.train)} to train on, {len(self.held_out)} held out ({split.method}"
             f"{f', the groups {split.group}' if split.group else ''})"

@@ -195,7 +195,7 @@ def open_coco(trees: Sequence[Tree], config: DataConfig, *, only: str | None = N
             ("images", f"{len(items)}, listed in {', '.join(file.source.rpartition('/')[2] for file in files)}"),
             ("masks", "outlines of objects, in the same files"),
             *((("held out", f"{len(held_out)} images, those of the file named val"),) if held_out else ()),
-            *((("test set", f"{len(test)} images, neither trained on nor chosen on"),) if test else ()),
+            *((("test set", f"{len(test)} images, scored once at the end and used for nothing else"),) if test else ()),
         )
     )
     return ObjectDataset(tuple(items), classes, Division(held_out, test), tuple(complaints), account)

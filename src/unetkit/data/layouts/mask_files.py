@@ -361,9 +361,10 @@ def _account(tree: Tree, match: Match, mask_map: MaskMap, division: Division, co
         taken.append(("regions", f"{match.region.pattern}: pixels that are 0 there do not count"))
     taken.append(("values", mask_map.words))
     if division.test:
-        taken.append(("test set", f"{len(division.test)} images, neither trained on nor chosen on"))
+        taken.append(("test set", f"{len(division.test)} images, scored once at the end and used for nothing else"))
     if division.held_out:
-        taken.append(("held out", f"{len(division.held_out)} images by the data's own folders"))
+        by = "as the list says" if match.listed else "those of folders or files named val"
+        taken.append(("held out", f"{len(division.held_out)} images, {by}"))
     if division.serial:
         taken.append(("order", "sections of a stack: data.split.method=auto holds out neighbouring ones"))
     left = match.unlabelled if config.unlabelled == "skip" else match.bare
@@ -371,7 +372,7 @@ def _account(tree: Tree, match: Match, mask_map: MaskMap, division: Division, co
         group = Group.of(left) if len({len(file.folders) for file in left}) == 1 else None
         taken.append(("no masks", f"{len(left)} images are left out: {group.pattern if group else left[0].path}"))
     unsure = [*match.unsure, *([mask_map.unsure] if mask_map.unsure else [])]
-    unsure += [f"or set {one}" for one in match.alternatives]
+    unsure += [f"other masks are there, too: to take them, set {one}" for one in match.alternatives]
     lacking = [pair for pair in match.pairs if pair.region is None]
     if match.region is not None and lacking:
         unsure.append(
