@@ -113,12 +113,12 @@ def _open_archive(path: Path) -> Tree:
 
     def read(name: str) -> bytes:
         with one_at_a_time:
-            return read_entry(archive, entries[name], f"{path}/{name}")
+            return read_entry(archive, entries[name], f"{path}/{name}", LARGEST_FILE)
 
     return Tree(path, _visible(entries), read)
 
 
-def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, source: str, at_most: int = LARGEST_FILE) -> bytes:
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, source: str, at_most: int) -> bytes:
     """Return the content of an archive's file, of no more bytes than its directory promises.
 
     Raises:
