@@ -567,8 +567,8 @@ class PredictConfig(Section):
     batch: PositiveInt = Field(default=1, description="tiles in one call of the network")
     channels: Channels | None = Field(
         default=None,
-        description="which channels of an image with more of them the network is given, counted from 0; a training takes "
-        "`data.channels`",
+        description="which channels of an image with more of them the network is given, counted from 0; a training "
+        "takes `data.channels`",
     )
     tta: bool = Field(default=False, description="average over the eight flips and turns")
     threshold: Threshold | dict[str, Threshold] | None = Field(
