@@ -45,6 +45,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         export_network(make_job(predictor, options), to, folder / f"{to}{FORMATS[to].suffix}")
     with zipfile.ZipFile(folder / "bioimageio.zip", "w") as archive:
         archive.writestr("rdf.yaml", "")
+    with zipfile.ZipFile(folder / "savedmodel.zip", "w") as archive:
+        archive.writestr("net/saved_model.pb", "")
     (folder / "onnx.onnx").write_bytes(b"\x08\x0a\x12\x07pytorch\x1a\x03")
     (folder / "openvino.xml").write_text('<?xml version="1.0"?><net></net>')
     with zipfile.ZipFile(folder / "aoti.pt2", "w") as archive:
@@ -242,7 +244,7 @@ def test_no_other_verb_opens_a_file_that_can_run_code(exported: Path, tmp_path: 
         command.name for command in get_command(app).commands.values() if "model" in {p.name for p in command.params}
     }
     assert takes <= {*(verb.split()[0] for verb in VERBS), "export"}
-    with pytest.raises(ModelFileError, match="was exported for a runtime"):
+    with pytest.raises(ModelFileError, match="a network for runtimes"):
         unetkit.export(exported / "pt2.pt2", to="safetensors", out=tmp_path / "x.safetensors")
-    with pytest.raises(ModelFileError, match="was exported for a runtime"):
+    with pytest.raises(ModelFileError, match="a network for runtimes"):
         unetkit.check(exported / "mindir.mindir", against=exported / "pt2.pt2")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from unetkit.config import LossConfig, load_config
-from unetkit.data.dataset import Sample
+from unetkit.data.dataset import InMemory, Sample
 from unetkit.data.normalize import Normalization
 from unetkit.distributed import World
 from unetkit.legacy.checkpoints import LegacyNetwork, read_legacy
@@ -56,7 +56,7 @@ def _train_step(network: LegacyNetwork, **init: object) -> TrainStep:
 
 def _any_store() -> PixelStore:
     sample = Sample("any", np.zeros((1, 32, 32), np.uint8), np.zeros((32, 32), np.uint8))
-    return PixelStore.of([sample], Normalization((0.0,), (1.0,)), torch.device("cpu"))
+    return PixelStore.of(InMemory((sample,), ("a", "b")), Normalization((0.0,), (1.0,)), torch.device("cpu"))
 
 
 def _errors(found: dict[str, Tensor], expected: dict[str, Tensor]) -> Tensor:

@@ -115,7 +115,8 @@ def temporary_folder(path: Path | None = None) -> Generator[Path]:
 _ADVICE = {
     errno.ENOENT: "its folder is not there (any more)",
     errno.ENAMETOOLONG: "choose a shorter name",
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST), "choose another place"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a part of this path is a file, not a folder; choose another place"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose another place"),
 }
 
 
