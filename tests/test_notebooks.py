@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.md"))
 ENGLISH = [path for path in NOTEBOOKS if not path.stem.endswith(".zh")]
+QUICK = {"course", "main-job", "moving-in-oneflow"}
 CHINESE = [path for path in NOTEBOOKS if path.stem.endswith(".zh")]
 
 
@@ -18,7 +19,10 @@ def cells(notebook: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", notebook.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("notebook", ENGLISH, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "notebook",
+    [pytest.param(path, marks=() if path.stem in QUICK else pytest.mark.slow, id=path.stem) for path in ENGLISH],
+)
 def test_every_cell_runs(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
