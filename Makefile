@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format reference docs bench hostile licences constraints clean
+.PHONY: help demo test test-all check format reference notebooks docs bench hostile licences constraints clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf 'make %-12s %s\n' "$$name" "$$text"; done
@@ -37,7 +37,10 @@ format: $(VENV)/.dev ## lay the code out as `make check` wants it
 reference: $(VENV)/.runtime ## write what the code knows into docs/configuration.md and docs/metrics.md
 	$(BIN)/python scripts/write_reference.py
 
-docs: $(VENV)/.docs ## build the documentation into site/
+notebooks: $(VENV)/.notebooks ## run every notebook in Jupyter
+	$(BIN)/python scripts/notebooks.py
+
+docs: $(VENV)/.docs $(VENV)/.notebooks ## build the documentation into site/, notebooks with what they show
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.bench ## measure the claims of the README against their peers
@@ -62,6 +65,10 @@ $(VENV)/.dev: $(VENV)/.runtime
 
 $(VENV)/.docs: $(VENV)/.runtime
 	@$(INSTALL) --no-build-isolation --editable '.[docs]'
+	@touch $@
+
+$(VENV)/.notebooks: $(VENV)/.runtime
+	@$(INSTALL) --no-build-isolation --editable '.[notebooks]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.runtime

@@ -5,6 +5,7 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from html import escape
+from importlib import import_module
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
@@ -93,11 +94,10 @@ class ProgressCell:
 
     def __init__(self, title: str) -> None:
         """Put an empty bar into the output."""
-        from IPython.display import HTML, display  # a notebook runs on it
-
-        self._title, self._lines, self._html = title, list[str](), HTML
+        shown: Any = import_module("IPython.display")  # a notebook runs on it
+        self._title, self._lines, self._html = title, list[str](), shown.HTML
         self._bar, self._last = "", 0.0
-        self._handle: Any = display(HTML(""), display_id=True)
+        self._handle: Any = shown.display(shown.HTML(""), display_id=True)
 
     def log(self, text: str) -> None:
         """Print a line above the bar."""

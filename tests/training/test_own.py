@@ -122,8 +122,8 @@ def _no_number(probabilities: NDArray[np.float32], labels: NDArray[Any]) -> Any:
         ({"loss": _not_scalar}, r"returned a tensor of shape \[2, 32, 32\]; expected a scalar"),
         ({"loss": torch.nn.CrossEntropyLoss()}, "found CrossEntropyLoss; expected a plain function"),
         ({"metrics": {"share": _no_number}}, "share returned NoneType; expected one number"),
-        ({"metrics": {"mean_iou": interior_share}}, "mean_iou is a score of unetkit itself"),
-        ({"metrics": {"dice_gap": interior_share}}, "dice_gap is a score of unetkit itself"),
+        ({"metrics": {"mean_iou": interior_share}}, "mean_iou reads as a score of unetkit's family overlap"),
+        ({"metrics": {"dice_gap": interior_share}}, "dice_gap reads as a score .* such as my_dice_gap"),
         ({"metrics": {"loss": interior_share}}, "'loss' cannot name a metric"),
     ],
 )

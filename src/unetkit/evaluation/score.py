@@ -399,8 +399,9 @@ def named_families(config: TrainConfig) -> set[str]:
 
 def missing_functions(run: Run, given: Collection[str]) -> list[str]:
     """Return a note where a run was trained with metrics of the user's own that are not given here."""
-    recorded = (place.removeprefix("metrics.") for place in run.read_json(OWN_FUNCTIONS) or {} if place != "loss")
-    if not (missing := ", ".join(name for name in recorded if name not in given)):
+    recorded: dict[str, Any] = run.read_json(OWN_FUNCTIONS) or {}
+    names = (place.removeprefix("metrics.") for place in recorded if place != "loss")
+    if not (missing := ", ".join(name for name in names if name not in given)):
         return []
     return [f"not scored, as only Python has the functions: {missing}; give them: unetkit.evaluate(RUN, own={{...}})"]
 

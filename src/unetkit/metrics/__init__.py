@@ -90,8 +90,11 @@ def own_functions(functions: Mapping[str, MetricFunction] | None) -> Mapping[str
     """
     for name in functions or {}:
         require_name(name)
-        if family_of(name) != "own":
-            raise UsageError(f"metrics: {name} is a score of unetkit itself; give yours another name")
+        if (family := family_of(name)) != "own":
+            raise UsageError(
+                f"metrics: {name} reads as a score of unetkit's family {family}, such as that of a class; give yours "
+                f"another name, such as my_{name}"
+            )
     return functions or {}
 
 

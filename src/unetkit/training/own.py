@@ -91,7 +91,8 @@ class Own:
         Raises:
             ConfigError: one is missing, was not there before, or has another source.
         """
-        known, given = run.read_json(OWN_FUNCTIONS) or {}, dict(self.records())
+        known: dict[str, Record] = run.read_json(OWN_FUNCTIONS) or {}
+        given = dict(self.records())
         call = f"unetkit.resume({run.place!r}, loss=..., metrics={{...}})"
         for place in known.keys() - given.keys():
             name = known[place]["name"]
