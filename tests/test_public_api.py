@@ -21,7 +21,10 @@ FACE = {
     "open_dataset": "(path, *, config)",
     "plan": "(data, *, overrides, minutes, memory, device, progress)",
     "predict": "(model, image, *, probabilities, **options)",
-    "predict_objects": "(model, source, out, *, outlines, options, device, progress)",
+    "predict_objects": (
+        "(model, source, out, *, outlines, through_depth, options, device, workers, dask, memory, resume, overwrite, "
+        "progress)"
+    ),
     "predict_file": (
         "(model, source, out, *, probabilities, uncertainty, options, device, workers, dask, memory, resume, "
         "overwrite, progress)"

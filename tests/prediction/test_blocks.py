@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from unetkit.config import ModelConfig
 from unetkit.errors import FailedBlocksError, StorageError, UsageError
 from unetkit.images import open_image
 from unetkit.images.blocks import Blocks
@@ -41,7 +42,8 @@ def model(make_predictor: Maker, tmp_path: Path) -> Path:
     """A network in a file, as every worker loads it."""
     predictor = make_predictor()
     network: Any = predictor.network
-    card = predictor.card.model_copy(update={"model": network.config})
+    config = ModelConfig(in_channels=1, num_classes=2, width=4, depth=2)
+    card = predictor.card.model_copy(update={"model": config})
     Checkpoint(card=card, tensors=dict(network.state_dict())).save(tmp_path / "net.safetensors")
     return tmp_path / "net.safetensors"
 
@@ -54,7 +56,7 @@ def content(path: Path) -> dict[str, bytes]:
 
 def blocks_done(out: Path) -> int:
     journal = out.with_name(f"{out.name}.unfinished") / "journal.jsonl"
-    return journal.read_text().count('"step"') if journal.exists() else 0
+    return journal.read_text().count('"crc32c"') if journal.exists() else 0
 
 
 @pytest.mark.parametrize("predict", [{}, {"tile": 200}, {"tile": 400, "overlap": 4}, {"tta": True}])
@@ -161,7 +163,7 @@ def test_finished_blocks_are_not_computed_again_but_lost_ones_are(
 
     tifffile.memmap(unfinished)[0, 5, 1500] ^= 255  # a block that the disk has otherwise than the journal
     with stopped.with_name("out.tif.unfinished").joinpath("journal.jsonl").open("a") as journal:
-        journal.write('{"stage": "blocks", "st')  # a line that was not finished
+        journal.write('{"block": 3, "cr')  # a line that was not finished
     monkeypatch.setattr(engine, "predict_block", counting)
     predict_to_file(make_predictor(), image, stopped, work=Work(memory=8, resume=True))
     assert numbers == [1, 3, 4, 5]

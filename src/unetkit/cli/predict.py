@@ -39,10 +39,13 @@ UncertaintyOption = Annotated[
     bool, typer.Option("--uncertainty", help="write how uncertain the answer is: entropy, mutual information")
 ]
 ObjectsOption = Annotated[
-    bool, typer.Option("--objects", help="find objects: labels as .tif, COCO as .json; holds whole images in memory")
+    bool, typer.Option("--objects", help="find objects: labels as .tif or, of any size, .ome.zarr; COCO as .json")
 ]
 OutlinesOption = Annotated[
     bool, typer.Option("--outlines", help="with --objects: draw them, beside --out or, a .png, as --out")
+]
+ThroughDepthOption = Annotated[
+    bool, typer.Option("--through-depth", help="objects of an .ome.zarr go through the slices of a volume")
 ]
 WorkersOption = Annotated[int, typer.Option(min=1, help="processes here that predict blocks of a large image")]
 DaskOption = Annotated[
@@ -85,6 +88,7 @@ def predict(
     activation: ActivationOption = None,
     output: OutputOption = None,
     device: DeviceOption = None,
+    through_depth: ThroughDepthOption = False,
     workers: WorkersOption = 1,
     dask: DaskOption = None,
     memory: MemoryOption = None,
@@ -101,13 +105,12 @@ def predict(
     options |= {"overrides": keys}
     options |= said_of_file(classes, normalization, multiple, size, activation, output)
     with progress_with("predicting", json_file) as progress:
-        common: Any = {"options": options, "device": device or "auto", "progress": progress}
+        common: Any = {"options": options, "device": device or "auto", "progress": progress, "workers": workers}
+        common |= {"dask": dask, "memory": gigabytes(memory), "resume": resume, "overwrite": overwrite}
         if objects:
-            made = unetkit.predict_objects(model, source, out, outlines=outlines, **common)
+            made = unetkit.predict_objects(model, source, out, outlines=outlines, through_depth=through_depth, **common)
         else:
             common |= {"probabilities": probabilities, "uncertainty": uncertainty}
-            common |= {"workers": workers, "dask": dask, "memory": gigabytes(memory), "resume": resume}
-            common |= {"overwrite": overwrite}
             made = unetkit.predict_file(model, source, out, **common)
 
     def show() -> None:

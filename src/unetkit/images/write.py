@@ -88,9 +88,9 @@ class Form:
         return max(1, len(self.channels))
 
     @property
-    def page_pixels(self) -> int:
-        """Pixels of a page."""
-        return self.height * self.width
+    def longest(self) -> int:
+        """The longer side of a page in pixels."""
+        return max(self.height, self.width)
 
     @property
     def size(self) -> int:

@@ -39,7 +39,10 @@ from unetkit.prediction.results import open_fitting
 from unetkit.prediction.tiling import Plan, Span, align_up, grid_of, window
 from unetkit.storage import is_remote
 
-Result = Literal["masks", "probabilities", "objects"]
+Result = Literal["masks", "probabilities", "objects", "volumes"]
+"""What values are; those of volumes are objects that go through the slices."""
+
+OBJECTS: tuple[Result, ...] = ("objects", "volumes")
 
 
 class Tiles(NamedTuple):

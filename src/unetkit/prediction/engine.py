@@ -22,6 +22,7 @@ from unetkit.images.blocks import Blocks, create_target, finish_target
 from unetkit.images.omewrite import image_of, register
 from unetkit.images.write import Form
 from unetkit.prediction.blocks import (
+    OBJECTS,
     Job,
     Result,
     Tiles,
@@ -35,12 +36,14 @@ from unetkit.prediction.blocks import (
     with_memory,
 )
 from unetkit.prediction.journal import Journal, finish, open_journal
+from unetkit.prediction.labels import PARTS, Labels, forget, known_folder, label_block, table_of, write_table
 from unetkit.prediction.load import LoadOptions, Model
 from unetkit.prediction.predictor import Predictor
 from unetkit.prediction.results import open_fitting
 from unetkit.prediction.schedule import TRIES, Crew, crew_of
 from unetkit.progress import Progress
 from unetkit.storage import is_remote
+from unetkit.storage.atomic import make_folder
 from unetkit.version import __version__
 
 
@@ -104,6 +107,19 @@ class Work:
             raise UsageError("other processes load the network themselves; give its path instead of a Predictor")
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What is to be said of a prediction.
+
+    Attributes:
+        note: a sentence where the result may differ from an untiled prediction; None where it does not.
+        objects: how many there are; None where they were not looked for.
+    """
+
+    note: str | None
+    objects: int | None
+
+
 def predict_in_blocks(
     predictor: Predictor,
     source: Path,
@@ -114,7 +130,7 @@ def predict_in_blocks(
     result: Result,
     work: Work,
     progress: Progress,
-) -> str | None:
+) -> Made:
     """Predict an image block by block, into a file or folder that is there whole or as an unfinished one.
 
     Args:
@@ -128,7 +144,7 @@ def predict_in_blocks(
         progress: follows the blocks.
 
     Returns:
-        A sentence where the result may differ from an untiled prediction; None where it does not.
+        What is to be said of it.
 
     Raises:
         UsageError: it cannot be begun, or not be resumed.
@@ -137,16 +153,17 @@ def predict_in_blocks(
     """
     work.require_possible(out, tiff=tiff)
     predictor.require_usable(open_fitting(predictor, source).shape[-3:])
+    objects = result in OBJECTS
     blocks, asked = Blocks(form), _identity(predictor, source, form, result, work)
     with open_journal(out, asked, resume=work.resume, overwrite=work.overwrite) as journal:
-        chosen = _chosen(journal, predictor, form, blocks.side, work)
+        chosen = _chosen(journal, predictor, form, blocks.side, work, progress)
         job = Job(
             hashlib.sha256(json.dumps([asked, chosen, str(out.absolute())]).encode()).hexdigest(),
             predictor if not work.several else _absolute(work.model),
             work.device,
             work.options,
             source.absolute() if not is_remote(source) else source,
-            journal.output.absolute(),
+            (journal.folder / PARTS if objects else journal.output).absolute(),
             form,
             tiff,
             result,
@@ -154,19 +171,49 @@ def predict_in_blocks(
         )
         if not journal.chosen:
             create_target(job.path, form, tiff=tiff)
+            if objects:
+                create_target(journal.output, form, tiff=False)
+                make_folder(known_folder(job))
             journal.begin({"tiles": list(job.tiles), "threads": job.threads})
         try:
             with crew_of(work.workers, work.dask) as crew:
                 _verify(journal, crew, job)
-                carry_out(journal, "blocks", blocks, crew, partial(predict_block, job), progress)
-            finish_target(job.path, form, out, tiff=tiff)
+                step = label_block if objects else predict_block
+                carry_out(journal, blocks, crew, partial(step, job), progress)
+                found = _merge(predictor, job, out, crew, progress) if objects else None
+            finish_target(journal.output, form, out, tiff=tiff)
             finish(journal, out)
         finally:
             opened.cache_clear()
+            forget()
     if not tiff and image_of(out) is not None:
         register(out, form.version)
     planned = with_memory(predictor, job.tiles.memory)
-    return plan_of(planned, form, job.tiles.step, side=blocks.side).note
+    return Made(plan_of(planned, form, job.tiles.step, side=blocks.side).note, found)
+
+
+def _merge(predictor: Predictor, job: Job, out: Path, crew: Crew, progress: Progress) -> int:
+    """Make objects of the parts of all blocks, write their numbers and their table; return how many there are.
+
+    Raises:
+        FailedBlocksError: of some blocks the numbers could not be written.
+    """
+    blocks, labels = Blocks(job.form), Labels(job, job.result == "volumes")
+    progress.log("joining objects across blocks")
+    pairs = crew(labels.touching, range(len(blocks)))
+    objects = labels.merge((_whole(blocks, pair) for pair in pairs), predictor.object_config)
+    for one in crew(labels.relabel, range(len(blocks))):
+        _whole(blocks, one)
+    write_table(table_of(out), objects, predictor.classes)
+    return len(objects)
+
+
+def _whole(blocks: Blocks, made: tuple[int, Any]) -> tuple[int, Any]:
+    """Return what was made of a block, or say that it failed."""
+    number, content = made
+    if isinstance(content, Exception):
+        raise FailedBlocksError(f"{_described(blocks, number)} failed {TRIES} times: {content}; go on by --resume")
+    return made
 
 
 def _absolute(model: Model | None) -> Model:
@@ -185,13 +232,17 @@ def _identity(predictor: Predictor, source: Path, form: Form, result: Result, wo
         "input": input_checksum(image, source),
         "result": result,
         "predict": predictor.config.model_dump(mode="json"),
-        "objects": predictor.object_config.model_dump(mode="json") if result == "objects" else None,
+        "objects": predictor.object_config.model_dump(mode="json")
+        if result not in ("masks", "probabilities")
+        else None,
         "device": predictor.device.type,
         "form": f"{form.dtype}, {form.pages} pages of {form.planes} x {form.height} x {form.width}, {form.version}",
     }
 
 
-def _chosen(journal: Journal, predictor: Predictor, form: Form, side: int, work: Work) -> tuple[Tiles, int]:
+def _chosen(
+    journal: Journal, predictor: Predictor, form: Form, side: int, work: Work, progress: Progress
+) -> tuple[Tiles, int]:
     """Return tiles and threads: those that the journal has, or new ones.
 
     Raises:
@@ -211,13 +262,16 @@ def _chosen(journal: Journal, predictor: Predictor, form: Form, side: int, work:
     elif threads is None:
         here = torch.get_num_threads() if work.workers == 1 else max(1, available_cores() // work.workers)
         threads = 1 if work.dask is not None else here
-    tiles = choose_tiles(predictor, form, side=side, memory=work.memory, workers=work.workers, chosen=tiles)
+    choose = partial(choose_tiles, predictor, form, side=side, workers=work.workers, chosen=tiles)
+    tiles = choose(memory=work.memory)
+    if work.memory is None and tiles != choose(memory=float("inf")):
+        progress.log("note: little memory is free, tiles are smaller than usual: the same result up to rounding")
     return tiles, threads_of(threads)
 
 
 def _verify(journal: Journal, crew: Crew, job: Job) -> None:
     """Forget those blocks that are not as the journal has them: the disk may have lost them with the machine."""
-    done = journal.done.setdefault("blocks", {})
+    done = journal.done
     for number, found in crew(partial(read_block, job), list(done)):
         if found != done[number]:
             del done[number]
@@ -225,7 +279,6 @@ def _verify(journal: Journal, crew: Crew, job: Job) -> None:
 
 def carry_out(
     journal: Journal,
-    stage: str,
     blocks: Blocks,
     crew: Crew,
     step: Callable[[int], str],
@@ -236,7 +289,7 @@ def carry_out(
     Raises:
         FailedBlocksError: of some blocks it failed every time.
     """
-    done, failed, pixels = journal.done.setdefault(stage, {}), dict[int, Exception](), 0
+    done, failed, pixels = journal.done, dict[int, Exception](), 0
     left, started = [number for number in range(len(blocks)) if number not in done], time.monotonic()
     if len(left) < len(blocks):
         progress.log(f"resumed: {len(blocks) - len(left)} of {len(blocks)} blocks are there")
@@ -245,7 +298,7 @@ def carry_out(
         if isinstance(made, Exception):
             failed[number] = made
             continue
-        journal.add(stage, number, made)
+        journal.add(number, made)
         block = blocks[number]
         pixels += (block.rows.stop - block.rows.start) * (block.columns.stop - block.columns.start)
         seconds = time.monotonic() - started

@@ -2,8 +2,8 @@
 
 Next to an output `NAME` lies the folder `NAME.unfinished` while it is being made: `output`, which is filled and becomes
 `NAME` at the end, `journal.jsonl`, and a lock. The first line of the journal says which job it is and what was chosen
-for it; every other line is a finished step of a stage, written when what the step made is on the disk. A process may
-be killed at any moment: a last line that is not whole is as none, and its step is done again.
+for it; every other line is a finished block, written when that is on the disk. A process may
+be killed at any moment: a last line that is not whole is as none, and its block is done again.
 """
 
 import json
@@ -33,7 +33,7 @@ class Journal:
         folder: of everything that is not finished.
         job: what it is, as plain values; only the same job may go on with it.
         chosen: what was chosen for it at its beginning; empty before `begin`.
-        done: stage -> step -> the checksum of what the step made.
+        done: the checksums of finished blocks.
         file: the journal, to be added to.
     """
 
@@ -41,21 +41,21 @@ class Journal:
     job: Content
     chosen: Content
     file: TextIO
-    done: dict[str, dict[int, str]] = field(default_factory=dict[str, dict[int, str]])
+    done: dict[int, str] = field(default_factory=dict[int, str])
 
     @property
     def output(self) -> Path:
         """What is being filled."""
         return self.folder / "output"
 
-    def add(self, stage: str, step: int, checksum: str) -> None:
-        """Note that a step is done.
+    def add(self, block: int, checksum: str) -> None:
+        """Note that a block is done.
 
         Raises:
             StorageError: the disk did not take it.
         """
-        self._write({"stage": stage, "step": step, "crc32c": checksum})
-        self.done.setdefault(stage, {})[step] = checksum
+        self._write({"block": block, "crc32c": checksum})
+        self.done[block] = checksum
 
     def begin(self, chosen: Content) -> None:
         """Note what the job is, and what was chosen for it.
@@ -178,5 +178,5 @@ def _read(folder: Path, file: TextIO, job: Content) -> Journal:
         )
     journal = Journal(folder, job, lines[0]["chosen"], file)
     for line in lines[1:]:
-        journal.done.setdefault(line["stage"], {})[line["step"]] = line["crc32c"]
+        journal.done[line["block"]] = line["crc32c"]
     return journal

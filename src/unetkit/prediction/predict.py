@@ -28,12 +28,14 @@ from unetkit.errors import UsageError
 from unetkit.images import has_pages, image_path, is_folder
 from unetkit.images.convert import Writer, image_writer
 from unetkit.images.image import ALL
-from unetkit.images.omewrite import form_at, require_place
+from unetkit.images.omewrite import SHARD, form_at, ome_zarr, require_place
 from unetkit.images.write import Form, png_image, tiff_stack
 from unetkit.objects import ObjectMap, find_objects, method_for
+from unetkit.objects.find import border_index
 from unetkit.prediction.blocks import reason_against, values_of
 from unetkit.prediction.crops import prefetch
 from unetkit.prediction.engine import Work, predict_in_blocks
+from unetkit.prediction.labels import table_of
 from unetkit.prediction.load import LoadOptions, Model, load, members
 from unetkit.prediction.predictor import Part, Predictor, require_probabilities
 from unetkit.prediction.results import (
@@ -188,23 +190,36 @@ def predict_objects(
     out: str | Path,
     *,
     outlines: bool = False,
+    through_depth: bool = False,
     options: LoadOptions | None = None,
     device: str = "auto",
+    workers: int = 1,
+    dask: str | None = None,
+    memory: float | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Predicted:
     """Find the objects of an image file, a stack, or a folder of images, and write them.
 
     The objects of a page are made of all its probabilities at once: four bytes a class and pixel are held in memory.
+    Those of an OME-Zarr are made block by block, of images and volumes of any size: they are connected regions.
 
     Args:
         model: a run, its folder, a network file, an exported file, or a Predictor.
         source: where to look for objects; each page by itself.
         out: a .tif of labels (a folder of them for a folder of images), a .json in COCO's form, or with `outlines` a
-            .png that shows them.
+            .png that shows them; an .ome.zarr of labels, with a table of the objects beside it, NAME.csv.
         outlines: draw the objects on the images: beside `out`, or as `out` where that is a .png.
+        through_depth: objects of an OME-Zarr go through the slices of a volume; else each slice has its own.
         options: keys of the `predict` section, those of `objects` such as {"objects.threshold": 0.6}, and those of
             `load`.
         device: auto, cpu, cuda or mps.
+        workers: of an OME-Zarr, as `predict_file` has them, and so all that follow.
+        dask: the address of a scheduler.
+        memory: gigabytes that each process may hold.
+        resume: go on with an unfinished output.
+        overwrite: replace an output that is there.
         progress: follows the work.
 
     Returns:
@@ -212,12 +227,23 @@ def predict_objects(
 
     Raises:
         DataError, ConfigError, UsageError, StorageError: nothing is left half-written.
+        FailedBlocksError: some blocks failed; the others are kept for `resume`.
 
     Example:
         >>> unetkit.predict_objects("runs/nuclei", "cells.png", "cells.json", outlines=True)
     """
     predictor = load(model, device=device, options=options).folded()
+    work = Work(workers, dask, memory, resume, overwrite, model, device, options or {})
     with cpu_threads((options or {}).get("threads")):
+        if image_writer(Path(out)) is ome_zarr:
+            if outlines:
+                raise UsageError(f"{out}: outlines are drawn on single images; leave --outlines out")
+            return objects_to_zarr(predictor, source, out, through_depth=through_depth, work=work, progress=progress)
+        if work.in_blocks or through_depth:
+            raise UsageError(
+                f"{out}: --workers, --dask, --memory, --resume and --through-depth are for objects of any size; choose "
+                "a name with .ome.zarr"
+            )
         return objects_to_file(predictor, source, out, outlines=outlines, progress=progress)
 
 
@@ -280,16 +306,12 @@ def predict_to_file(
         raise UsageError(
             f"{out}: cannot be made in blocks, as --workers, --dask, --memory and --resume ask for: {reason}"
         )
-    if reason is None and (task.writer is not tiff_stack or work.in_blocks or task.form.page_pixels > _LARGE):
+    if reason is None and (task.writer is not tiff_stack or work.in_blocks or task.form.longest > SHARD):
         task = writing.in_blocks(task, work)
     else:
         make_folder(out.parent)
         writing.carry_out([task])
     return writing.predicted([task], out, time.monotonic() - begun)
-
-
-_LARGE = 2**24
-"""Pixels of the largest page of a TIFF that is predicted in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +398,7 @@ class _Writing:
         Raises:
             UsageError, FailedBlocksError, StorageError: as `predict_in_blocks`.
         """
-        note = predict_in_blocks(
+        made = predict_in_blocks(
             self.predictor,
             task.source,
             task.out,
@@ -386,7 +408,7 @@ class _Writing:
             work=work,
             progress=self.progress,
         )
-        return replace(task, note=note)
+        return replace(task, note=made.note)
 
     def predicted(self, tasks: list[_Task], out: Path, seconds: float) -> Predicted:
         """Say what was written."""
@@ -492,6 +514,60 @@ def objects_to_file(
     return Predicted(
         written, found, time.monotonic() - begun, (*predictor.notes, *dict.fromkeys(note for note in notes if note))
     )
+
+
+def objects_to_zarr(
+    predictor: Predictor,
+    source: str | Path,
+    out: str | Path,
+    *,
+    through_depth: bool = False,
+    work: Work | None = None,
+    progress: Progress | None = None,
+) -> Predicted:
+    """Find the objects of an image or a volume of any size, block by block, and write labels and a table of them.
+
+    Args:
+        predictor: the network, and how objects are made of its probabilities: as connected regions.
+        source: an image file.
+        out: an OME-Zarr; the table is beside it, NAME.csv.
+        through_depth: objects go through the slices of a volume; else each slice has its own.
+        work: who computes the blocks, and what becomes of an earlier output; None: this process.
+        progress: follows the work.
+
+    Raises:
+        DataError, UsageError, StorageError, FailedBlocksError: as `predict_to_file`.
+    """
+    begun, source, out, work = time.monotonic(), image_path(source), Path(out), work or Work()
+    require_probabilities(predictor)
+    method = predictor.object_config.method
+    if method in ("distance", "borders") or (method == "auto" and border_index(predictor.classes) is not None):
+        raise UsageError(
+            f"{out}: objects of any size are connected regions, which objects.method={method} would cut; give "
+            "objects.method=components, or choose a name with .tif"
+        )
+    reason = "a folder is no volume" if is_folder(source) else reason_against(predictor)
+    if reason is not None or is_remote(out):
+        raise UsageError(f"{out}: objects cannot be made in blocks: {reason or 'they are written on this machine'}")
+    require_place(out)
+    image, table = open_fitting(predictor, source), table_of(out)
+    for path in (out, table):
+        require_free(path, overwrite=work.overwrite, resume=work.resume)
+    card = predictor.card.model_dump(mode="json")
+    form = replace(Form.like(image, np.uint32, (), None), labels=("background",), card=card)
+    made = predict_in_blocks(
+        predictor,
+        source,
+        out,
+        form_at(out, form),
+        tiff=False,
+        result="volumes" if through_depth else "objects",
+        work=work,
+        progress=progress or NoProgress(),
+    )
+    notes = (*predictor.notes, "objects are connected regions: those that touch are one, and holes are left", made.note)
+    found = PredictedFile(source, image.count, image.height, image.width, made.objects)
+    return Predicted((out, table), (found,), time.monotonic() - begun, tuple(note for note in notes if note))
 
 
 @dataclass(frozen=True, slots=True)
