@@ -8,14 +8,13 @@ Legend of shapes: K channels of a page, H height, W width.
 """
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import google_crc32c
 import numpy as np
 import tifffile
-from google_crc32c import value as crc32c
 from numpy.typing import NDArray
 
 from unetkit.images.omewrite import SHARD, create_zarr, image_of, open_created
@@ -39,7 +38,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Blocks(Sequence[Block]):
+class Blocks:
     """All blocks of a form, page by page and row by row; none is kept.
 
     Attributes:
@@ -64,8 +63,8 @@ class Blocks(Sequence[Block]):
         """The number of blocks."""
         return self.form.pages * self.down * self.across
 
-    def __getitem__(self, number: Any) -> Block:  # of a whole number alone
-        """Return a block by its number."""
+    def __getitem__(self, number: int) -> Block:
+        """Return a block by its number; iteration ends with the last one."""
         if not 0 <= number < len(self):
             raise IndexError(number)
         page, place = divmod(number, self.down * self.across)
@@ -125,7 +124,7 @@ def finish_target(path: Path, form: Form, out: Path, *, tiff: bool) -> None:
 
 def checksum(values: NDArray[Any]) -> str:
     """Return the CRC-32C of values, 8 hexadecimal digits."""
-    return f"{crc32c(np.ascontiguousarray(values).tobytes()):08x}"
+    return f"{int(google_crc32c.value(np.ascontiguousarray(values).tobytes())):08x}"
 
 
 @dataclass(frozen=True, slots=True)

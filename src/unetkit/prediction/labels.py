@@ -213,15 +213,23 @@ def _merged(parts: Parts, objects: NDArray[np.int64], count: int) -> Parts:
     """Return what is known of objects from their parts; `objects` [N] is the object of each part, from 0."""
 
     def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(objects, values, count)
+        return np.bincount(objects, values, count).astype(np.float64)
 
     kinds = np.zeros(count, np.int64)
     kinds[objects] = parts.kinds  # one for all parts of an object
     low, high = np.full((count, 3), np.iinfo(np.int64).max), np.zeros((count, 3), np.int64)
     np.minimum.at(low, objects, parts.low)
     np.maximum.at(high, objects, parts.high)
-    sums = (summed(one) for one in (parts.sizes, parts.certain, parts.pages, parts.rows, parts.columns))
-    return Parts(kinds, *sums, low, high)
+    return Parts(
+        kinds,
+        summed(parts.sizes),
+        summed(parts.certain),
+        summed(parts.pages),
+        summed(parts.rows),
+        summed(parts.columns),
+        low,
+        high,
+    )
 
 
 TABLE = (

@@ -8,9 +8,9 @@ steps, so that a scheduler holds a million of them as easily as ten.
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from unetkit.errors import StorageError, UsageError
 
@@ -92,13 +92,13 @@ def _started(workers: int) -> Generator[Any]:
     import dask.config
     from distributed import Client, LocalCluster
 
+    settings: Any = {"n_workers": workers, "threads_per_worker": 1, "processes": True}
+    settings |= {"memory_limit": 0, "dashboard_address": None}  # memory is bounded by the tiles that are chosen
     for name in ("distributed.nanny", "distributed.worker", "distributed.scheduler"):
         logging.getLogger(name).setLevel(logging.ERROR)  # what matters of a lost worker comes as the block's error
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1}),
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None
-        ) as cluster,
+        cast(AbstractContextManager[Any], LocalCluster(**settings)) as cluster,
         Client(cluster) as client,
     ):
         yield client
