@@ -178,7 +178,7 @@ def prepare(
         "normalization": {"mean": normalization.mean, "std": normalization.std},
     }
     if split.test:
-        notes.append(f"note: {len(split.test)} images are the test set: scored once at the end and used for nothing else")
+        notes.append(f"note: test set of {len(split.test)}: scored once at the end and used for nothing else")
     if report is not None:
         description["findings"] = report.as_json()["findings"]
         notes += report.lines()
