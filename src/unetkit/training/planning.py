@@ -241,7 +241,7 @@ def split_choices(facts: DatasetFacts) -> Iterator[Choice]:
     elif 1 < len(stacks) < count:
         yield Choice("data.split.method", "stacks", f"slices of one of the {len(stacks)} stacks stay together")
         yield Choice("data.split.folds", min(_FOLDS, len(stacks)), "one part is held out")
-    elif any(True for _ in neighbours(facts)):
+    elif facts.config.data.split.method == "blocks" or any(True for _ in neighbours(facts)):
         yield Choice("data.split.method", "blocks", "slices of one stack: neighbours look alike and stay together")
         yield Choice("data.split.folds", min(_FOLDS, count), "one part is held out")
         yield Choice("data.split.fold", 0, "the first part: it has trained neighbours on one side only")
