@@ -167,7 +167,7 @@ def test_an_exported_file_is_not_exported_again(make: Make, tmp_path: Path) -> N
 
 
 def test_what_is_no_exported_file_is_left_to_others(tmp_path: Path) -> None:
-    contents = {"a.onnx": b"", "b.pt2": b"PK\3\4", "c.xml": b"<?xml version='1.0'?><x/>", "d": b"\x08\x07"}
+    contents = {"a.onnx": b"", "b.pt2": b"PK\3\4", "c.xml": b"<?xml version='1.0'?><x/>", "d": b"\x09\x07"}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         assert open_exported(tmp_path / name) is None

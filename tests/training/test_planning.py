@@ -53,8 +53,9 @@ def value(made: TrainingPlan, key: str) -> object:
     return next(choice.value for choice in made.choices if choice.key == key)
 
 
-def test_every_line_has_its_reason_and_reads_back(tmp_path: Path) -> None:
-    made = unetkit.plan(write_sample(tmp_path, slices=5, size=64), overrides=FAST)
+@pytest.mark.parametrize("slices", [5, 15])  # of 15, each fold has more slices inside than at its ends
+def test_every_line_has_its_reason_and_reads_back(slices: int, tmp_path: Path) -> None:
+    made = unetkit.plan(write_sample(tmp_path, slices=slices, size=64), overrides=FAST)
     (tmp_path / "plan.yaml").write_text(made.yaml)
     assert unetkit.load_config(tmp_path / "plan.yaml") == made.config
     body = made.yaml.splitlines()

@@ -303,8 +303,8 @@ def ranking_part(evaluation: Evaluation) -> Curves | None:
     caption = (
         "a: the share of a class's pixels that are found (recall, sensitivity) against the share of all other pixels "
         "that are found with them, at every threshold of the class's probability; AUC is the area below. b: the share "
-        "of the found pixels that are right, against recall; AP is the area, and the thin line what chance gives. The "
-        "circle is the mask as it is decided."
+        "of the found pixels that are right, against recall; AP is the area. Dotted: what chance gives. The circle is "
+        "the mask as it is decided."
     )
     return Curves(Picture(ranking_curves(evaluation.curves), "ROC, and precision against recall"), caption)
 

@@ -156,7 +156,7 @@ def ranking_curves(classes: Mapping[str, Curve]) -> bytes:
             axes[0].plot([false], [recall], "o", **circle)
             axes[1].plot(curve.recall, curve.precision, label=f"{name}: AP {ap:.4f}", **line)
             axes[1].plot([recall], [precision], "o", **circle)
-            axes[1].axhline(float(curve.precision[-1]), color=line["color"], linewidth=0.6)
+            axes[1].axhline(float(curve.precision[-1]), linestyle=":", color=line["color"], linewidth=0.8)
         axes[0].set(title="a  ROC", xlabel="false positive rate", ylabel="true positive rate (recall)")
         axes[1].set(title="b  precision and recall", xlabel="recall", ylabel="precision")
         for one, place in zip(axes, ("lower right", "center left"), strict=True):
