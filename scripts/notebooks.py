@@ -43,14 +43,12 @@ def executed(path: Path) -> Any:
     """
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # the kernel's debugger is not used
     import jupytext
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
     notebook: Any = jupytext.read(path)
     with tempfile.TemporaryDirectory() as folder:
-        kernel = AsyncKernelManager(kernel_name="python3", transport="ipc")  # nothing listens on a port
         resources = {"metadata": {"path": folder}}
-        NotebookClient(notebook, kernel, timeout=_LONGEST, resources=resources).execute()
+        NotebookClient(notebook, timeout=_LONGEST, kernel_name="python3", resources=resources).execute()
     return notebook
 
 
