@@ -124,7 +124,8 @@ def finish_target(path: Path, form: Form, out: Path, *, tiff: bool) -> None:
 
 def checksum(values: NDArray[Any]) -> str:
     """Return the CRC-32C of values, 8 hexadecimal digits."""
-    return f"{int(google_crc32c.value(np.ascontiguousarray(values).tobytes())):08x}"
+    content: bytes = np.ascontiguousarray(values).tobytes()
+    return f"{google_crc32c.value(content):08x}"
 
 
 @dataclass(frozen=True, slots=True)
