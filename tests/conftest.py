@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +11,21 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure() -> None:
-    """Give each of several test processes a core of its own, so that their threads do not wait for each other."""
+    """Give each of several test processes a core of its own, so that their threads do not wait for each other.
+
+    Where the tests were started in the background, the commands that they start must hear signals all the same.
+    """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, _end)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
+
+
+def _end(*_: object) -> None:
+    raise SystemExit(129)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

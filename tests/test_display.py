@@ -30,7 +30,7 @@ def test_records_are_rows_and_columns() -> None:
 
 
 def test_a_long_table_shows_its_ends() -> None:
-    shown = Records(tuple({"step": step} for step in range(100)))._repr_html_()  # pyright: ignore[reportPrivateUsage]
+    shown = Records(tuple({"step": step} for step in range(100)))._repr_html_()  # pyright: ignore[reportPrivateUsage] as a notebook asks
     assert all(f"<td>{step}</td>" in shown for step in (0, 9, 90, 99))
     assert "<td>50</td>" not in shown
     assert "of 100 rows" in shown

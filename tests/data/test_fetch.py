@@ -217,7 +217,7 @@ def test_wrong_names_and_places(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="known are: isbi2012"):
         fetch("zzz", tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match=r"cannot be written \(Not a directory\); choose another place"):
+    with pytest.raises(StorageError, match=r"cannot be written \(Not a directory\); a part of this path is a file"):
         fetch("tiny", tmp_path / "file" / "below", known=known())
 
 

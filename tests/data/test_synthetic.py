@@ -82,5 +82,5 @@ def test_it_is_written_in_the_form_of_the_challenge(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match=r"cannot be written \(Not a directory\); choose another place"):
+    with pytest.raises(StorageError, match=r"cannot be written \(Not a directory\); a part of this path is a file"):
         write_sample(tmp_path / "file" / "below")

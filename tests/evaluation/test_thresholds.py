@@ -143,7 +143,7 @@ def test_an_exported_file_of_classes_obeys_the_threshold(threshold: float | dict
     assert (file != predictor.with_options({"overrides": ["threshold=null"]}).labels(x_CHW)).any()
 
 
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in ("legacy", "objects")])
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in ("legacy", "objects", "own")])
 def test_no_score_looks_at_pixels_that_do_not_count(family: str) -> None:
     images, rng = drawn(2, 2, shift=0.5), np.random.default_rng(0)
     predictor = shower(images.classes, PredictConfig(threshold=0.4))

@@ -132,12 +132,12 @@ def open_case(kind: str, path: Path) -> None:
     import unetkit
     from unetkit.configuring import configure
     from unetkit.data import open_dataset
-    from unetkit.images import open_pages
+    from unetkit.images import open_image
     from unetkit.run import open_run
 
     what = kind.split(" ", 1)[1] if kind.startswith("trap ") else kind
     if kind.startswith("image") or what.startswith("ome"):
-        pages = open_pages(path)
+        pages = open_image(path)
         for page in range(min(pages.count, 64)):
             pages.read(page)
     elif kind.startswith("data") or what.startswith(("coco", "zip")):

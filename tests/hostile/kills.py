@@ -91,7 +91,9 @@ def verbs(base: Path) -> dict[str, Verb]:
     return {
         "train": Verb(lambda folder: [*train, "--out", str(folder / "run")], ("run",), again=goes_on),
         "crossval": Verb(lambda folder: [*folds, "--out", str(folder / "folds")], ("folds",)),
-        "crossval torchrun": Verb(lambda folder: [*folds, "--out", str(folder / "folds")], ("folds",), start=torchrun),
+        "crossval torchrun": Verb(
+            lambda folder: [*folds, "--out", str(folder / "folds"), "train.batch=2"], ("folds",), start=torchrun
+        ),
         "predict file": Verb(
             lambda folder: ["predict", run, f"{images}/a.tif", "--out", str(folder / "o.tif")], ("o.tif",)
         ),

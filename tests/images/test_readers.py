@@ -351,3 +351,18 @@ def test_pages_become_channels_and_channels_are_chosen(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.with_channels((2, 0))[0, slice(5, 9), slice(7)], STACK[[2, 0], 5:9, :7])
     with pytest.raises(DataError, match="has 4 channels .*names channel 4; name channels below 4"):
         image.with_channels((4,))
+
+
+@pytest.mark.parametrize("tile", [None, (32, 32)])
+@pytest.mark.parametrize("photometric", ["minisblack", "rgb", "ycbcr"])
+def test_jpeg_in_tiff_is_decoded_as_tifffile_does(
+    tmp_path: Path, photometric: str, tile: tuple[int, int] | None
+) -> None:
+    path, rng = tmp_path / "a.tif", np.random.default_rng(0)
+    shape = (2, 64, 80) if photometric == "minisblack" else (2, 64, 80, 3)
+    pixels = rng.integers(0, 255, shape, np.uint8)
+    tifffile.imwrite(path, pixels, photometric=photometric, compression="jpeg", tile=tile)
+    image, expected = open_image(path), tifffile.imread(path)
+    for page in range(2):
+        found = image.read(page, slice(10, 40), slice(20, 70))
+        assert np.array_equal(found, np.atleast_3d(expected[page])[10:40, 20:70].transpose(2, 0, 1))

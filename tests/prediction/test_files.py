@@ -17,6 +17,7 @@ from torch import Tensor
 from unetkit.errors import DataError, StorageError, UsageError
 from unetkit.images import write
 from unetkit.prediction import Predictor, predict_to_file
+from unetkit.prediction.engine import Work
 
 Maker = Callable[..., Predictor]
 Around = Callable[..., Predictor]
@@ -304,7 +305,7 @@ def test_an_interrupt_leaves_nothing_half_written(around: Around, stack: Path) -
     out = stack.with_name("masks.tif")
     out.write_bytes(b"older masks")
     with pytest.raises(KeyboardInterrupt):
-        predict_to_file(around(Interrupted()), stack, out)
+        predict_to_file(around(Interrupted()), stack, out, work=Work(overwrite=True))
     assert out.read_bytes() == b"older masks"
     assert sorted(path.name for path in stack.parent.iterdir()) == ["masks.tif", "stack.tif"]
 

@@ -18,6 +18,7 @@ Every other axis counts pages. Legend of shapes: C channels, H height, W width.
 
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
@@ -120,7 +121,9 @@ def _decoded(file: File, series: tifffile.TiffPageSeries, values: int | None) ->
     parts = [(tuple(page.dataoffsets), tuple(page.databytecounts), page.jpegtables) for page in pages if page]
     tall, wide = (key.tilelength, key.tilewidth) if key.is_tiled else (key.rowsperstrip, key.imagewidth)
     chunk = {"Y": tall, "X": wide, "S": 1 if key.planarconfig == _SEPARATE else key.samplesperpixel}
-    array = _Segments(file, series.shape, series.dtype, key, parts)
+    # Both are made from bytes of the file, which will be closed.
+    header, decode = key.jpegheader if key.compression in _JPEG else None, key.decode
+    array = _Segments(file, series.shape, series.dtype, key, parts, header, decode)
     return CachedArray(file.source, array, [1] * len(lead) + [chunk[axis] for axis in key.axes], values=values)
 
 
@@ -134,6 +137,8 @@ class _Segments:
         dtype: of the pixels.
         key: the page whose header says how all are decoded.
         pages: offsets, numbers of bytes and JPEG tables of every page's segments.
+        header: what their JPEG streams begin with; None where they have their own, or are compressed otherwise.
+        decode: from the bytes of a segment and its number to its pixels.
     """
 
     file: File
@@ -141,6 +146,8 @@ class _Segments:
     dtype: np.dtype[Any]
     key: tifffile.TiffPage
     pages: list[tuple[tuple[int, ...], tuple[int, ...], bytes | None]]
+    header: bytes | None
+    decode: Callable[..., Any]
 
     def __getitem__(self, where: tuple[slice, ...]) -> NDArray[Any]:
         """Decode one segment."""
@@ -159,8 +166,8 @@ class _Segments:
         with self.file.open() as handle:
             handle.seek(offsets[number])
             content = handle.read(counts[number])
-        options = {"jpegtables": tables, "jpegheader": key.jpegheader} if key.compression in _JPEG else {}
-        values, _, _ = key.decode(content, number, **options)
+        options = {"jpegtables": tables, "jpegheader": self.header} if key.compression in _JPEG else {}
+        values, _, _ = self.decode(content, number, **options)
         assert values is not None
         values_HWS = values[0, : own["Y"].stop - own["Y"].start, : own["X"].stop - own["X"].start]
         return (np.moveaxis(values_HWS, 2, 0) if key.axes == "SYX" else values_HWS).reshape(lengths)
