@@ -1,4 +1,4 @@
-"""The short part of the harness: damaged files over every reader that is fast, all traps, and a few kills."""
+"""The harness as tests: fast, damaged files over every fast reader and all traps; slow, native libraries and kills."""
 
 import subprocess
 import sys
@@ -19,6 +19,7 @@ def test_damaged_files_and_traps_are_read_or_refused() -> None:
     harness("files.py", "--count", "200", "--fast")
 
 
+@pytest.mark.slow  # a moment that depends on the load of the machine
 @pytest.mark.parametrize("verb", ["data convert", "predict folder"])
 def test_kills_leave_nothing_half_written(verb: str) -> None:
     harness("kills.py", "--count", "1", "--only", verb)
