@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,24 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a disk in memory with options such as size=700k or ro; skip where there is no right to."""
+    disk = tmp_path / "disk"
+    disks: list[Path] = []
+
+    def mount(options: str) -> Path:
+        disk.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)], capture_output=True).returncode:
+            pytest.skip("no right to mount a disk here")
+        disks.append(disk)
+        return disk
+
+    yield mount
+    for one in disks:
+        subprocess.run(["umount", str(one)], check=True)
 
 
 @pytest.fixture(scope="session")

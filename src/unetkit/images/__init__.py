@@ -43,9 +43,9 @@ def _tiff(file: File, role: Role) -> Image:
 
 def _array(name: str, *options: str) -> Callable[[File, Role], Image]:
     def opened(file: File, role: Role) -> Image:
-        from unetkit.images import arrays
+        from unetkit.images import array_files
 
-        return getattr(arrays, f"open_{name}")(file, role, *options)
+        return getattr(array_files, f"open_{name}")(file, role, *options)
 
     return opened
 

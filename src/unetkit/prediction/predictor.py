@@ -213,8 +213,8 @@ class Predictor:
     def probabilities_of(self, images: Sequence[Pixels]) -> Iterator[NDArray[np.float32]]:
         """Yield the `probabilities` of each image; those of images of one shape are computed together.
 
-        That takes less time than one after the other, and memory within `config.memory`. Results are the same up to the
-        rounding of float32.
+        The network is called less often, which spares a GPU time and a CPU none, and takes memory within
+        `config.memory`. Results are the same up to the rounding of float32.
 
         Raises:
             DataError, UsageError: as `probabilities`.

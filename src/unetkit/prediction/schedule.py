@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, TypeVar, cast
 
 from unetkit.errors import StorageError, UsageError
+from unetkit.formats.runtime import required
 
 TRIES = 3
 """How often a step is tried; a worker that dies counts as one."""
@@ -88,7 +89,7 @@ def _there(client: Any, step: Step[Any], numbers: Iterable[int]) -> Iterator[tup
 @contextmanager
 def _started(workers: int) -> Generator[Any]:
     """Start workers on this machine, and give a client of them."""
-    _require_dask("--workers")
+    required("distributed", "dask")
     import dask.config
     from distributed import Client, LocalCluster
 
@@ -111,7 +112,7 @@ def connected(address: str) -> Generator[Any]:
     Raises:
         UsageError: the package, the scheduler or fitting workers are not there.
     """
-    _require_dask("--dask")
+    required("distributed", "dask")
     from distributed import Client
 
     try:
@@ -124,10 +125,3 @@ def connected(address: str) -> Generator[Any]:
             found = f"a worker has {max(threads)} threads" if threads else "there is no worker"
             raise UsageError(f"--dask {address}: {found}; start workers: dask worker {address} --nthreads 1")
         yield client
-
-
-def _require_dask(option: str) -> None:
-    try:
-        import distributed  # noqa: F401  # pyright: ignore[reportUnusedImport] - whether it is there
-    except ImportError:
-        raise UsageError(f"{option} needs the package distributed: pip install 'unetkit[dask]'") from None
