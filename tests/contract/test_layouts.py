@@ -58,6 +58,7 @@ def three(seed: int) -> NDArray[np.uint8]:
 KINDS: dict[str, Callable[[int], NDArray[Any]]] = {
     "grey": picture,
     "rgb": lambda seed: picture(seed, colour=True),
+    "thumbnail": lambda seed: picture(seed)[::4, ::4].copy(),
     "white": lambda seed: blobs(seed).astype(np.uint8) * 255,
     "other": lambda seed: blobs(seed + 100).astype(np.uint8) * 255,
     "one": lambda seed: blobs(seed).astype(np.uint8),
@@ -141,6 +142,14 @@ CASES = {
         },
         classes=("background", "membranes", "synapses"),
         unsure="labels/labels",
+    ),
+    "a folder a sample, with previews": Case(
+        {
+            "plate A/exp {}/phase.png": "grey",
+            "plate A/exp {}/seg nuclei.png": "white",
+            "plate A/exp {}/preview.png": "thumbnail",
+        },
+        unused="preview",
     ),
     "side by side by type": Case({"{}.bmp": "grey", "{}.png": "white"}),
     "ome": Case({"{}.ome.tif": "grey", "{}.png": "white"}),

@@ -121,3 +121,12 @@ def test_the_kind_can_be_said() -> None:
     masks = [(str(seed), lambda seed=seed: few(seed)[None]) for seed in range(8)]
     assert decide(masks, DataConfig(mask_kind="classes")).classes[:2] == ("background", "class1")
     assert decide(masks[:1], DataConfig(mask_kind="instances"), title="cells").classes == ("background", "cells")
+
+
+def test_as_many_pieces_as_classes_in_every_mask_may_be_objects() -> None:
+    mask = np.zeros((1, 40, 60), np.uint8)
+    for number in range(1, 5):
+        mask[:, 10:20, 12 * number : 12 * number + 8] = number
+    found = decide([(f"{place}.png", lambda: mask) for place in range(4)], DataConfig())
+    assert found.kind == "classes"
+    assert "data.mask_kind=instances" in found.unsure

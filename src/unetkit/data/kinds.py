@@ -226,7 +226,10 @@ def _of_values(
     if few and config.mask_kind == "auto" and (why := _objects(seen, objects=objects)):
         found = _instances(classes, title, why)
         return replace(found, unsure="" if objects else "if the values are classes, set data.mask_kind=classes")
-    return _of_classes(masks, classes, ignored)
+    found = _of_classes(masks, classes, ignored)
+    if few and not found.unsure and _mean_pieces(seen) >= _ONE_PIECE:
+        found = replace(found, unsure="each value is one piece: if they number objects, set data.mask_kind=instances")
+    return found
 
 
 def _stray(seen: Sequence[_Seen]) -> float | None:

@@ -276,8 +276,8 @@ def _by_type(files: list[Name]) -> list[list[Name]]:
 def _endings(files: Sequence[Name]) -> dict[str, str]:
     """Return for the path of each file of one folder what makes its name another kind's.
 
-    That are its words for roles, and what follows the name of another file where that is so for many, as `.ah` in
-    `im0001.ah.ppm`.
+    That are its words for roles; what follows the name of another file where that is so for many, as `.ah` in
+    `im0001.ah.ppm`; and its whole name where several without numbers return in most folders, as `raw` and `preview` do.
     """
     stems: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for name in files:
@@ -288,6 +288,10 @@ def _endings(files: Sequence[Name]) -> dict[str, str]:
             if name.stem[:cut] in stems[name.folders] and re.search(r"[^\W\d_]", name.stem[cut:]):
                 learned[name.path] = name.stem[cut:]
                 break
+    returning = Counter(name.stem for name in files if not any(map(str.isdigit, name.stem)))
+    fixed = {stem for stem, count in returning.items() if count > 1 and 2 * count >= len(stems)}
+    if len(fixed) > 1:
+        learned |= {name.path: name.stem for name in files if name.stem in fixed}
     counts = Counter(learned.values())
     bare = len(files) - len(learned)
     kept = {ending for ending, count in counts.items() if 2 * count >= bare and (count > 1 or bare == 1)}
