@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -275,3 +276,51 @@ def test_a_missing_chunk_is_the_fill_value_and_a_broken_one_is_named(make_predic
         predict_to_file(make_predictor(), volume, out, work=Work(overwrite=True))
     assert one.value.exit_code == 1
     assert blocks_done(out) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_worker_is_replaced_and_a_block_that_always_fails_is_named(
+    model: Path, image: Path, tmp_path: Path
+) -> None:
+    volume, out, whole = (tmp_path / f"{name}.ome.zarr" for name in ("volume", "out", "whole"))
+    tifffile.imwrite(image, np.tile(LONG, (2, 12, 1)), photometric="minisblack")  # four pages of 480 x 2300
+    convert_image(image, volume)
+    broken = volume / "0/c/3/0/2"
+    sound = broken.read_bytes()
+    broken.write_bytes(sound[:-700])
+    killed = list[int]()
+
+    def kill() -> None:
+        while not (blocks_done(out) and (workers := spawned())):
+            time.sleep(0.005)
+        os.kill(workers[0], signal.SIGKILL)
+        killed.append(workers[0])
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    options: Any = {"threads": 1, "tta": True}
+    with pytest.raises(FailedBlocksError, match=r"of 12 blocks failed 3 times.*block 11 \(page 3, .*chunk 3/0/4"):
+        predict_file(model, volume, out, workers=2, options=options)
+    killer.join()
+    assert killed
+    assert 9 <= blocks_done(out) < 12
+    broken.write_bytes(sound)
+    predict_file(model, volume, out, options=options, resume=True)
+    predict_file(model, volume, whole, options=options, memory=8)
+    pixels = [{name: value for name, value in content(one).items() if name != "zarr.json"} for one in (out, whole)]
+    assert pixels[0] == pixels[1]
+
+
+def spawned() -> list[int]:
+    """Return the processes that this one, or one of these, has started by multiprocessing, without its tracker."""
+    import psutil
+
+    found = list[int]()
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "spawn_main" in " ".join(process.cmdline()):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
