@@ -146,7 +146,8 @@ def _started(workers: int) -> Generator[Any]:
     from distributed import Client, LocalCluster
 
     settings: Any = {"n_workers": workers, "threads_per_worker": 1, "processes": True}
-    settings |= {"memory_limit": 0, "dashboard_address": None}  # memory is bounded by the tiles that are chosen
+    settings |= {"memory_limit": 0}  # it is bounded by the tiles that are chosen
+    settings |= {"dashboard_address": "127.0.0.1:0"}  # any port that is free: others may run clusters here, too
     for name in ("distributed.nanny", "distributed.worker", "distributed.scheduler"):
         logging.getLogger(name).setLevel(logging.ERROR)  # what matters of a lost worker comes as the block's error
     with (
