@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,10 @@ from unetkit.data.targets import border_labels, instances_of
 from unetkit.devices import cpu_threads
 from unetkit.evaluation.compare import measure_heads
 from unetkit.evaluation.score import (
+    CHOSEN_HERE,
     Evaluation,
     choose_for,
+    chosen_on,
     missing_functions,
     objects_of,
     reported_families,
@@ -65,7 +68,9 @@ def report(run: Run | str | Path, *, own: Mapping[str, MetricFunction] | None = 
         if len(held_out):
             metrics = choose_for(predictor, reported_families(held_out, config.train), warping=False)
             scored = score_predictor(predictor, held_out, metrics=metrics.with_own(functions))
-            scored = replace(scored, notes=(*scored.notes, *missing_functions(run, functions)))
+            described: dict[str, Any] = run.read_json("data.json") or {}
+            here = [CHOSEN_HERE] if described.get("sha256_pixels") in chosen_on(predictor, scored) else []
+            scored = replace(scored, notes=(*scored.notes, *here, *missing_functions(run, functions)))
             _keep_temperature(run, scored)
             heads = [head.as_json() for head in measure_heads(predictor, held_out, metric=config.train.best_metric)]
             parts = ({"heads": heads} if heads else {}) | ({} if test is None else {"test": test.as_json()})

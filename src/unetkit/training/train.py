@@ -87,11 +87,39 @@ def train(
     Example:
         >>> run = unetkit.train("isbi", data="sample", out="runs/first", overrides=["train.steps=50"])
     """
-    begun, world, own = time.perf_counter(), launched_world(), Own.of(loss, metrics)
+    own, told = Own.of(loss, metrics), progress or NoProgress()
+    run = fit(
+        source,
+        data=data,
+        out=out,
+        overrides=overrides,
+        flags=flags,
+        bug_compatible=bug_compatible,
+        own=own,
+        progress=told,
+    )
+    if launched_world().is_main_process:
+        report(run, own=own.metrics)
+    return run
+
+
+def fit(
+    source: ConfigSource,
+    *,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    flags: Sequence[str] = (),
+    bug_compatible: bool = False,
+    own: Own,
+    progress: Progress,
+) -> Run:
+    """Train a network as `train` does, but leave its scores and its report to the caller."""
+    begun, world = time.perf_counter(), launched_world()
     given = [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])]
     configured = configure(source, given, flags=flags, bug_compatible=bug_compatible)
     config, out = configured.config, out or configured.out
-    if progress is not None and world.is_main_process:
+    if world.is_main_process:
         for remark in configured.remarks:
             progress.log(f"note: {remark}")
     if out is None:
@@ -113,12 +141,11 @@ def train(
         try:
             run.write_json("data.json", prepared.description)
             own.write(run)
-            _train(run, prepared, None, world, progress or NoProgress(), begun=begun, own=own)
+            _train(run, prepared, None, world, progress, begun=begun, own=own)
         except (UsageError, DataError, ModelFileError):
             if not run.read_log():
                 shutil.rmtree(run.path)
             raise
-    report(run, own=own.metrics)
     return run
 
 
