@@ -13,7 +13,7 @@ Legend of shapes: C channels, K classes or channels of a page, H height, W width
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -50,6 +50,7 @@ from unetkit.prediction.results import (
     require_free,
     require_not_source,
 )
+from unetkit.prediction.rois import geojson_file, imagej_file
 from unetkit.prediction.uncertainty import MEASURES, answers_to, uncertainty
 from unetkit.progress import NoProgress, Progress
 from unetkit.storage import is_remote, url_of
@@ -208,8 +209,9 @@ def predict_objects(
     Args:
         model: a run, its folder, a network file, an exported file, or a Predictor.
         source: where to look for objects; each page by itself.
-        out: a .tif of labels (a folder of them for a folder of images), a .json in COCO's form, or with `outlines` a
-            .png that shows them; an .ome.zarr of labels, with a table of the objects beside it, NAME.csv.
+        out: a .tif of labels (a folder of them for a folder of images), a .json in COCO's form, a .zip of ImageJ's
+            regions, a .geojson for QuPath, or with `outlines` a .png that shows them; an .ome.zarr of labels, with a
+            table of the objects beside it, NAME.csv.
         outlines: draw the objects on the images: beside `out`, or as `out` where that is a .png.
         through_depth: objects of an OME-Zarr go through the slices of a volume; else each slice has its own.
         options: keys of the `predict` section, those of `objects` such as {"objects.threshold": 0.6}, and those of
@@ -454,6 +456,16 @@ class _Writing:
 
 _TIFF = (".tif", ".tiff")
 
+_LISTS: dict[str, Callable[[Path, Predictor], AbstractContextManager[Sink]]] = {
+    ".json": lambda path, one: coco_file(path, one.classes, one.object_config),
+    ".zip": lambda path, one: imagej_file(path, one.classes),
+    ".geojson": lambda path, one: geojson_file(path, one.classes),
+}
+"""Files that list objects, by their endings."""
+
+_OF_ONE_IMAGE = (*_TIFF, ".zip", ".geojson")
+"""Endings of files whose objects are those of one image."""
+
 
 def objects_to_file(
     predictor: Predictor,
@@ -468,8 +480,9 @@ def objects_to_file(
     Args:
         predictor: the network, and how objects are made of its probabilities.
         source: an image file, or a folder whose image files are all taken.
-        out: .tif: labels, 16 bits up to 65535 objects a page, else 32; .json: COCO; .png, with `outlines`: the picture
-            of one page; a folder takes the source's name; for a folder of images, a .json or a new or empty folder.
+        out: .tif: labels, 16 bits up to 65535 objects a page, else 32; .json: COCO; .zip: ImageJ; .geojson: QuPath;
+            .png, with `outlines`: the picture of one page; a folder takes the source's name; for a folder of images, a
+            .json or a new or empty folder.
         outlines: draw the objects on the images, as `out` or beside it: NAME-outlines.png, a folder for several pages.
         progress: follows the work.
 
@@ -501,7 +514,7 @@ def objects_to_file(
                 p_KHW = predictor.probabilities(pixels_CHW)
                 objects = find_objects(p_KHW, predictor.classes, predictor.object_config)
                 scores = scores_of(objects, predictor.of_data(torch.from_numpy(p_KHW)).numpy())
-                found = Found(image, page, pages.count, pixels_CHW, objects, scores)
+                found = Found(image, page, pages, pixels_CHW, objects, scores)
                 for sink in sinks:
                     sink.put(found)
                 done, counts[image] = done + 1, counts[image] + len(objects)
@@ -581,8 +594,9 @@ class _Place:
     def sink(self, predictor: Predictor) -> AbstractContextManager[Sink]:
         if self.outlines:
             return outlines(self.path, folder=self.folder)
-        if self.path.suffix.lower() == ".json":
-            return coco_file(self.path, predictor.classes, predictor.object_config)
+        ending = self.path.suffix.lower()
+        if not self.folder and ending in _LISTS:
+            return _LISTS[ending](self.path, predictor)
         return labels(self.path, folder=self.folder)
 
 
@@ -597,11 +611,12 @@ def _places(out: Path, source: Path, *, several: bool, outlines: bool) -> list[_
         raise UsageError(f"{out}: labels of objects are no PNG; choose .tif or .json, or add --outlines for a picture")
     if ending == ".png" and (several or many):
         raise UsageError(f"{out}: {source} is more than one picture; choose .tif, .json or a folder")
-    if not many and ending not in (*_TIFF, ".json", ".png"):
-        raise UsageError(f"{out}: its ending says no form of objects; choose .tif, .json, or .png with --outlines")
-    if many and ending in _TIFF:
-        raise UsageError(f"{out}: {source} is a folder, whose labels are as many files; choose a folder or .json")
-    places = [_Place(out, many and ending != ".json", ending == ".png")]
+    if not many and ending not in (*_TIFF, *_LISTS, ".png"):
+        known = ", ".join([".tif", *_LISTS])
+        raise UsageError(f"{out}: its ending says no form of objects; choose {known}, or .png with --outlines")
+    if many and ending in _OF_ONE_IMAGE:
+        raise UsageError(f"{out}: {source} is a folder, and such a file is of one image; choose a folder or .json")
+    places = [_Place(out, many and ending not in _LISTS, ending == ".png")]
     if outlines and ending != ".png":
         folder = several or many
         beside = f"{out.name if places[0].folder else out.stem}-outlines{'' if folder else '.png'}"

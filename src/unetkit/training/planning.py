@@ -218,7 +218,7 @@ def train_auto(
         names = deciding_scores(tuned.evaluation.scores, run.config.train.best_metric)
         halves = "  ".join(f"{name} {shown(tuned.evaluation.scores[name])}" for name in names[:4])
         told.log(f"held-out images, each half by what was chosen on the other: {halves}")
-    report(run)
+    report(run, progress=told)
     return run
 
 
