@@ -5,7 +5,7 @@ type Live<T> = T | (() => T);
 export type Child = Node | Live<string> | null;
 
 type Properties<E> = {
-  [K in keyof E as E[K] extends ((...of: never[]) => unknown) | null ? never : K]?: Live<E[K]>;
+  [K in keyof E as K extends "style" ? never : E[K] extends ((...of: never[]) => unknown) | null ? never : K]?: Live<E[K]>;
 } & {
   on?: { [K in keyof HTMLElementEventMap]?: (event: HTMLElementEventMap[K]) => void };
   /** Attributes, such as aria-label; null takes one away. */

@@ -38,11 +38,16 @@ export class Viewer {
   private shape: Shape | null = null;
   private shown = new Map<string, Shown>();
   private order: string[] = [];
+  private unseen = true; // nothing of the image was shown so far
   private pending = 0;
 
   /** `draw` is called whenever what is seen moves, and after `redraw()`. */
   constructor(private readonly draw: Draw = () => undefined) {
     const tiles = el("div", { className: "tiles" });
+    // OpenSeadragon puts a style element into the page, which our policy forbids, unless it finds one of its name.
+    const found = document.createElementNS("urn:none", "style");
+    found.setAttribute("data-openseadragon-mobile-css", "");
+    document.head.append(found);
     this.element = el("div", { className: "viewer", tabIndex: 0, set: { role: "application", "aria-label": () => t("viewer") } }, tiles, this.canvas);
     this.seadragon = OpenSeadragon({
       element: tiles,
@@ -59,6 +64,7 @@ export class Viewer {
       gestureSettingsPen: { clickToZoom: false, dblClickToZoom: false },
       tabIndex: -1,
     });
+    found.remove();
     this.seadragon.addHandler("canvas-key", (event) => { event.preventDefaultAction = true; });
     for (const name of ["update-viewport", "resize", "open"] as const) this.seadragon.addHandler(name, () => this.redraw());
     this.element.addEventListener("keydown", (event) => this.key(event));
@@ -69,6 +75,7 @@ export class Viewer {
   open(shape: Shape): void {
     this.close();
     this.shape = shape;
+    this.unseen = true;
   }
 
   close(): void {
@@ -115,9 +122,9 @@ export class Viewer {
       preload: true,
       success: (event) => {
         const item = (event as unknown as { item: OpenSeadragon.TiledImage }).item;
-        if (this.shown.get(name) !== shown || shown.version !== layer.version) return void this.seadragon.world.removeItem(item);
         // The old tiles stay until the new ones, which are loaded unseen, are there, so that nothing flickers.
         const swap = () => {
+          if (this.shown.get(name) !== shown || shown.version !== layer.version) return void this.seadragon.world.removeItem(item);
           const old = shown.item;
           shown.item = item;
           item.setOpacity(shown.opacity);
@@ -125,7 +132,9 @@ export class Viewer {
           if (old !== null) this.seadragon.world.removeItem(old);
         };
         if (shown.item === null || item.getFullyLoaded()) swap();
-        else item.addOnceHandler("fully-loaded-change", () => { if (this.shown.get(name) === shown && shown.version === layer.version) swap(); else this.seadragon.world.removeItem(item); });
+        else item.addOnceHandler("fully-loaded-change", swap);
+        if (this.unseen) this.fit(true);
+        this.unseen = false;
       },
     });
   }
@@ -177,8 +186,8 @@ export class Viewer {
     this.canvas.style.pointerEvents = enabled ? "none" : "auto";
   }
 
-  fit(): void {
-    this.seadragon.viewport.goHome();
+  fit(at_once = false): void {
+    this.seadragon.viewport.goHome(at_once);
   }
 
   zoom(factor: number, at?: { x: number; y: number }): void {
@@ -202,7 +211,7 @@ export class Viewer {
   /** Show a box of the image with room around it. */
   flyTo(x: number, y: number, width: number, height: number): void {
     const whole = this.shape?.width ?? 1;
-    const room = Math.max(24, width, height);
+    const room = Math.max(64, width, height);
     const box = new OpenSeadragon.Rect(x - room, y - room, width + 2 * room, height + 2 * room);
     this.seadragon.viewport.fitBoundsWithConstraints(new OpenSeadragon.Rect(box.x / whole, box.y / whole, box.width / whole, box.height / whole));
   }
