@@ -133,7 +133,10 @@ export class Viewer {
         };
         if (shown.item === null || item.getFullyLoaded()) swap();
         else item.addOnceHandler("fully-loaded-change", swap);
-        if (this.unseen) this.fit(true);
+        if (!this.unseen) return;
+        // The element may just have got its size, which OpenSeadragon looks at between pictures only.
+        this.seadragon.viewport.resize(new OpenSeadragon.Point(this.element.clientWidth, this.element.clientHeight), false);
+        this.fit(true);
         this.unseen = false;
       },
     });
