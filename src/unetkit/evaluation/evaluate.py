@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from unetkit.config import ConfigSource, DataConfig
 from unetkit.configuring import Configured, configure
 from unetkit.data import Dataset, fingerprint, open_dataset, samples_of, split_dataset
+from unetkit.data.context import with_context
 from unetkit.devices import cpu_threads
 from unetkit.errors import DataError, UsageError
 from unetkit.evaluation import folds
@@ -100,6 +101,7 @@ def evaluate(
         )
         dataset = open_dataset(section.path, config=section.model_copy(update={"classes": predictor.data_classes}))
         held = None if everything else split_dataset(dataset, section.split).validation or None
+        dataset = with_context(dataset, predictor.card.context)
     named = named_families(training) if training else ()
     functions = own_functions(own)
     wanted = choose_for(predictor, ["calibration", *named, *metrics]).with_own(functions)
@@ -152,11 +154,13 @@ def labelled(
     if run is not None:
         recorded: dict[str, str] = run.read_json("data.json") or {}
         known = recorded.get("sha256_pixels", "")
-    if everything or not known or known != fingerprint(dataset).sha256_pixels:
-        return dataset, None
-    if run is not None:
-        return dataset, split_dataset(dataset, run.config.data.split).validation or None
-    return dataset, tuple(place for place, one in enumerate(samples_of(dataset)) if one.name in card.held_out) or None
+    held: Sequence[int] | None = None
+    if not everything and known and known == fingerprint(dataset).sha256_pixels:
+        if run is not None:
+            held = split_dataset(dataset, run.config.data.split).validation or None
+        else:
+            held = tuple(place for place, one in enumerate(samples_of(dataset)) if one.name in card.held_out) or None
+    return with_context(dataset, card.context), held
 
 
 def score_isbi(

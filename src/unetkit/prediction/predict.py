@@ -49,6 +49,7 @@ from unetkit.prediction.results import (
     require_empty,
     require_free,
     require_not_source,
+    sections_around,
 )
 from unetkit.prediction.rois import geojson_file, imagej_file
 from unetkit.prediction.uncertainty import MEASURES, answers_to, uncertainty
@@ -294,7 +295,9 @@ def predict_to_file(
                 "--memory and --resume are for one image or volume"
             )
         require_empty(out)
-        tasks = [writing.planned(image, Path(name)) for image, name in names_for(source, name_for).items()]
+        named = names_for(source, name_for)
+        around = sections_around(predictor, list(named))
+        tasks = [writing.planned(image, Path(name), around[image]) for image, name in named.items()]
         with atomic_folder(out) as temporary:
             writing.carry_out([replace(task, out=temporary / task.out) for task in tasks])
         return writing.predicted(tasks, out, time.monotonic() - begun)
@@ -318,9 +321,10 @@ def predict_to_file(
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One file to be predicted, whose headers have been read."""
+    """One file to be predicted, whose headers have been read; `sections` are the files that it is seen with."""
 
     source: Path
+    sections: tuple[Path, ...]
     out: Path
     writer: Writer
     form: Form
@@ -353,13 +357,13 @@ class _Writing:
         if self.fractions:
             require_probabilities(self.predictor)
 
-    def planned(self, source: Path, out: Path) -> _Task:
+    def planned(self, source: Path, out: Path, sections: tuple[Path, ...] = ()) -> _Task:
         """Read the headers of a file and refuse what cannot be done.
 
         Raises:
             DataError, UsageError: as `predict_to_file`.
         """
-        pages = open_fitting(self.predictor, source)
+        pages = open_fitting(self.predictor, source, sections)
         writer = _writer(out)
         if writer is None:
             raise UsageError(
@@ -384,7 +388,7 @@ class _Writing:
             form = form_at(out, replace(form, labels=() if self.fractions else classes, card=card))
         plan = self.predictor.plan(pages.height, pages.width)
         parts = 1 if self.uncertain else plan.parts
-        return _Task(source, out, writer, form, parts * pages.count, plan.note)
+        return _Task(source, sections, out, writer, form, parts * pages.count, plan.note)
 
     def reason_against_blocks(self, task: _Task) -> str | None:
         """Say what keeps a file from being made in blocks; None: nothing."""
@@ -427,7 +431,7 @@ class _Writing:
         self.progress.update(done, total, {})
         for task in tasks:
             with task.writer(task.out, task.form) as output:
-                for page, part in prefetch(self._parts(task.source)):
+                for page, part in prefetch(self._parts(task)):
                     if self.uncertain:
                         values_KHW = part.probabilities_KHW.numpy()
                     else:
@@ -442,9 +446,9 @@ class _Writing:
                     speed = written / 1e6 / (time.monotonic() - started)
                     self.progress.update(done, total, {"Mpx/s": f"{speed:.2f}"})
 
-    def _parts(self, source: Path) -> Iterator[tuple[int, Part]]:
+    def _parts(self, task: _Task) -> Iterator[tuple[int, Part]]:
         """Yield the parts of every page with the page's index; a part's pixels are read when its turn comes."""
-        image = open_fitting(self.predictor, source)
+        image = open_fitting(self.predictor, task.source, task.sections)
         for page in range(image.count):
             pixels = image.page(page)
             if not self.uncertain:
@@ -497,7 +501,8 @@ def objects_to_file(
     require_probabilities(predictor)
     method_for(predictor.classes, predictor.object_config)
     images = list(names_for(source, lambda image: image.stem)) if is_folder(source) else [source]
-    opened = {image: open_fitting(predictor, image) for image in images}
+    around = sections_around(predictor, images) if is_folder(source) else {source: ()}
+    opened = {image: open_fitting(predictor, image, around[image]) for image in images}
     if is_folder(out) and not is_folder(source):
         out /= f"{source.stem}.tif"
     places = _places(out, source, several=sum(pages.count for pages in opened.values()) > 1, outlines=outlines)
@@ -508,13 +513,14 @@ def objects_to_file(
         total = sum(pages.count for pages in opened.values())
         progress.update(done, total, {})
         for image in opened:
-            pages = open_fitting(predictor, image)
+            pages = open_fitting(predictor, image, around[image])
             for page in range(pages.count):
                 pixels_CHW = pages.page(page)[ALL, ALL, ALL]
                 p_KHW = predictor.probabilities(pixels_CHW)
                 objects = find_objects(p_KHW, predictor.classes, predictor.object_config)
                 scores = scores_of(objects, predictor.of_data(torch.from_numpy(p_KHW)).numpy())
-                found = Found(image, page, pages, pixels_CHW, objects, scores)
+                shown_CHW = pixels_CHW[predictor.card.own_channels]
+                found = Found(image, page, pages, shown_CHW, objects, scores)
                 for sink in sinks:
                     sink.put(found)
                 done, counts[image] = done + 1, counts[image] + len(objects)

@@ -12,6 +12,7 @@ from torch import nn
 
 from unetkit.config import DataConfig
 from unetkit.data import Dataset, open_dataset, samples_of, split_dataset
+from unetkit.data.context import with_context
 from unetkit.data.dataset import Subset
 from unetkit.data.targets import border_labels, instances_of
 from unetkit.devices import cpu_threads
@@ -69,6 +70,7 @@ def report(
     with cpu_threads(config.train.threads):
         dataset = open_dataset(str(config.data.path), config=config.data)
         split = split_dataset(dataset, config.data.split)
+        dataset = with_context(dataset, config.model.context)
         held_out, tested = Subset(dataset, split.validation), Subset(dataset, split.test)
         scored, scored_test = None, None
         if len(tested) and test:
@@ -93,7 +95,10 @@ def report(
         load_example = _examples(predictor, held_out, config.data, objects=objects)
         assert isinstance(predictor.network, nn.Module)
         parameters = f"{count_parameters(predictor.network):,}"
-        write_report(run, scored, load_example, extra={"Parameters": parameters}, test=scored_test)
+        extra = {"Parameters": parameters}
+        if context := predictor.card.context:
+            extra["Seen together"] = f"{predictor.card.slices} slices: each with {context} before and after it"
+        write_report(run, scored, load_example, extra=extra, test=scored_test)
     found = {"held_out": scored, "test": scored_test}
     track_report(run, {name: one.scores for name, one in found.items() if one is not None}, progress or NoProgress())
     run.send()
@@ -155,7 +160,7 @@ def _examples(predictor: Predictor, held_out: Dataset, config: DataConfig, *, ob
     def load_example(name: str) -> Example:
         sample = samples[name]
         assert sample.labels is not None
-        p_KHW = predictor.probabilities(sample.pixels)
+        p_KHW = predictor.probabilities(sample.input)
         data_KHW = predictor.of_data(torch.from_numpy(p_KHW)).numpy()
         decided, borders, shown = predictor.decided(torch.from_numpy(p_KHW)), None, None
         if sample.valid is not None:  # labels are 0 there, too: what does not count is no error

@@ -17,6 +17,7 @@ from unetkit.checks.checks import neighbours
 from unetkit.checks.findings import DatasetFacts, examine
 from unetkit.config import Config, load_config
 from unetkit.config.text import write_inline
+from unetkit.data.context import around_each
 from unetkit.data.layouts import open_usable
 from unetkit.data.split import stack_of, with_method
 from unetkit.devices import choose_device
@@ -147,6 +148,7 @@ def plan(
     asked = load_config({"data": {"path": absolute_data_path(data)}}, overrides)
     dataset = open_usable(data, config=asked.data)
     asked = with_method(asked, dataset)
+    around_each(dataset, asked.model.context)  # refuses images that are no slices
     facts = examine(dataset, asked, aligned=_ALIGNED, progress=progress)
     make_checks(facts).require_sound()
     tested = set(facts.split.test)
@@ -267,7 +269,9 @@ def network_choices(facts: DatasetFacts) -> Iterator[Choice]:
     while halvings > 1 and patch < 4 * downscale * 2**halvings:
         halvings -= 1
     border = _touching(facts) >= _TOUCHING
-    yield Choice("model.in_channels", channels, "grey" if channels == 1 else "colour")
+    slices = facts.config.model.slices
+    several = f", of {slices} slices that are seen together" if slices > 1 else ""
+    yield Choice("model.in_channels", channels * slices, ("grey" if channels == 1 else "colour") + several)
     reason = "the classes" + (" and the border" if border else "")
     yield Choice("model.num_classes", len(facts.classes) + border, reason)
     fine = "small objects or patches: every pixel counts"

@@ -321,7 +321,8 @@ def _train(
     ):
         for note in (*prepared.notes, *own.notes()):
             progress.log(note)
-        store, normalization = prepared.fill(device, world, progress), prepared.normalization
+        store = prepared.fill(device, world, progress)
+        normalization = prepared.normalization.repeated(config.model.slices)
         step = TrainStep(config, store, choose_precision(config.train.precision, device), world, loss=own.loss)
         card = ModelCard(
             model=config.model,
@@ -329,6 +330,7 @@ def _train(
             border=config.data.border_width > 0,
             mean=normalization.mean,
             std=normalization.std,
+            context=config.model.context,
             predict=config.predict,
             objects=config.objects,
             step=0,

@@ -22,6 +22,7 @@ from unetkit.data.dataset import (
     complaints_of,
     kept,
     refuse,
+    stacks_of,
 )
 from unetkit.data.layouts.coco import is_coco, is_coco_folder, open_coco, open_coco_file, open_coco_folder
 from unetkit.data.layouts.mask_files import (
@@ -131,11 +132,12 @@ def _joined(dataset: Dataset, test: Dataset, path: str) -> Dataset:
     count = len(dataset)
     names = {item.name for item in dataset.items}
     items = [replace(item, name=f"test-{item.name}") if item.name in names else item for item in test.items]
-    division = replace(dataset.division, test=tuple(range(count, count + len(test))))
+    whole = (*dataset.items, *(replace(item, stack=item.stack and f"test {item.stack}") for item in items))
+    division = replace(dataset.division, test=tuple(range(count, count + len(test))), stacks=stacks_of(whole))
     account = replace(dataset.account, taken=(*dataset.account.taken, ("test set", f"{len(test)} images of {path}")))
     return replace(
         dataset,
-        items=(*dataset.items, *items),
+        items=whole,
         division=division,
         complaints=(*dataset.complaints, *test.complaints),
         account=account,

@@ -20,7 +20,7 @@ import numpy as np
 from unetkit.config import DataConfig
 from unetkit.config.text import write_inline
 from unetkit.data.channels import in_one_form, pages_as_channels
-from unetkit.data.dataset import UNDIVIDED, Account, Dataset, Division, Files, Item, ItemDataset, kept
+from unetkit.data.dataset import UNDIVIDED, Account, Dataset, Division, Files, Item, ItemDataset, kept, stacks_of
 from unetkit.data.kinds import ClassNames, decide
 from unetkit.data.layouts.class_names import class_names
 from unetkit.data.layouts.matcher import Match, Pair, join, pages_of, recognise
@@ -33,9 +33,12 @@ from unetkit.storage.tree import Tree
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "train_image")
 MASK_SUFFIXES = ("_mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "-mask", "-label")
+SECTIONS = 8
+"""Images from which neighbours are compared, to tell whether they are sections of a stack."""
+
 _NAMED = 3  # files of a complaint or a line
-_SERIAL = 8  # images from which neighbours are compared
 _ALIKE = 0.2  # by which neighbours correlate more than others
+_STACK = "sections"  # the name of the stack that files make
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -217,7 +220,9 @@ def assemble(tree: Tree, match: Match, config: DataConfig) -> ItemDataset:
             items += made
             parts += [(pair.image.part, pair.image.path)] * len(made)
     division = _division(parts, config, tree)
-    division = replace(division, serial=_serial(items, [files.image for _, files in opened]))
+    if are_sections([files.image for _, files in opened]):
+        items = [replace(item, stack=_STACK) for item in items]
+    division = replace(division, stacks=stacks_of(items))
     account = _account(tree, match, mask_map, division, config, named.source if named else None)
     if form:
         account = replace(account, taken=(*account.taken, ("channels", form)))
@@ -313,27 +318,24 @@ def _division(parts: Sequence[tuple[str, str]], config: DataConfig, tree: Tree) 
     return Division(held_out, tuple(index for index, part in enumerate(named) if part == "test"))
 
 
-def _serial(items: Sequence[Item], pages: Sequence[Image]) -> bool:
-    """Tell whether samples are neighbouring sections of a stack.
+def are_sections(images: Sequence[Image]) -> bool:
+    """Tell whether images of one page each, in this order, are neighbouring sections of a stack.
 
-    They are pages of one file, or files of one folder and size that are numbered without a gap and are more alike the
-    nearer they are.
+    They are files of one folder and size that are numbered without a gap and are more alike the nearer they are.
     """
-    if any(one.count > 1 for one in pages):
-        return True
-    if len(items) < _SERIAL or len({(one.height, one.width, one.channels) for one in pages}) > 1:
+    if len(images) < SECTIONS or len({(one.shape, one.dtype) for one in images}) > 1 or images[0].count > 1:
         return False
-    numbers = [[token for token in tokens(Path(item.source).stem) if isinstance(token, int)] for item in items]
+    numbers = [[token for token in tokens(Path(one.source).stem) if isinstance(token, int)] for one in images]
     last = [number[-1] for number in numbers if number]
-    if len({Path(item.source).parent for item in items}) > 1 or len(last) < len(items):
+    if len({Path(one.source).parent for one in images}) > 1 or len(last) < len(images):
         return False
     if sorted(last) != list(range(min(last), min(last) + len(last))):
         return False
     near, far = list[float](), list[float]()
-    places: list[int] = np.linspace(0, len(items) // 2 - 2, 5).round().astype(int).tolist()
+    places: list[int] = np.linspace(0, len(images) // 2 - 2, 5).round().astype(int).tolist()
     try:
         for place in dict.fromkeys(places):
-            here, following, distant = (_details(items[place + step]) for step in (0, 1, len(items) // 2))
+            here, following, distant = (_details(images[place + step]) for step in (0, 1, len(images) // 2))
             near.append(float((here * following).mean()))
             far.append(float((here * distant).mean()))
     except DataError:
@@ -341,13 +343,13 @@ def _serial(items: Sequence[Item], pages: Sequence[Image]) -> bool:
     return float(np.mean(near)) > float(np.mean(far)) + _ALIKE
 
 
-def _details(item: Item) -> np.ndarray:
+def _details(image: Image) -> np.ndarray:
     """Return an image in 128 x 128 pixels without its slow changes, of mean 0 and deviation 1."""
-    from PIL import Image
+    from PIL import Image as Picture
     from scipy import ndimage
 
-    grey = Image.fromarray(item.image().mean(0, dtype=np.float32))
-    small = np.asarray(grey.resize((128, 128), Image.Resampling.BOX), np.float32)
+    grey = Picture.fromarray(image.read().mean(0, dtype=np.float32))
+    small = np.asarray(grey.resize((128, 128), Picture.Resampling.BOX), np.float32)
     details = ndimage.gaussian_filter(small, 1) - ndimage.gaussian_filter(small, 8)
     details -= details.mean()
     return details / max(float(details.std()), 1e-6)
@@ -457,4 +459,4 @@ def open_isbi(folder: Path, config: DataConfig) -> Dataset:
         ("order", "sections of a stack"),
     )
     account = Account(taken, (), tuple(rest), (("images", images.name), ("labels", labels.name)))
-    return ItemDataset(tuple(items), mask_map, Division(serial=True), (), account)
+    return ItemDataset(tuple(items), mask_map, Division(stacks=stacks_of(items)), (), account)
