@@ -322,7 +322,7 @@ def _train(
         for note in (*prepared.notes, *own.notes()):
             progress.log(note)
         store = prepared.fill(device, world, progress)
-        normalization = prepared.normalization.repeated(config.model.slices)
+        normalization, held_out = prepared.normalization.repeated(config.model.slices), prepared.split.validation
         step = TrainStep(config, store, choose_precision(config.train.precision, device), world, loss=own.loss)
         card = ModelCard(
             model=config.model,
@@ -343,7 +343,6 @@ def _train(
         predictor = Predictor(step.predicting, step.model.geometry, card, device).with_card(predict=shown)
         metrics = choose_metrics(validated_families(config.train), predictor.data_classes, warping=False)
         metrics = replace(metrics, legacy_size=config.predict.size).with_own(own.metrics)
-        held_out = prepared.split.validation
 
         def validate() -> Evaluation:
             step.predicting.eval()
@@ -363,10 +362,10 @@ def _train(
         with tracked(run, progress, wanted=world.is_main_process) as trackers:
             trainer.follow = (trackers.follow, *([] if follow is None else [follow]))
             trainer.go(stop)
-        state = trainer.state
         if world.is_main_process:
+            state = trainer.state
             trainer.checkpoint().for_prediction().save(run.last)
             best = None if state.best is None else {"value": state.best[0], "step": state.best[1]}
             seconds = {"training": state.train_seconds} | state.spent
-            summary = {"step": state.step, "best": best, "scores": state.scores, "seconds": seconds}
-            run.write_json("summary.json", summary)
+            ended = {"step": state.step, "best": best, "scores": state.scores, "seconds": seconds}
+            run.write_json("summary.json", ended)
