@@ -43,6 +43,19 @@ def locked(path: Path, *, wait: bool = False) -> Generator[None]:
         yield
 
 
+def is_locked(path: Path) -> bool:
+    """Tell whether another process has a lock; it is taken for a moment to see."""
+    if not path.exists():
+        return False
+    try:
+        with locked(path):
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:  # nobody can lock it, as on a disk that is read only
+        return False
+
+
 @contextmanager
 def _owned(path: Path, *, wait: bool) -> Generator[None]:
     while True:
