@@ -13,7 +13,7 @@
       pictures/           what the network sees and says           report.html         all of it on one page
       summary.json        how it ended: scores, and where the time went
 
-A folder is a run when it holds config.yaml. Assumes a file system that renames atomically and locks (Linux, macOS).
+A folder is a run when it holds config.yaml. Assumes a file system that renames atomically.
 """
 
 import json

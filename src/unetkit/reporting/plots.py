@@ -26,6 +26,10 @@ _VALIDATION_AXES = {
     "train_seconds": ("d  validation over time", "seconds of training"),
 }
 _MOST_NAMED = 40
+_ASIDE: dict[str, Any] = {
+    "textcoords": "offset points",
+    "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
+}
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -289,10 +293,10 @@ def trial_scores(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequenc
     with cast(Any, matplotlib).rc_context(STYLE):  # its stub is not whole
         figure = Figure(figsize=(9.6, 2.7 * rows), layout="constrained")
         places: list[Any] = list(figure.subplots(rows, 3, squeeze=False).ravel())
-        best = list[float]()
+        so_far, best = list[float](), list[float]()
         for value, finished, _ in trials:
-            found = [*best[-1:], *([value] if finished else [])]
-            best.append((max if higher else min)(found) if found else float("nan"))
+            so_far += [value] if finished else []
+            best.append((max if higher else min)(so_far, default=float("nan")))
         _draw_trials(places[0], range(len(trials)), trials)
         places[0].plot(range(len(trials)), best, color=ORANGE, drawstyle="steps-post")
         places[0].set(xlabel="trial", ylabel=metric)
@@ -301,6 +305,7 @@ def trial_scores(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequenc
             _draw_trials(axes, at, trials)
             if names:
                 axes.set_xticks(range(len(names)), names)
+                axes.set_xlim(-0.5, len(names) - 0.5)
             elif key in logarithmic:
                 axes.set_xscale("log")
             axes.set(xlabel=key, ylabel=metric)
@@ -330,7 +335,7 @@ def parallel(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequence[st
             told = dict(zip(columns[-1], texts, strict=True))
             for height in told if names else (min(columns[-1]), max(columns[-1])):
                 short = told[height] if names else f"{float(told[height]):.3g}"
-                axes.annotate(short, (place, height), (4, 0), textcoords="offset points", fontsize=8, va="center")
+                axes.annotate(short, (place, height), (4, 0), fontsize=8, va="center", zorder=5, **_ASIDE)
             axes.axvline(place, color=BLACK, linewidth=0.8)
         order = sorted(range(len(trials)), key=lambda index: trials[index][0] if higher else -trials[index][0])
         for rank, index in enumerate(order):

@@ -164,7 +164,7 @@ def _trials_table(found: Search) -> Table:
     rows: list[list[Content]] = [
         [
             Markup('<a href="{0}/report.html">{0}</a>').format(one.folder) if one.state == "finished" else one.folder,
-            one.state,
+            f"{one.state}: {one.reason}" if one.reason else one.state,
             shown(one.score),
             str(one.step),
             *(code(one.values.get(key, "–")) for key in keys),
