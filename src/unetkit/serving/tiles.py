@@ -9,6 +9,7 @@ Does not know what the image is for. Legend of shapes: C channels, H height, W w
 """
 
 import math
+import os
 import shutil
 import threading
 from collections import OrderedDict
@@ -27,6 +28,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from unetkit.images.image import ALL, Image
+from unetkit.storage.atomic import not_written
 
 TILE = 256
 _ROWS, _COLUMNS = 1024, 4096
@@ -109,6 +111,23 @@ def shrink(
     for times in range(1, min(_IN_BLOCKS, levels.count - 1) + 1):
         block = halved(block)
         put(levels.count - 1 - times, top >> times, left >> times, block)
+
+
+def new_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Make a file of zeros that is used as an array; its room on the disk is taken at once.
+
+    Without that, a disk that is full would end the process where a value is written.
+
+    Raises:
+        StorageError: the disk has no room for it.
+    """
+    try:
+        made = np.lib.format.open_memmap(path, "w+", dtype, shape)
+        with path.open("r+b") as handle:
+            os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+    except OSError as failure:
+        raise not_written(path, failure) from failure
+    return made
 
 
 def png(values: NDArray[np.uint8]) -> bytes:
@@ -217,12 +236,10 @@ class ImageTiles:
         pixels, (height, width) = self.image.page(page), (self.image.height, self.image.width)
         source = pixels[ALL, ALL, ALL][[*channels]] if self._kept else None
         if source is not None:
-            np.save(folder / f"{levels.count - 1}.npy", source)
+            new_array(folder / f"{levels.count - 1}.npy", source.dtype, source.shape)[:] = source
         first = pixels[ALL, slice(0, 1), slice(0, 1)] if source is None else source
         made = {
-            level: np.lib.format.open_memmap(
-                folder / f"{level}.npy", "w+", first.dtype, (len(channels), *levels.size(level))
-            )
+            level: new_array(folder / f"{level}.npy", first.dtype, (len(channels), *levels.size(level)))
             for level in range(levels.count - 1)
         }
 
@@ -245,6 +262,7 @@ async def tile_answer(request: Request, tiles: ImageTiles, threads: CapacityLimi
     Raises:
         HTTPException: 404, there is no such tile; 400, values that are no numbers.
         DataError: the page cannot be read.
+        StorageError: the disk has no room for its levels.
     """
     place = {name: int(request.path_params[name]) for name in ("page", "level", "column", "row")}
     asked = request.query_params
