@@ -30,12 +30,12 @@ from unetkit.images.omewrite import SHARD
 from unetkit.images.write import Form
 from unetkit.models import decide
 from unetkit.objects import find_objects, object_classes
-from unetkit.objects.find import outermost
+from unetkit.objects.find import colour_of, outermost
 from unetkit.prediction.blocks import choose_tiles, plan_of, reason_against, with_memory
 from unetkit.prediction.predict import scores_of
 from unetkit.prediction.predictor import Predictor
 from unetkit.progress import Progress
-from unetkit.serving.served import Served, colour_of
+from unetkit.serving.served import Served
 from unetkit.serving.tiles import Levels, new_array, png, shrink
 
 COLUMNS = ("number", "class", "page", "x", "y", "width", "height", "area", "score")
