@@ -10,7 +10,7 @@ trap 'rm -rf "$place"' EXIT
 "$python" -m venv "$place/env"
 pip=("$place/env/bin/python" -m pip --quiet --disable-pip-version-check)
 "${pip[@]}" uninstall --yes setuptools # only what is asked for may be pinned
-"${pip[@]}" install "torch==$torch" hatchling editables --editable '.[bench,bioimageio,coco,czi,dask,dev,docs,hdf5,lif,nd2,nifti,notebooks,onnx,openvino,quantize,s3,tensorboard]'
+"${pip[@]}" install "torch==$torch" hatchling editables --editable '.[bench,bioimageio,coco,crate,czi,dask,dev,docs,hdf5,hub,imagej,lif,mlflow,nd2,nifti,notebooks,onnx,openvino,parquet,quantize,s3,search,serve,tensorboard,wandb]'
 
 # `===` takes the build without a local tag, which on Linux is the one for CUDA: what it brings along is pinned too,
 # although it need not be installed here.

@@ -23,9 +23,11 @@ from unetkit.evaluation import folds
 from unetkit.evaluation.crossval import score_folder
 from unetkit.evaluation.folds import Folder
 from unetkit.evaluation.score import (
+    CHOSEN_HERE,
     Answer,
     Evaluation,
     choose_for,
+    chosen_on,
     missing_functions,
     named_families,
     score,
@@ -109,19 +111,16 @@ def evaluate(
         else:
             scored = score_folder(folder, dataset, ready, wanted, progress=progress).whole
     notes = [*scored.notes, *(missing_functions(run, functions) if run else ())]
-    chosen_on = {predictor.config.threshold_chosen_on, scored.objects.chosen_on if scored.objects else None} - {None}
     trained_on = predictor.card.data_sha256 if configured is None and folder is None else ""
-    sha256 = fingerprint(dataset).sha256_pixels if chosen_on or trained_on else None
+    sha256 = fingerprint(dataset).sha256_pixels if chosen_on(predictor, scored) or trained_on else None
     if trained_on == sha256 and held is None:
         notes.append("images that it was trained on are among these: the scores say little about others")
     elif trained_on == sha256 and run is None:
         notes.append(
             f"scored are the {len(held or ())} of {len(dataset)} images that its training held out (--all: all)"
         )
-    if sha256 in chosen_on:
-        notes.append(
-            "that choice was made on images of this very data; --tune scores each half by a choice on the other"
-        )
+    if sha256 in chosen_on(predictor, scored):
+        notes.append(CHOSEN_HERE)
     return replace(scored, notes=tuple(notes))
 
 

@@ -377,6 +377,16 @@ def notes_on(networks: Mapping[str, Predictor], metrics: Metrics) -> tuple[list[
     return notes, objects
 
 
+CHOSEN_HERE = "the choice above was made on images of this very data; --tune scores each half by a choice on the other"
+"""Said of scores with thresholds or numbers of objects that were chosen on the same data."""
+
+
+def chosen_on(predictor: Predictor, scored: Evaluation) -> set[str]:
+    """Return the checksums of the data that thresholds, and the numbers of objects if there are any, were chosen on."""
+    chosen = {predictor.config.threshold_chosen_on, scored.objects.chosen_on if scored.objects else None}
+    return {one for one in chosen if one is not None}
+
+
 def choose_for(predictor: Predictor, asked: Iterable[str], *, warping: bool = True) -> Metrics:
     """Return the metrics of these names for a network, as `choose_metrics`.
 

@@ -61,6 +61,18 @@ class PixelSize(NamedTuple):
     unit: str
 
 
+class Piece(NamedTuple):
+    """What is decoded at once, however small the window: a chunk, a strip or a tile, or a whole file.
+
+    Attributes:
+        bytes: of its pixels.
+        pages: how many it has a share in.
+    """
+
+    bytes: int
+    pages: int
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """Pages of one size, wherever they lie.
@@ -74,6 +86,7 @@ class Image:
             by several threads, and may give a view of what must not be written to.
         pixel_size: of the axes whose step the file tells.
         named: whether the file itself names the axes that count pages; they are otherwise taken for slices.
+        piece: what is decoded at once; None: the window alone is read.
     """
 
     source: str
@@ -83,6 +96,7 @@ class Image:
     decode: Callable[[int, slice, slice], NDArray[Any]] = field(repr=False)
     pixel_size: dict[str, PixelSize]
     named: bool = True
+    piece: Piece | None = None
 
     @property
     def count(self) -> int:

@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -168,7 +168,7 @@ class Found:
     Attributes:
         image: its file.
         page: its index in the file.
-        pages: how many the file has.
+        opened: the file as it was opened, with the network's channels.
         pixels_CHW: as stored.
         objects: what was found.
         scores: [N] mean probability of each object's class in it.
@@ -176,10 +176,20 @@ class Found:
 
     image: Path
     page: int
-    pages: int
+    opened: Image
     pixels_CHW: NDArray[Any]
     objects: ObjectMap
     scores: NDArray[np.float64]
+
+    @property
+    def pages(self) -> int:
+        """How many pages the file has."""
+        return self.opened.count
+
+    @property
+    def form(self) -> Form:
+        """A file of as many pages with a value a pixel: its axes and its pixel size."""
+        return Form.like(self.opened, np.uint16, (), None)
 
 
 class Sink(Protocol):
@@ -252,7 +262,8 @@ class _Labels:
         most = max(self.counts)
         dtype = np.uint16 if most <= _LARGEST_UINT16 else np.uint32
         height, width = ids_HW.shape
-        with tiff_stack(self.place(found.image), Form(dtype, height, width, found.pages, (), float(most))) as output:
+        form = replace(found.form, dtype=dtype, white=float(most))
+        with tiff_stack(self.place(found.image), form) as output:
             for page, content in enumerate(self.packed):
                 output.put(page, 0, 0, np.frombuffer(zlib.decompress(content), np.int32).reshape(1, height, width))
         self.packed.clear()

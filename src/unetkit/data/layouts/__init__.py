@@ -165,7 +165,11 @@ def _open(path: str | Path | None, config: DataConfig) -> Dataset:
         if config.channels is not None and isinstance(dataset, ObjectDataset):
             return replace(dataset, items=tuple(with_channels(item, config.channels) for item in dataset.items))
         if dataset is None:
-            raise DataError(f"{place}: not a data set that is known ({_contents(tree)}); {_KNOWN}")
+            archives = [place / name for name in tree.files if name.lower().endswith(".zip")] if place.is_dir() else []
+            if len(archives) == 1 and not images_in(tree):
+                return _open(archives[0], config)  # as it was downloaded
+            several = f"; give one of the archives, such as {archives[0]}" if archives else ""
+            raise DataError(f"{place}: not a data set that is known ({_contents(tree)}){several}; {_KNOWN}")
         return dataset
 
 
