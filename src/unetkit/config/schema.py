@@ -448,7 +448,14 @@ class ModelConfig(Section):
     """The network. Every legacy network is a setting of these options."""
 
     name: Literal["unet", "unetpp"] = Field(default="unet", description="unet, or unetpp (nested skip paths)")
-    in_channels: PositiveInt | None = Field(default=None, description="channels of the images; null: by the data")
+    in_channels: PositiveInt | None = Field(
+        default=None, description="channels of the images, of all slices that are seen together; null: by the data"
+    )
+    context: Annotated[int, Field(ge=0, le=16)] = Field(
+        default=0,
+        description="slices of a stack that are seen before and after each slice, as further channels in the order of "
+        "the stack (2.5D), mirrored at its ends; 0: each slice by itself",
+    )
     num_classes: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="channels of the output; null: by the data"
     )
@@ -504,6 +511,11 @@ class ModelConfig(Section):
     init: Literal["he", "torch", "mindspore-medical", "mindspore-normal", "glorot"] = Field(
         default="he", description="how weights start: He's normal rule, PyTorch's own, or an older system's"
     )
+
+    @property
+    def slices(self) -> int:
+        """Return how many slices are seen together."""
+        return 2 * self.context + 1
 
     @model_validator(mode="after")
     def _options_agree(self) -> "ModelConfig":

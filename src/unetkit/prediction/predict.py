@@ -49,6 +49,7 @@ from unetkit.prediction.results import (
     require_empty,
     require_free,
     require_not_source,
+    sections_around,
 )
 from unetkit.prediction.rois import geojson_file, imagej_file
 from unetkit.prediction.uncertainty import MEASURES, answers_to, uncertainty
@@ -59,6 +60,10 @@ from unetkit.storage.atomic import atomic_folder, make_folder
 
 def _writer(out: Path) -> Writer | None:
     return png_image if out.suffix.lower() == ".png" else image_writer(out)
+
+
+Answers = Callable[[int], NDArray[np.float32]]
+"""Gives the probabilities [K, H, W] of a page by its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +262,7 @@ def predict_to_file(
     probabilities: bool = False,
     uncertain: Sequence[Predictor] = (),
     work: Work | None = None,
+    answers: Answers | None = None,
     progress: Progress | None = None,
 ) -> Predicted:
     """Segment an image, a stack or a folder of images, and write as many pages of the same sizes.
@@ -269,6 +275,7 @@ def predict_to_file(
         probabilities: write probabilities instead of masks.
         uncertain: write how uncertain these are instead, an ensemble's members or the predictor alone.
         work: who computes the blocks of a large output, and what becomes of an earlier one; None: this process.
+        answers: what the network gave to the pages of one image before; None: it is asked.
         progress: follows the work.
 
     Returns:
@@ -281,7 +288,7 @@ def predict_to_file(
         FailedBlocksError: some blocks of a large output failed; the others are kept.
     """
     begun, source, out, work = time.monotonic(), image_path(source), Path(out), work or Work()
-    writing = _Writing(predictor, probabilities, tuple(uncertain), progress or NoProgress())
+    writing = _Writing(predictor, probabilities, tuple(uncertain), progress or NoProgress(), answers)
     writing.require_fractions()
 
     def name_for(image: Path) -> str:
@@ -294,7 +301,9 @@ def predict_to_file(
                 "--memory and --resume are for one image or volume"
             )
         require_empty(out)
-        tasks = [writing.planned(image, Path(name)) for image, name in names_for(source, name_for).items()]
+        named = names_for(source, name_for)
+        around = sections_around(predictor, list(named))
+        tasks = [writing.planned(image, Path(name), around[image]) for image, name in named.items()]
         with atomic_folder(out) as temporary:
             writing.carry_out([replace(task, out=temporary / task.out) for task in tasks])
         return writing.predicted(tasks, out, time.monotonic() - begun)
@@ -308,7 +317,11 @@ def predict_to_file(
         raise UsageError(
             f"{out}: cannot be made in blocks, as --workers, --dask, --memory and --resume ask for: {reason}"
         )
-    if reason is None and (task.writer is not tiff_stack or work.in_blocks or task.form.longest > SHARD):
+    if (
+        reason is None
+        and answers is None
+        and (task.writer is not tiff_stack or work.in_blocks or task.form.longest > SHARD)
+    ):
         task = writing.in_blocks(task, work)
     else:
         make_folder(out.parent)
@@ -318,9 +331,10 @@ def predict_to_file(
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One file to be predicted, whose headers have been read."""
+    """One file to be predicted, whose headers have been read; `sections` are the files that it is seen with."""
 
     source: Path
+    sections: tuple[Path, ...]
     out: Path
     writer: Writer
     form: Form
@@ -336,6 +350,7 @@ class _Writing:
     probabilities: bool
     uncertain: tuple[Predictor, ...]
     progress: Progress
+    answers: Answers | None
 
     @property
     def fractions(self) -> bool:
@@ -353,13 +368,13 @@ class _Writing:
         if self.fractions:
             require_probabilities(self.predictor)
 
-    def planned(self, source: Path, out: Path) -> _Task:
+    def planned(self, source: Path, out: Path, sections: tuple[Path, ...] = ()) -> _Task:
         """Read the headers of a file and refuse what cannot be done.
 
         Raises:
             DataError, UsageError: as `predict_to_file`.
         """
-        pages = open_fitting(self.predictor, source)
+        pages = open_fitting(self.predictor, source, sections)
         writer = _writer(out)
         if writer is None:
             raise UsageError(
@@ -386,7 +401,7 @@ class _Writing:
             form = form_at(out, replace(form, labels=() if self.fractions else classes, card=card))
         plan = self.predictor.plan(pages.height, pages.width)
         parts = 1 if self.uncertain else plan.parts
-        return _Task(source, out, writer, form, parts * pages.count, plan.note)
+        return _Task(source, sections, out, writer, form, parts * pages.count, plan.note)
 
     def reason_against_blocks(self, task: _Task) -> str | None:
         """Say what keeps a file from being made in blocks; None: nothing."""
@@ -429,7 +444,7 @@ class _Writing:
         self.progress.update(done, total, {})
         for task in tasks:
             with task.writer(task.out, task.form) as output:
-                for page, part in prefetch(self._parts(task.source)):
+                for page, part in prefetch(self._parts(task)):
                     if self.uncertain:
                         values_KHW = part.probabilities_KHW.numpy()
                     else:
@@ -444,12 +459,17 @@ class _Writing:
                     speed = written / 1e6 / (time.monotonic() - started)
                     self.progress.update(done, total, {"Mpx/s": f"{speed:.2f}"})
 
-    def _parts(self, source: Path) -> Iterator[tuple[int, Part]]:
+    def _parts(self, task: _Task) -> Iterator[tuple[int, Part]]:
         """Yield the parts of every page with the page's index; a part's pixels are read when its turn comes."""
-        image = open_fitting(self.predictor, source)
+        image = open_fitting(self.predictor, task.source, task.sections)
         for page in range(image.count):
             pixels = image.page(page)
-            if not self.uncertain:
+            if self.answers is not None and not self.uncertain:
+                known_KHW = self.answers(page)
+                for top in range(0, image.height, SHARD):
+                    rows = slice(top, min(top + SHARD, image.height))
+                    yield page, Part(rows, slice(0, image.width), torch.from_numpy(np.array(known_KHW[:, rows])))
+            elif not self.uncertain:
                 yield from ((page, part) for part in self.predictor.parts(pixels))
             else:
                 measured = torch.from_numpy(uncertainty(answers_to(pixels[ALL, ALL, ALL], self.uncertain)))
@@ -478,6 +498,7 @@ def objects_to_file(
     out: str | Path,
     *,
     outlines: bool = False,
+    answers: Answers | None = None,
     progress: Progress | None = None,
 ) -> Predicted:
     """Find the objects of an image, a stack or a folder of images, and write them.
@@ -489,6 +510,7 @@ def objects_to_file(
             .png, with `outlines`: the picture of one page; a folder takes the source's name; for a folder of images, a
             .json or a new or empty folder.
         outlines: draw the objects on the images, as `out` or beside it: NAME-outlines.png, a folder for several pages.
+        answers: what the network gave to the pages of one image before; None: it is asked.
         progress: follows the work.
 
     Returns:
@@ -502,7 +524,8 @@ def objects_to_file(
     require_probabilities(predictor)
     method_for(predictor.classes, predictor.object_config)
     images = list(names_for(source, lambda image: image.stem)) if is_folder(source) else [source]
-    opened = {image: open_fitting(predictor, image) for image in images}
+    around = sections_around(predictor, images) if is_folder(source) else {source: ()}
+    opened = {image: open_fitting(predictor, image, around[image]) for image in images}
     if is_folder(out) and not is_folder(source):
         out /= f"{source.stem}.tif"
     places = _places(out, source, several=sum(pages.count for pages in opened.values()) > 1, outlines=outlines)
@@ -513,13 +536,14 @@ def objects_to_file(
         total = sum(pages.count for pages in opened.values())
         progress.update(done, total, {})
         for image in opened:
-            pages = open_fitting(predictor, image)
+            pages = open_fitting(predictor, image, around[image])
             for page in range(pages.count):
                 pixels_CHW = pages.page(page)[ALL, ALL, ALL]
-                p_KHW = predictor.probabilities(pixels_CHW)
+                p_KHW = predictor.probabilities(pixels_CHW) if answers is None else np.array(answers(page))
                 objects = find_objects(p_KHW, predictor.classes, predictor.object_config)
                 scores = scores_of(objects, predictor.of_data(torch.from_numpy(p_KHW)).numpy())
-                found = Found(image, page, pages, pixels_CHW, objects, scores)
+                shown_CHW = pixels_CHW[predictor.card.own_channels]
+                found = Found(image, page, pages, shown_CHW, objects, scores)
                 for sink in sinks:
                     sink.put(found)
                 done, counts[image] = done + 1, counts[image] + len(objects)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +12,16 @@ from torch import nn
 
 from unetkit.config import DataConfig
 from unetkit.data import Dataset, open_dataset, samples_of, split_dataset
+from unetkit.data.context import with_context
 from unetkit.data.dataset import Subset
 from unetkit.data.targets import border_labels, instances_of
 from unetkit.devices import cpu_threads
 from unetkit.evaluation.compare import measure_heads
 from unetkit.evaluation.score import (
+    CHOSEN_HERE,
     Evaluation,
     choose_for,
+    chosen_on,
     missing_functions,
     objects_of,
     reported_families,
@@ -66,6 +70,7 @@ def report(
     with cpu_threads(config.train.threads):
         dataset = open_dataset(str(config.data.path), config=config.data)
         split = split_dataset(dataset, config.data.split)
+        dataset = with_context(dataset, config.model.context)
         held_out, tested = Subset(dataset, split.validation), Subset(dataset, split.test)
         scored, scored_test = None, None
         if len(tested) and test:
@@ -74,7 +79,9 @@ def report(
         if len(held_out):
             metrics = choose_for(predictor, reported_families(held_out, config.train), warping=False)
             scored = score_predictor(predictor, held_out, metrics=metrics.with_own(functions))
-            scored = replace(scored, notes=(*scored.notes, *missing_functions(run, functions)))
+            described: dict[str, Any] = run.read_json("data.json") or {}
+            here = [CHOSEN_HERE] if described.get("sha256_pixels") in chosen_on(predictor, scored) else []
+            scored = replace(scored, notes=(*scored.notes, *here, *missing_functions(run, functions)))
             _keep_temperature(run, scored)
             heads = [head.as_json() for head in measure_heads(predictor, held_out, metric=config.train.best_metric)]
             parts = ({"heads": heads} if heads else {}) | (
@@ -88,7 +95,10 @@ def report(
         load_example = _examples(predictor, held_out, config.data, objects=objects)
         assert isinstance(predictor.network, nn.Module)
         parameters = f"{count_parameters(predictor.network):,}"
-        write_report(run, scored, load_example, extra={"Parameters": parameters}, test=scored_test)
+        extra = {"Parameters": parameters}
+        if context := predictor.card.context:
+            extra["Seen together"] = f"{predictor.card.slices} slices: each with {context} before and after it"
+        write_report(run, scored, load_example, extra=extra, test=scored_test)
     found = {"held_out": scored, "test": scored_test}
     track_report(run, {name: one.scores for name, one in found.items() if one is not None}, progress or NoProgress())
     run.send()
@@ -150,7 +160,7 @@ def _examples(predictor: Predictor, held_out: Dataset, config: DataConfig, *, ob
     def load_example(name: str) -> Example:
         sample = samples[name]
         assert sample.labels is not None
-        p_KHW = predictor.probabilities(sample.pixels)
+        p_KHW = predictor.probabilities(sample.input)
         data_KHW = predictor.of_data(torch.from_numpy(p_KHW)).numpy()
         decided, borders, shown = predictor.decided(torch.from_numpy(p_KHW)), None, None
         if sample.valid is not None:  # labels are 0 there, too: what does not count is no error

@@ -91,11 +91,41 @@ def train(
     Example:
         >>> run = unetkit.train("isbi", data="sample", out="runs/first", overrides=["train.steps=50"])
     """
-    begun, world, own = time.perf_counter(), launched_world(), Own.of(loss, metrics)
+    own, told = Own.of(loss, metrics), progress or NoProgress()
+    run = fit(
+        source,
+        data=data,
+        out=out,
+        overrides=overrides,
+        flags=flags,
+        bug_compatible=bug_compatible,
+        own=own,
+        follow=follow,
+        progress=told,
+    )
+    if launched_world().is_main_process:
+        report(run, own=own.metrics, test=test, progress=told)
+    return run
+
+
+def fit(
+    source: ConfigSource,
+    *,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    flags: Sequence[str] = (),
+    bug_compatible: bool = False,
+    own: Own,
+    follow: Follow | None = None,
+    progress: Progress,
+) -> Run:
+    """Train a network as `train` does, but leave its scores and its report to the caller."""
+    begun, world = time.perf_counter(), launched_world()
     given = [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])]
     configured = configure(source, given, flags=flags, bug_compatible=bug_compatible)
     config, out = configured.config, out or configured.out
-    if progress is not None and world.is_main_process:
+    if world.is_main_process:
         for remark in configured.remarks:
             progress.log(f"note: {remark}")
     if out is None:
@@ -111,7 +141,6 @@ def train(
         run = Run(Path(out), prepared.config)
         _train(run, prepared, None, world, NoProgress(), begun=begun, own=own)
         return run
-    progress = progress or NoProgress()
     run = create_run(Path(out), prepared.config)
     with run.held():
         try:
@@ -122,7 +151,6 @@ def train(
             if not run.read_log():
                 shutil.rmtree(run.path)
             raise
-    report(run, own=own.metrics, test=test, progress=progress)
     return run
 
 
@@ -293,7 +321,8 @@ def _train(
     ):
         for note in (*prepared.notes, *own.notes()):
             progress.log(note)
-        store, normalization = prepared.fill(device, world, progress), prepared.normalization
+        store = prepared.fill(device, world, progress)
+        normalization, held_out = prepared.normalization.repeated(config.model.slices), prepared.split.validation
         step = TrainStep(config, store, choose_precision(config.train.precision, device), world, loss=own.loss)
         card = ModelCard(
             model=config.model,
@@ -301,6 +330,7 @@ def _train(
             border=config.data.border_width > 0,
             mean=normalization.mean,
             std=normalization.std,
+            context=config.model.context,
             predict=config.predict,
             objects=config.objects,
             step=0,
@@ -313,7 +343,6 @@ def _train(
         predictor = Predictor(step.predicting, step.model.geometry, card, device).with_card(predict=shown)
         metrics = choose_metrics(validated_families(config.train), predictor.data_classes, warping=False)
         metrics = replace(metrics, legacy_size=config.predict.size).with_own(own.metrics)
-        held_out = prepared.split.validation
 
         def validate() -> Evaluation:
             step.predicting.eval()
@@ -333,10 +362,10 @@ def _train(
         with tracked(run, progress, wanted=world.is_main_process) as trackers:
             trainer.follow = (trackers.follow, *([] if follow is None else [follow]))
             trainer.go(stop)
-        state = trainer.state
         if world.is_main_process:
+            state = trainer.state
             trainer.checkpoint().for_prediction().save(run.last)
             best = None if state.best is None else {"value": state.best[0], "step": state.best[1]}
             seconds = {"training": state.train_seconds} | state.spent
-            summary = {"step": state.step, "best": best, "scores": state.scores, "seconds": seconds}
-            run.write_json("summary.json", summary)
+            ended = {"step": state.step, "best": best, "scores": state.scores, "seconds": seconds}
+            run.write_json("summary.json", ended)
