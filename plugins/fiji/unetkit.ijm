@@ -14,7 +14,7 @@ macro "unetkit" {
         parts = split(given, "\n");
         command = parts[0];
         model = parts[1];
-        objects = parts[2] == "1";
+        objects = parseInt(parts[2]);
     } else {
         Dialog.create("unetkit");
         Dialog.addString("Command", command, 50);
