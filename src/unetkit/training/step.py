@@ -101,7 +101,7 @@ class TrainStep:
         self.frozen = frozen_modules(self.model)
         self.loss = WeightedLoss(config.loss, loss)
         self.scaler = gradient_scaler(train.loss_scale, device, precision)
-        sizes = torch.stack((store.height, store.width), 1).cpu()
+        sizes = store.sizes.cpu()
         rows, columns = (side - 2 * self.margin for side in train.sides)
         if min(rows, columns) < 1:
             raise ConfigError(
