@@ -1,8 +1,8 @@
 """Where to paint next: the window of the page that the network knows least about, where hardly anything is painted.
 
-A page is looked at in windows. A window's uncertainty is the mean entropy of its pixels that are not painted. Windows of
-which more than a hundredth is painted are left out: they were answered. Before there is a network, the window with the
-most contrast of the middle page is as good as any. Does not know what is worth painting to a person.
+A page is looked at in windows. A window's uncertainty is the mean entropy of its pixels that are not painted. Windows
+of which more than a hundredth is painted are left out: they were answered. Before there is a network, the window with
+the most contrast of the middle page is as good as any. Does not know what is worth painting to a person.
 
 Legend of shapes: H height, W width, R rows and Q columns of windows.
 """
@@ -44,12 +44,10 @@ class Suggestion:
 
 def window_means(values_HW: NDArray[Any], side: int = SIDE) -> NDArray[np.float64]:
     """Return the mean of every window [R, Q]; those at the end may be smaller."""
-    rows, columns = (np.arange(0, length, side) for length in values_HW.shape)
-    sums = np.add.reduceat(np.add.reduceat(values_HW.astype(np.float64), rows, 0), columns, 1)
-    heights, widths = (
-        np.diff([*starts, length]) for starts, length in zip((rows, columns), values_HW.shape, strict=True)
-    )
-    return sums / np.outer(heights, widths)
+    height, width = values_HW.shape
+    rows, columns = (np.array(range(0, length, side), np.intp) for length in (height, width))
+    sums: NDArray[np.float64] = np.add.reduceat(np.add.reduceat(values_HW.astype(np.float64), rows, 0), columns, 1)
+    return sums / np.outer(np.minimum(side, height - rows), np.minimum(side, width - columns))
 
 
 def rank_windows(

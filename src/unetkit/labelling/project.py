@@ -163,10 +163,8 @@ class Contents:
         found: list[Row] = []
         for number in sorted({image for image, _ in painting.pages}):
             one = self.images[number]
-            path, label, trained, held = (
-                os.path.relpath(file, start)
-                for file in (one.path, *(self.folder / part / one.file_name for part in ("labels", "trained", "held-out")))
-            )
+            files = [one.path, *(self.folder / part / one.file_name for part in ("labels", "trained", "held-out"))]
+            path, label, trained, held = (os.path.relpath(file, start) for file in files)
             found.append(Row(path, label, "train", trained))
             if any((windows == 2).any() for (image, _), windows in painting.windows.items() if image == number):
                 found.append(Row(path, label, "val", held))
@@ -457,9 +455,8 @@ def accepted(
     project: Project,
     place: Place,
     predicted_HW: Labels,
+    whose: tuple[str, int],
     *,
-    session: str,
-    number: int,
     box: tuple[int, int, int, int] | None = None,
     point: tuple[int, int] | None = None,
 ) -> Stroke:
@@ -469,8 +466,7 @@ def accepted(
         project: the project.
         place: the image and the page.
         predicted_HW: classes, from 0.
-        session: of the page that asks.
-        number: of the stroke.
+        whose: session of the page that asks, and number of the stroke.
         box: top, left, height and width of a part; None: by the point.
         point: row and column: what is connected with it and of its class is taken.
 
@@ -491,9 +487,9 @@ def accepted(
         if not (0 <= point[0] < height and 0 <= point[1] < width):
             raise UsageError(f"the point {list(point)} lies outside a page of {height} x {width} px")
         regions, _ = ndimage.label(predicted_HW == predicted_HW[point])  # pyright: ignore[reportGeneralTypeIssues] - two values without `output`
-        where = ndimage.find_objects(regions == regions[point])[0]
+        where = ndimage.find_objects(regions)[regions[point] - 1]
         inside = (regions == regions[point])[where]
     with project.changing:
         free = inside & (project.painting.at(place)[where] == 0)
     labels = np.where(free, predicted_HW[where] + np.uint8(1), np.uint8(UNCHANGED)).astype(np.uint8)
-    return Stroke(place, where[0].start, where[1].start, to_png(labels), session, number)
+    return Stroke(place, where[0].start, where[1].start, to_png(labels), *whose)

@@ -31,7 +31,7 @@ from unetkit.distributed import World
 from unetkit.errors import DivergedError, UsageError
 from unetkit.evaluation.score import score_predictor
 from unetkit.labelling.project import Contents, as_csv
-from unetkit.labelling.strokes import Follower, Painting, Place
+from unetkit.labelling.strokes import Follower, Labels, Painting, Place
 from unetkit.modelfile.card import ModelCard
 from unetkit.prediction import Predictor
 from unetkit.prediction.uncertainty import uncertainty
@@ -81,12 +81,15 @@ class Session:
             DataError: an image cannot be read.
             RunFolderError: all its checkpoints are damaged.
         """
-        self.contents, self.run, self.config = contents, run, run.config
+        self.contents = contents
+        self.run: Run = run
+        self.config = run.config
         self.painting, self.follower = Painting(contents.sizes), Follower(contents.journal)
         self.device = choose_device(self.config.train.device)
         self.precision = choose_precision(self.config.train.precision, self.device)
         self._places: tuple[Place, ...] = ()
         self._trainer: Trainer | None = None
+        self._shown: Predictor | None = None
         self._last_loss: float | None = None
         self._described = ""
 
@@ -94,8 +97,7 @@ class Session:
     def normalization(self) -> Normalization:
         """Found on the pixels of pages that are spread over the project, painted or not."""
         places = self.contents.places
-        chosen = dict.fromkeys(np.linspace(0, len(places) - 1, min(_NORMALISED, len(places))).round().astype(int).tolist())
-        pages = (self._sample(places[index]) for index in chosen)
+        pages = (self._sample(places[index]) for index in _spread(len(places), _NORMALISED))
         return Normalization.fit(self.config.data.normalization, pages)
 
     @property
@@ -167,7 +169,7 @@ class Session:
 
     def predict(self, place: Place) -> PagePrediction:
         """Predict a page with the weights as they are."""
-        predictor = self._predictor()
+        predictor = self.predictor()
         p_KHW = predictor.probabilities(self.contents.images[place[0]].pixels(place[1]))
         classes = predictor.decided(torch.from_numpy(p_KHW)).astype(np.uint8)
         return PagePrediction(classes, p_KHW.max(0), uncertainty([p_KHW])[0].clip(0, 1))
@@ -179,9 +181,8 @@ class Session:
         if trainer is None or not held:
             return {}
         begun = time.perf_counter()
-        chosen = dict.fromkeys(np.linspace(0, len(held) - 1, min(_SCORED, len(held))).round().astype(int).tolist())
-        samples = tuple(self._sample(held[index], held_out=True) for index in chosen)
-        scored = score_predictor(self._predictor(), InMemory(samples, self.classes)).scores
+        samples = tuple(self._sample(held[index], held_out=True) for index in _spread(len(held), _SCORED))
+        scored = score_predictor(self.predictor(), InMemory(samples, self.classes)).scores
         state = trainer.state
         state.scores = {name: value for name, value in scored.items() if math.isfinite(value)}
         state.scored_step = state.step
@@ -202,8 +203,8 @@ class Session:
         self.run.save_checkpoint(checkpoint)
         checkpoint.for_prediction().save(self.run.last)
         state = self._trainer.state
-        seconds = {"training": state.train_seconds} | state.spent
-        self.run.write_json("summary.json", {"step": state.step, "best": None, "scores": state.scores, "seconds": seconds})
+        summary = {"step": state.step, "best": None, "scores": state.scores}
+        self.run.write_json("summary.json", summary | {"seconds": {"training": state.train_seconds} | state.spent})
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -215,7 +216,8 @@ class Session:
 
         The list names files of labels that are there; the project writes them at its own pace.
         """
-        rows = [row for row in self.contents.rows(self.painting, self.run.path) if (self.run.path / row.label).is_file()]
+        folder = self.run.path
+        rows = [row for row in self.contents.rows(self.painting, folder) if (folder / row.label).is_file()]
         content = as_csv(rows)
         if not rows or content == self._described:
             return
@@ -227,8 +229,8 @@ class Session:
             self.run = self.run.with_config(self.config)
             assert self._trainer is not None
             self._trainer.run = self.run
-        atomic_write(self.run.path / "data.csv", content)
-        dataset = open_dataset(self.run.path / "data.csv", config=self.config.data)
+        atomic_write(folder / "data.csv", content)
+        dataset = open_dataset(folder / "data.csv", config=self.config.data)
         division = split_dataset(dataset, self.config.data.split)
         normalization = {"mean": self.normalization.mean, "std": self.normalization.std}
         parts = {"train": division.train, "validation": division.validation}
@@ -242,9 +244,13 @@ class Session:
         name, pixels = self.contents.sample_name(place), self.contents.images[image].pixels(page)
         if held_out is None:
             return Sample(name, pixels)
-        valid = self.painting.part(place, held_out=held_out)
-        labels = np.where(valid, self.painting.at(place) - np.uint8(1), np.uint8(0))
+        labels, valid = self._targets(place, held_out=held_out)
         return Sample(name, pixels, labels, source=str(self.contents.images[image].path), valid=valid)
+
+    def _targets(self, place: Place, *, held_out: bool) -> tuple[Labels, NDArray[np.bool_]]:
+        """Return the classes [H, W] of what is painted on a page and held out or trained on, and where that is."""
+        valid = self.painting.part(place, held_out=held_out)
+        return np.where(valid, self.painting.at(place) - np.uint8(1), np.uint8(0)), valid
 
     def _refill(self, changed: set[Place]) -> None:
         """Bring the images that are drawn from up to date; begin the training where two classes are painted at last."""
@@ -254,12 +260,9 @@ class Session:
             store = trainer.step.store
             assert store.valid_P is not None
             for place in changed.intersection(places):
-                start, sample = int(store.start[places.index(place)]), self._sample(place, held_out=False)
-                assert sample.labels is not None
-                assert sample.valid is not None
-                where = slice(start, start + sample.labels.size)
-                store.labels_P[where] = torch.from_numpy(sample.labels.ravel())
-                store.valid_P[where] = torch.from_numpy(sample.valid.ravel())
+                start, (labels, valid) = int(store.start[places.index(place)]), self._targets(place, held_out=False)
+                store.labels_P[start : start + labels.size] = torch.from_numpy(labels.ravel())
+                store.valid_P[start : start + labels.size] = torch.from_numpy(valid.ravel())
         elif places:
             samples = InMemory(tuple(self._sample(place, held_out=False) for place in places), self.classes)
             mode = self.config.data.padding_mode
@@ -293,13 +296,21 @@ class Session:
         else:
             start_from(step, self.config.init)
         self.run.cut_log(after_step=trainer.state.step)
+        self._shown = Predictor(step.predicting, step.model.geometry, card, self.device)
         return trainer
 
-    def _predictor(self) -> Predictor:
+    def predictor(self) -> Predictor:
+        """Return the network with the weights as they are, of a session that is ready; it changes with the training."""
+        assert self._shown is not None
         assert self._trainer is not None
-        step = self._trainer.step
-        step.predicting.eval()
-        return Predictor(step.predicting, step.model.geometry, self._trainer.card, self.device)
+        self._trainer.step.predicting.eval()
+        return self._shown
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Return at most so many numbers below `count`, from the first to the last."""
+    last, steps = count - 1, max(min(count, most) - 1, 1)
+    return sorted({round(step * last / steps) for step in range(steps + 1)})
 
 
 def open_session(contents: Contents, *, overrides: Sequence[str] = ()) -> Session:
@@ -328,7 +339,8 @@ def open_session(contents: Contents, *, overrides: Sequence[str] = ()) -> Sessio
     update = {
         "model": config.model.model_copy(update=found),
         "init": init,
-        "train": config.train.model_copy(update={"threads": config.train.threads or available_cores()}),
+        # A core is left for the page and its server.
+        "train": config.train.model_copy(update={"threads": config.train.threads or max(1, available_cores() - 1)}),
         "predict": config.predict.model_copy(update={"padding_mode": config.data.padding_mode}),
     }
     return Session(contents, create_run(folder, config.model_copy(update=update)))
