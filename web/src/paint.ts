@@ -184,15 +184,14 @@ export class Page {
 }
 
 /** A picture of a prediction, each pixel the fainter the less sure it is. */
-export function predicted(data: Uint8ClampedArray, width: number, height: number, colours: Colours): OffscreenCanvas {
+export function predicted(classes: Uint8Array, confidence: Uint8Array, width: number, height: number, colours: Colours): OffscreenCanvas {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d")!;
   const shown = context.createImageData(width, height);
   const least = 255 / Math.max(colours.length, 2);
-  for (let at = 0; at < data.length; at += 4) {
-    const colour = colours[data[at]!] ?? [0, 0, 0];
-    shown.data.set(colour, at);
-    shown.data[at + 3] = Math.max(60, Math.min(255, (255 * (data[at + 1]! - least)) / (255 - least)));
+  for (let pixel = 0; pixel < classes.length; pixel += 1) {
+    const sure = Math.min((confidence[pixel]! - least) / (255 - least), 1);
+    shown.data.set([...(colours[classes[pixel]!] ?? [0, 0, 0]), Math.max(60, 255 * sure)], 4 * pixel);
   }
   context.putImageData(shown, 0, 0);
   return canvas;

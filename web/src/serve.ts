@@ -161,7 +161,7 @@ function show(): void {
   const layers = new Map<string, Layer>();
   const contrast = `low=${state.low}&high=${state.high}`;
   layers.set("image", {
-    url: (level, column, row) => `/api/images/${picture.id}/tiles/${page}/${level}/${column}_${row}.png?${contrast}`,
+    tiles: (level, column, row) => `/api/images/${picture.id}/tiles/${page}/${level}/${column}_${row}.png?${contrast}`,
     version: `${page} ${contrast}`,
     opacity: 1,
   });
@@ -171,7 +171,7 @@ function show(): void {
     const threshold = name === "labels" && state.threshold !== null ? `&threshold=${state.threshold}` : "";
     const query = `v=${state.version}${threshold}`;
     layers.set(name, {
-      url: (level, column, row) => `/api/jobs/${job.id}/tiles/${encodeURIComponent(layer)}/${page}/${level}/${column}_${row}.png?${query}`,
+      tiles: (level, column, row) => `/api/jobs/${job.id}/tiles/${encodeURIComponent(layer)}/${page}/${level}/${column}_${row}.png?${query}`,
       version: `${job.id} ${layer} ${page} ${query}`,
       opacity: state.opacity[name],
     });

@@ -15,8 +15,12 @@ export interface Shape {
 /** Where a tile is; levels count as in Deep Zoom: 0 is one pixel. */
 export type TileUrl = (level: number, column: number, row: number) => string;
 
+/** Draws `width` x `height` pixels of an image made smaller by `step`, from the pixel (x, y) of the whole on. */
+export type Paint = (x: number, y: number, step: number, width: number, height: number) => ImageData;
+
 export interface Layer {
-  url: TileUrl;
+  /** Where tiles are fetched, or what draws them. */
+  tiles: TileUrl | { paint: Paint };
   /** Tiles are fetched again, and swapped in when they are there, whenever this changes. */
   version: string;
   opacity: number;
@@ -111,11 +115,24 @@ export class Viewer {
 
   private add(name: string, layer: Layer, shown: Shown): void {
     const { width, height, tile } = this.shape!;
+    const deepest = Math.ceil(Math.log2(Math.max(width, height)));
+    const painted = (paint: Paint) => ({
+      getTileUrl: (level: number, column: number, row: number) => `${name}/${layer.version}/${level}/${column}_${row}`,
+      hasTransparency: () => true,
+      downloadTileStart: (job: { tile: { level: number; x: number; y: number }; finish: (data: CanvasRenderingContext2D, request: null, kind: string) => void }) => {
+        const step = 2 ** (deepest - job.tile.level);
+        const [x, y] = [job.tile.x * tile * step, job.tile.y * tile * step];
+        const [wide, tall] = [Math.min(tile, Math.ceil((width - x) / step)), Math.min(tile, Math.ceil((height - y) / step))];
+        const context = el("canvas", { width: wide, height: tall }).getContext("2d")!;
+        context.putImageData(paint(x, y, step, wide, tall), 0, 0);
+        job.finish(context, null, "context2d");
+      },
+      downloadTileAbort: () => undefined,
+    });
     this.seadragon.addTiledImage({
       tileSource: {
-        width, height, tileSize: tile, tileOverlap: 0,
-        minLevel: 0, maxLevel: Math.ceil(Math.log2(Math.max(width, height))),
-        getTileUrl: layer.url,
+        width, height, tileSize: tile, tileOverlap: 0, minLevel: 0, maxLevel: deepest,
+        ...(typeof layer.tiles === "function" ? { getTileUrl: layer.tiles } : painted(layer.tiles.paint)),
       } as unknown as OpenSeadragon.TileSource,
       x: 0, y: 0, width: 1,
       opacity: shown.item === null ? layer.opacity : 0,

@@ -84,8 +84,8 @@ def export(
     Args:
         model: as `load` takes it, but no exported file.
         to: the format, a key of `unetkit.exporting.FORMATS` in any case: onnx, openvino, pt2, aoti, torchscript,
-            bioimageio, mindir, mindir-lite, air, mindspore-ckpt, or safetensors.
-        out: the file to write; an older one is replaced.
+            bioimageio, savedmodel, mindir, mindir-lite, air, mindspore-ckpt, safetensors, or web.
+        out: the file to write, of web the folder; an older one is replaced.
         data: labelled images on which a score through the file must be the network's own.
         options: what the file takes and gives: `output` (logits, softmax: probabilities, argmax: classes; with
             preprocessing, softmax is the default), `layout` (nchw, nhwc, nchw-nhwc), `preprocessing` inside the file,
