@@ -24,9 +24,8 @@ export class Chart {
     this.element.height = Math.round(height * ratio);
     const context = this.element.getContext("2d")!;
     context.scale(ratio, ratio);
-    const colours = getComputedStyle(this.element);
-    const colour = (name: string) => colours.getPropertyValue(name);
-    context.strokeStyle = colour("--line");
+    const colours = getComputedStyle(this.element); // the style sheet says which colour is which line's
+    context.strokeStyle = colours.borderTopColor;
     context.strokeRect(0.5, 0.5, width - 1, height - 1);
     if (this.points.length < 2) return;
     const [first, last] = [this.points[0]![0], this.points.at(-1)![0]];
@@ -43,7 +42,7 @@ export class Chart {
       }
       context.stroke();
     };
-    line(([, loss]) => loss / highest, colour("--quiet"));
-    line(([, , dice]) => dice, colour("--accent"));
+    line(([, loss]) => loss / highest, colours.outlineColor);
+    line(([, , dice]) => dice, colours.color);
   }
 }

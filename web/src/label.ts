@@ -39,7 +39,7 @@ const t = translator({
   chart: ["Loss and held-out Dice over the steps", "损失与留出 Dice 随步数的变化"],
   painted: ["{share} of this slice painted", "本切片已标注 {share}"],
   labels: ["Painted", "标注"],
-  prediction: ["Prediction (O)", "预测 (O)"],
+  prediction: ["Prediction", "预测"],
   acceptAll: ["Take all that is seen", "采纳可见部分"],
   black: ["Black", "黑点"],
   white: ["White", "白点"],
@@ -62,6 +62,7 @@ const t = translator({
   keyPage: ["slice", "切片"],
   keyEnter: ["use the tool in the middle of the view", "在视图中心使用工具"],
   keyMove: ["move", "移动"],
+  keyHide: ["prediction on and off", "显示或隐藏预测"],
   lost: ["The server does not answer. What you paint is kept here until it does.", "服务器没有响应。标注会保留在此处，直到服务器恢复。"],
 });
 
@@ -75,7 +76,7 @@ interface Event extends Partial<Suggestion>, Partial<Omit<Training, "state">> { 
 const TOOLS = ["brush", "eraser", "fill", "polygon", "accept", "pan"] as const;
 type Tool = (typeof TOOLS)[number];
 const TOOL_KEYS: Record<string, Tool> = { b: "brush", e: "eraser", f: "fill", p: "polygon", a: "accept", v: "pan" };
-const ICONS = { brush: "brush", eraser: "eraser", fill: "fill", polygon: "polygon", accept: "plus", pan: "fit" } as const;
+const ICONS = { brush: "brush", eraser: "eraser", fill: "fill", polygon: "polygon", accept: "check", pan: "move" } as const;
 const STEPS = 100;
 
 const state = {
@@ -529,7 +530,7 @@ function trainingSection(): HTMLElement {
   const dice = () => (now()?.dice === null || now()?.dice === undefined ? t("noDice") : figure(now()?.dice));
   return section(
     () => t("training"), () => false, el("div", { className: "row" }, button),
-    el("p", { className: "numbers", set: { role: "status" } }, status), chart.element,
+    el("p", { className: "numbers", set: { role: "status" } }, status), el("div", { hidden: () => state.history.length < 2 }, chart.element),
     el("p", { className: "quiet numbers row wrap" }, el("span", {}, el("span", { className: "key-loss" }), () => `${t("loss")} ${figure(now()?.loss)}`), el("span", {}, el("span", { className: "key-dice" }), () => `${t("dice")} ${dice()}`)),
     el("div", { className: "row" }, guide),
   );
@@ -540,7 +541,7 @@ function layersSection(): HTMLElement {
     () => t(name), () => state.shown[name], (shown) => { state.shown[name] = shown; update(); },
     { value: () => state.opacity[name], change: (now) => { state.opacity[name] = now; update(); } },
   );
-  const take = el("button", { type: "button", className: "grow", hidden: () => forecast === null, on: { click: acceptSeen } }, icon("plus"), () => t("acceptAll"));
+  const take = el("button", { type: "button", className: "grow", hidden: () => forecast === null, on: { click: acceptSeen } }, icon("check"), () => t("acceptAll"));
   return section(() => t("layers"), () => false, control("labels"), control("prediction"), el("div", { className: "row" }, take));
 }
 
@@ -566,7 +567,7 @@ function imageSection(): HTMLElement {
 }
 
 function keysSection(): HTMLElement {
-  const keys = [["1–9", "keyClass"], ["[ ]", "keySize"], ["+ −", "keyZoom"], ["PgUp PgDn", "keyPage"], ["↑ ↓ ← →", "keyMove"], ["Enter", "keyEnter"]] as const;
+  const keys = [["1–9", "keyClass"], ["[ ]", "keySize"], ["+ −", "keyZoom"], ["PgUp PgDn", "keyPage"], ["↑ ↓ ← →", "keyMove"], ["O", "keyHide"], ["Enter", "keyEnter"]] as const;
   const rows = keys.flatMap(([key, words]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, () => t(words))]);
   return el("section", { className: "section" }, el("details", {}, el("summary", {}, () => t("keys")), el("dl", { className: "keys" }, ...rows)));
 }

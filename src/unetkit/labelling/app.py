@@ -109,9 +109,10 @@ class Labelling:
         self.history = _history(project.contents.folder)
         self.versions: dict[Place, str] = {}
         self.windows: dict[Place, list[Suggestion]] = {}
+        self.suggested: set[tuple[Place, tuple[int, int, int, int]]] = set()
         self.listeners: dict[asyncio.Queue[str], str] = {}
         self.worker: Worker | None = None
-        self.started = False
+        self.started, self._current = False, ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
 
@@ -123,13 +124,21 @@ class Labelling:
     def start_worker(self) -> None:
         """Start a worker, in the place of the one that is there."""
         with self._starting:
+            self._current = ""
             if self.worker is not None:
                 self.worker.close()
-            heard = partial(self._heard, secrets.token_hex(4))
-            self._current = heard.args[0]
+            self._current = secrets.token_hex(4)
+            heard = partial(self._heard, self._current)
             self.worker = Worker(self.project.contents.folder, heard, overrides=self.overrides)
             if self.started:
                 self.worker.tell(do="start")
+
+    def end(self) -> None:
+        """Let the worker end; what it says on its way is not told."""
+        with self._starting:
+            self._current = ""
+            if self.worker is not None:
+                self.worker.close()
 
     def told(self, event: dict[str, Any], *, but: str = "") -> None:
         """Send an event to every tab, but the one of a session; from any thread."""
@@ -171,13 +180,15 @@ class Labelling:
         self.told(event)
 
     def next(self) -> Suggestion:
-        """Return where to paint next."""
+        """Return where to paint next: no window twice until all were suggested."""
         project, places = self.project, self.project.contents.places
         with project.changing:
             pages = dict(project.painting.pages)
-        chosen = choose(self.windows, pages)
+        chosen = choose(self.windows, pages, self.suggested)
         if chosen is not None:
+            self.suggested.add((chosen.place, chosen.box))
             return chosen
+        self.suggested.clear()
         bare = [place for place in places if place not in pages] or list(places)
         place = bare[len(bare) // 2]
         return first_window(place, project.contents.images[place[0]].pixels(place[1]))
@@ -248,8 +259,7 @@ def labelling_app(project: Project, *, access: Access, folder: Path, overrides: 
         finally:
             writing.cancel()
             await anyio.to_thread.run_sync(project.write)
-            if state.worker is not None:
-                await anyio.to_thread.run_sync(state.worker.close)
+            await anyio.to_thread.run_sync(state.end)
 
     routes = [*page_routes("label"), *_routes(state)]
     return guarded(routes, access=access, limits=LIMITS, lifespan=lifespan, private=folder)

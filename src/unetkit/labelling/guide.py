@@ -7,7 +7,7 @@ the most contrast of the middle page is as good as any. Does not know what is wo
 Legend of shapes: H height, W width, R rows and Q columns of windows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ SIDE = 64
 
 _ANSWERED = 0.01
 
+Box = tuple[int, int, int, int]
+"""Top, left, height and width."""
+
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
@@ -33,7 +36,7 @@ class Suggestion:
     """
 
     place: Place
-    box: tuple[int, int, int, int]
+    box: Box
     uncertainty: float | None
 
     def as_json(self) -> dict[str, Any]:
@@ -72,17 +75,24 @@ def rank_windows(
     return found
 
 
-def choose(pages: Mapping[Place, Iterable[Suggestion]], painted: Mapping[Place, Labels]) -> Suggestion | None:
+def choose(
+    pages: Mapping[Place, Iterable[Suggestion]],
+    painted: Mapping[Place, Labels],
+    but: Container[tuple[Place, Box]] = frozenset(),
+) -> Suggestion | None:
     """Return the most uncertain window of all pages that was not answered since it was ranked; None: there is none.
 
     Args:
         pages: the windows of each page.
         painted: the labels [H, W] of pages, as they are now.
+        but: windows that are passed over, such as those that were suggested before.
     """
     ranked = sorted((one for found in pages.values() for one in found), key=lambda one: -(one.uncertainty or 0))
     for one in ranked:
         top, left, height, width = one.box
         labels = painted.get(one.place)
+        if (one.place, one.box) in but:
+            continue
         if labels is None or (labels[top : top + height, left : left + width] > 0).mean() <= _ANSWERED:
             return one
     return None
@@ -96,7 +106,7 @@ def first_window(place: Place, pixels_CHW: NDArray[Any]) -> Suggestion:
     return Suggestion(place, box_of(int(row), int(column), (grey.shape[0], grey.shape[1])), None)
 
 
-def box_of(row: int, column: int, size: tuple[int, ...]) -> tuple[int, int, int, int]:
+def box_of(row: int, column: int, size: tuple[int, ...]) -> Box:
     """Return top, left, height and width of a window of a page."""
     top, left = row * SIDE, column * SIDE
     return top, left, min(SIDE, size[0] - top), min(SIDE, size[1] - left)

@@ -346,7 +346,9 @@ class Project:
                 content = to_png(pages[0])
             else:
                 file = BytesIO()
-                tifffile.imwrite(file, np.stack(pages), compression="zlib", metadata={"axes": "ZYX"})
+                tifffile.imwrite(
+                    file, np.stack(pages), compression="zlib", photometric="minisblack", metadata={"axes": "ZYX"}
+                )
                 content = file.getvalue()
             atomic_write(self.contents.folder / folder / one.file_name, content)
 
