@@ -13,7 +13,7 @@ Legend of shapes: C channels, K classes or channels of a page, H height, W width
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -58,6 +58,10 @@ from unetkit.storage.atomic import atomic_folder, make_folder
 
 def _writer(out: Path) -> Writer | None:
     return png_image if out.suffix.lower() == ".png" else image_writer(out)
+
+
+Answers = Callable[[int], NDArray[np.float32]]
+"""Gives the probabilities [K, H, W] of a page by its number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +259,7 @@ def predict_to_file(
     probabilities: bool = False,
     uncertain: Sequence[Predictor] = (),
     work: Work | None = None,
+    answers: Answers | None = None,
     progress: Progress | None = None,
 ) -> Predicted:
     """Segment an image, a stack or a folder of images, and write as many pages of the same sizes.
@@ -267,6 +272,7 @@ def predict_to_file(
         probabilities: write probabilities instead of masks.
         uncertain: write how uncertain these are instead, an ensemble's members or the predictor alone.
         work: who computes the blocks of a large output, and what becomes of an earlier one; None: this process.
+        answers: what the network gave to the pages of one image before; None: it is asked.
         progress: follows the work.
 
     Returns:
@@ -279,7 +285,7 @@ def predict_to_file(
         FailedBlocksError: some blocks of a large output failed; the others are kept.
     """
     begun, source, out, work = time.monotonic(), image_path(source), Path(out), work or Work()
-    writing = _Writing(predictor, probabilities, tuple(uncertain), progress or NoProgress())
+    writing = _Writing(predictor, probabilities, tuple(uncertain), progress or NoProgress(), answers)
     writing.require_fractions()
 
     def name_for(image: Path) -> str:
@@ -306,7 +312,11 @@ def predict_to_file(
         raise UsageError(
             f"{out}: cannot be made in blocks, as --workers, --dask, --memory and --resume ask for: {reason}"
         )
-    if reason is None and (task.writer is not tiff_stack or work.in_blocks or task.form.longest > SHARD):
+    if (
+        reason is None
+        and answers is None
+        and (task.writer is not tiff_stack or work.in_blocks or task.form.longest > SHARD)
+    ):
         task = writing.in_blocks(task, work)
     else:
         make_folder(out.parent)
@@ -334,6 +344,7 @@ class _Writing:
     probabilities: bool
     uncertain: tuple[Predictor, ...]
     progress: Progress
+    answers: Answers | None
 
     @property
     def fractions(self) -> bool:
@@ -445,7 +456,12 @@ class _Writing:
         image = open_fitting(self.predictor, source)
         for page in range(image.count):
             pixels = image.page(page)
-            if not self.uncertain:
+            if self.answers is not None and not self.uncertain:
+                known_KHW = self.answers(page)
+                for top in range(0, image.height, SHARD):
+                    rows = slice(top, min(top + SHARD, image.height))
+                    yield page, Part(rows, slice(0, image.width), torch.from_numpy(np.array(known_KHW[:, rows])))
+            elif not self.uncertain:
                 yield from ((page, part) for part in self.predictor.parts(pixels))
             else:
                 measured = torch.from_numpy(uncertainty(answers_to(pixels[ALL, ALL, ALL], self.uncertain)))
@@ -461,6 +477,7 @@ def objects_to_file(
     out: str | Path,
     *,
     outlines: bool = False,
+    answers: Answers | None = None,
     progress: Progress | None = None,
 ) -> Predicted:
     """Find the objects of an image, a stack or a folder of images, and write them.
@@ -471,6 +488,7 @@ def objects_to_file(
         out: .tif: labels, 16 bits up to 65535 objects a page, else 32; .json: COCO; .png, with `outlines`: the picture
             of one page; a folder takes the source's name; for a folder of images, a .json or a new or empty folder.
         outlines: draw the objects on the images, as `out` or beside it: NAME-outlines.png, a folder for several pages.
+        answers: what the network gave to the pages of one image before; None: it is asked.
         progress: follows the work.
 
     Returns:
@@ -498,7 +516,7 @@ def objects_to_file(
             pages = open_fitting(predictor, image)
             for page in range(pages.count):
                 pixels_CHW = pages.page(page)[ALL, ALL, ALL]
-                p_KHW = predictor.probabilities(pixels_CHW)
+                p_KHW = predictor.probabilities(pixels_CHW) if answers is None else np.array(answers(page))
                 objects = find_objects(p_KHW, predictor.classes, predictor.object_config)
                 scores = scores_of(objects, predictor.of_data(torch.from_numpy(p_KHW)).numpy())
                 found = Found(image, page, pages.count, pixels_CHW, objects, scores)
