@@ -315,8 +315,10 @@ async function save(suffix: ".png" | ".tif"): Promise<void> {
   if (opened === null || model === null) return;
   const { width, height, pages } = opened.facts;
   const all = suffix === ".png" ? [state.page] : [...Array(pages).keys()];
-  const labels = all.map((page) => labelsOf(page) ?? new Uint8Array(width * height));
-  const content = suffix === ".png" ? await encodePng(labels[0]!, width, height) : encodeTiff(labels, width, height, dataClasses(model.card).length - 1);
+  const classes = dataClasses(model.card).length;
+  const white = classes === 2 ? 255 : classes - 1; // masks of two classes are 0 and 255, as the command writes them
+  const masks = all.map((page) => labelsOf(page)!.map((label) => (classes === 2 ? 255 * label : label)));
+  const content = suffix === ".png" ? await encodePng(masks[0]!, width, height) : encodeTiff(masks, width, height, white);
   const stem = opened.name.replace(/(\.ome)?\.[^.]+$/, "");
   const numbered = suffix === ".png" && pages > 1 ? `-${String(state.page).padStart(4, "0")}` : "";
   const url = URL.createObjectURL(new Blob([content as Uint8Array<ArrayBuffer>], { type: suffix === ".png" ? "image/png" : "image/tiff" }));

@@ -8,7 +8,7 @@ import { predict, type Network } from "./predict";
 export type Question =
   | { op: "load"; card: Card }
   | { op: "open"; file: File }
-  | { op: "page"; page: number }
+  | { op: "read" | "page"; page: number } // all channels, or those that the network takes
   | { op: "predict"; image: Planes };
 
 export interface Facts {
@@ -84,6 +84,8 @@ async function answer(question: Question, progress: (part: unknown, transfer: Tr
       const { pages, channels, width, height, dtype } = file;
       return { pages, channels, width, height, dtype } satisfies Facts;
     }
+    case "read":
+      return file.read(question.page);
     case "page":
       return chosen(await file.read(question.page));
     case "predict":
