@@ -29,10 +29,10 @@ FACE = {
         "(model, source, out, *, probabilities, uncertainty, options, device, workers, dask, memory, resume, "
         "overwrite, progress)"
     ),
-    "report": "(run, *, own)",
-    "resume": "(path, *, loss, metrics, progress)",
+    "report": "(run, *, own, test, progress)",
+    "resume": "(path, *, loss, metrics, follow, test, progress)",
     "score_isbi": "(label, probability, *, membrane, scale, warping, progress)",
-    "train": "(source, *, data, out, overrides, flags, bug_compatible, loss, metrics, progress)",
+    "train": "(source, *, data, out, overrides, flags, bug_compatible, loss, metrics, follow, test, progress)",
     "train_auto": "(data, *, out, overrides, minutes, memory, device, progress)",
     "translate_config": "(source, overrides, *, flags, bug_compatible)",
     "build_model": "(config)",

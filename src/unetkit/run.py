@@ -8,7 +8,8 @@
       log.jsonl           one object a line: training steps and validations
       checkpoints/        step-00000400.safetensors ...: the newest few, each enough to go on from
       best.safetensors    the weights of the best validation       last.safetensors    those of the last step
-      tensorboard/        the log again, as events (train.tensorboard)
+      tensorboard/ wandb/ the log again, for those programs (train.track)
+      tracking.json       which runs they are there, so that a run that goes on is the same one
       pictures/           what the network sees and says           report.html         all of it on one page
       summary.json        how it ended: scores, and where the time went
 
@@ -37,6 +38,9 @@ from unetkit.storage.atomic import atomic_write, make_folder, not_written
 from unetkit.storage.lock import locked
 
 Record = dict[str, Any]
+
+Follow = Callable[[Record], None]
+"""Takes every line of a run's log when it is written."""
 
 OWN_FUNCTIONS = "functions.json"
 """The file that keeps name and source of a loss and metrics of the user's own."""

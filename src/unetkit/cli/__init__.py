@@ -6,6 +6,10 @@ from itertools import takewhile
 from types import FrameType
 
 from unetkit.cli import data, evaluate, export, label, predict, serve, train
+from unetkit.cli.app import app, complain
+from unetkit.errors import InterruptedRun, UnetkitError, UsageError
+
+__all__ = ["app", "data", "evaluate", "export", "label", "main", "predict", "serve", "train"]
 
 
 _LESS = "choose a smaller size, patch, tile or batch, or fewer images at once"

@@ -288,6 +288,12 @@ COLOURS = np.array(
 """Okabe and Ito's, which colour-blind readers tell apart; class 1 has the first, class 8 again."""
 
 
+def colour_of(kind: int) -> tuple[int, int, int]:
+    """Return red, green and blue, up to 255, of a class of objects by its index."""
+    red, green, blue = _COLOURS[(kind - 1) % len(_COLOURS)].tolist()
+    return red, green, blue
+
+
 def outlined(pixels: NDArray[Any], objects: ObjectMap) -> NDArray[np.uint8]:
     """Return pixels [C, H, W] as a picture [H, W, 3] of the same size, with each object's outermost pixels coloured.
 

@@ -336,6 +336,12 @@ class Predictor:
         """
         if len(shape) != 3 or 0 in shape:
             raise DataError(f"an image of shape {shape} was given; [channels, height, width] was expected")
+        if self.card.context and shape[0] != self.card.channels:
+            raise DataError(
+                f"an image of {shape[0]} channels was given, but the network sees {self.card.slices} slices of a stack "
+                f"together (model.context={self.card.context}); give the {self.card.channels} channels of all of them, "
+                "in the order of the stack"
+            )
         self._require_evaluation()
         if self.config.calibrate and self.card.temperature is None:
             raise UsageError(

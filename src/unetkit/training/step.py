@@ -118,7 +118,7 @@ class TrainStep:
             ConfigError: as for the first ones.
         """
         self.store, train = store, self.config.train
-        sizes = torch.stack((store.height, store.width), 1).cpu()
+        sizes = store.sizes.cpu()
         rows, columns = (side - 2 * self.margin for side in train.sides)
         if min(rows, columns) < 1:
             raise ConfigError(
