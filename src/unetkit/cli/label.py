@@ -1,11 +1,13 @@
 """The verb label: paint on images in the browser, and train a network meanwhile."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from unetkit.cli.app import Overrides, app
+from unetkit.cli.serve import HostOption, NoTokenOption, PortOption, TokenOption
 
 
 @app.command("label")
@@ -27,10 +29,10 @@ def label(
         Path | None,
         typer.Option(metavar="RUN", help="train the newest run again, into this folder, and end", show_default=False),
     ] = None,
-    host: Annotated[str, typer.Option(help="address to listen at; elsewhere than here with a token")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0: any that is free", min=0, max=65535)] = 8000,
-    token: Annotated[str | None, typer.Option(help="that the page asks for", show_default=False)] = None,
-    no_token: Annotated[bool, typer.Option("--no-token", help="let everybody in who reaches the address")] = False,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
+    token: TokenOption = None,
+    no_token: NoTokenOption = False,
 ) -> None:
     """Paint on images in the browser while a network is trained on what is painted: label DIR [train.threads=1 ...]."""
     from unetkit.labelling import label as labelled
@@ -40,6 +42,7 @@ def label(
         run = repeat_newest(data, repeat, project=project)
         print(f"written: {run.path}")
         return
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     names = None if classes is None else [name.strip() for name in classes.split(",")]
     labelled(
         data,

@@ -34,7 +34,6 @@ from unetkit.labelling.guide import Suggestion, choose, first_window
 from unetkit.labelling.project import LabelClass, Project, accepted
 from unetkit.labelling.strokes import Labels, Place, Stroke, to_png
 from unetkit.labelling.worker import Worker, prediction_file
-from unetkit.modelfile.card import first_complaint
 from unetkit.serving.guard import Access, Guard, Limits, guarded, log
 from unetkit.serving.server import page_routes
 from unetkit.serving.tiles import ImageTiles, tile_answer
@@ -261,7 +260,7 @@ def labelling_app(project: Project, *, access: Access, folder: Path, overrides: 
             await anyio.to_thread.run_sync(project.write)
             await anyio.to_thread.run_sync(state.end)
 
-    routes = [*page_routes("label"), *_routes(state)]
+    routes = [*page_routes("label"), *_routes(Answers(state))]
     return guarded(routes, access=access, limits=LIMITS, lifespan=lifespan, private=folder)
 
 
@@ -274,135 +273,160 @@ async def _write_now_and_then(project: Project) -> None:
             log.warning("%s; every stroke is in the journal", error)
 
 
-def _routes(state: Labelling) -> list[Route]:
-    """Return what is answered under /api/project."""
-    project = state.project
+class Answers:
+    """What is answered under /api/project."""
 
-    async def thread(call: Callable[[], Answer]) -> Answer:
-        return await anyio.to_thread.run_sync(call, limiter=state.threads)
+    def __init__(self, state: Labelling) -> None:
+        """Answer from a state."""
+        self.state, self.project = state, state.project
 
-    def place_of(request: Request, page: int) -> Place:
+    async def thread(self, call: Callable[[], Answer]) -> Answer:
+        """Call in a thread, so that others are answered meanwhile."""
+        return await anyio.to_thread.run_sync(call, limiter=self.state.threads)
+
+    def place_of(self, request: Request, page: int) -> Place:
+        """Return the page that a request names."""
         image = int(request.path_params["image"])
-        if image >= len(project.contents.images) or not 0 <= page < project.contents.images[image].image.count:
+        if (
+            image >= len(self.project.contents.images)
+            or not 0 <= page < self.project.contents.images[image].image.count
+        ):
             raise HTTPException(404, f"there is no page {page} of an image {image} in this project")
         return image, page
 
-    async def describe(request: Request) -> Response:
-        return JSONResponse(await thread(state.as_json))
+    async def describe(self, request: Request) -> Response:
+        """Answer with the whole state."""
+        return JSONResponse(await self.thread(self.state.as_json))
 
-    async def classes(request: Request) -> Response:
+    async def classes(self, request: Request) -> Response:
+        """Name and colour the classes anew; the worker begins again where names have changed."""
         body = await _read(request, ClassesBody)
-        names = [one.name for one in project.contents.classes]
-        await thread(lambda: project.set_classes([LabelClass(one.name.strip(), one.colour) for one in body.classes]))
-        if names != [one.name for one in project.contents.classes]:
-            state.windows, state.versions, state.history = {}, {}, []
-            await thread(project.write)
-            await thread(state.start_worker)
-        state.told({"event": "classes"})
-        return await describe(request)
+        names = [one.name for one in self.project.contents.classes]
+        await self.thread(
+            lambda: self.project.set_classes([LabelClass(one.name.strip(), one.colour) for one in body.classes])
+        )
+        if names != [one.name for one in self.project.contents.classes]:
+            self.state.windows, self.state.versions, self.state.history = {}, {}, []
+            await self.thread(self.project.write)
+            await self.thread(self.state.start_worker)
+        self.state.told({"event": "classes"})
+        return await self.describe(request)
 
-    async def tile(request: Request) -> Response:
-        image, _ = place_of(request, int(request.path_params["page"]))
-        return await tile_answer(request, state.tiles[image], state.threads)
+    async def tile(self, request: Request) -> Response:
+        """Answer with a tile of pixels."""
+        image, _ = self.place_of(request, int(request.path_params["page"]))
+        return await tile_answer(request, self.state.tiles[image], self.state.threads)
 
-    async def contrast(request: Request) -> Response:
-        image, page = place_of(request, int(request.path_params["page"]))
-        low, high = await thread(lambda: state.tiles[image].range(page))
+    async def contrast(self, request: Request) -> Response:
+        """Answer with the values of a page that are shown black and white."""
+        image, page = self.place_of(request, int(request.path_params["page"]))
+        low, high = await self.thread(lambda: self.state.tiles[image].range(page))
         return JSONResponse({"range": [low, high]})
 
-    async def labels(request: Request) -> Response:
-        place = place_of(request, int(request.path_params["page"]))
+    async def labels(self, request: Request) -> Response:
+        """Answer with what is painted on a page."""
+        place = self.place_of(request, int(request.path_params["page"]))
 
         def png() -> bytes:
-            with project.changing:
-                page = project.painting.at(place).copy()
+            with self.project.changing:
+                page = self.project.painting.at(place).copy()
             return to_png(page)
 
-        return Response(await thread(png), media_type="image/png")
+        return Response(await self.thread(png), media_type="image/png")
 
-    async def strokes(request: Request) -> Response:
+    async def strokes(self, request: Request) -> Response:
+        """Paint a box."""
         body = await _read(request, StrokeBody)
         top, left, height, width = body.box
-        stroke = Stroke(place_of(request, body.page), top, left, body.png, body.session, body.number)
+        stroke = Stroke(self.place_of(request, body.page), top, left, body.png, body.session, body.number)
         if stroke.labels().shape != (height, width):
             found = "{} x {}".format(*stroke.labels().shape)
             raise UsageError(f"a box of {height} x {width} px, but a PNG of {found} px; both were expected alike")
-        return await paint(stroke)
+        return await self.paint(stroke)
 
-    async def paint(stroke: Stroke) -> Response:
-        new = await thread(lambda: project.paint(stroke))
+    async def paint(self, stroke: Stroke) -> Response:
+        """Add a stroke, and tell the other tabs."""
+        new = await self.thread(lambda: self.project.paint(stroke))
         if new:
             height, width = stroke.labels().shape
             box = [stroke.top, stroke.left, height, width]
             image, page = stroke.place
             event = {"event": "labels", "image": str(image), "page": page, "box": box, "session": stroke.session}
-            state.told(event, but=stroke.session)
-        return JSONResponse({"number": stroke.number, "new": new, "strokes": project.painting.strokes})
+            self.state.told(event, but=stroke.session)
+        return JSONResponse({"number": stroke.number, "new": new, "strokes": self.project.painting.strokes})
 
-    async def prediction(request: Request) -> Response:
-        place = place_of(request, int(request.path_params["page"]))
-        file = prediction_file(project.contents.folder, place)
-        if place not in state.versions:
+    async def prediction(self, request: Request) -> Response:
+        """Answer with the newest prediction of a page."""
+        place = self.place_of(request, int(request.path_params["page"]))
+        file = prediction_file(self.project.contents.folder, place)
+        if place not in self.state.versions:
             raise HTTPException(404, "this page was not predicted yet")
-        version = state.versions[place]
-        content = await thread(file.read_bytes)
+        version = self.state.versions[place]
+        content = await self.thread(file.read_bytes)
         return Response(content, media_type="image/png", headers={"x-version": version})
 
-    async def accept(request: Request) -> Response:
+    async def accept(self, request: Request) -> Response:
+        """Paint a part of a prediction."""
         body = await _read(request, AcceptBody)
-        place = place_of(request, body.page)
-        if place not in state.versions:
+        place = self.place_of(request, body.page)
+        if place not in self.state.versions:
             raise HTTPException(404, "this page was not predicted yet")
 
         def made() -> Stroke:
-            with Pillow.open(prediction_file(project.contents.folder, place)) as image:
+            with Pillow.open(prediction_file(self.project.contents.folder, place)) as image:
                 predicted: Labels = np.array(image)[..., 0]
             whose = (body.session, body.number)
-            return accepted(project, place, predicted, whose, box=body.box, point=body.region)
+            return accepted(self.project, place, predicted, whose, box=body.box, point=body.region)
 
-        stroke = await thread(made)
-        answer = await paint(stroke)
+        stroke = await self.thread(made)
+        answer = await self.paint(stroke)
         height, width = stroke.labels().shape
         painted = {"box": [stroke.top, stroke.left, height, width], "png": base64.b64encode(stroke.png).decode()}
         return JSONResponse(json.loads(bytes(answer.body)) | painted)
 
-    async def train(request: Request) -> Response:
+    async def train(self, request: Request) -> Response:
+        """Start or stop the training."""
         asked = (await _read(request, TrainBody)).state
-        state.started = asked == "start"
-        if state.worker is None or not state.worker.alive:
-            if state.started:
-                await thread(state.start_worker)
+        self.state.started = asked == "start"
+        if self.state.worker is None or not self.state.worker.alive:
+            if self.state.started:
+                await self.thread(self.state.start_worker)
         else:
-            state.worker.tell(do=asked)
-        return JSONResponse(state.training | {"started": state.started})
+            self.state.worker.tell(do=asked)
+        return JSONResponse(self.state.training | {"started": self.state.started})
 
-    async def see(request: Request) -> Response:
-        image, page = place_of(request, (await _read(request, PageBody)).page)
-        if state.worker is not None:
-            state.worker.tell(see=[image, page])
-        return JSONResponse({"version": state.versions.get((image, page))})
+    async def see(self, request: Request) -> Response:
+        """Predict this page first from now on."""
+        image, page = self.place_of(request, (await _read(request, PageBody)).page)
+        if self.state.worker is not None:
+            self.state.worker.tell(see=[image, page])
+        return JSONResponse({"version": self.state.versions.get((image, page))})
 
-    async def where(request: Request) -> Response:
-        found = await thread(state.next)
+    async def where(self, request: Request) -> Response:
+        """Answer where to paint next."""
+        found = await self.thread(self.state.next)
         return JSONResponse(found.as_json())
 
-    async def events(request: Request) -> Response:
-        return StreamingResponse(_events(state, request), media_type="text/event-stream")
+    async def events(self, request: Request) -> Response:
+        """Tell what happens."""
+        return StreamingResponse(_events(self.state, request), media_type="text/event-stream")
 
+
+def _routes(answers: Answers) -> list[Route]:
     image = "/api/project/images/{image:int}"
     return [
-        Route("/api/project", describe),
-        Route("/api/project/classes", classes, methods=["POST"]),
-        Route("/api/project/train", train, methods=["POST"]),
-        Route("/api/project/events", events),
-        Route("/api/project/next", where),
-        Route(image + "/tiles/{page:int}/{level:int}/{column:int}_{row:int}.png", tile),
-        Route(image + "/range/{page:int}", contrast),
-        Route(image + "/labels/{page:int}.png", labels),
-        Route(image + "/prediction/{page:int}.png", prediction),
-        Route(image + "/strokes", strokes, methods=["POST"]),
-        Route(image + "/accept", accept, methods=["POST"]),
-        Route(image + "/see", see, methods=["POST"]),
+        Route("/api/project", answers.describe),
+        Route("/api/project/classes", answers.classes, methods=["POST"]),
+        Route("/api/project/train", answers.train, methods=["POST"]),
+        Route("/api/project/events", answers.events),
+        Route("/api/project/next", answers.where),
+        Route(image + "/tiles/{page:int}/{level:int}/{column:int}_{row:int}.png", answers.tile),
+        Route(image + "/range/{page:int}", answers.contrast),
+        Route(image + "/labels/{page:int}.png", answers.labels),
+        Route(image + "/prediction/{page:int}.png", answers.prediction),
+        Route(image + "/strokes", answers.strokes, methods=["POST"]),
+        Route(image + "/accept", answers.accept, methods=["POST"]),
+        Route(image + "/see", answers.see, methods=["POST"]),
     ]
 
 
@@ -437,4 +461,6 @@ async def _read(request: Request, form: type[Form]) -> Form:
     try:
         return form.model_validate_json(await request.body())
     except ValidationError as error:
-        raise UsageError(first_complaint(error)) from None
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{field}: {first['msg']}" if field else first["msg"]) from None

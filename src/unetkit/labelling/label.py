@@ -45,7 +45,7 @@ def label(
         UsageError: the project or the port is in use, or the extra serve is not installed.
         StorageError: the disk does not take the project.
     """
-    if any(find_spec(package) is None for package in ("starlette", "uvicorn")):
+    if any(find_spec(package) is None for package in ("starlette", "uvicorn")):  # without loading torch here
         raise UsageError("label needs the extra serve: pip install 'unetkit[serve]'")
     from unetkit.labelling.app import labelling_app
     from unetkit.labelling.project import open_project
@@ -62,7 +62,9 @@ def label(
             say(f"images: {pages} pages of {len(contents.images)} files, {painted} with labels")
             say(f"classes: {', '.join(one.name for one in contents.classes)}")
             say(f"project: {contents.folder}")
-            contents.config(contents.folder / "data.csv", held_out=False, overrides=overrides)  # refuses what is wrong
+            config = contents.config(contents.folder / "data.csv", held_out=False, overrides=overrides)
+            if config.model.context > 0:
+                raise UsageError("model.context: label looks at one slice at a time; train with it on what is painted")
             with temporary_folder() as tiles:
                 app = labelling_app(opened, access=access, folder=tiles, overrides=overrides)
                 say(f"open: {address_of(listener, host, access)}")

@@ -489,7 +489,7 @@ def accepted(
         if not (0 <= point[0] < height and 0 <= point[1] < width):
             raise UsageError(f"the point {list(point)} lies outside a page of {height} x {width} px")
         regions, _ = ndimage.label(predicted_HW == predicted_HW[point])  # pyright: ignore[reportGeneralTypeIssues] - two values without `output`
-        where = ndimage.find_objects(regions)[regions[point] - 1]
+        where: tuple[slice, slice] = ndimage.find_objects(regions)[regions[point] - 1]
         inside = (regions == regions[point])[where]
     with project.changing:
         free = inside & (project.painting.at(place)[where] == 0)
