@@ -22,11 +22,11 @@ FACE = {
     "plan": "(data, *, overrides, minutes, memory, device, progress)",
     "predict": "(model, image, *, probabilities, **options)",
     "predict_objects": (
-        "(model, source, out, *, outlines, through_depth, options, device, workers, dask, memory, resume, overwrite, "
-        "progress)"
+        "(model, source, out, *, outlines, through_depth, roi, options, device, workers, dask, memory, resume, "
+        "overwrite, progress)"
     ),
     "predict_file": (
-        "(model, source, out, *, probabilities, uncertainty, options, device, workers, dask, memory, resume, "
+        "(model, source, out, *, probabilities, uncertainty, roi, options, device, workers, dask, memory, resume, "
         "overwrite, progress)"
     ),
     "report": "(run, *, own, test, progress)",
