@@ -54,6 +54,10 @@ class File:
     inside: str = ""
 
 
+Colour = tuple[int, int, int]
+"""Red, green and blue, from 0 to 255."""
+
+
 class PixelSize(NamedTuple):
     """The step along an axis, and its unit: "micrometer", "second"; "" where the file does not say it."""
 
@@ -86,6 +90,7 @@ class Image:
             by several threads, and may give a view of what must not be written to.
         pixel_size: of the axes whose step the file tells.
         named: whether the file itself names the axes that count pages; they are otherwise taken for slices.
+        colours: red, green and blue that each channel is shown in, where the file says so; else empty.
         piece: what is decoded at once; None: the window alone is read.
     """
 
@@ -96,6 +101,7 @@ class Image:
     decode: Callable[[int, slice, slice], NDArray[Any]] = field(repr=False)
     pixel_size: dict[str, PixelSize]
     named: bool = True
+    colours: tuple["Colour", ...] = ()
     piece: Piece | None = None
 
     @property
