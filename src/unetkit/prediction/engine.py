@@ -47,13 +47,13 @@ from unetkit.prediction.labels import (
     label_block,
     table_of,
     write_parts,
-    write_table,
 )
 from unetkit.prediction.load import LoadOptions, Model
 from unetkit.prediction.predictor import Predictor
 from unetkit.prediction.regions import open_region
 from unetkit.prediction.results import open_fitting
 from unetkit.prediction.schedule import TRIES, Crew, Staged, crew_of
+from unetkit.prediction.tables import table, write_table
 from unetkit.progress import Progress
 from unetkit.storage import is_remote
 from unetkit.storage.atomic import make_folder
@@ -225,7 +225,8 @@ def _merge(predictor: Predictor, job: Job, out: Path, crew: Crew, progress: Prog
     objects = labels.merge((_whole(blocks, pair) for pair in pairs), predictor.object_config)
     for one in crew(labels.relabel, range(len(blocks))):
         _whole(blocks, one)
-    write_table(table_of(out), objects, predictor.classes)
+    columns = table(objects, predictor.classes, job.form, through_depth=labels.through_depth)
+    write_table(table_of(out), columns)
     return len(objects)
 
 

@@ -53,6 +53,7 @@ from unetkit.prediction.results import (
     sections_around,
 )
 from unetkit.prediction.rois import geojson_file, imagej_file
+from unetkit.prediction.tables import table_file
 from unetkit.prediction.uncertainty import MEASURES, answers_to, uncertainty
 from unetkit.progress import NoProgress, Progress
 from unetkit.storage import is_remote, url_of
@@ -505,6 +506,8 @@ _LISTS: dict[str, Callable[[Path, Predictor], AbstractContextManager[Sink]]] = {
     ".json": lambda path, one: coco_file(path, one.classes, one.object_config),
     ".zip": lambda path, one: imagej_file(path, one.classes),
     ".geojson": lambda path, one: geojson_file(path, one.classes),
+    ".csv": lambda path, one: table_file(path, one.classes),
+    ".parquet": lambda path, one: table_file(path, one.classes),
 }
 """Files that list objects, by their endings."""
 
