@@ -31,7 +31,7 @@ macro "unetkit" {
 
     image = getImageID();
     title = getTitle();
-    start = getDirectory("temp") + "unetkit-" + getTime();
+    start = getDirectory("temp") + "unetkit-" + d2s(getTime(), 0);
     setBatchMode(true);
     run("Duplicate...", "title=[" + title + "] duplicate");
     saveAs("Tiff", start + ".tif");
