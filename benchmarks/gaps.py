@@ -45,7 +45,8 @@ def main() -> int:
 def membranes(side: int) -> NDArray[np.float32]:
     """Return walls [side, side], the same each time; large ones are tiles of 1024."""
     unit, random = min(side, 1024), np.random.default_rng(0)
-    tree = cKDTree(random.random((unit * unit // 900, 2)) * unit, boxsize=[unit, unit])
+    points = random.random((unit * unit // 900, 2)) * unit
+    tree = cKDTree(points, boxsize=np.array([unit, unit]))
     distances = np.asarray(tree.query(np.indices((unit, unit)).reshape(2, -1).T, 2)[0])
     wall = np.exp(-(((distances[:, 1] - distances[:, 0]) / 3) ** 2)).reshape(unit, unit)
     repeats = -(-side // unit)

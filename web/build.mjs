@@ -4,7 +4,7 @@ import { copyFile, mkdir, rm } from "node:fs/promises";
 import { context } from "esbuild";
 
 const out = new URL("../src/unetkit/bundles/", import.meta.url).pathname;
-const pages = ["serve", "page"];
+const pages = ["serve", "label", "page"];
 // ONNX Runtime's WebAssembly: the plain one, and the one that waits for a GPU where the browser can do that.
 const runtimes = ["ort-wasm-simd-threaded", "ort-wasm-simd-threaded.jspi"];
 

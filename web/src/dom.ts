@@ -87,6 +87,8 @@ const ICONS = {
   fill: "M11 3 4 10l7 7 7-7zM20 14c1 1.600 1.500 2.500 1.500 3.500a1.500 1.500 0 01-3 0c0-1 .5-1.900 1.500-3.500z",
   polygon: "M12 3l9 7-4 10H7L3 10z",
   next: "M5 12h14M13 6l6 6-6 6",
+  check: "M5 12.5l4.500 4.500L19 7.500",
+  move: "M12 3v18M3 12h18M9 6l3-3 3 3M9 18l3 3 3-3M6 9l-3 3 3 3M18 9l3 3-3 3",
 } as const;
 
 /** Make one of our line drawings, 24 x 24. */

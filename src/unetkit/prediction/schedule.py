@@ -22,7 +22,7 @@ from unetkit.prediction.crops import prefetch
 TRIES = 3
 """How often a step is tried; a worker that dies counts as one."""
 
-_IN_FLIGHT = 4
+_IN_FLIGHT = 8
 """Steps that a worker may have waiting."""
 
 Made = TypeVar("Made")
@@ -116,7 +116,7 @@ def _there(client: Any, step: Step[Any], numbers: Iterable[int]) -> Iterator[tup
     from distributed import as_completed
 
     waiting, tasks = iter(numbers), dict[Any, int]()
-    following: Any = as_completed()
+    following: Any = as_completed(with_results=True, raise_errors=False)  # results come many at a time
 
     def submit(count: int) -> None:
         for number in islice(waiting, count):
@@ -126,11 +126,12 @@ def _there(client: Any, step: Step[Any], numbers: Iterable[int]) -> Iterator[tup
 
     submit(_IN_FLIGHT * max(1, len(client.scheduler_info(n_workers=-1)["workers"])))
     try:
-        for task in following:
-            number, error = tasks.pop(task), task.exception()
-            if isinstance(error, StorageError):
-                raise error
-            made = task.result() if error is None else error
+        for task, made in following:
+            number = tasks.pop(task)
+            if task.status == "error":
+                _, made, _ = made
+                if isinstance(made, StorageError):
+                    raise made
             submit(1)
             yield number, made
     finally:
@@ -145,7 +146,8 @@ def _started(workers: int) -> Generator[Any]:
     from distributed import Client, LocalCluster
 
     settings: Any = {"n_workers": workers, "threads_per_worker": 1, "processes": True}
-    settings |= {"memory_limit": 0, "dashboard_address": None}  # memory is bounded by the tiles that are chosen
+    settings |= {"memory_limit": 0}  # it is bounded by the tiles that are chosen
+    settings |= {"dashboard_address": "127.0.0.1:0"}  # any port that is free: others may run clusters here, too
     for name in ("distributed.nanny", "distributed.worker", "distributed.scheduler"):
         logging.getLogger(name).setLevel(logging.ERROR)  # what matters of a lost worker comes as the block's error
     with (

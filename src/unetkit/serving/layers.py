@@ -259,12 +259,13 @@ def compute(layers: Layers, image: Image, progress: Progress) -> None:
                 yield
 
     def in_squares() -> Iterator[None]:
-        tiles = choose_tiles(predictor, form, side=SHARD, memory=None, workers=1)
+        tiles = choose_tiles(predictor, form, image, side=SHARD, memory=None, workers=1)
         planned = with_memory(predictor, tiles.memory)
         plan = plan_of(planned, form, tiles.step, side=SHARD)
         for block in blocks:
-            p_KHW = planned.window(image.page(block.page), plan, block.rows, block.columns)
-            layers.put(block.page, block.rows, block.columns, p_KHW.numpy())
+            crops = planned.crops(image.page(block.page), plan, block.rows, block.columns)
+            for part in planned.window(crops, plan, block.rows, block.columns):
+                layers.put(block.page, part.rows, part.columns, part.probabilities_KHW.cpu().numpy())
             layers.show(block.page, block.rows, block.columns)
             yield
 

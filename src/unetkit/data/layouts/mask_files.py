@@ -163,9 +163,7 @@ def open_list(path: Path, config: DataConfig) -> Dataset:
         if part is None:
             raise DataError(f"{path}, line {line}: the split '{row['split']}'; expected train, val or test")
         image, label, region = (Name(row.get(key, ""), part) for key in ("image", "label", "roi"))
-        missing = [
-            name.path for name in (image, label, region) if name.path and not (path.parent / name.path).is_file()
-        ]
+        missing = [name.path for name in (image, label, region) if name.path and not (path.parent / name.path).exists()]
         if missing:
             complaints.append(f"{path}, line {line}: there is no file {missing[0]} in {path.parent}; mend the list")
         elif not label.path:
@@ -230,7 +228,15 @@ def assemble(tree: Tree, match: Match, config: DataConfig) -> ItemDataset:
 
 
 def sample_names(files: Sequence[Name]) -> list[str]:
-    """Return names that tell files apart: their stems, else the parts of their paths that differ."""
+    """Return names that tell files apart: their stems, else the parts of their paths that differ.
+
+    A file that is listed in several parts of a set, with other regions that count, has its part in its names.
+    """
+    listed = Counter(file.path for file in files)
+    if len(listed) < len(files):
+        alone = list({file.path: file for file in files}.values())
+        name_of = dict(zip((file.path for file in alone), sample_names(alone), strict=True))
+        return [f"{name_of[file.path]}-{file.part}" if listed[file.path] > 1 else name_of[file.path] for file in files]
     stems = [file.stem for file in files]
     if len(set(stems)) == len(stems):
         return stems
