@@ -51,10 +51,10 @@ macro "unetkit" {
         roiManager("reset");
         roiManager("open", start + "-objects.zip");
         roiManager("show all without labels");
-        File.delete(start + "-objects.zip");
+        done = File.delete(start + "-objects.zip");
     }
-    File.delete(start + "-mask.tif");
-    File.delete(start + ".tif");
+    done = File.delete(start + "-mask.tif");
+    done = File.delete(start + ".tif");
 }
 
 function failed(command, said) {
