@@ -29,10 +29,13 @@ FACE = {
         "(model, source, out, *, probabilities, uncertainty, options, device, workers, dask, memory, resume, "
         "overwrite, progress)"
     ),
-    "report": "(run, *, own)",
-    "resume": "(path, *, loss, metrics, progress)",
+    "report": "(run, *, own, test, progress)",
+    "resume": "(path, *, loss, metrics, follow, test, progress)",
+    "resume_search": "(path, *, trials, progress)",
+    "runs": "(folder, *, metric, sort, html)",
     "score_isbi": "(label, probability, *, membrane, scale, warping, progress)",
-    "train": "(source, *, data, out, overrides, flags, bug_compatible, loss, metrics, progress)",
+    "search": "(source, *, over, out, data, trials, overrides, seed, progress)",
+    "train": "(source, *, data, out, overrides, flags, bug_compatible, loss, metrics, follow, test, progress)",
     "train_auto": "(data, *, out, overrides, minutes, memory, device, progress)",
     "translate_config": "(source, overrides, *, flags, bug_compatible)",
     "build_model": "(config)",

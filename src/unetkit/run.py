@@ -8,11 +8,12 @@
       log.jsonl           one object a line: training steps and validations
       checkpoints/        step-00000400.safetensors ...: the newest few, each enough to go on from
       best.safetensors    the weights of the best validation       last.safetensors    those of the last step
-      tensorboard/        the log again, as events (train.tensorboard)
+      tensorboard/ wandb/ the log again, for those programs (train.track)
+      tracking.json       which runs they are there, so that a run that goes on is the same one
       pictures/           what the network sees and says           report.html         all of it on one page
       summary.json        how it ended: scores, and where the time went
 
-A folder is a run when it holds config.yaml. Assumes a file system that renames atomically and locks (Linux, macOS).
+A folder is a run when it holds config.yaml. Assumes a file system that renames atomically.
 """
 
 import json
@@ -34,9 +35,12 @@ from unetkit.metrics import deciding_table
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.storage import Mirror, is_remote
 from unetkit.storage.atomic import atomic_write, make_folder, not_written
-from unetkit.storage.lock import locked
+from unetkit.storage.lock import is_locked, locked
 
 Record = dict[str, Any]
+
+Follow = Callable[[Record], None]
+"""Takes every line of a run's log when it is written."""
 
 OWN_FUNCTIONS = "functions.json"
 """The file that keeps name and source of a loss and metrics of the user's own."""
@@ -237,6 +241,11 @@ class Run:
                 f"unetkit train --resume {self.place} writes it anew"
             )
         return record
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a process is training here."""
+        return is_locked(self.path / ".lock")
 
     @contextmanager
     def held(self) -> Generator[None]:

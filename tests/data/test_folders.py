@@ -194,3 +194,34 @@ def test_nothing_to_predict(tmp_path: Path) -> None:
         open_images(tmp_path)
     with pytest.raises(DataError, match="there is no such file or folder"):
         open_images(tmp_path / "absent")
+
+
+NAMES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "by name": ("dataset.json", '{"labels": {"background": 0, "cell": 1, "edge": 2, "ignore": 3}}', ("cell", "edge")),
+    "by value": ("dataset.json", '{"labels": {"0": "background", "1": "cell", "2": "edge"}}', ("cell", "edge")),
+    "regions": ("dataset.json", '{"labels": {"background": 0, "all": [1, 2]}}', ("class1", "class2")),
+    "other values": ("dataset.json", '{"labels": {"background": 0, "cell": 7, "edge": 8}}', ("class1", "class2")),
+    "damaged": ("dataset.json", '{"labels"', ("class1", "class2")),
+    "colours": ("labelmap.txt", "# label:color\nbackground:0,0,0::\nred:250,0,0::\nblue:0,0,250::\n", ("red", "blue")),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "names"), NAMES.values(), ids=NAMES)
+def test_names_of_classes_next_to_the_masks(tmp_path: Path, name: str, text: str, names: tuple[str, ...]) -> None:
+    labels = np.zeros((40, 40), np.uint8)
+    labels[5:20, 5:30], labels[25:35, 5:30], labels[0, 0] = 1, 2, 1
+    palette = np.array([[0, 0, 0], [250, 0, 0], [0, 0, 250]], np.uint8)
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+    for number in range(3):
+        Image.fromarray(labels * 80).save(tmp_path / f"imagesTr/c_{number}_0000.png")
+        mask = palette[labels] if name.endswith(".txt") else labels
+        Image.fromarray(mask).save(tmp_path / f"labelsTr/c_{number}.png")
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    dataset = open_dataset(tmp_path)
+    assert dataset.classes == ("background", *names)
+    found = dataset[1].labels
+    assert found is not None
+    np.testing.assert_array_equal(found, labels)
+    left = name in dataset.account.unused or any(name in one for one in dataset.account.unsure)
+    assert left == ("class1" in names)

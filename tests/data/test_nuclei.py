@@ -128,3 +128,14 @@ def test_the_real_archive(shared: Path) -> None:
     assert first.instances is not None
     assert len(np.unique(first.instances)) == 28
     np.testing.assert_array_equal(first.labels, first.instances > 0)
+
+
+def test_a_folder_with_one_archive_is_that_archive(folder: Path, tmp_path: Path) -> None:
+    home = tmp_path / "downloaded"
+    home.mkdir()
+    archive = packed(folder).rename(home / "train.zip")
+    (home / "README.txt").write_text("as it came", encoding="utf-8")
+    assert len(open_dataset(home)) == 2
+    shutil.copy(archive, home / "test.zip")
+    with pytest.raises(DataError, match=r"give one of the archives, such as .*test\.zip"):
+        open_dataset(home)

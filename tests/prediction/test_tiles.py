@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unetkit.images.image import mirrored
 from unetkit.models.geometry import Geometry
-from unetkit.prediction.tiling import Grid, Span, divide, mirrored, window
+from unetkit.prediction.tiling import Grid, Span, divide, window
 
 
 @st.composite

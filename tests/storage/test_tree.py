@@ -3,7 +3,7 @@ import stat
 import tracemalloc
 import zipfile
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given
@@ -48,8 +48,8 @@ def test_names_below_are_taken(parts: list[str]) -> None:
     if ".." in parts or not name.replace("/", "").strip("."):
         return
     path = require_safe(name, "x.zip")
-    assert not path.is_absolute()
-    assert ".." not in path.parts
+    assert not path.startswith("/")
+    assert path == str(PurePosixPath(name))
 
 
 @pytest.mark.parametrize("name", ["../x.png", "/x.png", "a/../../x.png"])

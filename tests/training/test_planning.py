@@ -171,7 +171,8 @@ def test_check_plan_and_train_in_one_go(
     assert "chosen: predict.threshold=" in told
     run = open_run(out)
     assert unetkit.load_config(out / "plan.yaml").train.steps == run.config.train.steps == 1
-    assert run.report.is_file()
+    assert run.config.predict.threshold is not None
+    assert "chosen by the highest foreground_dice" in run.report.read_text(encoding="utf-8")  # as predictions are made
     assert exit_of(command) == 2
     assert "holds another run" in capsys.readouterr().err
     assert exit_of(["unetkit", "train", "auto", "--out", str(tmp_path / "x")]) == 2

@@ -39,7 +39,11 @@ UncertaintyOption = Annotated[
     bool, typer.Option("--uncertainty", help="write how uncertain the answer is: entropy, mutual information")
 ]
 ObjectsOption = Annotated[
-    bool, typer.Option("--objects", help="find objects: labels as .tif or, of any size, .ome.zarr; COCO as .json")
+    bool,
+    typer.Option(
+        "--objects",
+        help="find objects: labels as .tif, of any size .ome.zarr; COCO .json, ImageJ .zip, QuPath .geojson",
+    ),
 ]
 OutlinesOption = Annotated[
     bool, typer.Option("--outlines", help="with --objects: draw them, beside --out or, a .png, as --out")

@@ -117,8 +117,11 @@ def report(
 ) -> None:
     """Write report.html of a run again, from its files and its data."""
     import unetkit
+    from unetkit.progress import show_progress
 
-    print(f"written: {unetkit.report(run)}")
+    with show_progress("reporting") as progress:
+        page = unetkit.report(run, progress=progress)
+    print(f"written: {page}")
 
 
 def _print_result(run: "Run") -> None:

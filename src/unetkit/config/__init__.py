@@ -26,6 +26,7 @@ from unetkit.config.schema import (
     Resize,
     SplitConfig,
     SplitMethod,
+    Tracking,
     TrainConfig,
 )
 from unetkit.config.text import Yaml11, Yaml12, documents, read_text
@@ -47,6 +48,7 @@ __all__ = [
     "Resize",
     "SplitConfig",
     "SplitMethod",
+    "Tracking",
     "TrainConfig",
     "Yaml11",
     "Yaml12",

@@ -5,7 +5,7 @@ Unknown keys, wrong types and impossible values are refused here, before any dat
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AliasChoices,
@@ -31,12 +31,16 @@ RENAMED = {
     "optimizer.final_lr": "optimizer.final_lr_factor",
     "optimizer.rest_lr": "optimizer.adamw_lr",
     "predict.outside": "predict.padding_mode",
+    "train.tensorboard": "train.track",
 }
 """Old keys -> keys. In configurations and overrides an old one is refused with a line that names the new one; cards of
 networks and folders of runs that were written with old ones are read."""
 
-RENAMED_VALUES = {"padding_mode": {"mirror": "reflect"}}
-"""Likewise the values of keys."""
+RENAMED_VALUES: dict[str, dict[str, Any]] = {
+    "padding_mode": {"mirror": "reflect"},
+    "track": {"True": ["tensorboard"], "False": []},
+}
+"""Likewise the values of keys, as texts."""
 
 _OLD_NAMES = {new.rpartition(".")[2]: old.rpartition(".")[2] for old, new in RENAMED.items()}
 
@@ -53,6 +57,15 @@ PaddingMode = Annotated[
     Literal["reflect", "zeros"],
     BeforeValidator(lambda value: RENAMED_VALUES["padding_mode"].get(str(value), value)),
 ]
+
+Tracking = Literal["tensorboard", "mlflow", "wandb"]
+"""What may follow a training."""
+
+
+def _several(value: Any) -> Any:
+    """Take one tracker for a list of it, and what was once written for TensorBoard alone."""
+    today = RENAMED_VALUES["track"].get(str(value), value)
+    return (today,) if isinstance(today, str) else tuple(cast(list[Any], today)) if isinstance(today, list) else today
 
 
 class Section(BaseModel):
@@ -402,8 +415,10 @@ class TrainConfig(Section):
     keep_checkpoints: Annotated[int, Field(ge=2)] = Field(
         default=2, description="how many checkpoints to keep for --resume"
     )
-    tensorboard: bool = Field(
-        default=False, description="write the log and the pictures to RUN/tensorboard as well (extra: tensorboard)"
+    track: Annotated[tuple[Tracking, ...], BeforeValidator(_several)] = Field(
+        default=(),
+        description="also keep the course of the training there: tensorboard (RUN/tensorboard), mlflow, wandb "
+        "(RUN/wandb, offline); each needs the extra of its name (docs/trackers.md)",
     )
     log_format: Literal["mindspore", "tensorflow", "oneflow"] | None = Field(
         default=None, description="also print the lines that an older system prints, in its spelling; null: ours alone"
@@ -433,7 +448,14 @@ class ModelConfig(Section):
     """The network. Every legacy network is a setting of these options."""
 
     name: Literal["unet", "unetpp"] = Field(default="unet", description="unet, or unetpp (nested skip paths)")
-    in_channels: PositiveInt | None = Field(default=None, description="channels of the images; null: by the data")
+    in_channels: PositiveInt | None = Field(
+        default=None, description="channels of the images, of all slices that are seen together; null: by the data"
+    )
+    context: Annotated[int, Field(ge=0, le=16)] = Field(
+        default=0,
+        description="slices of a stack that are seen before and after each slice, as further channels in the order of "
+        "the stack (2.5D), mirrored at its ends; 0: each slice by itself",
+    )
     num_classes: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="channels of the output; null: by the data"
     )
@@ -489,6 +511,11 @@ class ModelConfig(Section):
     init: Literal["he", "torch", "mindspore-medical", "mindspore-normal", "glorot"] = Field(
         default="he", description="how weights start: He's normal rule, PyTorch's own, or an older system's"
     )
+
+    @property
+    def slices(self) -> int:
+        """Return how many slices are seen together."""
+        return 2 * self.context + 1
 
     @model_validator(mode="after")
     def _options_agree(self) -> "ModelConfig":

@@ -44,6 +44,8 @@ class Sample:
             and no loss, score or statistic looks at them; their labels are 0. None: all count.
         pixel_size: height and width of a pixel in `unit`; None where the file does not tell both in one unit.
         unit: of the pixel size, such as "micrometer".
+        slices: the pixels of the slices of its stack that a network sees it with, in their order, its own in the
+            middle; () where it is seen alone.
     """
 
     name: str
@@ -54,6 +56,12 @@ class Sample:
     valid: NDArray[np.bool_] | None = None
     pixel_size: tuple[float, float] | None = None
     unit: str = ""
+    slices: tuple[NDArray[Any], ...] = ()
+
+    @property
+    def input(self) -> NDArray[Any]:
+        """What a network is given, [C, H, W] as stored: the pixels, or those of all slices one after the other."""
+        return np.concatenate(self.slices) if self.slices else self.pixels
 
     def _repr_html_(self) -> str:
         labels = () if self.labels is None else (picture(thumbnail(self.labels[None]), "labels"),)
@@ -97,13 +105,19 @@ class Division:
         held_out: indices that are kept for validation; empty where there are none.
         test: indices of the test set: never trained on, never chosen on, scored once at the end.
         groups: the group of each sample; those of one group, as of one patient, stay on one side. Empty: none.
-        serial: the samples in their order are neighbouring sections of one stack.
+        stacks: the stack of each sample, whose samples follow each other in its order; "" of an image on its own.
+            Empty: there are no stacks.
     """
 
     held_out: tuple[int, ...] = ()
     test: tuple[int, ...] = ()
     groups: tuple[str, ...] = ()
-    serial: bool = False
+    stacks: tuple[str, ...] = ()
+
+    @property
+    def serial(self) -> bool:
+        """Whether samples are neighbouring sections of stacks."""
+        return any(self.stacks)
 
 
 UNDIVIDED = Division()
@@ -236,6 +250,7 @@ class Item:
         region: 0 where pixels do not count; None: all count.
         pixel_size: as of `Sample`.
         unit: likewise.
+        stack: that it is a slice of; "" where it is none.
     """
 
     name: str
@@ -245,6 +260,7 @@ class Item:
     region: Stored | None = None
     pixel_size: tuple[float, float] | None = None
     unit: str = ""
+    stack: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +311,12 @@ class ItemDataset:
         return within(sample, inside)
 
 
+def stacks_of(items: Sequence[Item]) -> tuple[str, ...]:
+    """Return the stack of each item, as `Division` has them."""
+    stacks = tuple(item.stack for item in items)
+    return stacks if any(stacks) else ()
+
+
 def within(sample: Sample, inside: NDArray[np.bool_]) -> Sample:
     """Return a sample of which only the pixels inside [H, W] count; elsewhere its labels are 0."""
     valid = inside if sample.valid is None else sample.valid & inside
@@ -338,6 +360,7 @@ class Files:
         digits, (down, across) = max(2, len(str(count - 1))), (self.image.pixel_size.get(axis) for axis in "yx")
         scaled = None if down is None or across is None or down.unit != across.unit else (down.size, across.size)
         unit = down.unit if down is not None and scaled is not None else ""
+        stacks = {page: f"{self.name} {number}" for number, pages in enumerate(self.image.stacks) for page in pages}
         return [
             Item(
                 f"{self.name}[{page:0{digits}}]" if count > 1 or self.is_stack else self.name,
@@ -347,6 +370,7 @@ class Files:
                 None if self.region is None else _page(self.region, page),
                 scaled if unit else None,
                 unit,
+                stacks[page] if count > 1 or self.is_stack else "",
             )
             for page in range(count)
         ]

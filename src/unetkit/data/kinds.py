@@ -14,6 +14,7 @@ Legend of shapes: C channels, H height, W width.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,21 @@ _INSIDE = 0.02  # of the pixels of a value, those with equal neighbours all arou
 _WHITES = (255, 65535)
 
 ReadMask = Callable[[], NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassNames:
+    """What a file next to masks says of their values.
+
+    Attributes:
+        source: the file.
+        values: of each value or colour, written as in `data.mask_values`, its class.
+        classes: their names.
+    """
+
+    source: str
+    values: dict[str, int | Literal["ignore"]]
+    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +112,12 @@ def _pieces(indices: NDArray[np.int32], background: int) -> float:
 
 
 def decide(
-    masks: Sequence[tuple[str, ReadMask]], config: DataConfig, *, title: str = "", objects: bool = False
+    masks: Sequence[tuple[str, ReadMask]],
+    config: DataConfig,
+    *,
+    title: str = "",
+    objects: bool = False,
+    named: ClassNames | None = None,
 ) -> MaskMap:
     """Return what the values of a set's masks mean.
 
@@ -105,6 +126,7 @@ def decide(
         config: its `mask_kind`, `mask_values`, `ignore_value` and `classes` are obeyed.
         title: what the data calls what is masked; empty where it does not say.
         objects: the names of the files say that the values are objects.
+        named: what a file next to them says; taken where the configuration says nothing and the values fit.
 
     Raises:
         DataError: masks whose values have no meaning.
@@ -123,10 +145,31 @@ def decide(
     seen = list(_look(masks, _SAMPLED))
     if not seen:
         return MaskMap(classes or BINARY, ignored=ignored)
+    if named is not None and classes is None and config.mask_kind == "auto":
+        table = MaskMap.of(named.values, named.classes)
+        if _fits(table, seen):
+            shown = ", ".join(
+                f"{value} {named.classes[k] if k != 'ignore' else k}" for value, k in named.values.items()
+            )
+            return replace(table, ignored=table.ignored | ignored, words=f"as {named.source} says: {shown}")
+        if len(named.classes) == 2:  # 0 and 255, or object ids: the name holds
+            return decide(masks, config, title=title or named.classes[1], objects=objects)
+        found = decide(masks, config, title=title, objects=objects)
+        other = f"{named.source} names other values than the masks hold: its names are not taken"
+        return replace(found, unsure="; ".join(part for part in (found.unsure, other) if part))
     if 2 * sum(one.coloured for one in seen) > len(seen):
         return _of_colours(masks, seen, classes, title, objects=objects)
     found = _of_values(masks, seen, config, title, ignored, objects=objects)
     return replace(found, ignored=found.ignored | ignored)
+
+
+def _fits(table: MaskMap, seen: Sequence[_Seen]) -> bool:
+    """Tell whether a table has every value of masks; a grey value is the colour of that grey."""
+    known = frozenset(table.table or ()) | table.ignored
+    if not table.coloured:
+        return not any(one.coloured for one in seen) and all(known.issuperset(one.values) for one in seen)
+    codes = (value if one.coloured else value * 0x010101 for one in seen for value in one.values)
+    return known.issuperset(codes)
 
 
 def _names(config: DataConfig) -> tuple[str, ...]:

@@ -53,6 +53,10 @@ class Normalization:
         }[kind]
         return cls((mean,) * channels, (std,) * channels)
 
+    def repeated(self, times: int) -> "Normalization":
+        """Return the same for the channels of so many images one after the other."""
+        return Normalization(self.mean * times, self.std * times)
+
     def apply(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Return (pixels - mean) / std as float32; pixels is [C, H, W] with as many channels as were fitted.
 

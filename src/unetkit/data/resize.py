@@ -68,6 +68,7 @@ def resize_sample(sample: Sample, size: Size, kind: Resize, *, classes: int) -> 
         sample,
         pixel_size=None if known is None else (known[0] * height / size[0], known[1] * width / size[1]),
         pixels=resize_pixels(sample.pixels, size, kind),
+        slices=tuple(resize_pixels(one, size, kind) for one in sample.slices),
         labels=None if sample.labels is None else resize_labels(sample.labels, size, kind, classes=classes),
         instances=None if sample.instances is None else resize_indices(sample.instances, size, kind),
         valid=None if sample.valid is None else resize_indices(sample.valid, size, kind),

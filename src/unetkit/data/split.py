@@ -32,9 +32,10 @@ def method_for(dataset: Dataset, config: SplitConfig) -> SplitMethod:
     division = division_of(dataset)
     if division.held_out:
         return "given"
-    if not division.serial or config.group is not None or division.groups:
-        return "shuffled"
     rest = set(range(len(dataset))) - set(division.test)
+    serial = division.serial and any(division.stacks[index] for index in rest)
+    if not serial or config.group is not None or division.groups:
+        return "shuffled"
     stacks = {stack_of(name_of(dataset, index)[0]) for index in rest}
     return "stacks" if config.folds <= len(stacks) < len(rest) else "blocks"
 

@@ -187,7 +187,7 @@ def answers_out_of_fold(
         names = [member.name for member in folder.members if member.fold == fold]
         for place, index in enumerate(held):
             sample = dataset[index]
-            given = [(name, leaving_open[name].probabilities(sample.pixels), {name: place}) for name in names]
+            given = [(name, leaving_open[name].probabilities(sample.input), {name: place}) for name in names]
             if len(given) == 1:
                 given[0][2][WHOLE] = index
             else:

@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 from unetkit.config import ConfigSource, DataConfig
 from unetkit.configuring import Configured, configure
 from unetkit.data import Dataset, fingerprint, open_dataset, samples_of, split_dataset
+from unetkit.data.context import with_context
 from unetkit.devices import cpu_threads
 from unetkit.errors import DataError, UsageError
 from unetkit.evaluation import folds
 from unetkit.evaluation.crossval import score_folder
 from unetkit.evaluation.folds import Folder
 from unetkit.evaluation.score import (
+    CHOSEN_HERE,
     Answer,
     Evaluation,
     choose_for,
+    chosen_on,
     missing_functions,
     named_families,
     score,
@@ -98,6 +101,7 @@ def evaluate(
         )
         dataset = open_dataset(section.path, config=section.model_copy(update={"classes": predictor.data_classes}))
         held = None if everything else split_dataset(dataset, section.split).validation or None
+        dataset = with_context(dataset, predictor.card.context)
     named = named_families(training) if training else ()
     functions = own_functions(own)
     wanted = choose_for(predictor, ["calibration", *named, *metrics]).with_own(functions)
@@ -107,19 +111,16 @@ def evaluate(
         else:
             scored = score_folder(folder, dataset, ready, wanted, progress=progress).whole
     notes = [*scored.notes, *(missing_functions(run, functions) if run else ())]
-    chosen_on = {predictor.config.threshold_chosen_on, scored.objects.chosen_on if scored.objects else None} - {None}
     trained_on = predictor.card.data_sha256 if configured is None and folder is None else ""
-    sha256 = fingerprint(dataset).sha256_pixels if chosen_on or trained_on else None
+    sha256 = fingerprint(dataset).sha256_pixels if chosen_on(predictor, scored) or trained_on else None
     if trained_on == sha256 and held is None:
         notes.append("images that it was trained on are among these: the scores say little about others")
     elif trained_on == sha256 and run is None:
         notes.append(
             f"scored are the {len(held or ())} of {len(dataset)} images that its training held out (--all: all)"
         )
-    if sha256 in chosen_on:
-        notes.append(
-            "that choice was made on images of this very data; --tune scores each half by a choice on the other"
-        )
+    if sha256 in chosen_on(predictor, scored):
+        notes.append(CHOSEN_HERE)
     return replace(scored, notes=tuple(notes))
 
 
@@ -153,11 +154,13 @@ def labelled(
     if run is not None:
         recorded: dict[str, str] = run.read_json("data.json") or {}
         known = recorded.get("sha256_pixels", "")
-    if everything or not known or known != fingerprint(dataset).sha256_pixels:
-        return dataset, None
-    if run is not None:
-        return dataset, split_dataset(dataset, run.config.data.split).validation or None
-    return dataset, tuple(place for place, one in enumerate(samples_of(dataset)) if one.name in card.held_out) or None
+    held: Sequence[int] | None = None
+    if not everything and known and known == fingerprint(dataset).sha256_pixels:
+        if run is not None:
+            held = split_dataset(dataset, run.config.data.split).validation or None
+        else:
+            held = tuple(place for place, one in enumerate(samples_of(dataset)) if one.name in card.held_out) or None
+    return with_context(dataset, card.context), held
 
 
 def score_isbi(

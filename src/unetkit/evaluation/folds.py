@@ -87,20 +87,22 @@ def divide(config: Config, dataset: Dataset, count: int) -> Folds:
     Raises:
         ConfigError: fewer images, or fewer stacks, than folds.
     """
-    method = config.data.split.method
+    method, seen = config.data.split.method, list[str]()
+    if config.model.context:
+        seen.append("model.context: slices at the borders of folds are seen with pixels, never labels, of other folds")
     if method not in _NOT_FOLDS:
         asked = _with_split(config, folds=count, fold=0)
         held_out = _held_out(asked, dataset)
         rest = sorted(set(range(len(dataset))) - set(division_of(dataset).test))
         if sorted(index for held in held_out for index in held) == rest:
-            return Folds(asked, held_out)
+            return Folds(asked, held_out, tuple(seen))
     shuffled = _with_split(config, method="shuffled", folds=count, fold=0)
     held_out = _held_out(shuffled, dataset)
     note = (
         f"data.split.method={method} does not hold out each of {len(dataset)} images once in {count} folds; "
         "data.split.method=shuffled is used, which does"
     )
-    return Folds(shuffled, held_out, (note,))
+    return Folds(shuffled, held_out, (note, *seen))
 
 
 def _held_out(config: Config, dataset: Dataset) -> tuple[tuple[int, ...], ...]:

@@ -266,7 +266,7 @@ def answers_of(predictor: Predictor, dataset: Dataset, indices: Sequence[int], w
     """
     samples = ((place, dataset[indices[place]]) for place in world.share(len(indices)))
     for alike in _of_one_shape(samples):
-        answered = predictor.probabilities_of([sample.pixels for _, sample in alike])
+        answered = predictor.probabilities_of([sample.input for _, sample in alike])
         for (place, sample), probabilities_LHW in zip(alike, answered, strict=True):
             one = prediction_of(predictor, sample, probabilities_LHW)
             note = predictor.plan(*sample.pixels.shape[1:]).note
@@ -311,7 +311,7 @@ def prediction_of(predictor: Predictor, sample: Sample, probabilities_LHW: NDArr
         # Before the network and not back, as the older systems did.
         small = resize_sample(sample, size, predictor.config.resize or "half-pixel", classes=len(classes))
         assert small.labels is not None
-        p_KHW, valid = of_data(predictor, predictor.probabilities(small.pixels)), small.valid
+        p_KHW, valid = of_data(predictor, predictor.probabilities(small.input)), small.valid
         return (p_KHW, small.labels) if valid is None else (p_KHW[:, valid][:, None], small.labels[valid][None])
 
     return Prediction(
@@ -377,12 +377,22 @@ def notes_on(networks: Mapping[str, Predictor], metrics: Metrics) -> tuple[list[
     return notes, objects
 
 
+CHOSEN_HERE = "the choice above was made on images of this very data; --tune scores each half by a choice on the other"
+"""Said of scores with thresholds or numbers of objects that were chosen on the same data."""
+
+
+def chosen_on(predictor: Predictor, scored: Evaluation) -> set[str]:
+    """Return the checksums of the data that thresholds, and the numbers of objects if there are any, were chosen on."""
+    chosen = {predictor.config.threshold_chosen_on, scored.objects.chosen_on if scored.objects else None}
+    return {one for one in chosen if one is not None}
+
+
 def choose_for(predictor: Predictor, asked: Iterable[str], *, warping: bool = True) -> Metrics:
     """Return the metrics of these names for a network, as `choose_metrics`.
 
     The family legacy scores images at the size that the network resizes to, or, of two classes, at the older systems'.
     """
-    usual = SIZES.get(len(predictor.normalization.mean)) if len(predictor.data_classes) == 2 else None
+    usual = SIZES.get(predictor.card.image_channels) if len(predictor.data_classes) == 2 else None
     metrics = choose_metrics(asked, predictor.data_classes, warping=warping)
     return replace(metrics, legacy_size=predictor.config.size or usual)
 

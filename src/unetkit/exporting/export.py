@@ -84,8 +84,8 @@ def export(
     Args:
         model: as `load` takes it, but no exported file.
         to: the format, a key of `unetkit.exporting.FORMATS` in any case: onnx, openvino, pt2, aoti, torchscript,
-            bioimageio, mindir, mindir-lite, air, mindspore-ckpt, or safetensors.
-        out: the file to write; an older one is replaced.
+            bioimageio, savedmodel, mindir, mindir-lite, air, mindspore-ckpt, safetensors, or web.
+        out: the file to write, of web the folder; an older one is replaced.
         data: labelled images on which a score through the file must be the network's own.
         options: what the file takes and gives: `output` (logits, softmax: probabilities, argmax: classes; with
             preprocessing, softmax is the default), `layout` (nchw, nhwc, nchw-nhwc), `preprocessing` inside the file,
@@ -139,7 +139,7 @@ def export(
         held_out = set(images.indices if run is not None and images.chosen is not None else ())
         trained = [index for index in range(len(images.dataset)) if index not in held_out]
         spread = trained[:: max(1, len(trained) // _CALIBRATION_IMAGES)][:_CALIBRATION_IMAGES]
-        real = [(sample.name, sample.pixels) for sample in (images.dataset[index] for index in spread)]
+        real = [(sample.name, sample.input) for sample in (images.dataset[index] for index in spread)]
         max_drop = asked.get("max_drop")
         written, best, gain = export_int8(
             job,
@@ -246,7 +246,7 @@ def _few(images: _Images | None) -> list[Image]:
     if images is None:
         return []
     samples = (images.dataset[index] for index in images.indices[:_REAL_IMAGES])
-    return [(sample.name, sample.pixels) for sample in samples]
+    return [(sample.name, sample.input) for sample in samples]
 
 
 def _score(file: Predictor, torch: Predictor | None, images: _Images | None, *, card: ExportCard) -> Scored:

@@ -109,7 +109,7 @@ def export_network(job: ExportJob, to: str, out: Path, *, accept: Callable[[Path
     Args:
         job: what to write.
         to: name of the format, a key of `FORMATS`.
-        out: the file to write; an older one is replaced.
+        out: the file or, of a format of several files, the folder to write; an older one is replaced.
         accept: looks at the file before it gets its name, and raises what is against it.
 
     Raises:
@@ -121,12 +121,14 @@ def export_network(job: ExportJob, to: str, out: Path, *, accept: Callable[[Path
     if is_remote(out):
         with temporary_folder() as folder:
             here = export_network(job, to, folder / out.name, accept=accept)
+            there = {file: out.parent / file.relative_to(folder) for file in here.files}
             for file in reversed(here.files):
-                send_file(file, out.parent / file.name)
-            return replace(here, path=out, files=tuple(out.parent / file.name for file in here.files))
-    make_folder(out.parent)
-    with temporary_folder(out) as folder:
-        draft = folder / out.name
+                send_file(file, there[file])
+            return replace(here, path=there[here.path], files=tuple(there.values()))
+    final = out / chosen.main if chosen.main else out
+    make_folder(final.parent)
+    with temporary_folder(final) as folder:
+        draft = folder / final.name
         chosen.write(job, draft)
         if chosen.runs_code:
             add_fingerprint(draft)
@@ -141,6 +143,6 @@ def export_network(job: ExportJob, to: str, out: Path, *, accept: Callable[[Path
         files = [draft, *sorted((one for one in folder.iterdir() if one != draft), reverse=True)]
         for file in reversed(files):
             flush(file)
-            file.replace(out.parent / file.name)
-        flush(out.parent)
-    return Exported(out, tuple(out.parent / file.name for file in files), exported.card, parity)
+            file.replace(final.parent / file.name)
+        flush(final.parent)
+    return Exported(final, tuple(final.parent / file.name for file in files), exported.card, parity)

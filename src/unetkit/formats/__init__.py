@@ -37,6 +37,7 @@ from unetkit.formats import (
     safetensors,
     savedmodel,
     torchscript,
+    web,
 )
 from unetkit.formats.fingerprint import is_own_export
 from unetkit.formats.job import ExportJob, FileOptions
@@ -76,7 +77,8 @@ class Format:
 
     Attributes:
         what: it is, in a few words.
-        suffix: that the file's name must have.
+        suffix: that the file's name must have; of a folder, that of the file in it.
+        main: the file in a folder that is written as a whole; empty: the format is one file.
         write: writes a file, and no other file but ones with the same stem next to it.
         options: names of the fields of `FileOptions` that it can express.
         output: what comes out where nothing is said.
@@ -93,6 +95,7 @@ class Format:
     what: str
     suffix: str
     write: Callable[[ExportJob, Path], None]
+    main: str = ""
     options: frozenset[str] = frozenset()
     output: Output = "logits"
     fixed: bool = False
@@ -111,7 +114,7 @@ FORMATS: dict[str, Format] = {
         "ONNX, for every runtime",
         ".onnx",
         onnx.write,
-        _GRAPH | {"opset", "half", "int8"},
+        options=_GRAPH | {"opset", "half", "int8"},
         recognises=onnx.recognises,
         card=onnx.card,
         runtimes=("onnxruntime", "openvino"),
@@ -122,7 +125,7 @@ FORMATS: dict[str, Format] = {
         "OpenVINO's own, the fastest on a CPU",
         ".xml",
         openvino.write,
-        _GRAPH | {"half", "int8"},
+        options=_GRAPH | {"half", "int8"},
         recognises=openvino.recognises,
         card=openvino.card,
         runtimes=("openvino",),
@@ -131,7 +134,7 @@ FORMATS: dict[str, Format] = {
         "machine code by AOTInductor",
         ".pt2",
         aoti.write,
-        _GRAPH,
+        options=_GRAPH,
         recognises=aoti.recognises,
         card=aoti.card,
         runtimes=("aoti",),
@@ -141,7 +144,7 @@ FORMATS: dict[str, Format] = {
         "a program of torch.export",
         ".pt2",
         pt2.write,
-        _GRAPH,
+        options=_GRAPH,
         recognises=pt2.recognises,
         card=pt2.card,
         runtimes=("pt2",),
@@ -151,7 +154,7 @@ FORMATS: dict[str, Format] = {
         "TorchScript, for programs that take nothing newer",
         ".pt",
         torchscript.write,
-        _GRAPH,
+        options=_GRAPH,
         recognises=torchscript.recognises,
         card=torchscript.card,
         runtimes=("torchscript",),
@@ -162,7 +165,7 @@ FORMATS: dict[str, Format] = {
         "a package for the BioImage Model Zoo",
         ".zip",
         bioimageio.write,
-        frozenset(("output", "opset")),
+        options=frozenset(("output", "opset")),
         output="softmax",
         recognises=package.recognises,
         card=package.card,
@@ -173,7 +176,7 @@ FORMATS: dict[str, Format] = {
         "SavedModel, for TensorFlow: a .zip of its folder",
         ".zip",
         savedmodel.write,
-        _GRAPH,
+        options=_GRAPH,
         fixed=True,
         recognises=savedmodel.recognises,
         card=savedmodel.card,
@@ -184,7 +187,7 @@ FORMATS: dict[str, Format] = {
         "MindIR, for MindSpore",
         ".mindir",
         mindspore.mindir_writer("ResizeBilinearV2"),
-        _GRAPH,
+        options=_GRAPH,
         fixed=True,
         recognises=mindspore.is_graph("mindir"),
         card=mindspore.card,
@@ -195,14 +198,14 @@ FORMATS: dict[str, Format] = {
         "MindIR, for MindSpore Lite and MindSpore 2.0",
         ".mindir",
         mindspore.mindir_writer("ResizeBilinear"),
-        _GRAPH,
+        options=_GRAPH,
         fixed=True,
     ),
     "air": Format(
         "AIR, for Ascend; never run on one",
         ".air",
         mindspore.write_air,
-        _GRAPH,
+        options=_GRAPH,
         fixed=True,
         recognises=mindspore.is_graph("air"),
         card=mindspore.card,
@@ -211,6 +214,7 @@ FORMATS: dict[str, Format] = {
     ),
     "mindspore-ckpt": Format("the weights, for MindSpore's model zoo", ".ckpt", mindspore.write_checkpoint),
     "safetensors": Format("the weights, for unetkit", ".safetensors", safetensors.write),
+    "web": Format("a folder with a page that needs no server", ".onnx", web.write, main="model.onnx"),
 }
 
 
@@ -244,12 +248,16 @@ def format_for(name: str, out: Path, options: FileOptions) -> Format:
     """Return the format of a name.
 
     Raises:
-        UsageError: there is no such format, it cannot express an option, or the file's name has another suffix.
+        UsageError: there is no such format, it cannot express an option, the file's name has another suffix, or the
+            folder is another's.
     """
     chosen = FORMATS.get(name)
     if chosen is None:
         raise UsageError(f"there is no format {name!r}; there are: {', '.join(FORMATS)}")
-    if out.suffix.lower() != chosen.suffix:
+    if chosen.main:
+        if out.exists() and not (out.is_dir() and ((out / chosen.main).exists() or not any(out.iterdir()))):
+            raise UsageError(f"{out}: is there, and is no folder of the format {name}; choose a new or empty folder")
+    elif out.suffix.lower() != chosen.suffix:
         raise UsageError(f"{out}: a file of the format {name} is called FILE{chosen.suffix}; choose such a name")
     if beyond := sorted(options.given() - chosen.options):
         able = ", ".join(other for other, format in FORMATS.items() if format.options.issuperset(beyond))

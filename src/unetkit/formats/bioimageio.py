@@ -99,7 +99,7 @@ def _description(job: ExportJob, name: str, members: dict[str, bytes], *, channe
 
     fits = {"min": card.geometry.fitting_input_size(1), "step": card.geometry.multiple}
     sides = [{"type": "space", "id": axis, "size": dict(fits)} for axis in "yx"]
-    image = tensor("image", [f"channel{index}" for index in range(card.channels)], sides, "input.npy")
+    image = tensor("image", _channel_names(card), sides, "input.npy")
     shift = {"axis": "channel", "mean": list(card.mean), "std": list(card.std)}
     image["preprocessing"] = [{"id": "fixed_zero_mean_unit_variance", "kwargs": shift}]
     sizes = [{"tensor_id": "image", "axis_id": axis, "offset": lost} for axis in "yx"]
@@ -124,6 +124,14 @@ def _description(job: ExportJob, name: str, members: dict[str, bytes], *, channe
     }
 
 
+def _channel_names(card: ExportCard) -> list[str]:
+    """Return a name for each channel; of several slices that are seen together, with the place of its slice."""
+    own = [f"channel{index}" for index in range(card.image_channels)]
+    places = ["this", *(f"{number}_after" for number in range(1, card.context + 1))]
+    places = [*(f"{number}_before" for number in range(card.context, 0, -1)), *places]
+    return [f"slice_{place}_{name}" for place in places for name in own] if card.context else own
+
+
 def _readme(card: ExportCard) -> str:
     scores = "\n".join(f"- {name}: {value:.4f}" for name, value in sorted(card.scores.items()))
     return (
@@ -135,4 +143,6 @@ def _readme(card: ExportCard) -> str:
 
 
 def _purpose(card: ExportCard) -> str:
-    return f"Segments images with {card.channels} channel{'s'[: card.channels - 1]} into {', '.join(card.classes)}"
+    of_images = f"{card.image_channels} channel{'s'[: card.image_channels - 1]}"
+    seen = f", each slice with the {card.context} before and after it as further channels" if card.context else ""
+    return f"Segments images with {of_images}{seen} into {', '.join(card.classes)}"

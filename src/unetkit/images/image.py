@@ -11,7 +11,7 @@ Legend of shapes: C channels, H height, W width.
 import logging
 import math
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,11 +54,27 @@ class File:
     inside: str = ""
 
 
+Colour = tuple[int, int, int]
+"""Red, green and blue, from 0 to 255."""
+
+
 class PixelSize(NamedTuple):
     """The step along an axis, and its unit: "micrometer", "second"; "" where the file does not say it."""
 
     size: float
     unit: str
+
+
+class Piece(NamedTuple):
+    """What is decoded at once, however small the window: a chunk, a strip or a tile, or a whole file.
+
+    Attributes:
+        bytes: of its pixels.
+        pages: how many it has a share in.
+    """
+
+    bytes: int
+    pages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +90,8 @@ class Image:
             by several threads, and may give a view of what must not be written to.
         pixel_size: of the axes whose step the file tells.
         named: whether the file itself names the axes that count pages; they are otherwise taken for slices.
+        colours: red, green and blue that each channel is shown in, where the file says so; else empty.
+        piece: what is decoded at once; None: the window alone is read.
     """
 
     source: str
@@ -83,6 +101,8 @@ class Image:
     decode: Callable[[int, slice, slice], NDArray[Any]] = field(repr=False)
     pixel_size: dict[str, PixelSize]
     named: bool = True
+    colours: tuple["Colour", ...] = ()
+    piece: Piece | None = None
 
     @property
     def count(self) -> int:
@@ -129,6 +149,39 @@ class Image:
     def page(self, number: int) -> "Page":
         """Return a page as an array that is read by windows."""
         return Page(self, number)
+
+    @property
+    def stacks(self) -> NDArray[np.intp]:
+        """The numbers of the pages of each stack, [stacks, depth]: neighbours along z, or along the last other axis."""
+        numbers = np.arange(self.count).reshape(self.shape[:-3] or (1,))
+        along = self.axes[:-3].find("z")  # -1 where there is none: the last
+        return np.moveaxis(numbers, along, -1).reshape(-1, numbers.shape[along])
+
+    def with_context(self, context: int) -> "Image":
+        """Return the image whose pages have the channels of the slices around them, as `neighbours` orders them.
+
+        Args:
+            context: slices on each side; 0: the image as it is.
+
+        Raises:
+            DataError: a single slice.
+        """
+        if not context:
+            return self
+        if self.stacks.shape[1] == 1:
+            raise DataError(
+                f"{self.source}: is a single slice, but the network sees each slice with its neighbours "
+                f"(model.context={context}); give the stack that it belongs to"
+            )
+        around = neighbours(self.stacks, context)
+
+        def decode(page: int, rows: slice, columns: slice) -> NDArray[Any]:
+            numbers: list[int] = around[page].tolist()
+            read = {number: self.decode(number, rows, columns) for number in set(numbers)}
+            return np.concatenate([read[number] for number in numbers])
+
+        channels = around.shape[1] * self.channels
+        return replace(self, shape=(*self.shape[:-3], channels, *self.shape[-2:]), decode=decode)
 
     def pages_as_channels(self) -> "Image":
         """Return the one page whose channels are the pages of this image, which have one channel each."""
@@ -192,6 +245,47 @@ class Page:
         channels, rows, columns = where
         stored = self.image.read(self.number, rows, columns)[channels]
         return as_pixels(stored, f"{self.image.source}, page {self.number}")
+
+
+def joined(images: Sequence[Image]) -> Image:
+    """Return the page whose channels are those of images of one page and one size, one image after the other.
+
+    Its source is that of the one in the middle.
+    """
+
+    def decode(page: int, rows: slice, columns: slice) -> NDArray[Any]:
+        return np.concatenate([image.decode(page, rows, columns) for image in images])
+
+    middle = images[len(images) // 2]
+    channels = sum(image.channels for image in images)
+    return replace(middle, shape=(*middle.shape[:-3], channels, *middle.shape[-2:]), decode=decode)
+
+
+def neighbours(stacks: Iterable[NDArray[np.intp]], context: int) -> NDArray[np.intp]:
+    """Return the numbers [N, 2 * context + 1] of the slices that each of N slices is seen with.
+
+    They are in the order of the stack, the slice itself in the middle, and mirrored at the ends of its own stack.
+
+    Args:
+        stacks: the numbers of the slices of each stack, in its order; together 0 to N - 1.
+        context: slices on each side.
+    """
+    stacks = list(stacks)
+    around = np.empty((sum(map(len, stacks)), 2 * context + 1), np.intp)
+    for stack in stacks:
+        beyond = stack[mirrored(-context, len(stack) + context, len(stack))]
+        around[stack] = np.lib.stride_tricks.sliding_window_view(beyond, 2 * context + 1)
+    return around
+
+
+def mirrored(start: int, stop: int, length: int) -> NDArray[np.intp]:
+    """Return the indices from `start` to `stop` on an axis, mirrored at its ends as often as needed.
+
+    The first and the last one are not repeated; an axis of one is that one everywhere.
+    """
+    period = max(1, 2 * (length - 1))
+    folded = np.arange(start, stop, dtype=np.intp) % period
+    return np.minimum(folded, period - folded) if length > 1 else np.zeros_like(folded)
 
 
 def as_pixels(stored: NDArray[Any], source: str) -> NDArray[Any]:

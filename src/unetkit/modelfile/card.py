@@ -41,6 +41,8 @@ class ModelCard(BaseModel):
         classes: names of the K classes, index 0 first.
         mean: of each of the C channels, in stored units.
         std: likewise: the network sees (pixels - mean) / std.
+        context: slices of a stack on each side of a slice whose channels the network is given with it: those of all
+            slices one after the other, in the order of the stack and mirrored at its ends; C counts all of them.
         predict: tiles, overlap and flips as the run was configured.
         objects: how objects are made of its probabilities.
         border: the last class is the border of objects, made for training; the data does not have it.
@@ -59,6 +61,7 @@ class ModelCard(BaseModel):
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     mean: Annotated[tuple[_Finite, ...], Field(min_length=1)]
     std: tuple[_Positive, ...]
+    context: Annotated[int, Field(ge=0, le=16)] = 0
     predict: PredictConfig = PredictConfig()
     objects: ObjectsConfig = ObjectsConfig()
     border: bool = False
@@ -74,6 +77,8 @@ class ModelCard(BaseModel):
     def _channels_and_classes_agree(self) -> Self:
         if len(self.std) != len(self.mean):
             raise ValueError(f"std has {len(self.std)} values, mean {len(self.mean)}")
+        if len(self.mean) % self.slices:
+            raise ValueError(f"mean has {len(self.mean)} values, which are not those of {self.slices} slices")
         if self.model is None:
             return self
         if self.model.in_channels != len(self.mean):
@@ -84,8 +89,23 @@ class ModelCard(BaseModel):
 
     @property
     def channels(self) -> int:
-        """The number of channels of an image."""
+        """The number of channels that the network is given, of all slices that it sees together."""
         return len(self.mean)
+
+    @property
+    def slices(self) -> int:
+        """How many slices of a stack the network sees together."""
+        return 2 * self.context + 1
+
+    @property
+    def image_channels(self) -> int:
+        """The number of channels of a slice."""
+        return self.channels // self.slices
+
+    @property
+    def own_channels(self) -> slice:
+        """Which of the channels that the network is given are those of the slice that it answers for."""
+        return slice(self.context * self.image_channels, (self.context + 1) * self.image_channels)
 
     @property
     def normalization(self) -> Normalization:

@@ -61,7 +61,8 @@ def build_model(config: ModelConfig) -> Network:
     for key in ("in_channels", "num_classes"):
         if getattr(config, key) is None:
             raise ConfigError(f"model.{key}: found null, and no data to take it from; set it to a number")
-    return NETWORKS[config.name](config, Options(**config.model_dump(exclude={"name", "deep_supervision", "head"})))
+    of_others = {"name", "context", "deep_supervision", "head"}
+    return NETWORKS[config.name](config, Options(**config.model_dump(exclude=of_others)))
 
 
 def count_parameters(*modules: nn.Module) -> int:

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unetkit.images.image import Pixels
-from unetkit.prediction.tiling import Plan, Span, Window, mirrored, window
+from unetkit.images.image import Pixels, mirrored
+from unetkit.prediction.tiling import Plan, Span, Window, window
 
 
 @dataclass(frozen=True, slots=True)

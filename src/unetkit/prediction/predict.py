@@ -31,7 +31,7 @@ from unetkit.images.image import ALL
 from unetkit.images.omewrite import SHARD, form_at, ome_zarr, require_place
 from unetkit.images.write import Form, png_image, tiff_stack
 from unetkit.objects import ObjectMap, find_objects, method_for
-from unetkit.objects.find import border_index
+from unetkit.objects.find import border_index, colour_of
 from unetkit.prediction.blocks import reason_against, values_of
 from unetkit.prediction.crops import prefetch
 from unetkit.prediction.engine import Work, predict_in_blocks
@@ -49,7 +49,9 @@ from unetkit.prediction.results import (
     require_empty,
     require_free,
     require_not_source,
+    sections_around,
 )
+from unetkit.prediction.rois import geojson_file, imagej_file
 from unetkit.prediction.uncertainty import MEASURES, answers_to, uncertainty
 from unetkit.progress import NoProgress, Progress
 from unetkit.storage import is_remote, url_of
@@ -212,8 +214,9 @@ def predict_objects(
     Args:
         model: a run, its folder, a network file, an exported file, or a Predictor.
         source: where to look for objects; each page by itself.
-        out: a .tif of labels (a folder of them for a folder of images), a .json in COCO's form, or with `outlines` a
-            .png that shows them; an .ome.zarr of labels, with a table of the objects beside it, NAME.csv.
+        out: a .tif of labels (a folder of them for a folder of images), a .json in COCO's form, a .zip of ImageJ's
+            regions, a .geojson for QuPath, or with `outlines` a .png that shows them; an .ome.zarr of labels, with a
+            table of the objects beside it, NAME.csv.
         outlines: draw the objects on the images: beside `out`, or as `out` where that is a .png.
         through_depth: objects of an OME-Zarr go through the slices of a volume; else each slice has its own.
         options: keys of the `predict` section, those of `objects` such as {"objects.threshold": 0.6}, and those of
@@ -298,7 +301,9 @@ def predict_to_file(
                 "--memory and --resume are for one image or volume"
             )
         require_empty(out)
-        tasks = [writing.planned(image, Path(name)) for image, name in names_for(source, name_for).items()]
+        named = names_for(source, name_for)
+        around = sections_around(predictor, list(named))
+        tasks = [writing.planned(image, Path(name), around[image]) for image, name in named.items()]
         with atomic_folder(out) as temporary:
             writing.carry_out([replace(task, out=temporary / task.out) for task in tasks])
         return writing.predicted(tasks, out, time.monotonic() - begun)
@@ -326,9 +331,10 @@ def predict_to_file(
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One file to be predicted, whose headers have been read."""
+    """One file to be predicted, whose headers have been read; `sections` are the files that it is seen with."""
 
     source: Path
+    sections: tuple[Path, ...]
     out: Path
     writer: Writer
     form: Form
@@ -362,13 +368,13 @@ class _Writing:
         if self.fractions:
             require_probabilities(self.predictor)
 
-    def planned(self, source: Path, out: Path) -> _Task:
+    def planned(self, source: Path, out: Path, sections: tuple[Path, ...] = ()) -> _Task:
         """Read the headers of a file and refuse what cannot be done.
 
         Raises:
             DataError, UsageError: as `predict_to_file`.
         """
-        pages = open_fitting(self.predictor, source)
+        pages = open_fitting(self.predictor, source, sections)
         writer = _writer(out)
         if writer is None:
             raise UsageError(
@@ -387,13 +393,15 @@ class _Writing:
             channels=MEASURES if self.uncertain else classes if self.probabilities and not two else (),
             white=1.0 if self.fractions else 255.0 if two else len(classes) - 1.0,
         )
+        shown = form.channels and not self.uncertain
+        form = replace(form, colours=(_GREY, *map(colour_of, range(1, len(classes)))) if shown else ())
         if writer not in (tiff_stack, png_image):  # OME-Zarr has places for more
             require_place(out)
             card = self.predictor.card.model_dump(mode="json")
             form = form_at(out, replace(form, labels=() if self.fractions else classes, card=card))
         plan = self.predictor.plan(pages.height, pages.width)
         parts = 1 if self.uncertain else plan.parts
-        return _Task(source, out, writer, form, parts * pages.count, plan.note)
+        return _Task(source, sections, out, writer, form, parts * pages.count, plan.note)
 
     def reason_against_blocks(self, task: _Task) -> str | None:
         """Say what keeps a file from being made in blocks; None: nothing."""
@@ -436,7 +444,7 @@ class _Writing:
         self.progress.update(done, total, {})
         for task in tasks:
             with task.writer(task.out, task.form) as output:
-                for page, part in prefetch(self._parts(task.source)):
+                for page, part in prefetch(self._parts(task)):
                     if self.uncertain:
                         values_KHW = part.probabilities_KHW.numpy()
                     else:
@@ -451,9 +459,9 @@ class _Writing:
                     speed = written / 1e6 / (time.monotonic() - started)
                     self.progress.update(done, total, {"Mpx/s": f"{speed:.2f}"})
 
-    def _parts(self, source: Path) -> Iterator[tuple[int, Part]]:
+    def _parts(self, task: _Task) -> Iterator[tuple[int, Part]]:
         """Yield the parts of every page with the page's index; a part's pixels are read when its turn comes."""
-        image = open_fitting(self.predictor, source)
+        image = open_fitting(self.predictor, task.source, task.sections)
         for page in range(image.count):
             pixels = image.page(page)
             if self.answers is not None and not self.uncertain:
@@ -468,7 +476,20 @@ class _Writing:
                 yield page, Part(slice(0, image.height), slice(0, image.width), measured)
 
 
+_GREY = (96, 96, 96)
+"""The colour of the background's probability."""
+
 _TIFF = (".tif", ".tiff")
+
+_LISTS: dict[str, Callable[[Path, Predictor], AbstractContextManager[Sink]]] = {
+    ".json": lambda path, one: coco_file(path, one.classes, one.object_config),
+    ".zip": lambda path, one: imagej_file(path, one.classes),
+    ".geojson": lambda path, one: geojson_file(path, one.classes),
+}
+"""Files that list objects, by their endings."""
+
+_OF_ONE_IMAGE = (*_TIFF, ".zip", ".geojson")
+"""Endings of files whose objects are those of one image."""
 
 
 def objects_to_file(
@@ -485,8 +506,9 @@ def objects_to_file(
     Args:
         predictor: the network, and how objects are made of its probabilities.
         source: an image file, or a folder whose image files are all taken.
-        out: .tif: labels, 16 bits up to 65535 objects a page, else 32; .json: COCO; .png, with `outlines`: the picture
-            of one page; a folder takes the source's name; for a folder of images, a .json or a new or empty folder.
+        out: .tif: labels, 16 bits up to 65535 objects a page, else 32; .json: COCO; .zip: ImageJ; .geojson: QuPath;
+            .png, with `outlines`: the picture of one page; a folder takes the source's name; for a folder of images, a
+            .json or a new or empty folder.
         outlines: draw the objects on the images, as `out` or beside it: NAME-outlines.png, a folder for several pages.
         answers: what the network gave to the pages of one image before; None: it is asked.
         progress: follows the work.
@@ -502,7 +524,8 @@ def objects_to_file(
     require_probabilities(predictor)
     method_for(predictor.classes, predictor.object_config)
     images = list(names_for(source, lambda image: image.stem)) if is_folder(source) else [source]
-    opened = {image: open_fitting(predictor, image) for image in images}
+    around = sections_around(predictor, images) if is_folder(source) else {source: ()}
+    opened = {image: open_fitting(predictor, image, around[image]) for image in images}
     if is_folder(out) and not is_folder(source):
         out /= f"{source.stem}.tif"
     places = _places(out, source, several=sum(pages.count for pages in opened.values()) > 1, outlines=outlines)
@@ -513,13 +536,14 @@ def objects_to_file(
         total = sum(pages.count for pages in opened.values())
         progress.update(done, total, {})
         for image in opened:
-            pages = open_fitting(predictor, image)
+            pages = open_fitting(predictor, image, around[image])
             for page in range(pages.count):
                 pixels_CHW = pages.page(page)[ALL, ALL, ALL]
                 p_KHW = predictor.probabilities(pixels_CHW) if answers is None else np.array(answers(page))
                 objects = find_objects(p_KHW, predictor.classes, predictor.object_config)
                 scores = scores_of(objects, predictor.of_data(torch.from_numpy(p_KHW)).numpy())
-                found = Found(image, page, pages.count, pixels_CHW, objects, scores)
+                shown_CHW = pixels_CHW[predictor.card.own_channels]
+                found = Found(image, page, pages, shown_CHW, objects, scores)
                 for sink in sinks:
                     sink.put(found)
                 done, counts[image] = done + 1, counts[image] + len(objects)
@@ -599,8 +623,9 @@ class _Place:
     def sink(self, predictor: Predictor) -> AbstractContextManager[Sink]:
         if self.outlines:
             return outlines(self.path, folder=self.folder)
-        if self.path.suffix.lower() == ".json":
-            return coco_file(self.path, predictor.classes, predictor.object_config)
+        ending = self.path.suffix.lower()
+        if not self.folder and ending in _LISTS:
+            return _LISTS[ending](self.path, predictor)
         return labels(self.path, folder=self.folder)
 
 
@@ -615,11 +640,12 @@ def _places(out: Path, source: Path, *, several: bool, outlines: bool) -> list[_
         raise UsageError(f"{out}: labels of objects are no PNG; choose .tif or .json, or add --outlines for a picture")
     if ending == ".png" and (several or many):
         raise UsageError(f"{out}: {source} is more than one picture; choose .tif, .json or a folder")
-    if not many and ending not in (*_TIFF, ".json", ".png"):
-        raise UsageError(f"{out}: its ending says no form of objects; choose .tif, .json, or .png with --outlines")
-    if many and ending in _TIFF:
-        raise UsageError(f"{out}: {source} is a folder, whose labels are as many files; choose a folder or .json")
-    places = [_Place(out, many and ending != ".json", ending == ".png")]
+    if not many and ending not in (*_TIFF, *_LISTS, ".png"):
+        known = ", ".join([".tif", *_LISTS])
+        raise UsageError(f"{out}: its ending says no form of objects; choose {known}, or .png with --outlines")
+    if many and ending in _OF_ONE_IMAGE:
+        raise UsageError(f"{out}: {source} is a folder, and such a file is of one image; choose a folder or .json")
+    places = [_Place(out, many and ending not in _LISTS, ending == ".png")]
     if outlines and ending != ".png":
         folder = several or many
         beside = f"{out.name if places[0].folder else out.stem}-outlines{'' if folder else '.png'}"

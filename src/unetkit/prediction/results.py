@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,11 +21,19 @@ from scipy import ndimage
 
 from unetkit.config import ObjectsConfig
 from unetkit.data.channels import pages_as_channels
-from unetkit.data.layouts.mask_files import IMAGE_FOLDERS, find_folder, image_files, is_mask_name
+from unetkit.data.layouts.mask_files import (
+    IMAGE_FOLDERS,
+    SECTIONS,
+    are_sections,
+    find_folder,
+    image_files,
+    is_mask_name,
+)
+from unetkit.data.layouts.names import natural
 from unetkit.data.masks import coco_masks, pack_runs
 from unetkit.errors import DataError, UsageError
 from unetkit.images import SUFFIXES, open_image
-from unetkit.images.image import Image
+from unetkit.images.image import Image, joined, neighbours
 from unetkit.images.write import Form, tiff_stack
 from unetkit.objects import ObjectMap, describe, object_classes
 from unetkit.objects.find import outlined
@@ -35,17 +43,51 @@ from unetkit.storage import is_remote, place_of, url_of
 from unetkit.storage.atomic import atomic_folder, atomic_path, atomic_write
 
 
-def open_fitting(predictor: Predictor, source: Path) -> Image:
+def open_fitting(predictor: Predictor, source: Path, sections: Sequence[Path] = ()) -> Image:
     """Open an image file whose channels are those that the network takes; no pixels are read.
 
     Of an image with more channels, or with pages without names that may be channels, those of `predict.channels` are
-    taken.
+    taken. Where the network sees the slices around each slice, their channels are the pages' too.
+
+    Args:
+        predictor: the network.
+        source: the image file.
+        sections: the files of the slices that it is seen with, where each is in a file of its own.
 
     Raises:
-        DataError: other channels, or as `open_image`.
+        DataError: other channels, a single slice where a stack is needed, or as `open_image`.
     """
-    image, wanted, chosen = open_image(source), predictor.card.channels, predictor.config.channels
-    if predictor.takes(image.channels):
+    if sections:
+        return joined([_of_its_channels(predictor, path) for path in sections])
+    return _of_its_channels(predictor, source).with_context(predictor.card.context)
+
+
+def sections_around(predictor: Predictor, files: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
+    """Return the files of the slices that each image of a folder is seen with; () where its own pages are those.
+
+    Raises:
+        DataError: single images that are no sections of a stack, where the network needs one.
+    """
+    alone = dict.fromkeys(files, ())
+    if not predictor.card.context:
+        return alone
+    ordered = sorted(files, key=lambda path: natural(path.name))
+    images = [open_image(path) for path in ordered]
+    if any(image.count > 1 for image in images):
+        return alone
+    if not are_sections(images):
+        raise DataError(
+            f"{files[0].parent}: {len(files)} single images, but the network sees each slice of a stack with its "
+            f"neighbours (model.context={predictor.card.context}); give stacks, or at least {SECTIONS} sections of one "
+            "size that are numbered without a gap and look alike"
+        )
+    around: list[list[int]] = neighbours([np.arange(len(ordered))], predictor.card.context).tolist()
+    return {path: tuple(ordered[index] for index in row) for path, row in zip(ordered, around, strict=True)}
+
+
+def _of_its_channels(predictor: Predictor, source: Path) -> Image:
+    image, wanted, chosen = open_image(source), predictor.card.image_channels, predictor.config.channels
+    if predictor.takes(image.channels * predictor.card.slices):
         return image
     several = pages_as_channels(image)
     if chosen is not None and len(chosen) == wanted and max(chosen) < several.channels:
@@ -126,7 +168,7 @@ class Found:
     Attributes:
         image: its file.
         page: its index in the file.
-        pages: how many the file has.
+        opened: the file as it was opened, with the network's channels.
         pixels_CHW: as stored.
         objects: what was found.
         scores: [N] mean probability of each object's class in it.
@@ -134,10 +176,20 @@ class Found:
 
     image: Path
     page: int
-    pages: int
+    opened: Image
     pixels_CHW: NDArray[Any]
     objects: ObjectMap
     scores: NDArray[np.float64]
+
+    @property
+    def pages(self) -> int:
+        """How many pages the file has."""
+        return self.opened.count
+
+    @property
+    def form(self) -> Form:
+        """A file of as many pages with a value a pixel: its axes and its pixel size."""
+        return Form.like(self.opened, np.uint16, (), None)
 
 
 class Sink(Protocol):
@@ -210,7 +262,8 @@ class _Labels:
         most = max(self.counts)
         dtype = np.uint16 if most <= _LARGEST_UINT16 else np.uint32
         height, width = ids_HW.shape
-        with tiff_stack(self.place(found.image), Form(dtype, height, width, found.pages, (), float(most))) as output:
+        form = replace(found.form, dtype=dtype, white=float(most))
+        with tiff_stack(self.place(found.image), form) as output:
             for page, content in enumerate(self.packed):
                 output.put(page, 0, 0, np.frombuffer(zlib.decompress(content), np.int32).reshape(1, height, width))
         self.packed.clear()

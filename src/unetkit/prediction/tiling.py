@@ -164,16 +164,6 @@ def window(low: int, high: int, *, length: int, grid: Grid) -> Window:
     return Window(start, start + grid.window_side(last - first), first)
 
 
-def mirrored(start: int, stop: int, length: int) -> NDArray[np.intp]:
-    """Return the indices of the pixels from `start` to `stop`, mirrored at the borders as often as needed.
-
-    The border pixel itself is not repeated; an axis of one pixel is that pixel everywhere.
-    """
-    period = max(1, 2 * (length - 1))
-    folded = np.arange(start, stop, dtype=np.intp) % period
-    return np.minimum(folded, period - folded) if length > 1 else np.zeros_like(folded)
-
-
 def _ramp(width: int) -> NDArray[np.float32]:
     """Return a rise from 0 to 1 whose reverse is what is missing to 1."""
     x = (np.arange(width) + 0.5) / width

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +12,16 @@ from torch import nn
 
 from unetkit.config import DataConfig
 from unetkit.data import Dataset, open_dataset, samples_of, split_dataset
+from unetkit.data.context import with_context
 from unetkit.data.dataset import Subset
 from unetkit.data.targets import border_labels, instances_of
 from unetkit.devices import cpu_threads
 from unetkit.evaluation.compare import measure_heads
 from unetkit.evaluation.score import (
+    CHOSEN_HERE,
     Evaluation,
     choose_for,
+    chosen_on,
     missing_functions,
     objects_of,
     reported_families,
@@ -29,21 +33,30 @@ from unetkit.models import count_parameters
 from unetkit.objects import find_objects
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import load
+from unetkit.progress import NoProgress, Progress
 from unetkit.reporting.history import read_history
 from unetkit.reporting.page import LoadExample, ShownImage, gallery, page
 from unetkit.reporting.pictures import Example
 from unetkit.reporting.plots import curves
-from unetkit.reporting.tensorboard import show_pictures
+from unetkit.reporting.trackers import track_report
 from unetkit.run import Run, open_run
 from unetkit.storage.atomic import atomic_write, make_folder
 
 
-def report(run: Run | str | Path, *, own: Mapping[str, MetricFunction] | None = None) -> Path:
+def report(
+    run: Run | str | Path,
+    *,
+    own: Mapping[str, MetricFunction] | None = None,
+    test: bool = True,
+    progress: Progress | None = None,
+) -> Path:
     """Score the best weights of a run on what was held out and on the test set; write its pictures and report.html.
 
     Args:
         run: a run or its folder.
         own: metrics of your own by name, as of `train`; those that the run was trained with are not scored without.
+        test: score the test set, where the data has one.
+        progress: takes a warning about a tracker that fails.
 
     Returns:
         The page's path.
@@ -57,18 +70,23 @@ def report(run: Run | str | Path, *, own: Mapping[str, MetricFunction] | None = 
     with cpu_threads(config.train.threads):
         dataset = open_dataset(str(config.data.path), config=config.data)
         split = split_dataset(dataset, config.data.split)
+        dataset = with_context(dataset, config.model.context)
         held_out, tested = Subset(dataset, split.validation), Subset(dataset, split.test)
-        scored, test = None, None
-        if len(tested):
+        scored, scored_test = None, None
+        if len(tested) and test:
             metrics = choose_for(predictor, reported_families(tested, config.train), warping=False)
-            test = score_predictor(predictor, tested, metrics=metrics.with_own(functions))
+            scored_test = score_predictor(predictor, tested, metrics=metrics.with_own(functions))
         if len(held_out):
             metrics = choose_for(predictor, reported_families(held_out, config.train), warping=False)
             scored = score_predictor(predictor, held_out, metrics=metrics.with_own(functions))
-            scored = replace(scored, notes=(*scored.notes, *missing_functions(run, functions)))
+            described: dict[str, Any] = run.read_json("data.json") or {}
+            here = [CHOSEN_HERE] if described.get("sha256_pixels") in chosen_on(predictor, scored) else []
+            scored = replace(scored, notes=(*scored.notes, *here, *missing_functions(run, functions)))
             _keep_temperature(run, scored)
             heads = [head.as_json() for head in measure_heads(predictor, held_out, metric=config.train.best_metric)]
-            parts = ({"heads": heads} if heads else {}) | ({} if test is None else {"test": test.as_json()})
+            parts = ({"heads": heads} if heads else {}) | (
+                {} if scored_test is None else {"test": scored_test.as_json()}
+            )
             run.write_json("evaluation.json", scored.as_json() | parts)
         if (summary := run.read_json("summary.json")) is not None:
             seconds = summary["seconds"] | {"report": time.perf_counter() - begun}
@@ -77,9 +95,12 @@ def report(run: Run | str | Path, *, own: Mapping[str, MetricFunction] | None = 
         load_example = _examples(predictor, held_out, config.data, objects=objects)
         assert isinstance(predictor.network, nn.Module)
         parameters = f"{count_parameters(predictor.network):,}"
-        write_report(run, scored, load_example, extra={"Parameters": parameters}, test=test)
-    if config.train.tensorboard:
-        show_pictures(run)
+        extra = {"Parameters": parameters}
+        if context := predictor.card.context:
+            extra["Seen together"] = f"{predictor.card.slices} slices: each with {context} before and after it"
+        write_report(run, scored, load_example, extra=extra, test=scored_test)
+    found = {"held_out": scored, "test": scored_test}
+    track_report(run, {name: one.scores for name, one in found.items() if one is not None}, progress or NoProgress())
     run.send()
     return run.report
 
@@ -139,7 +160,7 @@ def _examples(predictor: Predictor, held_out: Dataset, config: DataConfig, *, ob
     def load_example(name: str) -> Example:
         sample = samples[name]
         assert sample.labels is not None
-        p_KHW = predictor.probabilities(sample.pixels)
+        p_KHW = predictor.probabilities(sample.input)
         data_KHW = predictor.of_data(torch.from_numpy(p_KHW)).numpy()
         decided, borders, shown = predictor.decided(torch.from_numpy(p_KHW)), None, None
         if sample.valid is not None:  # labels are 0 there, too: what does not count is no error

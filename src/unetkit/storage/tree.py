@@ -6,6 +6,7 @@ Nothing is ever unpacked to the disk.
 """
 
 import os
+import posixpath
 import re
 import struct
 import zipfile
@@ -77,16 +78,16 @@ def open_tree(path: Path) -> Tree:
     return Tree(path, _visible(found), read)
 
 
-def require_safe(name: str, source: str) -> PurePosixPath:
-    """Return a relative file name from somebody else's file, or refuse it.
+def require_safe(name: str, source: str) -> str:
+    """Return a relative file name from somebody else's file without needless parts, or refuse it.
 
     Raises:
         DataError: absolute, with a drive, a backslash, a control character or a step upwards.
     """
-    path = PurePosixPath(name)
-    if _UNSAFE.search(name) or not path.parts:
+    short = posixpath.normpath(name)
+    if _UNSAFE.search(name) or short == ".":
         raise DataError(f"{source}: holds the unsafe file name {name[:80]!r}; names below its own folder were expected")
-    return path
+    return short
 
 
 def _raise(error: OSError) -> None:
@@ -100,7 +101,7 @@ def _open_archive(path: Path) -> Tree:
         raise DataError(f"{path}: not a whole .zip archive ({error}); fetch it again") from error
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
-        name = str(require_safe(entry.orig_filename, str(path)))
+        name = require_safe(entry.orig_filename, str(path))
         if entry.is_dir():
             continue
         if (entry.external_attr >> 16) & 0o170000 == _LINK:

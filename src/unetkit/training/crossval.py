@@ -13,6 +13,7 @@ from typing import Any, cast
 from unetkit.config import ConfigSource
 from unetkit.configuring import load_config
 from unetkit.data import in_memory, open_dataset
+from unetkit.data.context import with_context
 from unetkit.devices import choose_device, cpu_threads
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, InterruptedRun, UsageError
@@ -90,7 +91,7 @@ def crossval(
     # Absolute, so that the folder means the same data from wherever it is opened.
     whole = absolute_data_path(path)
     config = config.model_copy(update={"data": config.data.model_copy(update={"path": whole})})
-    dataset = in_memory(open_dataset(whole, config=config.data))
+    dataset = with_context(in_memory(open_dataset(whole, config=config.data)), config.model.context)
     divided = divide(config, dataset, folds)
     out, progress, world = Path(out), progress or NoProgress(), launched_world()
     # Of several processes the first one alone looks at the folder and writes.

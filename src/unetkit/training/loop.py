@@ -7,6 +7,7 @@ is kept until the step is done; a second one ends it at once. Does not know how 
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -25,8 +26,7 @@ from unetkit.metrics import better
 from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.progress import Progress
-from unetkit.reporting.tensorboard import Follow
-from unetkit.run import Record, Run
+from unetkit.run import Follow, Record, Run
 from unetkit.training.step import StepResult, TrainStep
 
 
@@ -37,7 +37,7 @@ class StopRequest:
     signal_number: int = 0
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else []))
 
 
 @contextmanager
@@ -133,7 +133,7 @@ class Trainer:
         self.run, self.step, self.card, self.validate, self.progress = run, step, card, validate, progress
         self.lines = lines
         self.world, self.state = step.world, TrainState()
-        self.follow: Follow = lambda record: None
+        self.follow: tuple[Follow, ...] = ()
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint of this run, which is written again where the configuration was extended."""
@@ -255,4 +255,5 @@ class Trainer:
     def _log(self, record: Record) -> None:
         if self.world.is_main_process:
             self.run.append_log(record)
-            self.follow(record)
+            for follow in self.follow:
+                follow(record)

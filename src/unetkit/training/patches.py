@@ -11,6 +11,7 @@ Legend of shapes: B batch, C channels, P pixels of all images together and one m
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,38 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unetkit.config import PaddingMode
-from unetkit.data.dataset import Dataset, Sample
+from unetkit.data.dataset import Dataset, Sample, Subset, samples_of
 from unetkit.data.normalize import Normalization
 from unetkit.errors import DataError, StorageError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slices:
+    """What is seen of other images together with each image that is drawn from.
+
+    Attributes:
+        numbers: [N, S] the images whose pixels are the slices of each of the N samples, its own in the middle: below N
+            a sample, from N on one of `others`.
+        others: images that are only seen so; their labels are not looked at.
+    """
+
+    numbers: NDArray[np.intp]
+    others: Dataset
+
+    @classmethod
+    def of(cls, dataset: Dataset, drawn: Sequence[int], around: NDArray[np.intp]) -> "Slices":
+        """Return the slices of those samples of a data set that are drawn from.
+
+        Args:
+            dataset: all samples.
+            drawn: which are drawn from, in this order.
+            around: [M, S] the samples that each sample of the data set is seen with.
+        """
+        seen = around[list(drawn)]
+        others = np.setdiff1d(seen, drawn)
+        place = np.empty(len(dataset), np.intp)
+        place[[*drawn, *others]] = np.arange(len(drawn) + len(others))
+        return cls(place[seen], Subset(dataset, tuple(others.tolist())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +60,7 @@ class StoreLayout:
     """What a store of training images holds, before it is filled.
 
     Attributes:
-        sizes: [N, 2] rows and columns of the images.
+        sizes: [N, 2] rows and columns of the images, those that are only seen with others at the end.
         channels: of every image.
         dtype: of the pixels, as stored.
         classes: of the network; decides the type of the labels.
@@ -46,20 +76,19 @@ class StoreLayout:
     masked: bool
 
     @classmethod
-    def of(cls, samples: Dataset, *, weighted: bool) -> "StoreLayout":
+    def of(cls, samples: Dataset, *, weighted: bool, slices: Slices | None = None) -> "StoreLayout":
         """Look at every sample once.
 
         Raises:
             DataError: samples without labels, or with different numbers of channels.
         """
         sizes, kinds, masked = list[tuple[int, ...]](), dict[int, np.dtype[Any]](), False
-        for index in range(len(samples)):
-            sample = samples[index]
-            if sample.labels is None:
+        for index, sample in enumerate(chain(samples_of(samples), samples_of(slices.others) if slices else ())):
+            if sample.labels is None and index < len(samples):
                 raise DataError(f"{sample.name}: has no labels; training needs them for every image")
             sizes.append(sample.pixels.shape[1:])
             kinds[len(sample.pixels)] = sample.pixels.dtype
-            masked = masked or sample.valid is not None
+            masked = masked or (sample.valid is not None and index < len(samples))
         if len(kinds) != 1:
             raise DataError(f"images with {sorted(kinds)} channels are mixed; training needs one number of channels")
         ((channels, dtype),) = kinds.items()
@@ -101,6 +130,7 @@ class PixelStore:
         weights_P: how much every pixel counts, float32; None where all count alike.
         valid_P: whether a pixel counts at all; None where all do.
         padding_mode: what lies beyond the borders of the images.
+        slices_NS: the images whose pixels are the channels of each image that is drawn from, in order; None: its own.
     """
 
     pixels_CP: Tensor
@@ -113,6 +143,7 @@ class PixelStore:
     weights_P: Tensor | None = None
     valid_P: Tensor | None = None
     padding_mode: PaddingMode = "reflect"
+    slices_NS: Tensor | None = None
 
     @classmethod
     def of(
@@ -126,6 +157,7 @@ class PixelStore:
         padding_mode: PaddingMode = "reflect",
         order: Sequence[int] | None = None,
         folder: Path | None = None,
+        slices: Slices | None = None,
     ) -> "PixelStore":
         """Read the samples once and lay their pixels out.
 
@@ -141,12 +173,13 @@ class PixelStore:
             order: in which to read the samples; None: as they are.
             folder: where a file takes the pixels instead of the memory; it has no name and ends with the process.
                 None: they lie in the device's memory.
+            slices: what the samples are seen with; None: each is seen by itself.
 
         Raises:
             DataError: as `StoreLayout.of`.
             StorageError: the disk did not take the file.
         """
-        layout = layout or StoreLayout.of(samples, weighted=weights is not None)
+        layout = layout or StoreLayout.of(samples, weighted=weights is not None, slices=slices)
         rows = {name: _row(shape, dtype, folder) for name, (shape, dtype) in layout.rows.items()}
         areas = layout.sizes.prod(1)
         starts = np.cumsum(areas) - areas
@@ -161,6 +194,9 @@ class PixelStore:
                 rows["weights"][place] = weights(sample).ravel()
             if "valid" in rows:
                 rows["valid"][place] = True if sample.valid is None else sample.valid.ravel()
+        for index, sample in enumerate(samples_of(slices.others) if slices else (), len(samples)):
+            place = slice(int(starts[index]), int(starts[index] + areas[index]))
+            rows["pixels"][:, place] = sample.pixels.reshape(len(sample.pixels), -1)
         for name, beyond in (("weights", 1.0), ("valid", True)):
             if name in rows:
                 rows[name][-1] = beyond
@@ -178,12 +214,18 @@ class PixelStore:
             laid.get("weights"),
             laid.get("valid"),
             padding_mode,
+            None if slices is None else torch.from_numpy(slices.numbers).to(device),
         )
 
     @property
     def device(self) -> torch.device:
         """Where patches are drawn."""
         return self.start.device
+
+    @property
+    def sizes(self) -> Tensor:
+        """Rows and columns [N, 2] of the images that patches are drawn from."""
+        return torch.stack((self.height, self.width), 1)[: None if self.slices_NS is None else len(self.slices_NS)]
 
     def valid_of(self, image: int) -> Tensor:
         """Return which pixels [H, W] of an image count, where some do not."""
@@ -217,6 +259,13 @@ class PixelStore:
         return self._pick(image_B, rows, columns)
 
     def _pick(self, image_B: Tensor, rows_BSS: Tensor, columns_BSS: Tensor) -> Tensor:
+        """Return the normalised pixels [B, C, S, S] of images, or of all their slices one after the other."""
+        if self.slices_NS is None:
+            return self._of_image(image_B, rows_BSS, columns_BSS)
+        each = self.slices_NS[image_B].unbind(1)
+        return torch.cat([self._of_image(slice_B, rows_BSS, columns_BSS) for slice_B in each], 1)
+
+    def _of_image(self, image_B: Tensor, rows_BSS: Tensor, columns_BSS: Tensor) -> Tensor:
         index_BSS = self._index(image_B, rows_BSS, columns_BSS)
         stored_CB = self.pixels_CP.index_select(1, index_BSS.flatten().to(self.pixels_CP.device)).to(self.device)
         # The mean goes first, as in `Normalization.apply`, so that each value is the same to the last bit.

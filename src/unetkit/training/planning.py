@@ -17,20 +17,24 @@ from unetkit.checks.checks import neighbours
 from unetkit.checks.findings import DatasetFacts, examine
 from unetkit.config import Config, load_config
 from unetkit.config.text import write_inline
+from unetkit.data.context import around_each
 from unetkit.data.layouts import open_usable
 from unetkit.data.split import stack_of, with_method
 from unetkit.devices import choose_device
 from unetkit.distributed import launched_world
 from unetkit.errors import UsageError
 from unetkit.evaluation.tune import tune
+from unetkit.metrics import deciding_scores
 from unetkit.progress import NoProgress, Progress
-from unetkit.reporting.text import chosen_lines
+from unetkit.reporting.report import report
+from unetkit.reporting.text import chosen_lines, shown
 from unetkit.run import Run, open_run, require_new
 from unetkit.storage import is_remote
 from unetkit.storage.atomic import atomic_write
 from unetkit.training.cost import Choice, StepTime, fit_memory, fit_time, replaced, time_steps
+from unetkit.training.own import Own
 from unetkit.training.prepare import absolute_data_path
-from unetkit.training.train import train
+from unetkit.training.train import fit
 from unetkit.version import __version__
 
 _PATCH, _LARGEST_PATCH, _SMALLEST_PATCH, _STEP = 128, 256, 16, 16
@@ -144,6 +148,7 @@ def plan(
     asked = load_config({"data": {"path": absolute_data_path(data)}}, overrides)
     dataset = open_usable(data, config=asked.data)
     asked = with_method(asked, dataset)
+    around_each(dataset, asked.model.context)  # refuses images that are no slices
     facts = examine(dataset, asked, aligned=_ALIGNED, progress=progress)
     make_checks(facts).require_sound()
     tested = set(facts.split.test)
@@ -202,7 +207,7 @@ def train_auto(
     for choice in made.choices:
         if choice.key in _TOLD:
             told.log(f"plan: {choice.key}={write_inline(choice.value)}  {choice.reason}")
-    run = train(made.config, out=out, overrides=[f"train.device={device}"], progress=progress)
+    run = fit(made.config, out=out, overrides=[f"train.device={device}"], own=Own.of(None, None), progress=told)
     if not launched_world().is_main_process:
         return run
     atomic_write(run.path / "plan.yaml", made.yaml)
@@ -212,7 +217,10 @@ def train_auto(
         run = open_run(Path(out))
         for line in chosen_lines(tuned):
             told.log(line)
-    run.send()
+        names = deciding_scores(tuned.evaluation.scores, run.config.train.best_metric)
+        halves = "  ".join(f"{name} {shown(tuned.evaluation.scores[name])}" for name in names[:4])
+        told.log(f"held-out images, each half by what was chosen on the other: {halves}")
+    report(run, progress=told)
     return run
 
 
@@ -261,7 +269,9 @@ def network_choices(facts: DatasetFacts) -> Iterator[Choice]:
     while halvings > 1 and patch < 4 * downscale * 2**halvings:
         halvings -= 1
     border = _touching(facts) >= _TOUCHING
-    yield Choice("model.in_channels", channels, "grey" if channels == 1 else "colour")
+    slices = facts.config.model.slices
+    several = f", of {slices} slices that are seen together" if slices > 1 else ""
+    yield Choice("model.in_channels", channels * slices, ("grey" if channels == 1 else "colour") + several)
     reason = "the classes" + (" and the border" if border else "")
     yield Choice("model.num_classes", len(facts.classes) + border, reason)
     fine = "small objects or patches: every pixel counts"

@@ -28,6 +28,7 @@ from unetkit.data import (
     samples_of,
     split_dataset,
 )
+from unetkit.data.context import around_each, context_note, with_context
 from unetkit.data.dataset import Subset, account_of, division_of, mask_map_of
 from unetkit.data.layouts.mask_files import pinned
 from unetkit.data.resize import Resized
@@ -44,7 +45,7 @@ from unetkit.progress import Progress
 from unetkit.storage import is_remote, url_of
 from unetkit.storage.cache import user_cache
 from unetkit.training.optim import require_match
-from unetkit.training.patches import PixelStore, StoreLayout
+from unetkit.training.patches import PixelStore, Slices, StoreLayout
 from unetkit.training.step import TrainStep
 
 _SHARE_OF_FREE = 0.7  # of the memory, for images; the rest is for the network and other programs
@@ -57,12 +58,13 @@ class Prepared:
 
     Attributes:
         config: the configuration with nothing left open: path, channels and classes are filled in.
-        dataset: all samples, with the classes of the data.
+        dataset: all samples, with the classes of the data, and with the slices that the network sees them with.
         classes: of the network: those of the data, and the border where it is one.
         training: the samples to train on, labelled with these classes and as large as they are trained on; each holds a
             pixel that counts.
         split: which of them are trained on and which are held out.
-        normalization: found on the training samples alone.
+        slices: what the training samples are seen with; None: each is seen by itself.
+        normalization: of an image's channels, found on the training samples alone.
         weights: how much each of their pixels counts; None: all alike.
         description: what the data is, for data.json.
         notes: what the user should know before training starts, as lines that begin with `note:` or `warning:`.
@@ -73,6 +75,7 @@ class Prepared:
     classes: tuple[str, ...]
     training: Dataset
     split: Split
+    slices: Slices | None
     normalization: Normalization
     weights: PixelWeights | None
     description: dict[str, Any]
@@ -87,10 +90,10 @@ class Prepared:
             StorageError: they need a file that the disk does not take.
         """
         weights = None if self.weights is None else self.weights.of_sample
-        layout = StoreLayout.of(self.training, weighted=weights is not None)
+        layout = StoreLayout.of(self.training, weighted=weights is not None, slices=self.slices)
         limit = images_limit(self.config, device)
         folder = user_cache("pixels") if layout.bytes > limit else None
-        if folder is not None or not isinstance(self.dataset, InMemory):
+        if folder is not None or not isinstance(self.training, InMemory):
             where = f"a mapped file in {folder}" if folder is not None else f"the memory of {device.type}"
             progress.log(
                 f"note: {len(self.training)} training images take {layout.bytes / 1e9:.3g} GB as {layout.dtype}, in "
@@ -106,6 +109,7 @@ class Prepared:
             padding_mode=self.config.data.padding_mode,
             order=list(dict.fromkeys((*world.share(count), *range(count)))),
             folder=folder,
+            slices=self.slices,
         )
 
 
@@ -153,11 +157,11 @@ def prepare(
         config = config.model_copy(update={"data": data})
         notes.append("note: the images that the data itself holds out are held out (data.split.method=given)")
     config = with_method(config, dataset)
-    data = config.data
+    data, around = config.data, around_each(dataset, config.model.context)
     report = None if checked else before_training(dataset, config)
     split = split_dataset(dataset, data.split)
-    targets = dataset if data.size is None else Resized(dataset, data.size, data.resize)
-    targets = WithBorders(targets, data.border_width, data.border_touching) if data.border_width else targets
+    sized = dataset if data.size is None else Resized(dataset, data.size, data.resize)
+    targets = WithBorders(sized, data.border_width, data.border_touching) if data.border_width else sized
     counting = tuple(index for index in split.train if (valid := dataset[index].valid) is None or valid.any())
     if not counting:
         raise DataError(f"{data.path}: no pixel of the {len(split.train)} training images counts; check the regions")
@@ -166,7 +170,8 @@ def prepare(
         training = InMemory(tuple(samples_of(training)), training.classes)
     # Of the pixels as stored: how they are normalised may follow from their type, which resizing changes.
     normalization = Normalization.fit(data.normalization, (dataset[index] for index in counting))
-    resolved = _resolved(config, dataset, channels=training[0].pixels.shape[0], classes=len(targets.classes))
+    channels = training[0].pixels.shape[0] * config.model.slices
+    resolved = _resolved(config, dataset, channels=channels, classes=len(targets.classes))
     if config.train.best_metric not in own_metrics:
         _require_metric(resolved, Subset(dataset, split.validation))
     border = len(dataset.classes) if data.border_width else None
@@ -179,6 +184,7 @@ def prepare(
     }
     if split.test:
         notes.append(f"note: test set of {len(split.test)}: scored once at the end and used for nothing else")
+    notes += context_note(split, around)
     if report is not None:
         description["findings"] = report.as_json()["findings"]
         notes += report.lines()
@@ -188,9 +194,10 @@ def prepare(
         if config.loss.class_weights == "balanced":
             shown = ", ".join(f"{name} {weight:.3g}" for name, weight in by_class.items())
             notes.append(f"note: loss.class_weights=balanced: {shown}")
-    return Prepared(
-        resolved, dataset, targets.classes, training, split, normalization, weights, description, tuple(notes)
-    )
+    slices = Slices.of(sized, counting, around) if config.model.context else None
+    dataset = with_context(dataset, config.model.context)
+    found = targets.classes, training, split, slices, normalization, weights, description, tuple(notes)
+    return Prepared(resolved, dataset, *found)
 
 
 def absolute_data_path(path: str | Path) -> str:
@@ -204,11 +211,13 @@ def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) 
     """Fill in what the configuration leaves to the data."""
     one_logit = config.model.num_classes == 1 and classes == 2  # is enough to tell two classes apart
     found = {"in_channels": channels, "num_classes": 1 if one_logit else classes}
+    several = f" in {config.model.slices} slices (model.context)" if config.model.context else ""
     for key, value in found.items():
         asked = getattr(config.model, key)
         if asked not in (None, value):
+            words = f"{value}{several if key == 'in_channels' else ''}"
             raise ConfigError(
-                f"model.{key}: found {asked}, but the data has {value}; set it to {value} or leave it out"
+                f"model.{key}: found {asked}, but the data has {words}; set it to {value} or leave it out"
             )
     model = config.model.model_copy(update=found)
     path = absolute_data_path(str(config.data.path))

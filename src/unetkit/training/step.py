@@ -85,7 +85,7 @@ class TrainStep:
             ConfigError: the batch cannot be shared evenly or is never full, the patch is too small for the network, or
                 a pattern of weights matches none.
         """
-        self.config, self.store, self.precision, self.world = config, store, precision, world
+        self.config, self.precision, self.world = config, precision, world
         self.device = device = store.device
         train = config.train
         if train.batch % (world.size * train.accumulate):
@@ -101,7 +101,24 @@ class TrainStep:
         self.frozen = frozen_modules(self.model)
         self.loss = WeightedLoss(config.loss, loss)
         self.scaler = gradient_scaler(train.loss_scale, device, precision)
-        sizes = torch.stack((store.height, store.width), 1).cpu()
+        self.set_store(store)
+        self.predicting = copy.deepcopy(self.model) if train.ema > 0 else self.model
+        self.average = WeightAverage(self.model, self.predicting, train.ema) if train.ema > 0 else None
+        self._forward: Callable[[Tensor], Tensor] = self.model
+        if world.size > 1:
+            devices = [device.index] if device.type == "cuda" else None
+            self._forward = nn.parallel.DistributedDataParallel(self.model, device_ids=devices)
+        if train.compile:
+            self._forward = torch.compile(self._forward)
+
+    def set_store(self, store: PixelStore) -> None:
+        """Draw patches from these images from now on.
+
+        Raises:
+            ConfigError: as for the first ones.
+        """
+        self.store, train = store, self.config.train
+        sizes = store.sizes.cpu()
         rows, columns = (side - 2 * self.margin for side in train.sides)
         if min(rows, columns) < 1:
             raise ConfigError(
@@ -122,14 +139,6 @@ class TrainStep:
             drop_last=train.drop_last,
             valid=None if store.valid_P is None else store.valid_of,
         )
-        self.predicting = copy.deepcopy(self.model) if train.ema > 0 else self.model
-        self.average = WeightAverage(self.model, self.predicting, train.ema) if train.ema > 0 else None
-        self._forward: Callable[[Tensor], Tensor] = self.model
-        if world.size > 1:
-            devices = [device.index] if device.type == "cuda" else None
-            self._forward = nn.parallel.DistributedDataParallel(self.model, device_ids=devices)
-        if train.compile:
-            self._forward = torch.compile(self._forward)
 
     def batch(self, step: int) -> Batch:
         """Return this process's share of the patches of a step."""

@@ -29,8 +29,8 @@ from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.prediction import Predictor
 from unetkit.progress import NoProgress, Progress, ProgressFile
 from unetkit.reporting.report import report
-from unetkit.reporting.tensorboard import followed, require_tensorboard
-from unetkit.run import Run, create_run, open_run
+from unetkit.reporting.trackers import require_trackers, tracked
+from unetkit.run import Follow, Run, create_run, open_run
 from unetkit.storage import Mirror, is_remote
 from unetkit.storage.atomic import make_folder
 from unetkit.training.cost import time_steps
@@ -60,6 +60,8 @@ def train(
     bug_compatible: bool = False,
     loss: LossFunction | None = None,
     metrics: Mapping[str, MetricFunction] | None = None,
+    follow: Follow | None = None,
+    test: bool = True,
     progress: Progress | None = None,
 ) -> Run:
     """Train a network, score it on what was held out, and write its report.
@@ -75,6 +77,8 @@ def train(
             place of the terms of the section `loss`; see `training.losses.LossFunction`. The run records its source.
         metrics: functions of your own by the names of their scores, (probabilities [K, H, W], labels [H, W]) -> number
             of one image, more is better; see `metrics.own`. `train.best_metric` may name one.
+        follow: takes every line of the log when it is written; what it raises ends the training.
+        test: score the test set at the end, where the data has one.
         progress: follows the work; None: nobody.
 
     Returns:
@@ -87,17 +91,46 @@ def train(
     Example:
         >>> run = unetkit.train("isbi", data="sample", out="runs/first", overrides=["train.steps=50"])
     """
-    begun, world, own = time.perf_counter(), launched_world(), Own.of(loss, metrics)
+    own, told = Own.of(loss, metrics), progress or NoProgress()
+    run = fit(
+        source,
+        data=data,
+        out=out,
+        overrides=overrides,
+        flags=flags,
+        bug_compatible=bug_compatible,
+        own=own,
+        follow=follow,
+        progress=told,
+    )
+    if launched_world().is_main_process:
+        report(run, own=own.metrics, test=test, progress=told)
+    return run
+
+
+def fit(
+    source: ConfigSource,
+    *,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    flags: Sequence[str] = (),
+    bug_compatible: bool = False,
+    own: Own,
+    follow: Follow | None = None,
+    progress: Progress,
+) -> Run:
+    """Train a network as `train` does, but leave its scores and its report to the caller."""
+    begun, world = time.perf_counter(), launched_world()
     given = [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])]
     configured = configure(source, given, flags=flags, bug_compatible=bug_compatible)
     config, out = configured.config, out or configured.out
-    if progress is not None and world.is_main_process:
+    if world.is_main_process:
         for remark in configured.remarks:
             progress.log(f"note: {remark}")
     if out is None:
         raise UsageError("--out is missing; write: unetkit train isbi --data DIR --out RUN")
-    if config.train.tensorboard:
-        require_tensorboard()
+    require_trackers(config.train.track)
     split_is_asked = str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
     prepared = prepare(config, own_split=not split_is_asked, own_metrics=own.metrics)
     own.try_out(Subset(prepared.dataset, prepared.split.validation), len(prepared.classes))
@@ -113,12 +146,11 @@ def train(
         try:
             run.write_json("data.json", prepared.description)
             own.write(run)
-            _train(run, prepared, None, world, progress or NoProgress(), begun=begun, own=own)
+            _train(run, prepared, None, world, progress, begun=begun, own=own, follow=follow)
         except (UsageError, DataError, ModelFileError):
             if not run.read_log():
                 shutil.rmtree(run.path)
             raise
-    report(run, own=own.metrics)
     return run
 
 
@@ -138,11 +170,13 @@ def resume(
     *,
     loss: LossFunction | None = None,
     metrics: Mapping[str, MetricFunction] | None = None,
+    follow: Follow | None = None,
+    test: bool = True,
     progress: Progress | None = None,
 ) -> Run:
     """Go on with a run exactly where its newest whole checkpoint stands; a finished run keeps its weights.
 
-    A loss and metrics of your own are given again as `train` was given them.
+    A loss and metrics of your own are given again as `train` was given them; `follow` and `test` are as there.
 
     Raises:
         RunFolderError: not a run folder, a damaged file in it, or all its checkpoints are damaged.
@@ -153,7 +187,7 @@ def resume(
     Example:
         >>> unetkit.resume("runs/first")
     """
-    return _go_on(path, (), Own.of(loss, metrics), progress)
+    return _go_on(path, (), Own.of(loss, metrics), progress, follow=follow, test=test)
 
 
 def extend(
@@ -178,7 +212,15 @@ def extend(
     return _go_on(path, overrides, Own.of(loss, metrics), progress)
 
 
-def _go_on(path: str | Path, overrides: Sequence[str], own: Own, progress: Progress | None) -> Run:
+def _go_on(
+    path: str | Path,
+    overrides: Sequence[str],
+    own: Own,
+    progress: Progress | None,
+    *,
+    follow: Follow | None = None,
+    test: bool = True,
+) -> Run:
     begun, world = time.perf_counter(), launched_world()
     progress = progress if progress is not None and world.is_main_process else NoProgress()
     run = open_run(Path(path))
@@ -191,8 +233,7 @@ def _go_on(path: str | Path, overrides: Sequence[str], own: Own, progress: Progr
         raise ConfigError(
             f"train.steps: found {config.train.steps}; expected more than the run's {run.config.train.steps}"
         )
-    if config.train.tensorboard:
-        require_tensorboard()
+    require_trackers(config.train.track)
     with run.held() if world.is_main_process else nullcontext():
         newest = run.newest_checkpoint(warn=lambda text: progress.log(f"warning: {text}"))
         if newest is not None:
@@ -208,9 +249,9 @@ def _go_on(path: str | Path, overrides: Sequence[str], own: Own, progress: Progr
                     "bring that data back, or train a new run"
                 )
             run = run if config == run.config else run.with_config(config)
-        _train(replace(run, config=config), prepared, newest, world, progress, begun=begun, own=own)
+        _train(replace(run, config=config), prepared, newest, world, progress, begun=begun, own=own, follow=follow)
     if world.is_main_process:
-        report(run, own=own.metrics)
+        report(run, own=own.metrics, test=test, progress=progress)
     return run
 
 
@@ -265,6 +306,7 @@ def _train(
     *,
     begun: float,
     own: Own,
+    follow: Follow | None = None,
 ) -> None:
     """Take every step that is left, with its validations, and write the weights and summary.json."""
     config = run.config
@@ -279,7 +321,8 @@ def _train(
     ):
         for note in (*prepared.notes, *own.notes()):
             progress.log(note)
-        store, normalization = prepared.fill(device, world, progress), prepared.normalization
+        store = prepared.fill(device, world, progress)
+        normalization, held_out = prepared.normalization.repeated(config.model.slices), prepared.split.validation
         step = TrainStep(config, store, choose_precision(config.train.precision, device), world, loss=own.loss)
         card = ModelCard(
             model=config.model,
@@ -287,6 +330,7 @@ def _train(
             border=config.data.border_width > 0,
             mean=normalization.mean,
             std=normalization.std,
+            context=config.model.context,
             predict=config.predict,
             objects=config.objects,
             step=0,
@@ -299,7 +343,6 @@ def _train(
         predictor = Predictor(step.predicting, step.model.geometry, card, device).with_card(predict=shown)
         metrics = choose_metrics(validated_families(config.train), predictor.data_classes, warping=False)
         metrics = replace(metrics, legacy_size=config.predict.size).with_own(own.metrics)
-        held_out = prepared.split.validation
 
         def validate() -> Evaluation:
             step.predicting.eval()
@@ -316,12 +359,13 @@ def _train(
         if world.is_main_process:
             run.cut_log(after_step=trainer.state.step)
         trainer.state.spent |= {"reading": time.perf_counter() - begun}
-        with followed(run, wanted=world.is_main_process and config.train.tensorboard) as trainer.follow:
+        with tracked(run, progress, wanted=world.is_main_process) as trackers:
+            trainer.follow = (trackers.follow, *([] if follow is None else [follow]))
             trainer.go(stop)
-        state = trainer.state
         if world.is_main_process:
+            state = trainer.state
             trainer.checkpoint().for_prediction().save(run.last)
             best = None if state.best is None else {"value": state.best[0], "step": state.best[1]}
             seconds = {"training": state.train_seconds} | state.spent
-            summary = {"step": state.step, "best": best, "scores": state.scores, "seconds": seconds}
-            run.write_json("summary.json", summary)
+            ended = {"step": state.step, "best": best, "scores": state.scores, "seconds": seconds}
+            run.write_json("summary.json", ended)

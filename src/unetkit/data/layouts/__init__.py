@@ -22,6 +22,7 @@ from unetkit.data.dataset import (
     complaints_of,
     kept,
     refuse,
+    stacks_of,
 )
 from unetkit.data.layouts.coco import is_coco, is_coco_folder, open_coco, open_coco_file, open_coco_folder
 from unetkit.data.layouts.mask_files import (
@@ -131,11 +132,12 @@ def _joined(dataset: Dataset, test: Dataset, path: str) -> Dataset:
     count = len(dataset)
     names = {item.name for item in dataset.items}
     items = [replace(item, name=f"test-{item.name}") if item.name in names else item for item in test.items]
-    division = replace(dataset.division, test=tuple(range(count, count + len(test))))
+    whole = (*dataset.items, *(replace(item, stack=item.stack and f"test {item.stack}") for item in items))
+    division = replace(dataset.division, test=tuple(range(count, count + len(test))), stacks=stacks_of(whole))
     account = replace(dataset.account, taken=(*dataset.account.taken, ("test set", f"{len(test)} images of {path}")))
     return replace(
         dataset,
-        items=(*dataset.items, *items),
+        items=whole,
         division=division,
         complaints=(*dataset.complaints, *test.complaints),
         account=account,
@@ -163,7 +165,11 @@ def _open(path: str | Path | None, config: DataConfig) -> Dataset:
         if config.channels is not None and isinstance(dataset, ObjectDataset):
             return replace(dataset, items=tuple(with_channels(item, config.channels) for item in dataset.items))
         if dataset is None:
-            raise DataError(f"{place}: not a data set that is known ({_contents(tree)}); {_KNOWN}")
+            archives = [place / name for name in tree.files if name.lower().endswith(".zip")] if place.is_dir() else []
+            if len(archives) == 1 and not images_in(tree):
+                return _open(archives[0], config)  # as it was downloaded
+            several = f"; give one of the archives, such as {archives[0]}" if archives else ""
+            raise DataError(f"{place}: not a data set that is known ({_contents(tree)}){several}; {_KNOWN}")
         return dataset
 
 

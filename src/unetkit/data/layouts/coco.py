@@ -10,6 +10,7 @@ are not looked at. Assumes that the whole file fits into memory several times (t
 Legend of shapes: C channels, H height, W width.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -130,6 +131,7 @@ def read_annotations(content: bytes, source: str) -> AnnotationFile:
     )
 
 
+_ANNOTATION = re.compile(r"(^|/)annotations/instances_[^/]*\.json$")
 BACKGROUND = "background"
 MOST_CLASSES = 2**16 - 1
 """Categories that labels of 16 bits can tell apart, the background besides."""
@@ -206,12 +208,7 @@ def _archives_in(folder: Path) -> list[Tree]:
 
 
 def _annotation_files(tree: Tree) -> list[str]:
-    names = (PurePosixPath(name) for name in tree.files)
-    return [
-        str(name)
-        for name in names
-        if name.parent.name == "annotations" and name.name.startswith("instances_") and name.suffix == ".json"
-    ]
+    return [name for name in tree.files if _ANNOTATION.search(name)]
 
 
 def _classes(files: Sequence[AnnotationFile], chosen: Sequence[str] | None) -> tuple[str, ...]:

@@ -20,8 +20,9 @@ import numpy as np
 from unetkit.config import DataConfig
 from unetkit.config.text import write_inline
 from unetkit.data.channels import in_one_form, pages_as_channels
-from unetkit.data.dataset import UNDIVIDED, Account, Dataset, Division, Files, Item, ItemDataset, kept
-from unetkit.data.kinds import decide
+from unetkit.data.dataset import UNDIVIDED, Account, Dataset, Division, Files, Item, ItemDataset, kept, stacks_of
+from unetkit.data.kinds import ClassNames, decide
+from unetkit.data.layouts.class_names import class_names
 from unetkit.data.layouts.matcher import Match, Pair, join, pages_of, recognise
 from unetkit.data.layouts.names import OBJECT_WORDS, Group, Name, make_groups, matching, tokens
 from unetkit.data.masks import MaskMap
@@ -32,9 +33,12 @@ from unetkit.storage.tree import Tree
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "train_image")
 MASK_SUFFIXES = ("_mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "-mask", "-label")
+SECTIONS = 8
+"""Images from which neighbours are compared, to tell whether they are sections of a stack."""
+
 _NAMED = 3  # files of a complaint or a line
-_SERIAL = 8  # images from which neighbours are compared
 _ALIKE = 0.2  # by which neighbours correlate more than others
+_STACK = "sections"  # the name of the stack that files make
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -159,9 +163,7 @@ def open_list(path: Path, config: DataConfig) -> Dataset:
         if part is None:
             raise DataError(f"{path}, line {line}: the split '{row['split']}'; expected train, val or test")
         image, label, region = (Name(row.get(key, ""), part) for key in ("image", "label", "roi"))
-        missing = [
-            name.path for name in (image, label, region) if name.path and not (path.parent / name.path).is_file()
-        ]
+        missing = [name.path for name in (image, label, region) if name.path and not (path.parent / name.path).exists()]
         if missing:
             complaints.append(f"{path}, line {line}: there is no file {missing[0]} in {path.parent}; mend the list")
         elif not label.path:
@@ -187,6 +189,9 @@ def assemble(tree: Tree, match: Match, config: DataConfig) -> ItemDataset:
     names = sample_names([pair.image for pair in match.pairs])
     opened: list[tuple[Pair, Files]] = []
     taken: dict[str, str] = {}
+    named = class_names(tree) if config.mask_values is None and config.classes is None else None
+    keys = config.mask_values or (named.values if named else {})
+    role = "colour-mask" if any(key.startswith("#") for key in keys) else "mask"
     for name, pair in zip(names, match.pairs, strict=True):
         first = taken.setdefault(pair.masks[0].path, pair.image.path)
         if first != pair.image.path:
@@ -196,7 +201,6 @@ def assemble(tree: Tree, match: Match, config: DataConfig) -> ItemDataset:
             )
             continue
         with kept(complaints):
-            role = "colour-mask" if config.mask_values and any("#" in key for key in config.mask_values) else "mask"
             masks = tuple(pages_of(tree, mask.path, role) for mask in pair.masks)
             region = None if pair.region is None else pages_of(tree, pair.region.path, "mask")
             image = pages_of(tree, pair.image.path)
@@ -205,7 +209,7 @@ def assemble(tree: Tree, match: Match, config: DataConfig) -> ItemDataset:
             opened.append((pair, Files(name, image, masks, region)))
     images, form = in_one_form([files.image for _, files in opened], config.channels)
     opened = [(pair, replace(files, image=image)) for (pair, files), image in zip(opened, images, strict=True)]
-    mask_map = _mask_map(match, [files for _, files in opened], config)
+    mask_map = _mask_map(match, [files for _, files in opened], config, named)
     items: list[Item] = []
     parts: list[tuple[str, str]] = []
     for pair, files in opened:
@@ -214,15 +218,25 @@ def assemble(tree: Tree, match: Match, config: DataConfig) -> ItemDataset:
             items += made
             parts += [(pair.image.part, pair.image.path)] * len(made)
     division = _division(parts, config, tree)
-    division = replace(division, serial=_serial(items, [files.image for _, files in opened]))
-    account = _account(tree, match, mask_map, division, config)
+    if are_sections([files.image for _, files in opened]):
+        items = [replace(item, stack=_STACK) for item in items]
+    division = replace(division, stacks=stacks_of(items))
+    account = _account(tree, match, mask_map, division, config, named.source if named else None)
     if form:
         account = replace(account, taken=(*account.taken, ("channels", form)))
     return ItemDataset(tuple(items), mask_map, division, tuple(complaints), account)
 
 
 def sample_names(files: Sequence[Name]) -> list[str]:
-    """Return names that tell files apart: their stems, else the parts of their paths that differ."""
+    """Return names that tell files apart: their stems, else the parts of their paths that differ.
+
+    A file that is listed in several parts of a set, with other regions that count, has its part in its names.
+    """
+    listed = Counter(file.path for file in files)
+    if len(listed) < len(files):
+        alone = list({file.path: file for file in files}.values())
+        name_of = dict(zip((file.path for file in alone), sample_names(alone), strict=True))
+        return [f"{name_of[file.path]}-{file.part}" if listed[file.path] > 1 else name_of[file.path] for file in files]
     stems = [file.stem for file in files]
     if len(set(stems)) == len(stems):
         return stems
@@ -263,8 +277,8 @@ def _each(files: Sequence[str], what: str) -> list[str]:
     return [f"{', '.join(files[:_NAMED])} and {len(files) - _NAMED} more: have {what}"]
 
 
-def _mask_map(match: Match, files: Sequence[Files], config: DataConfig) -> MaskMap:
-    """Find out what the values of the masks mean, from a sample of them."""
+def _mask_map(match: Match, files: Sequence[Files], config: DataConfig, named: ClassNames | None) -> MaskMap:
+    """Find out what the values of the masks mean, from a sample of them and from the file that names them."""
 
     def masks(place: int) -> list[tuple[str, partial[np.ndarray]]]:
         return [
@@ -275,7 +289,8 @@ def _mask_map(match: Match, files: Sequence[Files], config: DataConfig) -> MaskM
 
     if not match.titles:
         words = {token for text in (match.labels[0].pattern,) for token in tokens(text)}
-        return decide(masks(0), config, title=match.labels[0].title, objects=bool(words & OBJECT_WORDS))
+        objects = bool(words & OBJECT_WORDS)
+        return decide(masks(0), config, title=match.labels[0].title, objects=objects, named=named)
     alone = config.model_copy(update={"classes": None, "mask_values": None})
     layers = tuple(decide(masks(place), alone, title=title) for place, title in enumerate(match.titles))
     for layer in layers:
@@ -309,27 +324,24 @@ def _division(parts: Sequence[tuple[str, str]], config: DataConfig, tree: Tree) 
     return Division(held_out, tuple(index for index, part in enumerate(named) if part == "test"))
 
 
-def _serial(items: Sequence[Item], pages: Sequence[Image]) -> bool:
-    """Tell whether samples are neighbouring sections of a stack.
+def are_sections(images: Sequence[Image]) -> bool:
+    """Tell whether images of one page each, in this order, are neighbouring sections of a stack.
 
-    They are pages of one file, or files of one folder and size that are numbered without a gap and are more alike the
-    nearer they are.
+    They are files of one folder and size that are numbered without a gap and are more alike the nearer they are.
     """
-    if any(one.count > 1 for one in pages):
-        return True
-    if len(items) < _SERIAL or len({(one.height, one.width, one.channels) for one in pages}) > 1:
+    if len(images) < SECTIONS or len({(one.shape, one.dtype) for one in images}) > 1 or images[0].count > 1:
         return False
-    numbers = [[token for token in tokens(Path(item.source).stem) if isinstance(token, int)] for item in items]
+    numbers = [[token for token in tokens(Path(one.source).stem) if isinstance(token, int)] for one in images]
     last = [number[-1] for number in numbers if number]
-    if len({Path(item.source).parent for item in items}) > 1 or len(last) < len(items):
+    if len({Path(one.source).parent for one in images}) > 1 or len(last) < len(images):
         return False
     if sorted(last) != list(range(min(last), min(last) + len(last))):
         return False
     near, far = list[float](), list[float]()
-    places: list[int] = np.linspace(0, len(items) // 2 - 2, 5).round().astype(int).tolist()
+    places: list[int] = np.linspace(0, len(images) // 2 - 2, 5).round().astype(int).tolist()
     try:
         for place in dict.fromkeys(places):
-            here, following, distant = (_details(items[place + step]) for step in (0, 1, len(items) // 2))
+            here, following, distant = (_details(images[place + step]) for step in (0, 1, len(images) // 2))
             near.append(float((here * following).mean()))
             far.append(float((here * distant).mean()))
     except DataError:
@@ -337,19 +349,21 @@ def _serial(items: Sequence[Item], pages: Sequence[Image]) -> bool:
     return float(np.mean(near)) > float(np.mean(far)) + _ALIKE
 
 
-def _details(item: Item) -> np.ndarray:
+def _details(image: Image) -> np.ndarray:
     """Return an image in 128 x 128 pixels without its slow changes, of mean 0 and deviation 1."""
-    from PIL import Image
+    from PIL import Image as Picture
     from scipy import ndimage
 
-    grey = Image.fromarray(item.image().mean(0, dtype=np.float32))
-    small = np.asarray(grey.resize((128, 128), Image.Resampling.BOX), np.float32)
+    grey = Picture.fromarray(image.read().mean(0, dtype=np.float32))
+    small = np.asarray(grey.resize((128, 128), Picture.Resampling.BOX), np.float32)
     details = ndimage.gaussian_filter(small, 1) - ndimage.gaussian_filter(small, 8)
     details -= details.mean()
     return details / max(float(details.std()), 1e-6)
 
 
-def _account(tree: Tree, match: Match, mask_map: MaskMap, division: Division, config: DataConfig) -> Account:
+def _account(
+    tree: Tree, match: Match, mask_map: MaskMap, division: Division, config: DataConfig, names: str | None
+) -> Account:
     """Say what files were taken for what, what was not certain, what was left, and how to fix the answer."""
     titled = zip(match.titles or ("",), match.labels, strict=True)
     masks = ", ".join(f"{title}: {group.pattern}" if title else group.pattern for title, group in titled)
@@ -384,7 +398,7 @@ def _account(tree: Tree, match: Match, mask_map: MaskMap, division: Division, co
     section |= {} if match.region is None else {"roi": match.region.pattern}
     section |= pinned(mask_map)
     shown = tuple((key, write_inline(value)) for key, value in section.items()) if not match.listed else ()
-    return Account(tuple(taken), tuple(unsure), _unused(tree, match), shown)
+    return Account(tuple(taken), tuple(unsure), _unused(tree, match, names), shown)
 
 
 def pinned(mask_map: MaskMap | None) -> dict[str, object]:
@@ -397,12 +411,12 @@ def pinned(mask_map: MaskMap | None) -> dict[str, object]:
     return {**kind, **({} if table is None else {"mask_values": table}), **ignored, "classes": list(mask_map.classes)}
 
 
-def _unused(tree: Tree, match: Match) -> tuple[str, ...]:
+def _unused(tree: Tree, match: Match, taken: str | None) -> tuple[str, ...]:
     """Name the files that were taken for nothing: groups of images, and files that are no images."""
     known = [alternative.split("'")[1] for alternative in match.alternatives]
     groups = [group for group in make_groups(match.unused) if group.pattern not in known]
     found = [f"{group.pattern} ({len(group.files)})" if len(group.files) > 1 else group.pattern for group in groups]
-    others = [path for path in tree.files if Path(path).suffix.lower() not in SUFFIXES]
+    others = [path for path in tree.files if Path(path).suffix.lower() not in SUFFIXES and tree.source(path) != taken]
     by_suffix = Counter(Path(path).suffix.lower() or Path(path).name for path in others)
     for suffix, count in by_suffix.items():
         first = next(path for path in others if (Path(path).suffix.lower() or Path(path).name) == suffix)
@@ -451,4 +465,4 @@ def open_isbi(folder: Path, config: DataConfig) -> Dataset:
         ("order", "sections of a stack"),
     )
     account = Account(taken, (), tuple(rest), (("images", images.name), ("labels", labels.name)))
-    return ItemDataset(tuple(items), mask_map, Division(serial=True), (), account)
+    return ItemDataset(tuple(items), mask_map, Division(stacks=stacks_of(items)), (), account)

@@ -139,7 +139,7 @@ def stem_of(file: str) -> str:
 _ORDER = ("", "train", "val", "test")
 
 
-def _natural(path: str) -> list[tuple[int, int, str]]:
+def natural(path: str) -> list[tuple[int, int, str]]:
     """Return what sorts paths with their numbers by value."""
     return [(0, int(piece), piece) if _is_number(piece) else (1, 0, piece) for piece in re.split(r"([0-9]+)", path)]
 
@@ -157,7 +157,7 @@ class Group:
     @classmethod
     def of(cls, files: Iterable[Name]) -> "Group":
         """Put files in order."""
-        return cls(tuple(sorted(files, key=lambda file: (_ORDER.index(file.part), _natural(file.path)))))
+        return cls(tuple(sorted(files, key=lambda file: (_ORDER.index(file.part), natural(file.path)))))
 
     @cached_property
     def pattern(self) -> str:

@@ -6,7 +6,7 @@ names, from 1. Where two masks overlap, the pixel belongs to the first of them. 
 Legend of shapes: C channels, H height, W width.
 """
 
-from pathlib import Path
+from os.path import splitext
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def group(tree: Tree, folder: str) -> dict[str, list[str]]:
     grouped: dict[str, list[str]] = {}
     for name in tree.files:
         parts = name.split("/")
-        if len(parts) >= 3 and parts[-2] == folder and Path(name).suffix.lower() in SUFFIXES:
+        if len(parts) >= 3 and parts[-2] == folder and splitext(name)[1].lower() in SUFFIXES:
             grouped.setdefault("/".join(parts[:-2]), []).append(name)
     return grouped
 

@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from unetkit.data.dataset import Account, Division, Files, ItemDataset
+from unetkit.data.dataset import Account, Division, Files, ItemDataset, stacks_of
 from unetkit.data.layouts.mask_files import ISBI_CLASSES, TEST_IMAGES, TRAIN_IMAGES, TRAIN_LABELS
 from unetkit.data.masks import MaskMap
 from unetkit.images.array import image_of_array
@@ -85,7 +85,8 @@ def open_sample(
     stack = generate(seed=seed, slices=slices, size=size)
     items = Files("sample", _pages(stack.images), (_pages(stack.labels),), is_stack=True).items()
     account = Account((("images", f"{slices} generated sections with their labels"),))
-    return ItemDataset(tuple(items), mask_map or MaskMap(ISBI_CLASSES), Division(serial=True), account=account)
+    division = Division(stacks=stacks_of(items))
+    return ItemDataset(tuple(items), mask_map or MaskMap(ISBI_CLASSES), division, account=account)
 
 
 def write_sample(folder: Path, *, seed: int = 0, slices: int = SLICES, size: int = SIZE) -> Path:

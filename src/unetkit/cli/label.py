@@ -1,0 +1,58 @@
+"""The verb label: paint on images in the browser, and train a network meanwhile."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unetkit.cli.app import Overrides, app
+from unetkit.cli.serve import HostOption, NoTokenOption, PortOption, TokenOption
+
+
+@app.command("label")
+def label(
+    data: Annotated[Path, typer.Argument(help="a folder of images, an image or a stack, or an OME-Zarr")],
+    overrides: Overrides = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="names of a new project's classes, the background first", show_default=False),
+    ] = None,
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            help="the project's folder: DIR/unetkit-labels, or NAME-labels next to a file", show_default=False
+        ),
+    ] = None,
+    masks: Annotated[bool, typer.Option(help="take over masks that are there already")] = True,
+    repeat: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="train the newest run again, into this folder, and end", show_default=False),
+    ] = None,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
+    token: TokenOption = None,
+    no_token: NoTokenOption = False,
+) -> None:
+    """Paint on images in the browser while a network is trained on what is painted: label DIR [train.threads=1 ...]."""
+    from unetkit.labelling import label as labelled
+    from unetkit.labelling import repeat_newest
+
+    if repeat is not None:
+        run = repeat_newest(data, repeat, project=project)
+        print(f"written: {run.path}")
+        return
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    labelled(
+        data,
+        classes=names,
+        project=project,
+        masks=masks,
+        overrides=overrides or [],
+        host=host,
+        port=port,
+        token=token,
+        no_token=no_token,
+        say=lambda text: print(text, flush=True),
+    )

@@ -1,0 +1,497 @@
+"""A labelling project: a folder next to the images, with what is painted on them and what is trained on it.
+
+    FOLDER/
+      project.json        the images, the classes and their colours
+      journal.jsonl       every stroke (see `strokes`): all else follows from it
+      labels/             NAME.png, or NAME.tif of a stack: 0 not painted, 1 the first class, 2 the second, ...
+      trained/ held-out/  likewise: 255 where painted pixels are trained on, or held out
+      data.csv            an ordinary list of these files: `train`, `evaluate`, `report` and `data check` read it
+      config.yaml         an ordinary configuration with this list: `unetkit train FOLDER/config.yaml --out RUN`
+      run-1/ ...          ordinary runs: what the page trains; another one begins where the classes change
+
+Masks that are there already are taken over as if they had been painted. Their files and the images are never written
+to. An image stays where it is; its pages are held as labels, 8 bits a pixel, once they were painted on. Files of labels
+are written from the journal: whatever else writes to them is lost.
+"""
+
+import csv
+import json
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from unetkit.config import Config, DataConfig, load_config
+from unetkit.config.io import annotated_yaml
+from unetkit.data.channels import in_one_form
+from unetkit.data.dataset import Dataset, ItemDataset, name_of
+from unetkit.data.layouts import open_images, open_usable
+from unetkit.data.layouts.mask_files import image_files, is_mask_name, sample_names
+from unetkit.data.layouts.names import Name
+from unetkit.errors import DataError, UsageError
+from unetkit.images import is_zarr, open_image
+from unetkit.images.image import Image, as_pixels
+from unetkit.labelling.strokes import UNCHANGED, Follower, Journal, Labels, Painting, Place, Stroke, to_png
+from unetkit.storage.atomic import atomic_write, make_folder
+from unetkit.storage.lock import locked
+
+COLOURS = ("#2f6fde", "#f08a24", "#2aa876", "#d6336c", "#8e5bd9", "#c9a400", "#17a2b8", "#7d8597")
+"""Of the classes, in turn."""
+
+FIRST_CLASSES = ("background", "foreground")
+
+_MOST_CLASSES = 250
+_LARGEST_PAGE = 2**26
+_PROJECT, _JOURNAL = "project.json", "journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelClass:
+    """A class that is painted.
+
+    Attributes:
+        name: as runs and masks have it.
+        colour: as #rrggbb.
+    """
+
+    name: str
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectImage:
+    """An image of a project.
+
+    Attributes:
+        name: unique in the project, and safe as a file name.
+        path: of its file.
+        image: the file, opened.
+    """
+
+    name: str
+    path: Path
+    image: Image
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of its pages."""
+        return self.image.height, self.image.width
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file of its labels."""
+        return f"{self.name}.{'png' if self.image.count == 1 else 'tif'}"
+
+    def pixels(self, page: int) -> NDArray[Any]:
+        """Return the pixels [C, H, W] of a page, as samples have them.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        return as_pixels(self.image.read(page), self.image.source)
+
+
+class Row(NamedTuple):
+    """A row of an ordinary list of images: paths, the part of the set, and the pixels that count."""
+
+    image: str
+    label: str
+    split: str
+    roi: str
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """Return the list as a .csv."""
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows([Row._fields, *rows])
+    return text.getvalue()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What project.json says.
+
+    Attributes:
+        folder: of the project.
+        classes: that are painted.
+        images: that are painted on.
+    """
+
+    folder: Path
+    classes: tuple[LabelClass, ...]
+    images: tuple[ProjectImage, ...]
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each image's pages."""
+        return tuple(one.size for one in self.images)
+
+    @property
+    def journal(self) -> Path:
+        """The file of the strokes."""
+        return self.folder / _JOURNAL
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """Every page of every image."""
+        return tuple((number, page) for number, one in enumerate(self.images) for page in range(one.image.count))
+
+    def sample_name(self, place: Place) -> str:
+        """Return the name of a page: that of its image, or `stack[07]`."""
+        image, page = place
+        one = self.images[image]
+        digits = max(2, len(str(one.image.count - 1)))
+        return one.name if one.image.count == 1 else f"{one.name}[{page:0{digits}}]"
+
+    def rows(self, painting: Painting, start: Path) -> list["Row"]:
+        """Return the rows of a list of the images that are painted on: trained on, and held out where anything is.
+
+        Args:
+            painting: of this project.
+            start: the folder that paths are relative to.
+        """
+        found: list[Row] = []
+        for number in sorted({image for image, _ in painting.pages}):
+            one = self.images[number]
+            files = [one.path, *(self.folder / part / one.file_name for part in ("labels", "trained", "held-out"))]
+            path, label, trained, held = (os.path.relpath(file, start) for file in files)
+            found.append(Row(path, label, "train", trained))
+            if any((windows == 2).any() for (image, _), windows in painting.windows.items() if image == number):
+                found.append(Row(path, label, "val", held))
+        return found
+
+    def config(self, data: Path, *, held_out: bool, overrides: Sequence[str] = ()) -> Config:
+        """Return the ordinary configuration of a training on what is painted.
+
+        Args:
+            data: the list of the images.
+            held_out: some windows are held out.
+            overrides: `key=value` texts.
+        """
+        values = {"0": "ignore", **{str(index + 1): index for index in range(len(self.classes))}}
+        found: dict[str, Any] = {
+            "data.path": str(data.resolve()),
+            "data.mask_values": values,
+            "data.classes": [one.name for one in self.classes],
+            "data.split.method": "given" if held_out else "none",
+        }
+        return load_config("label", [*(f"{key}={json.dumps(value)}" for key, value in found.items()), *overrides])
+
+    def save(self) -> None:
+        """Write project.json.
+
+        Raises:
+            StorageError: the disk did not take it.
+        """
+        images = [
+            {"name": one.name, "path": os.path.relpath(one.path, self.folder), "size": list(one.size)}
+            for one in self.images
+        ]
+        content = {"version": 1, "classes": [asdict(one) for one in self.classes], "images": images}
+        atomic_write(self.folder / _PROJECT, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Contents":
+        """Read project.json and the headers of its images.
+
+        Raises:
+            DataError: it is damaged, or an image is missing or has another size than it had.
+        """
+        try:
+            content = cast(dict[str, Any], json.loads((folder / _PROJECT).read_text(encoding="utf-8")))
+            classes = tuple(LabelClass(str(one["name"]), str(one["colour"])) for one in content["classes"])
+            named = [(str(one["name"]), str(one["path"]), tuple(one["size"])) for one in content["images"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{folder / _PROJECT}: cannot be read ({error}); bring it back from a copy") from error
+        paths = [Path(os.path.normpath(folder / path)) for _, path, _ in named]
+        images = _opened([name for name, _, _ in named], paths)
+        for one, (_, _, size) in zip(images, named, strict=True):
+            if one.size != size:
+                raise DataError(
+                    f"{one.path}: has {one.size[0]} x {one.size[1]} px (rows x columns), but what is painted on it was "
+                    f"painted on {size[0]} x {size[1]}; bring that file back, or begin another project"
+                )
+        return cls(folder, classes, images)
+
+
+def project_folder(path: Path) -> Path:
+    """Return the folder of the project of a data set: in its folder, or next to its file."""
+    if path.is_dir() and not is_zarr(path):
+        return path / "unetkit-labels"
+    return path.with_name(f"{path.name.partition('.')[0]}-labels")
+
+
+class Project:
+    """A project that is open to be painted in; one process at a time has it."""
+
+    def __init__(self, contents: Contents) -> None:
+        """Take the project's lock and read its journal.
+
+        Raises:
+            UsageError: another process has it open.
+            StorageError: it cannot be written to.
+            DataError: the journal is damaged.
+        """
+        self.contents = contents
+        self._held = ExitStack()
+        try:
+            self._held.enter_context(locked(contents.folder / ".lock"))
+        except BlockingIOError:
+            raise UsageError(
+                f"{contents.folder}: is open in another `unetkit label`; paint there, or stop it first"
+            ) from None
+        self._changing = threading.RLock()
+        self._journal = Journal(contents.journal)
+        self._held.callback(self._journal.close)
+        self.painting = Painting(contents.sizes)
+        for stroke in Follower(contents.journal).new():
+            self.painting.apply(stroke)
+        self._changed = {image for image, _ in self.painting.pages}
+
+    @property
+    def changing(self) -> threading.RLock:
+        """Held while the labels change."""
+        return self._changing
+
+    def paint(self, stroke: Stroke) -> bool:
+        """Add a stroke; it is on the disk when this returns. Return whether it is new: one that was sent again is not.
+
+        Raises:
+            UsageError: no such page, a box outside it, or a class that there is not.
+            StorageError: the disk did not take it; nothing changed.
+        """
+        image, page = stroke.place
+        if not (0 <= image < len(self.contents.images) and 0 <= page < self.contents.images[image].image.count):
+            raise UsageError(f"image {image}, page {page}: there is no such page in this project")
+        labels = stroke.labels()
+        values = labels[labels != UNCHANGED]
+        if values.size and values.max() > len(self.contents.classes):
+            raise UsageError(f"a stroke of class {values.max()}; there are {len(self.contents.classes)} classes")
+        with self._changing:
+            if stroke.number <= self.painting.numbers.get(stroke.session, 0):
+                return False
+            self.painting.box(stroke, labels)
+            self._journal.append(stroke)
+            self.painting.apply(stroke)
+            self._changed.add(image)
+        return True
+
+    def set_classes(self, classes: Sequence[LabelClass]) -> None:
+        """Name and colour the classes anew; none that was painted may go.
+
+        Raises:
+            UsageError: fewer than two, names that are empty or equal, or a class that was painted is missing.
+            StorageError: the disk did not take it.
+        """
+        names = [one.name.strip() for one in classes]
+        if len(names) < 2 or not all(names) or len(set(names)) < len(names) or len(names) > _MOST_CLASSES:
+            raise UsageError(f"classes {', '.join(names)}: 2 to {_MOST_CLASSES} different names were expected")
+        with self._changing:
+            used = max((int(page.max()) for page in self.painting.pages.values()), default=0)
+            if used > len(names):
+                raise UsageError(f"{len(names)} classes, but class {used} is painted; erase it first, or keep it")
+            self.contents = Contents(self.contents.folder, tuple(classes), self.contents.images)
+            self.contents.save()
+            self._changed |= {image for image, _ in self.painting.pages}
+
+    def write(self) -> None:
+        """Bring the files of labels, the list and config.yaml up to date.
+
+        Raises:
+            StorageError: the disk did not take one; the journal has everything.
+        """
+        with self._changing:
+            changed, contents = sorted(self._changed), self.contents
+            for image in changed:
+                self._write_image(image)
+                self._changed.discard(image)
+            if not changed:
+                return
+            rows = contents.rows(self.painting, contents.folder)
+            atomic_write(contents.folder / "data.csv", as_csv(rows))
+            held = any(row.split == "val" for row in rows)
+            config = contents.config(contents.folder / "data.csv", held_out=held)
+            atomic_write(contents.folder / "config.yaml", annotated_yaml(config))
+
+    def close(self) -> None:
+        """Write what is not written, and let others in."""
+        with self._changing:
+            try:
+                self.write()
+            finally:
+                self._held.close()
+
+    def _write_image(self, image: int) -> None:
+        """Write the labels of an image, and which of them are trained on and held out."""
+        one, painting = self.contents.images[image], self.painting
+        places = [(image, page) for page in range(one.image.count)]
+        helds = [painting.held_out(place) for place in places]
+        for folder, pages in {
+            "labels": [painting.at(place) for place in places],
+            "trained": [np.where(held, np.uint8(0), np.uint8(255)) for held in helds],
+            "held-out": [np.where(held, np.uint8(255), np.uint8(0)) for held in helds],
+        }.items():
+            make_folder(self.contents.folder / folder)
+            if one.image.count == 1:
+                content = to_png(pages[0])
+            else:
+                file = BytesIO()
+                tifffile.imwrite(
+                    file, np.stack(pages), compression="zlib", photometric="minisblack", metadata={"axes": "ZYX"}
+                )
+                content = file.getvalue()
+            atomic_write(self.contents.folder / folder / one.file_name, content)
+
+
+def open_project(
+    path: Path, *, classes: Sequence[str] | None = None, folder: Path | None = None, masks: bool = True
+) -> Project:
+    """Open the project of a data set, or begin it.
+
+    Args:
+        path: a folder of images, with or without masks, an image file or stack, or an OME-Zarr.
+        classes: names of the classes of a new project; None: those of its masks, else background and foreground.
+        folder: of the project; None: `unetkit-labels` in the data set's folder, or `NAME-labels` next to its file.
+        masks: take over masks that are there already.
+
+    Raises:
+        DataError: no images, or none that can be read.
+        UsageError: another process has it open, or it has other classes.
+        StorageError: it cannot be written to.
+    """
+    folder = folder or project_folder(path)
+    if (folder / _PROJECT).is_file():
+        contents = Contents.read(folder)
+        if classes is not None and list(classes) != [one.name for one in contents.classes]:
+            there = ", ".join(one.name for one in contents.classes)
+            raise UsageError(f"{folder}: has the classes {there}; change them in the page, or leave --classes out")
+        return Project(contents)
+    paths, labelled = _found(path, classes, masks=masks)
+    names = tuple(classes or (labelled.classes if labelled else ())) or FIRST_CLASSES
+    if not 2 <= len(names) <= _MOST_CLASSES or len(set(names)) < len(names):
+        raise UsageError(f"{', '.join(names)}: 2 to {_MOST_CLASSES} different classes were expected")
+    names_of_images = sample_names([Name(str(one.relative_to(one.anchor))) for one in map(Path.absolute, paths)])
+    images = _opened(names_of_images, paths)
+    made = tuple(LabelClass(name, COLOURS[index % len(COLOURS)]) for index, name in enumerate(names))
+    make_folder(folder)
+    contents = Contents(folder, made, images)
+    project = Project(contents)
+    if labelled is not None:
+        _take_over(project, labelled)  # where a start was killed, what is missing
+    contents.save()  # at last: a start that was killed begins again
+    return project
+
+
+def _found(path: Path, classes: Sequence[str] | None, *, masks: bool) -> tuple[list[Path], Dataset | None]:
+    """Return the images at a path, and the data set of those with masks; None where there are none."""
+    config = DataConfig(unlabelled="skip", classes=None if classes is None else tuple(classes))
+    labelled: Dataset | None = None
+    if masks:
+        with suppress(DataError):
+            labelled = open_usable(path, config=config)
+    if is_zarr(path) or path.is_file():
+        return [path], labelled
+    if labelled is None:
+        items = cast(ItemDataset, open_images(path)).items
+        return list(dict.fromkeys(Path(one.source) for one in items)), None
+    sources = dict.fromkeys(Path(name_of(labelled, index)[1]) for index in range(len(labelled)))
+    taken: set[str] = set()
+    if isinstance(labelled, ItemDataset):
+        stored = [mask for one in labelled.items for mask in (*one.masks, *([one.region] if one.region else []))]
+        taken = {mask.source for mask in stored}
+    folders = dict.fromkeys(source.parent for source in sources)
+    beside = [file for folder in folders for file in image_files(folder) if str(file) not in taken]
+    if isinstance(labelled, ItemDataset):
+        sources |= dict.fromkeys(file for file in beside if not is_mask_name(file))
+    return sorted(sources), labelled
+
+
+def _opened(names: Sequence[str], paths: Sequence[Path]) -> tuple[ProjectImage, ...]:
+    """Open the images of a project in one form.
+
+    Raises:
+        DataError: one cannot be read, is larger than can be painted on, or has other channels than the others.
+    """
+    images, _ = in_one_form([open_image(path) for path in paths], None)
+    for image in images:
+        if image.height * image.width > _LARGEST_PAGE:
+            raise DataError(
+                f"{image.source}: {image.height} x {image.width} px a page; pages of at most {_LARGEST_PAGE:,} px are "
+                "painted on: cut it into parts"
+            )
+        if image.channels != images[0].channels:
+            raise DataError(
+                f"{image.source}: has {image.channels} channels, but {images[0].source} has {images[0].channels}; one "
+                "network cannot take both: label them in two projects"
+            )
+    return tuple(ProjectImage(name, path, image) for name, path, image in zip(names, paths, images, strict=True))
+
+
+def _take_over(project: Project, labelled: Dataset) -> None:
+    """Paint the masks that are there already."""
+    number_of = {str(one.path): number for number, one in enumerate(project.contents.images)}
+    pages: dict[int, int] = {}
+    for index in range(len(labelled)):
+        sample = labelled[index]
+        image = number_of.get(sample.source)
+        if image is None or sample.labels is None:
+            continue
+        page = pages[image] = pages.get(image, -1) + 1
+        labels = (sample.labels + 1).astype(np.uint8)
+        if sample.valid is not None:
+            labels = np.where(sample.valid, labels, np.uint8(0))
+        project.paint(Stroke((image, page), 0, 0, to_png(labels), "masks", index + 1))
+
+
+def accepted(
+    project: Project,
+    place: Place,
+    predicted_HW: Labels,
+    whose: tuple[str, int],
+    *,
+    box: tuple[int, int, int, int] | None = None,
+    point: tuple[int, int] | None = None,
+) -> Stroke:
+    """Return the stroke that takes a prediction as painted where nothing is painted yet.
+
+    Args:
+        project: the project.
+        place: the image and the page.
+        predicted_HW: classes, from 0.
+        whose: session of the page that asks, and number of the stroke.
+        box: top, left, height and width of a part; None: by the point.
+        point: row and column: what is connected with it and of its class is taken.
+
+    Raises:
+        UsageError: neither or both are given, or they lie outside the page.
+    """
+    height, width = predicted_HW.shape
+    if (box is None) == (point is None):
+        raise UsageError("accept takes a box or a region, and not both")
+    if box is not None:
+        top, left, rows, columns = box
+        if min(top, left, rows - 1, columns - 1) < 0 or top + rows > height or left + columns > width:
+            raise UsageError(f"the box {list(box)} lies outside a page of {height} x {width} px")
+        inside = np.ones((rows, columns), bool)
+        where = slice(top, top + rows), slice(left, left + columns)
+    else:
+        assert point is not None
+        if not (0 <= point[0] < height and 0 <= point[1] < width):
+            raise UsageError(f"the point {list(point)} lies outside a page of {height} x {width} px")
+        regions, _ = ndimage.label(predicted_HW == predicted_HW[point])  # pyright: ignore[reportGeneralTypeIssues] - two values without `output`
+        where: tuple[slice, slice] = ndimage.find_objects(regions)[regions[point] - 1]
+        inside = (regions == regions[point])[where]
+    with project.changing:
+        free = inside & (project.painting.at(place)[where] == 0)
+    labels = np.where(free, predicted_HW[where] + np.uint8(1), np.uint8(UNCHANGED)).astype(np.uint8)
+    return Stroke(place, where[0].start, where[1].start, to_png(labels), *whose)

@@ -1,0 +1,166 @@
+"""What is painted is an ordinary data set: unpainted pixels count nowhere, and every verb reads it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+import unetkit
+from unetkit.config import load_config
+from unetkit.data import open_dataset, samples_of
+from unetkit.data.dataset import division_of
+from unetkit.errors import DataError, UsageError
+from unetkit.images import read_single
+from unetkit.labelling.project import LabelClass, accepted, open_project
+from unetkit.labelling.strokes import Stroke, to_png
+
+from .conftest import Painter, bright_discs
+
+Open = Callable[..., Painter]
+
+
+def test_the_files_are_an_ordinary_data_set_in_which_only_painted_pixels_count(folder: Path, opened: Open) -> None:
+    painter = opened(folder, classes=["ground", "cell"])
+    truth = bright_discs(0)[1]
+    painter.lines((0, 0), truth)
+    painter.project.write()
+    contents = painter.project.contents
+    config = load_config(contents.folder / "config.yaml")
+    dataset = open_dataset(config.data.path, config=config.data)
+    trained, held = samples_of(dataset)
+    assert dataset.classes == ("ground", "cell")
+    assert division_of(dataset).held_out == (1,)
+    assert (trained.name, held.name) == ("a-train", "a-val")
+    labels = painter.project.painting.at((0, 0))
+    for sample in (trained, held):
+        assert sample.valid is not None
+        assert sample.valid.any()
+        assert sample.labels is not None
+        np.testing.assert_array_equal(sample.labels[sample.valid], truth[sample.valid])
+    assert trained.valid is not None
+    assert held.valid is not None
+    assert not (trained.valid & held.valid).any()
+    np.testing.assert_array_equal(trained.valid | held.valid, labels > 0)
+    assert not read_single(contents.folder / "labels" / "a.png")[0][labels == 0].any()
+
+
+def test_the_checks_read_the_list_and_find_no_error(folder: Path, opened: Open) -> None:
+    painter = opened(folder)
+    for image in (0, 1):
+        painter.lines((image, 0), bright_discs(image)[1])
+    painter.project.write()
+    config = load_config(painter.project.contents.folder / "config.yaml")
+    overrides = ["data.mask_values={'0': ignore, '1': 0, '2': 1}"]
+    report = unetkit.check_data(str(config.data.path), overrides=overrides)
+    assert not report.of("error")
+
+
+def test_masks_that_are_there_are_taken_over_and_never_written_to(folder: Path, opened: Open) -> None:
+    (folder / "masks").mkdir()
+    truth = bright_discs(0)[1]
+    mask = folder / "masks" / "a_mask.png"
+    Image.fromarray(truth.astype(np.uint8) * 255).save(mask)
+    before = mask.read_bytes()
+    painter = opened(folder)
+    project = painter.project
+    assert [one.name for one in project.contents.images] == ["a", "b"]
+    np.testing.assert_array_equal(project.painting.at((0, 0)), truth + 1)
+    assert (1, 0) not in project.painting.pages
+    painter.box((0, 0), 0, 0, np.ones((9, 9), np.uint8))
+    project.close()
+    assert mask.read_bytes() == before
+    again = opened(folder)
+    assert (again.project.painting.at((0, 0))[:9, :9] == 1).all()
+    assert len(again.project.contents.images) == 2
+
+
+def test_a_stack_has_its_labels_in_a_stack(tmp_path: Path, opened: Open) -> None:
+    stack = tmp_path / "volume.tif"
+    tifffile.imwrite(
+        stack,
+        np.stack([bright_discs(seed)[0] for seed in range(3)]),
+        photometric="minisblack",
+        metadata={"axes": "ZYX"},
+    )
+    painter = opened(stack)
+    painter.lines((0, 1), bright_discs(1)[1])
+    painter.project.write()
+    folder = tmp_path / "volume-labels"
+    assert painter.project.contents.folder == folder
+    labels = tifffile.imread(folder / "labels" / "volume.tif")
+    np.testing.assert_array_equal(labels[1], painter.project.painting.at((0, 1)))
+    assert not labels[0].any()
+    config = load_config(folder / "config.yaml")
+    valid = [sample.valid for sample in samples_of(open_dataset(config.data.path, config=config.data))]
+    assert [one is not None and bool(one.any()) for one in valid] == [False, True, False, False, True, False]
+
+
+def test_one_process_at_a_time_and_everything_is_there_again(folder: Path, opened: Open) -> None:
+    painter = opened(folder)
+    painter.lines((1, 0), bright_discs(1)[1])
+    with pytest.raises(UsageError, match="another"):
+        open_project(folder)
+    before = painter.project.painting.at((1, 0)).copy()
+    painter.project.close()
+    np.testing.assert_array_equal(opened(folder).project.painting.at((1, 0)), before)
+
+
+def test_a_stroke_that_is_sent_again_changes_nothing(folder: Path, opened: Open) -> None:
+    project = opened(folder).project
+    first = Stroke((0, 0), 0, 0, to_png(np.full((4, 4), 1, np.uint8)), "one", 1)
+    assert project.paint(first)
+    assert project.paint(Stroke((0, 0), 0, 0, to_png(np.full((4, 4), 2, np.uint8)), "other", 1))
+    assert not project.paint(first)
+    assert (project.painting.at((0, 0))[:4, :4] == 2).all()
+
+
+@pytest.mark.parametrize("place", [(2, 0), (0, 1), (-1, 0)])
+def test_a_page_that_there_is_not_is_refused(folder: Path, opened: Open, place: tuple[int, int]) -> None:
+    with pytest.raises(UsageError, match="no such page"):
+        opened(folder).project.paint(Stroke(place, 0, 0, to_png(np.ones((4, 4), np.uint8)), "tab", 1))
+
+
+def test_classes_are_renamed_and_added_but_none_that_is_painted_goes(folder: Path, opened: Open) -> None:
+    painter = opened(folder, classes=["ground", "cell", "dirt"])
+    project = painter.project
+    with pytest.raises(UsageError, match="there are 3 classes"):
+        painter.box((0, 0), 0, 0, np.full((2, 2), 4, np.uint8))
+    painter.box((0, 0), 0, 0, np.full((2, 2), 3, np.uint8))
+    classes = list(project.contents.classes)
+    with pytest.raises(UsageError, match="class 3 is painted"):
+        project.set_classes(classes[:2])
+    with pytest.raises(UsageError, match="different names"):
+        project.set_classes([*classes[:2], classes[0]])
+    project.set_classes([LabelClass("back", "#000000"), *classes[1:], LabelClass("more", "#ffffff")])
+    project.close()
+    assert [one.name for one in opened(folder).project.contents.classes] == ["back", "cell", "dirt", "more"]
+
+
+def test_an_image_of_another_size_than_it_had_is_refused(folder: Path, opened: Open) -> None:
+    opened(folder).project.close()
+    Image.fromarray(np.zeros((50, 50), np.uint8)).save(folder / "b.png")
+    with pytest.raises(DataError, match=r"b\.png: has 50 x 50"):
+        open_project(folder)
+
+
+def test_accepting_takes_the_region_or_the_box_and_leaves_what_is_painted(folder: Path, opened: Open) -> None:
+    painter = opened(folder)
+    truth = bright_discs(0)[1]
+    row, column = np.argwhere(truth)[0].tolist()
+    painter.box((0, 0), row, column, np.full((1, 1), 1, np.uint8))
+    predicted = truth.astype(np.uint8)
+    inside = (row, column + 1) if truth[row, column + 1] else (row + 1, column)
+    painter.project.paint(accepted(painter.project, (0, 0), predicted, ("tab", 2), point=inside))
+    labels = painter.project.painting.at((0, 0))
+    assert labels[row, column] == 1
+    assert set(np.unique(labels[~truth]).tolist()) == {0}
+    assert 10 < (labels == 2).sum() < truth.sum() + 1
+    painter.project.paint(accepted(painter.project, (0, 0), predicted, ("tab", 3), box=(0, 0, 96, 96)))
+    labels = painter.project.painting.at((0, 0))
+    assert (labels > 0).all()
+    assert ((labels == truth + 1).sum()) == truth.size - 1
+    with pytest.raises(UsageError, match="outside"):
+        accepted(painter.project, (0, 0), predicted, ("tab", 4), box=(90, 0, 10, 10))

@@ -1,0 +1,62 @@
+// Controls that more than one page has: a labelled slider, a section of the panel, the bar, a line for errors.
+import { el, icon, iconButton, type Child } from "./dom";
+import { glossary, switches, translator } from "./i18n";
+
+const t = translator(glossary);
+let count = 0;
+
+export interface Range {
+  label: () => string;
+  min: () => number;
+  max: () => number;
+  step: () => number;
+  value: () => number;
+  /** The value as it is shown. */
+  show: (value: number) => string;
+  change: (value: number) => void;
+  hidden?: () => boolean;
+}
+
+/** A slider with its name before it and its value behind it. */
+export function slider(range: Range, before: Child = null): HTMLElement {
+  const id = `control-${(count += 1)}`;
+  const input = el("input", {
+    id, type: "range",
+    min: () => String(range.min()), max: () => String(range.max()), step: () => String(range.step()),
+    value: () => String(range.value()),
+    set: { "aria-valuetext": () => range.show(range.value()) },
+    on: { input: () => range.change(Number(input.value)) },
+  });
+  const name = before ?? el("label", { htmlFor: id }, range.label);
+  if (before !== null) input.setAttribute("aria-label", range.label());
+  return el("div", { className: "field", hidden: range.hidden ?? false }, name, input, el("output", { htmlFor: id } as object, () => range.show(range.value())));
+}
+
+/** A layer's switch and opacity. */
+export function layerControl(name: () => string, shown: () => boolean, show: (shown: boolean) => void, opacity: Omit<Range, "label" | "min" | "max" | "step" | "show">): HTMLElement {
+  const box = el("input", { type: "checkbox", checked: shown, on: { change: () => show(box.checked) } });
+  const label = el("label", { className: "row" }, box, el("span", { className: "clip" }, name));
+  return slider({ ...opacity, label: () => `${t("opacity")}: ${name()}`, min: () => 0, max: () => 1, step: () => 0.05, show: (value) => `${Math.round(value * 100)} %` }, label);
+}
+
+/** A titled part of the panel. */
+export function section(title: () => string, hidden: () => boolean, ...children: Child[]): HTMLElement {
+  return el("section", { className: "section", hidden }, el("h2", {}, title), ...children);
+}
+
+/** The line at the top of every page. */
+export function bar(title: string, ...children: Child[]): HTMLElement {
+  return el("header", { className: "bar" }, el("h1", {}, title), ...children, switches());
+}
+
+/** One line that says what went wrong, until it is closed; it is read out when it comes. */
+export function errorLine(message: () => string | null, close: () => void): HTMLElement {
+  const line = el("div", { className: "error", hidden: () => message() === null }, el("span", {}, () => message() ?? ""), iconButton("close", () => t("close"), close));
+  line.lastElementChild!.classList.add("bare");
+  return el("div", { set: { role: "alert" } }, line);
+}
+
+/** What a page shows before there is an image. */
+export function emptyStage(title: () => string, text: () => string, button: HTMLElement, hidden: () => boolean): HTMLElement {
+  return el("div", { className: "drop", hidden }, icon("image"), el("h2", {}, title), button, el("p", {}, text));
+}
