@@ -49,7 +49,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def visit(browser: Any, bundles: Path) -> Iterator[Callable[..., Any]]:
-    """Open addresses in fresh profiles; at the end no page may have complained, but of what the expression `ignore` matches."""
+    """Open addresses in fresh profiles; at the end no page may have complained, but of what `ignore` matches."""
     complaints: list[str] = []
     contexts: list[Any] = []
 
