@@ -63,6 +63,7 @@ def _require_command(words: list[str], line: str) -> None:
         command, words = command.commands[words[0]], words[1:]
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("-")} <= known, line
+    words = [word for place, word in enumerate(words) if place == 0 or words[place - 1] != "--over"]  # ranges
     overrides = [word for word in words if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+=\S+", word)]
     presets = [word for word in words if word in preset_names()]
     load_config(presets[0] if presets else "isbi", overrides)

@@ -64,6 +64,9 @@ Card read(const Json& json) {
     json.at("classes").get_to(card.classes);
     card.mean = floats(json.at("mean"));
     card.std = floats(json.at("std"));
+    card.context = whole(find(json, "context")).value_or(0);
+    if (card.context < 0 || card.mean.size() % (2 * static_cast<std::size_t>(card.context) + 1) != 0)
+        throw Error("its channels are not those of the slices that it sees together");
     card.preprocessing = json.value("preprocessing", false);
     card.eight_bit = json.at("input") == "uint8";
     auto layout = json.at("layout").get<std::string>();

@@ -15,6 +15,7 @@ namespace unetkit {
 struct Card {
     std::vector<std::string> classes;
     std::vector<float> mean, std;
+    int context = 0;  // slices of a stack on each side of a slice that are seen with it, as further channels
     bool preprocessing = false, eight_bit = false, channels_last = false, channels_last_output = false;
     enum class Output { logits, softmax, argmax } output = Output::logits;
     std::optional<int> batch;

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "error.hpp"
+#include "tiles.hpp"
 
 namespace unetkit {
 
@@ -30,6 +31,24 @@ Stack open_stack(const Path& path) {
                        : head.starts_with("BM")     ? "a BMP file"
                                                     : "no image that is known here";
     throw Error(path.string() + ": is " + kind + "; save it as TIFF or PNG");
+}
+
+Stack with_context(const Stack& stack, int context) {
+    if (context == 0) return stack;
+    if (stack.pages == 1)
+        throw Error(stack.path.string() + ": is a single slice, but the network sees each slice with its neighbours "
+                    "(model.context=" + std::to_string(context) + "); give the stack that it belongs to");
+    Stack result = stack;
+    result.channels *= 2 * context + 1;
+    result.read = [stack, context, channels = result.channels](int page) {
+        Page whole{channels, stack.height, stack.width, {}};
+        for (int number = page - context; number <= page + context; ++number) {
+            Page one = stack.read(mirrored(number, stack.pages));
+            whole.values.insert(whole.values.end(), one.values.begin(), one.values.end());
+        }
+        return whole;
+    };
+    return result;
 }
 
 namespace {

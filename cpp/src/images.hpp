@@ -32,6 +32,10 @@ struct Stack {
 // Open a file by its first bytes; throws Error for what is no such image.
 Stack open_stack(const Path& path);
 
+// Return the stack whose pages have the channels of the pages around them, from `context` before each to `context`
+// after it, mirrored at the ends; 0: the stack itself. Throws Error for a single page.
+Stack with_context(const Stack& stack, int context);
+
 // What follows is for the two readers.
 
 Stack open_tiff(const Path& path);

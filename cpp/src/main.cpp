@@ -214,7 +214,7 @@ private:
 };
 
 void carry_out(const Task& task, Predictor& predictor, bool probabilities, const Scored& scored, Sums& sums) {
-    Stack images = open_stack(task.image);
+    Stack images = with_context(open_stack(task.image), predictor.card().context);
     auto masks = masks_for(task, images);
     std::unique_ptr<Output> output;
     if (task.out) {

@@ -60,10 +60,11 @@ Predictor::Predictor(std::unique_ptr<Network> network, const Wishes& wishes)
 }
 
 std::vector<float> Predictor::probabilities(const Page& page) {
-    auto wanted = card_.mean.size();
-    if (static_cast<std::size_t>(page.channels) != wanted) {
-        throw Error("has " + std::to_string(page.channels) + " channels, but the network was trained on images with " +
-                    std::to_string(wanted) + "; give images like those of the training");
+    int wanted = static_cast<int>(card_.mean.size()), slices = 2 * card_.context + 1;
+    if (page.channels != wanted) {
+        throw Error("has " + std::to_string(page.channels / slices) +
+                    " channels, but the network was trained on images with " + std::to_string(wanted / slices) +
+                    "; give images like those of the training");
     }
     std::vector<float> result;
     if (card_.resized) {

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from unetkit.prediction.predict import predict, predict_file, predict_objects
     from unetkit.progress import show_progress
     from unetkit.reporting.report import report
+    from unetkit.reporting.runs import runs
     from unetkit.timing import bench
     from unetkit.training.crossval import crossval
     from unetkit.training.planning import plan, train_auto
+    from unetkit.training.search import resume_search, search
     from unetkit.training.train import extend, resume, train
 
 _ROOMS = {
@@ -55,7 +57,10 @@ _ROOMS = {
     "predict_objects": "prediction.predict",
     "report": "reporting.report",
     "resume": "training.train",
+    "resume_search": "training.search",
+    "runs": "reporting.runs",
     "score_isbi": "evaluation.evaluate",
+    "search": "training.search",
     "show_progress": "progress",
     "train": "training.train",
     "train_auto": "training.planning",
@@ -86,7 +91,10 @@ __all__ = [
     "predict_objects",
     "report",
     "resume",
+    "resume_search",
+    "runs",
     "score_isbi",
+    "search",
     "show_progress",
     "train",
     "train_auto",

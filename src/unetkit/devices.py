@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-import resource
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -60,10 +60,11 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that a training step frees, for the next step, where glibc manages it.
+    """Let this process keep the memory that a training step or a tile frees, for the next one, where glibc manages it.
 
     Otherwise every step gives its large blocks back to the kernel and pays for fetching them again, page by page: a
-    quarter of a step's time on two cores. The price is that the process stays as large as its largest step.
+    quarter of a step's time on two cores, half of a large tile's in bfloat16. The price is that the process stays as
+    large as its largest step.
     """
     try:
         adjust = ctypes.CDLL(None).mallopt
@@ -77,11 +78,17 @@ def keep_freed_memory() -> None:
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
+_UNTOLD_MEMORY = 4e9
+"""Bytes that are taken to be free where the system does not say; `train.memory` and `--memory` say it better."""
+
+
 def free_memory(device: torch.device) -> float:
     """Return the bytes that a process may still take on a device; on a CPU, what its control group leaves, too."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    known = [float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
+    known = [_UNTOLD_MEMORY]
+    if sys.platform != "win32":
+        known = [float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))]
     known += [1024 * size for size in _sizes("/proc/meminfo", "MemAvailable:")]
     limits, taken = _sizes("/sys/fs/cgroup/memory.max"), _sizes("/sys/fs/cgroup/memory.current")
     return min([*known, *(limit - used for limit, used in zip(limits, taken, strict=False))])
@@ -90,9 +97,19 @@ def free_memory(device: torch.device) -> float:
 def resident_memory() -> float:
     """Return the bytes of memory that this process holds; where the system does not say, the most that it ever held."""
     pages = _words_of("/proc/self/statm", "")[1:2]
-    if pages:
+    if pages and sys.platform != "win32":
         return float(pages[0]) * os.sysconf("SC_PAGE_SIZE")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    return peak_memory()
+
+
+def peak_memory() -> float:
+    """Return the most bytes of memory that this process ever held; NaN where the system does not say."""
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
 def _sizes(path: str, name: str = "") -> list[float]:

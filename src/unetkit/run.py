@@ -13,7 +13,7 @@
       pictures/           what the network sees and says           report.html         all of it on one page
       summary.json        how it ended: scores, and where the time went
 
-A folder is a run when it holds config.yaml. Assumes a file system that renames atomically and locks (Linux, macOS).
+A folder is a run when it holds config.yaml. Assumes a file system that renames atomically.
 """
 
 import json
@@ -35,7 +35,7 @@ from unetkit.metrics import deciding_table
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.storage import Mirror, is_remote
 from unetkit.storage.atomic import atomic_write, make_folder, not_written
-from unetkit.storage.lock import locked
+from unetkit.storage.lock import is_locked, locked
 
 Record = dict[str, Any]
 
@@ -241,6 +241,11 @@ class Run:
                 f"unetkit train --resume {self.place} writes it anew"
             )
         return record
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a process is training here."""
+        return is_locked(self.path / ".lock")
 
     @contextmanager
     def held(self) -> Generator[None]:

@@ -8,7 +8,6 @@ ready, does not count.
 Legend of shapes: N images, C channels, H height, W width.
 """
 
-import resource
 import statistics
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -25,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unetkit.devices import PRECISIONS, threads_of
+from unetkit.devices import PRECISIONS, peak_memory, threads_of
 from unetkit.errors import UnetkitError, UsageError
 from unetkit.formats import RUNTIMES, ExportedNetwork
 from unetkit.prediction.load import LoadOptions, load
@@ -196,8 +195,7 @@ def _work(contender: Contender, pipe: Connection) -> None:
                 begun = time.perf_counter()
                 network(x_NCHW)
                 pipe.send(time.perf_counter() - begun)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        pipe.send((peak, shape_CHW[1] * shape_CHW[2]))
+        pipe.send((peak_memory(), shape_CHW[1] * shape_CHW[2]))
     except EOFError:
         pass
     except UnetkitError as error:

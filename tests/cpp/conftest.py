@@ -71,10 +71,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
         predict: dict[str, Any] | None = None,
         temperature: float | None = None,
         held_out: tuple[str, ...] = (),
+        context: int = 0,
         **model: Any,
     ) -> Exported:
         options = options or FileOptions()
-        key = f"{options} {predict} {temperature} {held_out} {model}"
+        key = f"{options} {predict} {temperature} {held_out} {context} {model}"
         if key not in made:
             torch.manual_seed(0)
             settings = {"in_channels": 1, "num_classes": 2, "width": 4, "depth": 2, "norm": "none", **model}
@@ -85,8 +86,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
             )
             card = ModelCard(
                 classes=tuple(f"class {index}" for index in range(classes)),
-                mean=(100.0, 90.0, 80.0)[:channels],
-                std=(50.0, 60.0, 70.0)[:channels],
+                mean=((100.0, 90.0, 80.0) * (2 * context + 1))[:channels],
+                std=((50.0, 60.0, 70.0) * (2 * context + 1))[:channels],
+                context=context,
                 predict=PredictConfig(**(predict or {})),
                 temperature=temperature,
                 held_out=held_out,

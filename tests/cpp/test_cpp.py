@@ -19,6 +19,7 @@ from unetkit.data import open_dataset
 from unetkit.evaluation.score import score_predictor
 from unetkit.exporting import FileOptions, export_network, make_job
 from unetkit.metrics.overlap import soft_dice
+from unetkit.prediction.predict import predict_file
 
 
 def run(program: Path, *words: object, code: int = 0) -> str:
@@ -379,6 +380,26 @@ def test_folders_of_ids_and_nuclei(program: Path, exported: Callable, tmp_path: 
     assert found == pytest.approx([expected["b"]], abs=1e-6)
     (tmp_path / "empty" / "x").mkdir(parents=True)
     assert "holds no image files" in run(program, network.path, tmp_path / "empty", "--out", tmp_path / "o", code=2)
+
+
+@pytest.mark.parametrize(("context", "colours"), [(1, 1), (2, 1), (1, 3)])
+def test_a_stack_whose_slices_are_seen_together(
+    program: Path, exported: Callable, tmp_path: Path, context: int, colours: int
+) -> None:
+    network = exported(context=context, in_channels=colours * (2 * context + 1))
+    pages = random_pixels(*((4, 33, 45, 3) if colours == 3 else (4, 33, 45)))
+    stack, out = tmp_path / "stack.tif", tmp_path / "out.tif"
+    tifffile.imwrite(stack, pages, photometric="rgb" if colours == 3 else "minisblack")
+    run(program, network.path, stack, "--out", out, "--probabilities", "--tta")
+    predict_file(network.predictor, stack, tmp_path / "python.tif", probabilities=True, options={"tta": True})
+    np.testing.assert_allclose(tifffile.imread(out), tifffile.imread(tmp_path / "python.tif"), rtol=0, atol=1e-5)
+    tifffile.imwrite(tmp_path / "one.tif", pages[0])
+    complaint = run(program, network.path, tmp_path / "one.tif", "--out", out, code=2)
+    assert "one.tif: is a single slice, but the network sees each slice with its neighbours (model.cont" in complaint
+    other = pages[..., 0] if colours == 3 else np.repeat(pages[..., None], 3, -1)
+    tifffile.imwrite(tmp_path / "other.tif", other, photometric="minisblack" if colours == 3 else "rgb")
+    complaint = run(program, network.path, tmp_path / "other.tif", "--out", out, code=2)
+    assert f"has {4 - colours} channels, but the network was trained on images with {colours};" in complaint
 
 
 def test_onnx_and_mindir(program: Path, exported: Callable, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from unetkit.errors import DataError
 from unetkit.images import open_bytes, open_image, read_single
+from unetkit.images.convert import convert_image
 from unetkit.images.image import LARGEST_PAGE, MOST_PAGES, as_pixels
 
 RNG = np.random.default_rng(0)
@@ -363,3 +364,25 @@ def test_noise_raises_nothing_but_our_error(noise: bytes) -> None:
     for magic in (b"", b"II*\0", b"MM\0+", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"):
         with pytest.raises(DataError):
             all_pixels(magic + noise)
+
+
+def test_colours_of_channels_are_read_and_kept(tmp_path: Path) -> None:
+    colours = ((255, 0, 0), (0, 200, 50))
+    tables = [np.array([np.arange(256) * part // 255 for part in colour], np.uint8) for colour in colours]
+    pixels = np.arange(2 * 20 * 30, dtype=np.uint16).reshape(2, 20, 30)
+    metadata = {"axes": "CYX", "mode": "composite", "LUTs": tables, "unit": "micron"}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, imagej=True, resolution=(4, 4), metadata=metadata)
+    code = [int.from_bytes(bytes((*colour, 255)), "big", signed=True) for colour in colours]
+    ome = {"axes": "CYX", "Channel": {"Name": ["x", "y"], "Color": code}}
+    tifffile.imwrite(tmp_path / "b.ome.tif", pixels, metadata=ome)
+    for name in ("a.tif", "b.ome.tif"):
+        assert open_image(tmp_path / name).colours == colours
+        again = open_image(convert_image(tmp_path / name, tmp_path / f"again-{name}.tif"))
+        assert again.colours == colours
+        np.testing.assert_array_equal(again.read(0), pixels)
+    with tifffile.TiffFile(tmp_path / "again-a.tif.tif") as tiff:
+        assert tiff.imagej_metadata is not None
+        assert tiff.imagej_metadata["mode"] == "composite"
+        assert tiff.pages.first.resolution == (4.0, 4.0)
+    tifffile.imwrite(tmp_path / "grey.tif", pixels, imagej=True, metadata={"axes": "CYX", "mode": "grayscale"})
+    assert open_image(tmp_path / "grey.tif").colours == ()

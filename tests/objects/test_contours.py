@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.segmentation import watershed
 
 from unetkit.objects import with_closed_gaps
-from unetkit.objects.contours import close_gaps, joining_strengths
+from unetkit.objects.contours import basins_of, close_gaps, joining_strengths
 
 
 def _two_cells(gap: int) -> NDArray[np.float32]:
@@ -113,3 +114,17 @@ def test_other_classes_share_what_is_left_as_before() -> None:
     assert np.allclose(closed[1], 3 * closed[2], atol=1e-6)
     same = closed[0] == p_KHW[0]
     assert np.array_equal(closed[:, same], p_KHW[:, same])
+
+
+def test_basins_are_those_of_a_watershed(monkeypatch: pytest.MonkeyPatch) -> None:
+    height = ndimage.gaussian_filter(np.random.default_rng(0).random((300, 200), np.float32), 2)
+    height[40:80, 50:90] = height[60, 70]  # level ground
+    lowest = height == ndimage.minimum_filter(height, footprint=np.ones((3, 3)))
+    expected = watershed(height, ndimage.label(lowest)[0], connectivity=1)
+    basins, closed = basins_of(height), close_gaps(height)
+    level = ndimage.binary_dilation(height == height[60, 70], iterations=5)  # is divided in another order
+    assert (basins != expected)[~level].mean() < 0.005
+    assert set(np.unique(basins)) == set(np.unique(expected))
+    monkeypatch.setattr("unetkit.objects.contours._STRIP", 7)
+    assert np.array_equal(basins_of(height), basins)
+    assert np.array_equal(close_gaps(height), closed)

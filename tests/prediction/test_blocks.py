@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import tifffile
 from unetkit.config import ModelConfig
 from unetkit.errors import FailedBlocksError, StorageError, UsageError
 from unetkit.images import open_image
+from unetkit.images.array import image_of_array
 from unetkit.images.blocks import Blocks
 from unetkit.images.convert import convert_image
 from unetkit.images.write import Form
@@ -101,11 +103,11 @@ import sys, time
 from pathlib import Path
 from unetkit.prediction import blocks, engine
 from unetkit.prediction.predict import predict_file
-step = engine.predict_block
-def slow(job, number):
+step = engine.write_block
+def slow(job, number, values):
     time.sleep(0.2)
-    return step(job, number)
-engine.predict_block = slow
+    return step(job, number, values)
+engine.write_block = slow
 predict_file(sys.argv[1], sys.argv[2], sys.argv[3], options={"threads": 1}, memory=8)
 """
 
@@ -137,17 +139,17 @@ def test_a_killed_prediction_is_resumed_to_the_same_bytes(model: Path, image: Pa
 @pytest.fixture
 def stopped(make_predictor: Maker, image: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An unfinished output, three of whose six blocks are there."""
-    out, step = image.with_name("out.tif"), engine.predict_block
+    out, step = image.with_name("out.tif"), engine.write_block
 
-    def failing(job: Any, number: int) -> str:
+    def failing(job: Any, number: int, values: Any) -> str:
         if number == 3:
             raise StorageError("the disk is full")
-        return step(job, number)
+        return step(job, number, values)
 
-    monkeypatch.setattr(engine, "predict_block", failing)
+    monkeypatch.setattr(engine, "write_block", failing)
     with pytest.raises(StorageError, match="full"):
         predict_to_file(make_predictor(), image, out, work=Work(memory=8))
-    monkeypatch.setattr(engine, "predict_block", step)
+    monkeypatch.setattr(engine, "write_block", step)
     assert blocks_done(out) == 3
     return out
 
@@ -157,9 +159,9 @@ def test_finished_blocks_are_not_computed_again_but_lost_ones_are(
 ) -> None:
     unfinished, numbers, step = stopped.with_name("out.tif.unfinished") / "output", list[int](), engine.predict_block
 
-    def counting(job: Any, number: int) -> str:
+    def counting(job: Any, number: int, crops: Any) -> Any:
         numbers.append(number)
-        return step(job, number)
+        return step(job, number, crops)
 
     tifffile.memmap(unfinished)[0, 5, 1500] ^= 255  # a block that the disk has otherwise than the journal
     with stopped.with_name("out.tif.unfinished").joinpath("journal.jsonl").open("a") as journal:
@@ -227,14 +229,35 @@ def test_less_memory_makes_smaller_tiles_of_the_same_result(
     make_predictor: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     form, predictor = Form(np.uint8, 5000, 5000, 1, (), None), make_predictor(width=16)
+    image = image_of_array("zeros", np.zeros((5000, 5000), np.uint8), "yx")
     monkeypatch.setattr("unetkit.prediction.blocks.resident_memory", lambda: 4e8)
-    tiles = [choose_tiles(predictor, form, side=1024, memory=gigabytes, workers=1) for gigabytes in (4, 1, 0.8)]
+    tiles = [
+        choose_tiles(predictor, form, image, side=1024, memory=gigabytes, workers=1) for gigabytes in (4, 0.8, 0.65)
+    ]
     areas = [one.step[0] * one.step[1] for one in tiles if one.step]
     assert areas[0] > areas[1] > areas[2]
     with pytest.raises(UsageError, match="smallest tiles") as refused:
-        choose_tiles(predictor, form, side=1024, memory=0.5, workers=1)
+        choose_tiles(predictor, form, image, side=1024, memory=0.55, workers=1)
     smallest = float(str(refused.value).rpartition("--memory ")[2].removesuffix("GB"))
-    choose_tiles(predictor, form, side=1024, memory=smallest, workers=1)
+    choose_tiles(predictor, form, image, side=1024, memory=smallest, workers=1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel does not say the peak of a process")
+@pytest.mark.parametrize(("kind", "allowed"), [("packed.tif", 700), ("plain.tif", 500)])
+def test_a_process_stays_below_what_is_allowed(model: Path, tmp_path: Path, kind: str, allowed: int) -> None:
+    pixels = np.tile(LONG[0, :, :2048], (300, 6))  # 12,000 x 12,288, mapped as a whole if it is not packed
+    options: Any = {"compression": "zlib", "tile": (256, 256)} if kind == "packed.tif" else {}
+    tifffile.imwrite(tmp_path / kind, pixels, photometric="minisblack", **options)
+    command = [sys.executable, "-m", "unetkit", "predict", str(model), str(tmp_path / kind)]
+    command += ["--out", str(tmp_path / "out.tif"), "--memory", f"{allowed}MB"]
+    process, peak = subprocess.Popen(command, stdout=subprocess.DEVNULL), 0
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        peak = max(peak, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+        time.sleep(0.02)
+    assert process.returncode == 0
+    assert 200_000 < peak < allowed * 1e6 / 1024
 
 
 def test_a_missing_chunk_is_the_fill_value_and_a_broken_one_is_named(make_predictor: Maker, image: Path) -> None:
@@ -248,8 +271,56 @@ def test_a_missing_chunk_is_the_fill_value_and_a_broken_one_is_named(make_predic
     broken = volume / "0/c/1/0/2"
     broken.write_bytes(broken.read_bytes()[:-700])
     with pytest.raises(
-        FailedBlocksError, match=r"2 of 6 blocks failed 3 times.*block 4 \(page 1, .*chunk 1/0/8"
+        FailedBlocksError, match=r"2 of 6 blocks failed 3 times.*block 4 \(page 1, .*chunk 1/0/4"
     ) as one:
         predict_to_file(make_predictor(), volume, out, work=Work(overwrite=True))
     assert one.value.exit_code == 1
     assert blocks_done(out) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_worker_is_replaced_and_a_block_that_always_fails_is_named(
+    model: Path, image: Path, tmp_path: Path
+) -> None:
+    volume, out, whole = (tmp_path / f"{name}.ome.zarr" for name in ("volume", "out", "whole"))
+    tifffile.imwrite(image, np.tile(LONG, (2, 12, 1)), photometric="minisblack")  # four pages of 480 x 2300
+    convert_image(image, volume)
+    broken = volume / "0/c/3/0/2"
+    sound = broken.read_bytes()
+    broken.write_bytes(sound[:-700])
+    killed = list[int]()
+
+    def kill() -> None:
+        while not (blocks_done(out) and (workers := spawned())):
+            time.sleep(0.005)
+        os.kill(workers[0], signal.SIGKILL)
+        killed.append(workers[0])
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    options: Any = {"threads": 1, "tta": True}
+    with pytest.raises(FailedBlocksError, match=r"of 12 blocks failed 3 times.*block 11 \(page 3, .*chunk 3/0/4"):
+        predict_file(model, volume, out, workers=2, options=options)
+    killer.join()
+    assert killed
+    assert 9 <= blocks_done(out) < 12
+    broken.write_bytes(sound)
+    predict_file(model, volume, out, options=options, resume=True)
+    predict_file(model, volume, whole, options=options, memory=8)
+    pixels = [{name: value for name, value in content(one).items() if name != "zarr.json"} for one in (out, whole)]
+    assert pixels[0] == pixels[1]
+
+
+def spawned() -> list[int]:
+    """Return the processes that this one, or one of these, has started by multiprocessing, without its tracker."""
+    import psutil
+
+    found = list[int]()
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "spawn_main" in " ".join(process.cmdline()):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found

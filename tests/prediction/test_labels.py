@@ -76,10 +76,10 @@ def test_labelling_is_resumed_to_the_same_numbers(
     predictor, source = bright
     out, step = source.with_name("cells.ome.zarr"), engine.label_block
 
-    def failing(job: Any, number: int) -> str:
+    def failing(job: Any, number: int, crops: Any) -> Any:
         if number == 5:
             raise StorageError("the disk is full")
-        return step(job, number)
+        return step(job, number, crops)
 
     monkeypatch.setattr(engine, "label_block", failing)
     with pytest.raises(StorageError):

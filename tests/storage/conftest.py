@@ -1,10 +1,14 @@
-"""A server that speaks S3, and a wire to it that can be cut."""
+"""A server that speaks S3, a wire to it that can be cut, and a service before it that is out of order now and then."""
 
 import socket
 import threading
+import time
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -87,3 +91,64 @@ def wire(server: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Genera
         client.delete_object(Bucket="lab", Key=entry["Key"])
     client.close()
     wire.progress.close()
+
+
+@dataclass
+class Faults:
+    """What a service does to requests for objects.
+
+    Attributes:
+        every: each of so many is answered by 503, and the one after it by nothing at all; 0: none.
+        delay: seconds that every answer takes longer.
+        failed: how many were not answered.
+    """
+
+    every: int = 0
+    delay: float = 0.0
+    failed: int = 0
+
+
+@pytest.fixture
+def faults(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Generator[Faults]:
+    """Give what a service between this process and the wire's server does; at first it only passes on."""
+    faults, numbers = Faults(), count(1)
+
+    class Service(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _answer(self) -> None:
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            time.sleep(faults.delay)
+            turn = next(numbers) % faults.every if faults.every else None
+            if turn in (0, 1):
+                faults.failed += 1
+                if turn == 0:
+                    self.send_response(503, "Slow Down")
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                self.close_connection = True
+                return
+            server = HTTPConnection("127.0.0.1", wire.target)
+            server.request(self.command, self.path, content, dict(self.headers))
+            answer = server.getresponse()
+            body = answer.read()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in ("content-length", "transfer-encoding", "connection", "server", "date"):
+                    self.send_header(name, value)
+            self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            server.close()
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815 - the names of http.server
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    service = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{service.server_port}")
+    yield faults
+    service.shutdown()
+    service.server_close()

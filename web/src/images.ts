@@ -74,6 +74,9 @@ async function openTiff(tiff: GeoTIFF): Promise<ImageFile> {
   const count = await tiff.getImageCount();
   const first = await tiff.getImage(0);
   const [width, height, samples] = [first.getWidth(), first.getHeight(), first.getSamplesPerPixel()];
+  if (!first.littleEndian && first.getBitsPerSample() > 8 && (await first.fileDirectory.loadValue("Predictor")) === 2) {
+    throw new ImageError("damaged", { why: "big-endian with differences, which the reader takes for little-endian" });
+  }
   // ImageJ writes channels as pages that follow each other, and says so in its description.
   const said = String((await first.fileDirectory.loadValue("ImageDescription")) ?? "");
   const together = samples === 1 && said.startsWith("ImageJ=") ? Number(/^channels=(\d+)/m.exec(said)?.[1] ?? 1) : 1;

@@ -5,11 +5,11 @@ import sys
 from itertools import takewhile
 from types import FrameType
 
-from unetkit.cli import data, evaluate, export, label, predict, serve, train
+from unetkit.cli import data, evaluate, export, label, predict, runs, serve, train
 from unetkit.cli.app import app, complain
 from unetkit.errors import InterruptedRun, UnetkitError, UsageError
 
-__all__ = ["app", "data", "evaluate", "export", "label", "main", "predict", "serve", "train"]
+__all__ = ["app", "data", "evaluate", "export", "label", "main", "predict", "runs", "serve", "train"]
 
 
 _LESS = "choose a smaller size, patch, tile or batch, or fewer images at once"
@@ -28,7 +28,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run the command and turn the errors of our tree into one line and their exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else [])):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _stop)
     try:

@@ -11,6 +11,7 @@ import hmac
 import os
 import secrets
 import stat
+import sys
 import tempfile
 from pathlib import Path
 from typing import BinaryIO
@@ -88,7 +89,8 @@ def _key() -> bytes | None:
         return None
     except OSError as error:
         raise StorageError(f"{path}: the key of your exports cannot be read ({error.strerror})") from None
-    others = about.st_uid != os.geteuid() or stat.S_IMODE(about.st_mode) & 0o077
+    # Windows has neither owners of this kind nor modes: there a key is kept as what else lies in the user's folders.
+    others = sys.platform != "win32" and (about.st_uid != os.geteuid() or bool(stat.S_IMODE(about.st_mode) & 0o077))
     if others or len(key) != _KEY_LENGTH:
         found = "is not yours alone (expected your own file with mode 0600)" if others else "is damaged"
         raise UsageError(

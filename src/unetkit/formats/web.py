@@ -12,7 +12,7 @@ from pathlib import Path
 from unetkit.errors import UsageError
 from unetkit.formats import onnx
 from unetkit.formats.job import ExportJob
-from unetkit.objects.find import COLOURS
+from unetkit.objects.find import colour_of
 
 _BACKGROUND = "#000000"
 _MOST_CLASSES = 256
@@ -31,7 +31,7 @@ def write(job: ExportJob, path: Path) -> None:
     if not (bundles / "page.html").is_file():
         raise UsageError("the page is not built; write `make web` in unetkit's source folder, or install its wheel")
     onnx.write(job, path)
-    colours = ["#{:02x}{:02x}{:02x}".format(*COLOURS[number % len(COLOURS)]) for number in range(len(card.classes) - 1)]
+    colours = [f"#{bytes(colour_of(index)).hex()}" for index in range(1, len(card.classes))]
     described = {"card": card.model_dump(mode="json"), "colours": [_BACKGROUND, *colours]}
     path.with_suffix(".json").write_text(json.dumps(described))
     shutil.copyfile(bundles / "page.html", path.parent / "index.html")

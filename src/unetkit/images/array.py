@@ -8,20 +8,25 @@ Legend of shapes: C channels, H height, W width.
 """
 
 import math
+import mmap as memory
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import product
+from mmap import mmap
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError
-from unetkit.images.image import ALL, Image, PixelSize, require_bounded
+from unetkit.images.image import ALL, Image, Piece, PixelSize, require_bounded
 
 CACHE_BYTES = 2**27
 """Bytes of decoded chunks that an open image keeps."""
+
+MADV_DONTNEED: int | None = getattr(memory, "MADV_DONTNEED", None)
+"""The system's number of advice; None where it takes none."""
 
 _MOST_LAST, _MOST_SECOND = 8, 4
 """The longest axes without a name that are taken for channels."""
@@ -74,6 +79,10 @@ class CachedArray:
         self._bytes = 0
         self._lock = Lock()
 
+    def piece(self, paged: Sequence[int]) -> Piece:
+        """Return what is decoded at once; `paged` are the numbers of the axes that count pages."""
+        return Piece(math.prod(self._chunks) * self.dtype.itemsize, math.prod(self._chunks[axis] for axis in paged))
+
     def __getitem__(self, where: tuple[int | slice, ...]) -> NDArray[Any]:
         """Return the values at a whole number or a slice for each axis."""
         spans = [
@@ -114,6 +123,19 @@ class CachedArray:
         return values
 
 
+def _window(array: ArrayLike, where: tuple[int | slice, ...]) -> NDArray[Any]:
+    """Return a window of an array; of a mapped file the process lets go of what it has read, as far as that is small.
+
+    Otherwise its resident set would grow to the size of the file.
+    """
+    found = np.asarray(array[where])
+    file = array.base if isinstance(array, np.memmap) else None
+    if isinstance(file, mmap) and found.nbytes <= CACHE_BYTES and MADV_DONTNEED is not None:
+        found = found.copy()
+        file.madvise(MADV_DONTNEED)
+    return found
+
+
 def image_of_array(
     source: str,
     array: ArrayLike,
@@ -122,6 +144,7 @@ def image_of_array(
     samples: int | None = None,
     pixel_size: dict[str, PixelSize] | None = None,
     named: bool = True,
+    decoded: Literal["pages", "whole"] | None = None,
 ) -> Image:
     """Return the image of an array with named axes: y rows, x columns, c and s channels, all others count pages.
 
@@ -132,6 +155,7 @@ def image_of_array(
         samples: how many of the samples are no alpha; None: all.
         pixel_size: of the axes whose step is known.
         named: whether the axes that count pages were named by the file.
+        decoded: whether windows decode whole pages, or everything; None: what they touch, or as a `CachedArray` says.
 
     Raises:
         DataError: no rows or columns, or an empty array.
@@ -150,12 +174,16 @@ def image_of_array(
         numbers = np.unravel_index(page, tuple(size[axis] for axis in paged)) if paged else ()
         where: dict[str, int | slice] = {"c": ALL, "s": slice(0, kept), "y": rows, "x": columns}
         where |= {axis: int(number) for axis, number in zip(paged, numbers, strict=True)}
-        found = np.asarray(array[tuple(where[axis] for axis in axes)]).transpose(order)
+        found = _window(array, tuple(where[axis] for axis in axes)).transpose(order)
         return found.reshape(channels, *found.shape[-2:])
 
     lengths = (*(size[axis] for axis in paged), channels, size["y"], size["x"])
     dtype = np.dtype(array.dtype)
-    return Image(source, "".join([*paged, *"cyx"]), lengths, dtype, decode, pixel_size or {}, named)
+    pages = math.prod(lengths[:-3])
+    piece = array.piece([axes.index(axis) for axis in paged]) if isinstance(array, CachedArray) else None
+    if decoded is not None:
+        piece = Piece(math.prod(shape) * dtype.itemsize // (pages if decoded == "pages" else 1), pages)
+    return Image(source, "".join([*paged, *"cyx"]), lengths, dtype, decode, pixel_size or {}, named, piece)
 
 
 def axes_by_size(shape: Sequence[int]) -> str:

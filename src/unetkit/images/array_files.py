@@ -64,7 +64,7 @@ def open_npz(file: File, role: Role) -> Image:
         with file.open() as handle, np.load(handle, allow_pickle=False) as arrays:
             return arrays[name]
 
-    return image_of_array(file.source, _Later(shape, dtype, whole), axes_by_size(shape), named=False)
+    return image_of_array(file.source, _Later(shape, dtype, whole), axes_by_size(shape), named=False, decoded="whole")
 
 
 def open_hdf5(file: File, role: Role) -> Image:
@@ -131,7 +131,7 @@ def open_nifti(file: File, role: Role) -> Image:
     names = {"mm": "millimeter", "micron": "micrometer", "meter": "meter", "sec": "second", "msec": "millisecond"}
     steps = zip("xyzt", header.header.get_zooms(), strict=False)
     known = {axis: PixelSize(float(step), names[units[axis]]) for axis, step in steps if units[axis] in names}
-    return image_of_array(file.source, array, axes, pixel_size=known)
+    return image_of_array(file.source, array, axes, pixel_size=known, decoded="whole" if packed else None)
 
 
 def open_bioio(file: File, role: Role, plugin: str) -> Image:
@@ -148,7 +148,7 @@ def open_bioio(file: File, role: Role, plugin: str) -> Image:
     steps = zip("zyx", opened.physical_pixel_sizes, strict=True)
     known = {axis: PixelSize(float(step), "micrometer") for axis, step in steps if step}
     axes = str(opened.dims.order).lower()
-    return image_of_array(file.source, _Dask(array, array.shape, array.dtype), axes, pixel_size=known)
+    return image_of_array(file.source, _Dask(array, array.shape, array.dtype), axes, pixel_size=known, decoded="pages")
 
 
 @dataclass(frozen=True, slots=True)

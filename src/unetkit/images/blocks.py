@@ -17,7 +17,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from unetkit.images.omewrite import SHARD, create_zarr, image_of, open_created
+from unetkit.images.omewrite import SHARD, ZarrFilling, create_zarr, image_of, open_created
 from unetkit.images.write import Form, TiffStack, create_tiff
 from unetkit.storage.atomic import flush
 
@@ -106,7 +106,7 @@ def create_target(path: Path, form: Form, *, tiff: bool) -> None:
 
 def open_target(path: Path, form: Form, *, tiff: bool) -> Target:
     """Open an output that `create_target` made."""
-    return _Tiff(path, form) if tiff else _Zarr(path, form)
+    return _Tiff(path, form) if tiff else _Zarr(open_created(path, form))
 
 
 def finish_target(path: Path, form: Form, out: Path, *, tiff: bool) -> None:
@@ -152,15 +152,14 @@ class _Tiff:
 
 @dataclass(frozen=True, slots=True)
 class _Zarr:
-    path: Path
-    form: Form
+    filling: ZarrFilling
 
     def put(self, block: Block, values_KHW: NDArray[Any]) -> None:
-        filling, place = open_created(self.path, self.form), (block.page, block.rows.start, block.columns.start)
-        filling.put(*place, values_KHW)
-        for file in filling.files(*place):
+        place = block.page, block.rows.start, block.columns.start
+        self.filling.put(*place, values_KHW)
+        for file in self.filling.files(*place):
             flush(file)
             flush(file.parent)
 
     def get(self, page: int, rows: slice, columns: slice) -> NDArray[Any]:
-        return open_created(self.path, self.form).get(page, rows, columns)
+        return self.filling.get(page, rows, columns)

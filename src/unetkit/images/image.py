@@ -54,11 +54,27 @@ class File:
     inside: str = ""
 
 
+Colour = tuple[int, int, int]
+"""Red, green and blue, from 0 to 255."""
+
+
 class PixelSize(NamedTuple):
     """The step along an axis, and its unit: "micrometer", "second"; "" where the file does not say it."""
 
     size: float
     unit: str
+
+
+class Piece(NamedTuple):
+    """What is decoded at once, however small the window: a chunk, a strip or a tile, or a whole file.
+
+    Attributes:
+        bytes: of its pixels.
+        pages: how many it has a share in.
+    """
+
+    bytes: int
+    pages: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +90,8 @@ class Image:
             by several threads, and may give a view of what must not be written to.
         pixel_size: of the axes whose step the file tells.
         named: whether the file itself names the axes that count pages; they are otherwise taken for slices.
+        colours: red, green and blue that each channel is shown in, where the file says so; else empty.
+        piece: what is decoded at once; None: the window alone is read.
     """
 
     source: str
@@ -83,6 +101,8 @@ class Image:
     decode: Callable[[int, slice, slice], NDArray[Any]] = field(repr=False)
     pixel_size: dict[str, PixelSize]
     named: bool = True
+    colours: tuple["Colour", ...] = ()
+    piece: Piece | None = None
 
     @property
     def count(self) -> int:

@@ -10,10 +10,13 @@ Legend of shapes: K channels of a page, H height, W width.
 """
 
 import colorsys
+from collections import deque
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import product
+from functools import partial
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,8 +30,11 @@ from unetkit.images.write import Form, Output
 from unetkit.storage import is_remote, url_of
 from unetkit.storage.atomic import atomic_folder
 
-SHARD, CHUNK = 1024, 256
+SHARD, CHUNK = 1024, 512
 """Sides in pixels of what is written as one file, and of what is decoded at once."""
+
+_AT_ONCE = 2
+"""Shards of a smaller level that are made together; each takes the memory of four."""
 
 _SMALLEST = 256
 """The pyramid ends with a level whose sides are at most this long."""
@@ -168,10 +174,10 @@ class ZarrFilling:
         while max(array.shape[-2:]) > _SMALLEST:
             height, width = (-(-side // 2) for side in array.shape[-2:])
             smaller = _create_level(self.root, self.form, levels, height, width)
-            for key in _shards(self.form.pages, height, width):
-                y, x = (2 * SHARD * number for number in key[1:])
-                values_KHW = _load(array, self.form, key[0], slice(y, y + 2 * SHARD), slice(x, x + 2 * SHARD))
-                _store(smaller, self.form, key, _halved(values_KHW, nearest=bool(self.form.labels)))
+            shrink = partial(_shrink, array, smaller, self.form)
+            with ThreadPoolExecutor(_AT_ONCE) as several:
+                for _, row in groupby(_shards(self.form.pages, height, width), key=lambda key: key[:2]):
+                    deque(several.map(shrink, row), maxlen=0)
             levels, array = levels + 1, smaller
         group = zarr.open_group(self.root, mode="r+")
         group.attrs.update(_metadata(name, self.form, levels, in_image=in_image))
@@ -201,11 +207,11 @@ def _shards(pages: int, height: int, width: int) -> Iterator[tuple[int, int, int
     yield from product(range(pages), range(-(-height // SHARD)), range(-(-width // SHARD)))
 
 
-def _where(form: Form, page: int, rows: slice, columns: slice) -> tuple[int | slice, ...]:
+def _where(form: Form, page: int, rows: slice, columns: slice, planes: slice = slice(None)) -> tuple[int | slice, ...]:
     """Return the index of a window of a page in the array: what it gives is [K, H, W], or [H, W] of a single plane."""
     lengths = tuple(length for _, length in form.page_axes)
     numbers = np.unravel_index(page, lengths) if lengths else ()
-    where: dict[str, int | slice] = {"c": slice(None), "y": rows, "x": columns}
+    where: dict[str, int | slice] = {"c": planes, "y": rows, "x": columns}
     where |= {axis: int(number) for (axis, _), number in zip(form.page_axes, numbers, strict=True)}
     return tuple(where[axis] for axis in form.array_axes)
 
@@ -218,9 +224,21 @@ def _store(array: zarr.Array[Any], form: Form, key: tuple[int, int, int], values
     array[_where(form, page, rows, columns)] = values_KHW if form.planes > 1 else values_KHW[0]
 
 
-def _load(array: zarr.Array[Any], form: Form, page: int, rows: slice, columns: slice) -> NDArray[Any]:
-    values = np.asarray(array[_where(form, page, rows, columns)])
+def _load(
+    array: zarr.Array[Any], form: Form, page: int, rows: slice, columns: slice, planes: slice = slice(None)
+) -> NDArray[Any]:
+    values = np.asarray(array[_where(form, page, rows, columns, planes)])
     return values if form.planes > 1 else values[None]
+
+
+def _shrink(array: zarr.Array[Any], smaller: zarr.Array[Any], form: Form, key: tuple[int, int, int]) -> None:
+    """Write a shard of a smaller level from the four of the larger one that it covers."""
+    rows, columns = (slice(2 * SHARD * number, 2 * SHARD * (number + 1)) for number in key[1:])
+    planes = (  # one after the other: all of them may be much
+        _load(array, form, key[0], rows, columns, slice(plane, plane + 1)) for plane in range(form.planes)
+    )
+    halved = [_halved(values_1HW, nearest=bool(form.labels)) for values_1HW in planes]
+    _store(smaller, form, key, np.concatenate(halved))
 
 
 def _halved(values_KHW: NDArray[Any], *, nearest: bool) -> NDArray[Any]:

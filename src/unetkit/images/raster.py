@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from unetkit.errors import DataError
-from unetkit.images.image import MOST_PAGES, File, Image, Role, decoding, require_bounded
+from unetkit.images.image import MOST_PAGES, File, Image, Piece, Role, decoding, require_bounded
 
 _NAMES = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 _PNG_DEPTH, _PNG_COLOUR = 24, 25
@@ -51,7 +51,8 @@ def open_raster(file: File, role: Role) -> Image:
             return decode_raster(handle, file.source, role, page)[:channels, rows, columns]
 
     lengths = (*((count,) if count > 1 else ()), channels, height, width)
-    return Image(file.source, "tcyx" if count > 1 else "cyx", lengths, np.dtype(dtype), decode, {})
+    piece = Piece(channels * height * width * np.dtype(dtype).itemsize, 1)
+    return Image(file.source, "tcyx" if count > 1 else "cyx", lengths, np.dtype(dtype), decode, {}, piece=piece)
 
 
 def _ends_as_gif(handle: BinaryIO) -> bool:

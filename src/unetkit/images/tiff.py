@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from unetkit.errors import DataError
 from unetkit.images import image
 from unetkit.images.array import CachedArray, axes_by_size, image_of_array
-from unetkit.images.image import File, Image, PixelSize, Role
+from unetkit.images.image import Colour, File, Image, PixelSize, Role
 from unetkit.images.raster import from_palette
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -73,6 +73,7 @@ def open_tiff(file: File, role: Role) -> Image:
                 array = _decoded(file, series, values)
             samples, pixel_size = _samples(key, source), _pixel_size(tiff)
             found = image_of_array(source, array, axes, samples=samples, pixel_size=pixel_size, named=named)
+            found = replace(found, colours=_colours(tiff, found.channels))
             photometric, colours = int(key.photometric), key.colormap
     if colours is not None and role != "image" and found.channels == 1:
         palette = (np.asarray(colours).reshape(3, -1).T >> 8).astype(np.uint8)
@@ -245,6 +246,23 @@ def _pixel_size(tiff: tifffile.TiffFile) -> dict[str, PixelSize]:
         found["z"] = float(metadata.get("spacing", 0)), unit
         found["t"] = float(metadata.get("finterval", 0)), "s"
     return {axis: PixelSize(size, _UNITS[unit]) for axis, (size, unit) in found.items() if size > 0 and unit in _UNITS}
+
+
+def _colours(tiff: tifffile.TiffFile, channels: int) -> tuple[Colour, ...]:
+    """Return the colour of every channel, by ImageJ's colour tables or OME-XML; empty where one has none."""
+    found = list[Colour]()
+    if tiff.is_imagej:
+        tables: list[Any] = (tiff.imagej_metadata or {}).get("LUTs", [])
+        found = [_colour(*np.asarray(table).reshape(3, -1)[:, -1].tolist()) for table in tables]
+    elif tiff.is_ome:
+        codes = [one.get("Color") for one in _ome(tiff).iter() if one.tag.endswith("}Channel")]
+        numbers = [int(code) for code in codes if code is not None]  # red, green, blue, alpha of 8 bits, perhaps signed
+        found = [_colour(number >> 24, number >> 16, number >> 8) for number in numbers]
+    return tuple(found) if len(found) == channels > 1 else ()
+
+
+def _colour(red: int, green: int, blue: int) -> Colour:
+    return red & 255, green & 255, blue & 255
 
 
 def _ome(tiff: tifffile.TiffFile) -> ElementTree.Element:

@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import DTypeLike, NDArray
 
-from unetkit.images.image import Image, PixelSize
+from unetkit.images.image import Colour, Image, PixelSize
 from unetkit.storage.atomic import atomic_path
 
 _LARGEST_IMAGEJ = 2**32 - 2**20
@@ -49,6 +49,7 @@ class Form:
         labels: the names of classes, where the values are their indices.
         card: what is kept of the network that made it.
         version: of OME-Zarr.
+        colours: that the channels are shown in, one each; empty: in grey.
     """
 
     dtype: DTypeLike
@@ -62,6 +63,7 @@ class Form:
     labels: tuple[str, ...] = ()
     card: dict[str, Any] | None = None
     version: Literal["0.4", "0.5"] = "0.5"
+    colours: tuple[Colour, ...] = ()
 
     @classmethod
     def like(cls, image: Image, dtype: DTypeLike, channels: tuple[str, ...], white: float | None) -> "Form":
@@ -69,7 +71,18 @@ class Form:
         page_axes = tuple(zip(image.axes[:-3], image.shape[:-3], strict=True))
         if image.axes[:-3] not in ("", "t", "z", "tz"):  # other names, or another order than that of files
             page_axes = (("z", image.count),)
-        return cls(dtype, image.height, image.width, image.count, channels, white, page_axes, image.pixel_size)
+        colours = image.colours if len(image.colours) == len(channels) else ()
+        return cls(
+            dtype,
+            image.height,
+            image.width,
+            image.count,
+            channels,
+            white,
+            page_axes,
+            image.pixel_size,
+            colours=colours,
+        )
 
     def __post_init__(self) -> None:
         """Name the axis of unnamed pages."""
@@ -127,6 +140,11 @@ def create_tiff(path: Path, form: Form) -> int:
         metadata = {"mode": "grayscale", **_imagej_steps(form)}
         if form.white is not None:
             metadata |= {"min": 0.0, "max": form.white}
+        if form.colours:
+            ramp = np.arange(256, dtype=np.uint16)
+            tables = [np.array([ramp * part // 255 for part in colour], np.uint8) for colour in form.colours]
+            metadata |= {"mode": "composite", "LUTs": tables}
+            metadata |= {} if form.white is None else {"Ranges": (0.0, form.white) * form.planes}
         if form.channels:
             metadata["Labels"] = list(form.channels) * form.pages
     else:

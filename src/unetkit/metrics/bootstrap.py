@@ -95,6 +95,16 @@ def paired_bootstrap(
     return Difference(value, float(low), float(high), share, count, block, resamples)
 
 
+def mean_interval(values: _Values, *, seed: int = 0, resamples: int = 10_000) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean of values [N] of images; None for fewer than two of them."""
+    if len(values) < 2:
+        return None
+    means_R = _draws(len(values), 1, resamples, np.random.default_rng(seed)) @ values / len(values)
+    tail = _expanded_tail(len(values))
+    low, high = np.quantile(means_R, (tail, 1 - tail))
+    return float(low), float(high)
+
+
 def whole_score(values: NDArray[Any], *, rule: Rule = as_it_is, better: Literal["higher", "lower"]) -> float:
     """Return the score over all images of values [T, N] or counts [T, N, C]."""
     return float(_best_over_thresholds(rule(_counts(values).mean(1)[None]), better)[0])

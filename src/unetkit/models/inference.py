@@ -99,6 +99,9 @@ def decide(p_NKHW: Tensor, thresholds: Sequence[float] | None) -> Tensor:
             `foreground_share` is above that class's threshold, else background. None: the most probable class, the
             first of equals.
     """
+    if p_NKHW.shape[1] == 2:  # the same by a comparison, in a fraction of the time
+        limit = p_NKHW[:, 0] if thresholds is None else thresholds[0]
+        return (p_NKHW[:, 1] > limit).long()
     if thresholds is None:
         return p_NKHW.max(1).indices  # argmax takes ten times as long on a CPU
     index_NHW, share_NHW = foreground_share(p_NKHW)

@@ -281,7 +281,7 @@ def true_objects(labels: NDArray[Any], instances: NDArray[np.int32] | None, clas
 
 
 _PERCENTILES = (0.5, 99.5)
-COLOURS = np.array(
+_COLOURS = np.array(
     [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)],
     np.uint8,
 )
@@ -304,7 +304,7 @@ def outlined(pixels: NDArray[Any], objects: ObjectMap) -> NDArray[np.uint8]:
     grey = np.full_like(shown, 0.5) if high <= low else ((shown - low) / (high - low)).clip(0, 1)
     picture = np.broadcast_to(np.moveaxis((grey * 255 + 0.5).astype(np.uint8), 0, -1), (*objects.ids.shape, 3)).copy()
     border = outermost(objects.ids)
-    picture[border] = COLOURS[(objects.classes[objects.ids[border] - 1] - 1) % len(COLOURS)]
+    picture[border] = _COLOURS[(objects.classes[objects.ids[border] - 1] - 1) % len(_COLOURS)]
     return picture
 
 

@@ -35,8 +35,9 @@ def joined(parts: int, pairs: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """
     found = np.concatenate([np.zeros((0, 2), np.int64), *pairs])
     edges = coo_array((np.ones(len(found), np.int8), (found[:, 0], found[:, 1])), shape=(parts + 1, parts + 1))
-    _, groups = connected_components(edges, directed=False)
-    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
-    order = np.empty(len(first), np.int64)
-    order[np.argsort(first)] = np.arange(len(first))  # part 0, alone in its group, is the first
-    return order[group]
+    count, groups = connected_components(edges, directed=False)
+    first = np.empty(count, np.int64)
+    first[groups[::-1]] = np.arange(parts, -1, -1)  # what is written last stays: the lowest part
+    order = np.empty(count, np.int64)
+    order[np.argsort(first)] = np.arange(count)  # part 0, alone in its group, is the first
+    return order[groups]

@@ -1,11 +1,11 @@
 """The block engine: a prediction cut into blocks that any process can compute, in any order, to the same bytes.
 
-A `Job` says all that a block depends on, and can be sent to other processes. `predict_block` is a plain function of a
-job and a block's number: it reads the window of the image that the block's tiles see, takes it through the network with
-the job's number of threads, and writes the block, which owns whole chunks of the output. Where tiles can see all that
-the network would see in the whole image, they end where blocks end, and nothing is computed for two blocks; where they
-cannot (norms over the whole image, files of one size), blended tiles are computed again for every block that they have
-a share in.
+A `Job` says all that a block depends on, and can be sent to other processes. Plain functions of a job and a block's
+number make it: `read_pixels` reads what its tiles see, `predict_block` takes that through the network with the job's
+number of threads, and `write_block` writes the block, which owns whole chunks of the output. Where tiles can see all
+that the network would see in the whole image, they end where blocks end, and nothing is computed for two blocks; where
+they cannot (norms over the whole image, files of one size), blended tiles are computed again for every block that they
+have a share in.
 
 What is held in memory is counted before the start: the process as it is, the cache of the image, the buffers of one
 block, and one call of the network. Tiles are chosen so that this stays below what is allowed.
@@ -14,6 +14,7 @@ Legend of shapes: K classes or channels of a page, H height, W width.
 """
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,13 +27,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unetkit.devices import cpu_threads, free_memory, resident_memory
+from unetkit.devices import cpu_threads, free_memory, keep_freed_memory, resident_memory
 from unetkit.errors import UsageError
 from unetkit.images import is_zarr
 from unetkit.images.array import CACHE_BYTES
 from unetkit.images.blocks import Block, Blocks, Target, checksum, open_target
 from unetkit.images.image import Image
 from unetkit.images.write import Form
+from unetkit.prediction.crops import Crop
 from unetkit.prediction.load import LoadOptions, Model, load
 from unetkit.prediction.predictor import Predictor
 from unetkit.prediction.results import open_fitting
@@ -98,9 +100,14 @@ class Opened:
     blocks: Blocks
     plan: Plan
 
-    def probabilities(self, block: Block) -> Tensor:
-        """Return the probabilities [K, H, W] of a block."""
-        return self.predictor.window(self.image.page(block.page), self.plan, block.rows, block.columns)
+    def parts(self, block: Block, crops: list[Crop]) -> Iterator[tuple[slice, slice, Tensor]]:
+        """Yield rows and columns of a block, and their probabilities [K, H, W]."""
+        for part in self.predictor.window(crops, self.plan, block.rows, block.columns):
+            rows, columns = (
+                slice(own.start - all_of_it.start, own.stop - all_of_it.start)
+                for own, all_of_it in ((part.rows, block.rows), (part.columns, block.columns))
+            )
+            yield rows, columns, part.probabilities_KHW
 
 
 @lru_cache(maxsize=1)  # a worker loads the network once
@@ -112,6 +119,7 @@ def opened(job: Job) -> Opened:
     """
     predictor = job.model if isinstance(job.model, Predictor) else _loaded(job)
     predictor = with_memory(predictor, job.tiles.memory)
+    keep_freed_memory()
     target = open_target(job.path, job.form, tiff=job.tiff)
     blocks = Blocks(job.form)
     plan = plan_of(predictor, job.form, job.tiles.step, side=blocks.side)
@@ -133,21 +141,40 @@ def read_block(job: Job, number: int) -> str:
     return checksum(work.target.get(block.page, block.rows, block.columns))
 
 
-def predict_block(job: Job, number: int) -> str:
-    """Predict a block and write it; return the checksum of its values.
+def read_pixels(job: Job, number: int) -> list[Crop]:
+    """Read what the network is to be given for a block.
 
     Raises:
         DataError: pixels that cannot be read.
-        StorageError: the disk did not take it.
     """
     work = opened(job)
     block = work.blocks[number]
+    return work.predictor.crops(work.image.page(block.page), work.plan, block.rows, block.columns)
+
+
+def predict_block(job: Job, number: int, crops: list[Crop]) -> NDArray[Any]:
+    """Return the values [K, H, W] of a block."""
+    work = opened(job)
+    block = work.blocks[number]
+    height, width = (part.stop - part.start for part in (block.rows, block.columns))
+    values_KHW = np.empty((job.form.planes, height, width), job.form.dtype)
+    white = 1 if job.form.labels else 255
     with cpu_threads(job.threads):
-        p_KHW = work.probabilities(block)
-        white = 1 if job.form.labels else 255
-        values_KHW = values_of(work.predictor, p_KHW, probabilities=job.result == "probabilities", white=white)
-    values_KHW = np.ascontiguousarray(values_KHW, job.form.dtype)
-    work.target.put(block, values_KHW)
+        for rows, columns, p_KHW in work.parts(block, crops):
+            values_KHW[:, rows, columns] = values_of(
+                work.predictor, p_KHW, probabilities=job.result == "probabilities", white=white
+            )
+    return values_KHW
+
+
+def write_block(job: Job, number: int, values_KHW: NDArray[Any]) -> str:
+    """Write the values of a block; return their checksum.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    work = opened(job)
+    work.target.put(work.blocks[number], values_KHW)
     return checksum(values_KHW)
 
 
@@ -223,18 +250,37 @@ _STARTING = 150e6
 _DASK = 120e6
 """Bytes that being a worker of dask takes."""
 
+_DECODING = 3
+"""What is decoded at once is held so often: as it is stored, as it is unpacked, and in its place."""
+
+_AHEAD = 3
+"""What the network is given is held so often: of the block at work, of the next, and of the one that is being read."""
+
+_OF_OBJECTS = 80
+"""Bytes of a pixel of a block while its parts are found: their numbers and classes, places and sums."""
+
 
 def choose_tiles(
-    predictor: Predictor, form: Form, *, side: int, memory: float | None, workers: int, chosen: Tiles | None = None
+    predictor: Predictor,
+    form: Form,
+    image: Image,
+    *,
+    side: int,
+    memory: float | None,
+    workers: int,
+    objects: bool = False,
+    chosen: Tiles | None = None,
 ) -> Tiles:
     """Choose tiles so that a process that predicts blocks stays below `memory`, its whole resident set.
 
     Args:
         predictor: loaded in this process, which is measured.
         form: of the output.
+        image: that is read.
         side: of a block in pixels.
         memory: gigabytes that each process may take; None: half of what is free, for all of them together.
         workers: how many processes.
+        objects: whether objects are made of the probabilities.
         chosen: these tiles and no others.
 
     Raises:
@@ -244,15 +290,19 @@ def choose_tiles(
     if predictor.device.type != "cpu":
         allowed = memory * 1e9 if memory is not None else float("inf")
     per_pixel = predictor.bytes_per_pixel * predictor.config.batch if predictor.device.type == "cpu" else 0.0
-    high, wide = min(side, form.height), min(side, form.width)
-    # Probabilities twice, once as they are decided, the index as torch finds it, and the values as they are packed.
-    block = high * wide * (12 * len(predictor.classes) + 8 + 3 * form.planes * np.dtype(form.dtype).itemsize)
-    fixed = resident_memory() + _STARTING + CACHE_BYTES + block + (_DASK if workers > 1 else 0)
+    area = min(side, form.height) * min(side, form.width)
+    # Values are held while they are made, packed and written, and the index of a class as torch finds it.
+    block = area * (8 + 4 * form.planes * np.dtype(form.dtype).itemsize + (_OF_OBJECTS if objects else 0))
+    start = resident_memory() + _STARTING + (_DASK if workers > 1 else 0) + _reading(image) + block
+    stored = image.dtype.itemsize if image.dtype.kind == "u" and image.dtype.itemsize <= 2 else 4
+    seen = stored * image.channels * (8 if predictor.config.tta else 1) * _AHEAD
     least = float("inf")
     for step in _steps(predictor, form, side) if chosen is None else (chosen.step,):
-        call = chosen.memory * 1e9 if chosen else min(predictor.config.memory * 1e9, max(allowed - fixed, 1e6))
+        call = chosen.memory * 1e9 if chosen else min(predictor.config.memory * 1e9, max(allowed - start, 1e6))
         plan = plan_of(predictor if step else with_memory(predictor, call / 1e9), form, step, side=side)
-        needed = per_pixel * _largest(plan, form)
+        whole = 4 * len(predictor.classes) * area if objects or plan.note else 0
+        largest, given = _pixels(plan, form, side)
+        fixed, needed = start + whole + seen * given, per_pixel * largest
         least = min(least, fixed + needed)
         if fixed + needed <= allowed and (needed <= call or chosen or step is None or predictor.config.tile):
             return Tiles(step, call / 1e9)
@@ -264,20 +314,36 @@ def choose_tiles(
         )
     raise UsageError(
         f"--memory {memory:g}GB: the smallest tiles of this network need {smallest} in a process, of which "
-        f"{fixed / 1e9:.2f} GB are there before the network computes; give --memory {smallest.replace(' ', '')}"
+        f"{start / 1e9:.2f} GB are there before the network computes; give --memory {smallest.replace(' ', '')}"
     )
 
 
-def _largest(plan: Plan, form: Form) -> int:
-    """Return the pixels of the largest window of a plan."""
-    sides = [
-        max(
-            one.stop - one.start
-            for one in (window(part.low, part.high, length=length, grid=plan.grid) for part in axis)
+def _reading(image: Image) -> float:
+    """Return the bytes that reading takes: of what is decoded at once, and of the cache."""
+    if image.piece is None:
+        return 0.0
+    everything = math.prod(image.shape) * image.dtype.itemsize
+    return _DECODING * image.piece.bytes + min(CACHE_BYTES, everything)
+
+
+def _pixels(plan: Plan, form: Form, side: int) -> tuple[int, int]:
+    """Return the pixels of the largest window of a plan, and of all windows that a block needs."""
+    longest, needed = list[int](), list[int]()
+    for axis, length in ((plan.rows, form.height), (plan.columns, form.width)):
+        spans = {
+            span: one.stop - one.start
+            for span in set(axis)
+            for one in [window(span.low, span.high, length=length, grid=plan.grid)]
+        }
+        longest.append(max(spans.values()))
+        blocks = range(0, min(length, 3 * side), side)  # those in the middle are like the second
+        needed.append(
+            max(
+                sum(size for span, size in spans.items() if span.begin < low + side and low < span.end)
+                for low in blocks
+            )
         )
-        for axis, length in ((set(plan.rows), form.height), (set(plan.columns), form.width))
-    ]
-    return sides[0] * sides[1]
+    return math.prod(longest), math.prod(needed)
 
 
 def network_checksum(predictor: Predictor, model: Model) -> str:

@@ -18,6 +18,7 @@ import torch
 
 from unetkit.devices import available_cores, threads_of
 from unetkit.errors import FailedBlocksError, UsageError
+from unetkit.images import Image
 from unetkit.images.blocks import Blocks, create_target, finish_target
 from unetkit.images.omewrite import image_of, register
 from unetkit.images.write import Form
@@ -33,14 +34,25 @@ from unetkit.prediction.blocks import (
     plan_of,
     predict_block,
     read_block,
+    read_pixels,
     with_memory,
+    write_block,
 )
 from unetkit.prediction.journal import Journal, finish, open_journal
-from unetkit.prediction.labels import PARTS, Labels, forget, known_folder, label_block, table_of, write_table
+from unetkit.prediction.labels import (
+    PARTS,
+    Labels,
+    forget,
+    known_folder,
+    label_block,
+    table_of,
+    write_parts,
+    write_table,
+)
 from unetkit.prediction.load import LoadOptions, Model
 from unetkit.prediction.predictor import Predictor
 from unetkit.prediction.results import open_fitting
-from unetkit.prediction.schedule import TRIES, Crew, crew_of
+from unetkit.prediction.schedule import TRIES, Crew, Staged, crew_of
 from unetkit.progress import Progress
 from unetkit.storage import is_remote
 from unetkit.storage.atomic import make_folder
@@ -152,11 +164,13 @@ def predict_in_blocks(
         StorageError: the disk did not take it; what is there is kept.
     """
     work.require_possible(out, tiff=tiff)
-    predictor.require_usable(open_fitting(predictor, source).shape[-3:])
+    image = open_fitting(predictor, source)
+    predictor.require_usable(image.shape[-3:])
     objects = result in OBJECTS
-    blocks, asked = Blocks(form), _identity(predictor, source, form, result, work)
+    blocks, asked = Blocks(form), _identity(predictor, image, source, form, result, work)
     with open_journal(out, asked, resume=work.resume, overwrite=work.overwrite) as journal:
-        chosen = _chosen(journal, predictor, form, blocks.side, work, progress)
+        choose = partial(choose_tiles, predictor, form, image, side=blocks.side, objects=objects, workers=work.workers)
+        chosen = _chosen(journal, choose, work, progress)
         job = Job(
             hashlib.sha256(json.dumps([asked, chosen, str(out.absolute())]).encode()).hexdigest(),
             predictor if not work.several else _absolute(work.model),
@@ -178,8 +192,9 @@ def predict_in_blocks(
         try:
             with crew_of(work.workers, work.dask) as crew:
                 _verify(journal, crew, job)
-                step = label_block if objects else predict_block
-                carry_out(journal, blocks, crew, partial(step, job), progress)
+                compute, write = (label_block, write_parts) if objects else (predict_block, write_block)
+                step = Staged(partial(read_pixels, job), partial(compute, job), partial(write, job))
+                carry_out(journal, blocks, crew, step, progress)
                 found = _merge(predictor, job, out, crew, progress) if objects else None
             finish_target(journal.output, form, out, tiff=tiff)
             finish(journal, out)
@@ -223,9 +238,10 @@ def _absolute(model: Model | None) -> Model:
     return path if is_remote(path) else Path(path).absolute()
 
 
-def _identity(predictor: Predictor, source: Path, form: Form, result: Result, work: Work) -> dict[str, Any]:
+def _identity(
+    predictor: Predictor, image: Image, source: Path, form: Form, result: Result, work: Work
+) -> dict[str, Any]:
     """Return all that the values depend on, but for what is chosen for a job."""
-    image = open_fitting(predictor, source)
     return {
         "unetkit": __version__,
         "network": network_checksum(predictor, work.model or ""),
@@ -240,10 +256,8 @@ def _identity(predictor: Predictor, source: Path, form: Form, result: Result, wo
     }
 
 
-def _chosen(
-    journal: Journal, predictor: Predictor, form: Form, side: int, work: Work, progress: Progress
-) -> tuple[Tiles, int]:
-    """Return tiles and threads: those that the journal has, or new ones.
+def _chosen(journal: Journal, choose: Callable[..., Tiles], work: Work, progress: Progress) -> tuple[Tiles, int]:
+    """Return tiles and threads: those that the journal has, or new ones that are chosen.
 
     Raises:
         UsageError: more memory is needed, or other threads are asked for than the journal has.
@@ -262,9 +276,8 @@ def _chosen(
     elif threads is None:
         here = torch.get_num_threads() if work.workers == 1 else max(1, available_cores() // work.workers)
         threads = 1 if work.dask is not None else here
-    choose = partial(choose_tiles, predictor, form, side=side, workers=work.workers, chosen=tiles)
-    tiles = choose(memory=work.memory)
-    if work.memory is None and tiles != choose(memory=float("inf")):
+    tiles = choose(memory=work.memory, chosen=tiles)
+    if work.memory is None and tiles != choose(memory=float("inf"), chosen=tiles):
         progress.log("note: little memory is free, tiles are smaller than usual: the same result up to rounding")
     return tiles, threads_of(threads)
 

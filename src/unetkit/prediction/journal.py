@@ -22,6 +22,9 @@ from unetkit.storage.lock import locked
 JOURNAL = "journal.jsonl"
 """Its name."""
 
+_TOGETHER = 64
+"""Lines that are brought to the disk together: what a power cut takes of them is computed again."""
+
 Content = dict[str, Any]
 
 
@@ -71,7 +74,8 @@ class Journal:
         try:
             self.file.write(f"{json.dumps(line)}\n")
             self.file.flush()
-            os.fsync(self.file.fileno())
+            if len(self.done) % _TOGETHER == 0:
+                os.fsync(self.file.fileno())
         except OSError as error:
             raise not_written(self.folder, error) from error
 

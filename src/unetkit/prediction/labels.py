@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
@@ -29,6 +30,7 @@ from unetkit.objects import object_classes
 from unetkit.objects.find import regions
 from unetkit.objects.merge import joined, touching
 from unetkit.prediction.blocks import Job, opened
+from unetkit.prediction.crops import Crop
 from unetkit.storage.atomic import atomic_path
 
 PARTS, NUMBERS = "parts", "numbers.npy"
@@ -92,20 +94,28 @@ def parts_of(p_KHW: Tensor, classes: Sequence[str], config: ObjectsConfig, block
     )
 
 
-def label_block(job: Job, number: int) -> str:
-    """Predict a block and write its parts, and next to them what is known of them; return the parts' checksum.
-
-    Raises:
-        DataError: pixels that cannot be read.
-        StorageError: the disk did not take it.
-    """
+def label_block(job: Job, number: int, crops: list[Crop]) -> tuple[NDArray[Any], Parts]:
+    """Predict a block and return its parts [H, W], and what is known of them."""
     work = opened(job)
     block, predictor = work.blocks[number], work.predictor
+    height, width = (part.stop - part.start for part in (block.rows, block.columns))
+    whole_KHW = torch.empty(len(predictor.classes), height, width)
     with cpu_threads(job.threads):
-        ids, parts = parts_of(work.probabilities(block), predictor.classes, predictor.object_config, block)
+        for rows, columns, p_KHW in work.parts(block, crops):
+            whole_KHW[:, rows, columns] = p_KHW
+    return parts_of(whole_KHW, predictor.classes, predictor.object_config, block)
+
+
+def write_parts(job: Job, number: int, found: tuple[NDArray[Any], Parts]) -> str:
+    """Write the parts of a block, and next to them what is known of them; return the parts' checksum.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    work, (ids, parts) = opened(job), found
     with atomic_path(_known(job, number)) as temporary, temporary.open("wb") as handle:
         np.savez(handle, **{one.name: getattr(parts, one.name) for one in fields(parts)})
-    work.target.put(block, ids[None])
+    work.target.put(work.blocks[number], ids[None])
     return checksum(ids)
 
 

@@ -31,7 +31,7 @@ from unetkit.images.image import ALL
 from unetkit.images.omewrite import SHARD, form_at, ome_zarr, require_place
 from unetkit.images.write import Form, png_image, tiff_stack
 from unetkit.objects import ObjectMap, find_objects, method_for
-from unetkit.objects.find import border_index
+from unetkit.objects.find import border_index, colour_of
 from unetkit.prediction.blocks import reason_against, values_of
 from unetkit.prediction.crops import prefetch
 from unetkit.prediction.engine import Work, predict_in_blocks
@@ -393,6 +393,8 @@ class _Writing:
             channels=MEASURES if self.uncertain else classes if self.probabilities and not two else (),
             white=1.0 if self.fractions else 255.0 if two else len(classes) - 1.0,
         )
+        shown = form.channels and not self.uncertain
+        form = replace(form, colours=(_GREY, *map(colour_of, range(1, len(classes)))) if shown else ())
         if writer not in (tiff_stack, png_image):  # OME-Zarr has places for more
             require_place(out)
             card = self.predictor.card.model_dump(mode="json")
@@ -473,6 +475,9 @@ class _Writing:
                 measured = torch.from_numpy(uncertainty(answers_to(pixels[ALL, ALL, ALL], self.uncertain)))
                 yield page, Part(slice(0, image.height), slice(0, image.width), measured)
 
+
+_GREY = (96, 96, 96)
+"""The colour of the background's probability."""
 
 _TIFF = (".tif", ".tiff")
 

@@ -1,30 +1,53 @@
 """Who does the steps of a prediction: this process, processes that are started here, or the workers of a dask cluster.
 
 A step is a plain function of its number. What it makes does not depend on who does it, nor on the order; a step that
-fails is tried again, and one that fails every time is given back with its error, while the others go on. dask starts
-workers, watches over them and gives the steps of a lost worker to another. At any time it knows a bounded number of
-steps, so that a scheduler holds a million of them as easily as ten.
+fails is tried again, and one that fails every time is given back with its error, while the others go on. Of a step in
+stages this process reads the next number and writes the last one while it computes; other processes, which have a core
+each, do one stage after the other. dask starts workers, watches over them and gives the steps of a lost worker to
+another. At any time it knows a bounded number of steps, so that a scheduler holds a million of them as easily as ten.
 """
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar, cast
 
 from unetkit.errors import StorageError, UsageError
 from unetkit.formats.runtime import required
+from unetkit.prediction.crops import prefetch
 
 TRIES = 3
 """How often a step is tried; a worker that dies counts as one."""
 
-_IN_FLIGHT = 4
+_IN_FLIGHT = 8
 """Steps that a worker may have waiting."""
 
 Made = TypeVar("Made")
 Step = Callable[[int], Made]
 Crew = Callable[[Step[Any], Iterable[int]], Iterator[tuple[int, Any]]]
 """Does the steps of some numbers in any order, and yields each number with what was made or the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A step in three stages, each of which is given what the one before has made.
+
+    Attributes:
+        read: what a number needs.
+        compute: from that to its result.
+        write: puts the result to its place.
+    """
+
+    read: Callable[[int], Any]
+    compute: Callable[[int, Any], Any]
+    write: Callable[[int, Any], Any]
+
+    def __call__(self, number: int) -> Any:
+        """Do all stages."""
+        return self.write(number, self.compute(number, self.read(number)))
 
 
 @contextmanager
@@ -39,7 +62,7 @@ def crew_of(workers: int, dask: str | None) -> Generator[Crew]:
         UsageError: dask is not installed, or no scheduler with fitting workers is there.
     """
     if workers == 1 and dask is None:
-        yield _here
+        yield lambda step, numbers: _overlapped(step, numbers) if isinstance(step, Staged) else _here(step, numbers)
         return
     with ExitStack() as stack:
         client = stack.enter_context(connected(dask) if dask else _started(workers))
@@ -48,24 +71,52 @@ def crew_of(workers: int, dask: str | None) -> Generator[Crew]:
 
 def _here(step: Step[Any], numbers: Iterable[int]) -> Iterator[tuple[int, Any]]:
     for number in numbers:
-        for attempt in range(1, TRIES + 1):
-            try:
-                made = step(number)
-            except StorageError:  # it will not be otherwise for the next one
-                raise
-            except Exception as error:
-                if attempt == TRIES:
-                    yield number, error
-            else:
-                yield number, made
-                break
+        yield number, _again(step, number, _made(step, number))
+
+
+def _made(make: Callable[..., Any], *given: Any) -> Any:
+    """Return what is made, or the error.
+
+    Raises:
+        StorageError: it will not be otherwise for the next one.
+    """
+    try:
+        return make(*given)
+    except StorageError:
+        raise
+    except Exception as error:
+        return error
+
+
+def _then(make: Callable[[int, Any], Any], number: int, given: Any) -> Any:
+    return given if isinstance(given, Exception) else _made(make, number, given)
+
+
+def _again(step: Step[Any], number: int, made: Any) -> Any:
+    """Try a step again while what was made of it is an error."""
+    for _ in range(TRIES - 1):
+        made = _made(step, number) if isinstance(made, Exception) else made
+    return made
+
+
+def _overlapped(step: Staged, numbers: Iterable[int]) -> Iterator[tuple[int, Any]]:
+    """Do steps in this process: while one is computed, the next is read, and the last one is written."""
+    with ThreadPoolExecutor(1) as writer:
+        last: tuple[int, Future[Any]] | None = None
+        for number, given in prefetch((number, _made(step.read, number)) for number in numbers):
+            following = number, writer.submit(_then, step.write, number, _then(step.compute, number, given))
+            if last is not None:
+                yield last[0], _again(step, last[0], last[1].result())
+            last = following
+        if last is not None:
+            yield last[0], _again(step, last[0], last[1].result())
 
 
 def _there(client: Any, step: Step[Any], numbers: Iterable[int]) -> Iterator[tuple[int, Any]]:
     from distributed import as_completed
 
     waiting, tasks = iter(numbers), dict[Any, int]()
-    following: Any = as_completed()
+    following: Any = as_completed(with_results=True, raise_errors=False)  # results come many at a time
 
     def submit(count: int) -> None:
         for number in islice(waiting, count):
@@ -75,11 +126,12 @@ def _there(client: Any, step: Step[Any], numbers: Iterable[int]) -> Iterator[tup
 
     submit(_IN_FLIGHT * max(1, len(client.scheduler_info(n_workers=-1)["workers"])))
     try:
-        for task in following:
-            number, error = tasks.pop(task), task.exception()
-            if isinstance(error, StorageError):
-                raise error
-            made = task.result() if error is None else error
+        for task, made in following:
+            number = tasks.pop(task)
+            if task.status == "error":
+                _, made, _ = made
+                if isinstance(made, StorageError):
+                    raise made
             submit(1)
             yield number, made
     finally:
@@ -94,7 +146,8 @@ def _started(workers: int) -> Generator[Any]:
     from distributed import Client, LocalCluster
 
     settings: Any = {"n_workers": workers, "threads_per_worker": 1, "processes": True}
-    settings |= {"memory_limit": 0, "dashboard_address": None}  # memory is bounded by the tiles that are chosen
+    settings |= {"memory_limit": 0}  # it is bounded by the tiles that are chosen
+    settings |= {"dashboard_address": "127.0.0.1:0"}  # any port that is free: others may run clusters here, too
     for name in ("distributed.nanny", "distributed.worker", "distributed.scheduler"):
         logging.getLogger(name).setLevel(logging.ERROR)  # what matters of a lost worker comes as the block's error
     with (

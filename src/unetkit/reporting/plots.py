@@ -26,6 +26,10 @@ _VALIDATION_AXES = {
     "train_seconds": ("d  validation over time", "seconds of training"),
 }
 _MOST_NAMED = 40
+_ASIDE: dict[str, Any] = {
+    "textcoords": "offset points",
+    "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
+}
 STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -97,6 +101,66 @@ def dots(groups: Mapping[str, Sequence[float]], metric: str) -> dict[str, bytes]
         axes.set(title=f"{metric} of every image out of fold; line: mean", ylabel=metric)
         axes.grid(axis="x", visible=False)
         return {kind: _file(figure, kind) for kind in ("svg", "png")}
+
+
+def overlaid(runs: Mapping[str, History], metric: str) -> bytes:
+    """Draw loss and validation score of several runs on top of each other, over steps and over seconds, as SVG.
+
+    Args:
+        runs: the logs by the names of the runs, each with at least one line of steps.
+        metric: the score of the validations.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    validated = any(series(history.validations, "step", metric)[0] for history in runs.values())
+    rows, entries = 2 if validated else 1, -(-len(runs) // 3)
+    with cast(Any, matplotlib).rc_context(STYLE), warnings.catch_warnings():  # its stub is not whole
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # runs named in letters that the font lacks
+        figure = Figure(figsize=(9.6, 2.9 * rows + 0.25 * entries), layout="constrained")
+        places: Any = figure.subplots(rows, 2, squeeze=False)
+        for index, (name, history) in enumerate(runs.items()):
+            line = {
+                "color": _COLOURS[index % len(_COLOURS)],
+                "linestyle": _DASHES[index // len(_COLOURS) % len(_DASHES)],
+            }
+            for column, x in enumerate(_VALIDATION_AXES):
+                places[0][column].plot(*series(history.training, x, "loss"), label=name, **line)
+                if validated:
+                    places[1][column].plot(*series(history.validations, x, metric), marker=".", **line)
+        for column, (title, unit) in enumerate(_VALIDATION_AXES.values()):
+            over = title.partition(" over ")[2]
+            places[0][column].set(title=f"{'ab'[column]}  training loss over {over}", xlabel=unit, ylabel="loss")
+            if validated:
+                places[1][column].set(title=title, xlabel=unit, ylabel=metric)
+        for axes in places.ravel():
+            axes.set_xlim(left=0)
+        figure.legend(*places[0][0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
+        return _file(figure, "svg")
+
+
+def with_intervals(scores: Mapping[str, tuple[float, float | None, float | None]], metric: str) -> bytes:
+    """Draw scores with their intervals, the first at the top, as SVG.
+
+    Args:
+        scores: value, lower and upper end by name; None: no interval is known.
+        metric: the name of the score.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with cast(Any, matplotlib).rc_context(STYLE), warnings.catch_warnings():  # its stub is not whole
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # runs named in letters that the font lacks
+        figure = Figure(figsize=(9.6, 0.9 + 0.26 * len(scores)), layout="constrained")
+        axes: Any = figure.subplots()
+        for place, (value, low, high) in enumerate(scores.values()):
+            if low is not None and high is not None:
+                axes.plot([low, high], [place, place], color=BLUE, linewidth=2.5, alpha=0.5)
+            axes.plot([value], [place], "o", color=BLUE, markersize=5)
+        axes.set_yticks(range(len(scores)), list(scores))
+        axes.set(ylim=(len(scores) - 0.5, -0.5), xlabel=metric)
+        axes.grid(axis="y", visible=False)
+        return _file(figure, "svg")
 
 
 def differences(images: Mapping[str, tuple[float, float]], difference: Difference, metric: str) -> bytes:
@@ -206,3 +270,96 @@ def _file(figure: "Figure", kind: str) -> bytes:
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
     return buffer.getvalue()
+
+
+TrialPoint = tuple[float, bool, Mapping[str, str]]
+"""Of a trial: its score, whether it came to its end, and its values by key."""
+
+
+def trial_scores(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequence[str], *, higher: bool) -> bytes:
+    """Draw the scores of trials in their order and over the values of every key, as SVG.
+
+    Args:
+        trials: in their order, at least one, each with the same keys.
+        metric: the name of the score.
+        logarithmic: the keys whose numbers are drawn by magnitude.
+        higher: whether higher scores are better.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    keys = list(trials[0][2])
+    rows = -(-(len(keys) + 1) // 3)
+    with cast(Any, matplotlib).rc_context(STYLE):  # its stub is not whole
+        figure = Figure(figsize=(9.6, 2.7 * rows), layout="constrained")
+        places: list[Any] = list(figure.subplots(rows, 3, squeeze=False).ravel())
+        so_far, best = list[float](), list[float]()
+        for value, finished, _ in trials:
+            so_far += [value] if finished else []
+            best.append((max if higher else min)(so_far, default=float("nan")))
+        _draw_trials(places[0], range(len(trials)), trials)
+        places[0].plot(range(len(trials)), best, color=ORANGE, drawstyle="steps-post")
+        places[0].set(xlabel="trial", ylabel=metric)
+        for axes, key in zip(places[1:], keys, strict=False):
+            at, names = _axis_of([values[key] for _, _, values in trials])
+            _draw_trials(axes, at, trials)
+            if names:
+                axes.set_xticks(range(len(names)), names)
+                axes.set_xlim(-0.5, len(names) - 0.5)
+            elif key in logarithmic:
+                axes.set_xscale("log")
+            axes.set(xlabel=key, ylabel=metric)
+        for axes in places[len(keys) + 1 :]:
+            axes.set_visible(False)
+        return _file(figure, "svg")
+
+
+def parallel(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequence[str], *, higher: bool) -> bytes:
+    """Draw a line a trial through its values and its score, each on an axis of its own, as SVG; as `trial_scores`."""
+    import math
+
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    keys = list(trials[0][2])
+    columns = list[list[float]]()
+    with cast(Any, matplotlib).rc_context(STYLE):  # its stub is not whole
+        figure = Figure(figsize=(9.6, 3.2), layout="constrained")
+        axes: Any = figure.subplots()
+        for place, key in enumerate((*keys, metric)):
+            texts = [values[key] if key in values else repr(score) for score, _, values in trials]
+            at, names = _axis_of(texts)
+            at = [math.log10(one) for one in at] if key in logarithmic and not names else at
+            low, high = min(at), max(at)
+            columns.append([(one - low) / (high - low) if high > low else 0.5 for one in at])
+            told = dict(zip(columns[-1], texts, strict=True))
+            for height in told if names else (min(columns[-1]), max(columns[-1])):
+                short = told[height] if names else f"{float(told[height]):.3g}"
+                axes.annotate(short, (place, height), (4, 0), fontsize=8, va="center", zorder=5, **_ASIDE)
+            axes.axvline(place, color=BLACK, linewidth=0.8)
+        order = sorted(range(len(trials)), key=lambda index: trials[index][0] if higher else -trials[index][0])
+        for rank, index in enumerate(order):
+            strength = 0.15 + 0.85 * (rank / max(1, len(order) - 1)) ** 2
+            width = 2.2 if rank == len(order) - 1 else 1.1
+            axes.plot(range(len(columns)), [one[index] for one in columns], color=BLUE, alpha=strength, linewidth=width)
+        axes.set_xticks(range(len(columns)), [*keys, metric])
+        axes.set_yticks([])
+        axes.set_xlim(-0.2, len(columns) - 0.6)
+        axes.grid(visible=False)
+        axes.spines["left"].set_visible(False)
+        return _file(figure, "svg")
+
+
+def _draw_trials(axes: "Axes", at: Sequence[float], trials: Sequence[TrialPoint]) -> None:
+    for finished, fill in ((True, BLUE), (False, "none")):
+        points = [(x, one[0]) for x, one in zip(at, trials, strict=True) if one[1] == finished]
+        axes.plot([x for x, _ in points], [y for _, y in points], "o", color=BLUE, mfc=fill, markersize=4)
+
+
+def _axis_of(texts: Sequence[str]) -> tuple[list[float], list[str]]:
+    """Return where values, written as texts, lie on an axis, and the names of its places where they are no numbers."""
+    try:
+        return [float(text) for text in texts], []
+    except ValueError:
+        names = sorted(set(texts))
+        return [float(names.index(text)) for text in texts], names

@@ -176,14 +176,15 @@ def isbi_tables(evaluation: Evaluation, *, slices: bool = False) -> str:
         ["  at threshold", *(f"{score.threshold:.1f}" for score in chosen.values())],
         *([title, *(digits(name, values.get(name)) for name in names)] for title, values in PUBLISHED.items()),
     ]
-    parts = [_aligned(rows), labelled_line("note", PUBLISHED_NOTE)]
+    parts = [aligned(rows), labelled_line("note", PUBLISHED_NOTE)]
     if slices:
         each = ([one.name, *(digits(name, one.scores[name]) for name in names)] for one in evaluation.images)
-        parts.append(_aligned([["slice", *names], *each]))
+        parts.append(aligned([["slice", *names], *each]))
     return "\n\n".join(parts)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as lines: the first column to the left, the others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [[f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)] for row in rows]
     return "\n".join("  ".join([f"{row[0]:<{widths[0]}}", *cells[1:]]) for row, cells in zip(rows, lines, strict=True))

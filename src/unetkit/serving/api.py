@@ -340,12 +340,12 @@ async def job_objects(request: Request) -> Response:
 async def job_result(request: Request) -> Response:
     """Give a file of what a job found; it is made when it is first asked for."""
     service, job, owner = service_of(request), _job(request), owner_of(request)
+    if not job.is_over:
+        return JSONResponse({"job": job.id}, 202)
     if job.layers is None:
-        if not job.is_over:
-            return JSONResponse({"job": job.id}, 202)
         return _file_of(service, job)
     if job.state != "done":
-        raise HTTPException(409, f"the job is {job.state}; a result is there when it is done")
+        raise HTTPException(409, f"the job is {job.state}; ask for a new one")
     asked, upload = request.query_params, service.uploads.get(job.source, owner)
     suffix, wait = asked.get("format", ".tif"), _seconds(asked.get("wait", "20"))
     output = job.layers.served.asked(asked.get("output", "masks"), suffix)

@@ -30,12 +30,12 @@ from unetkit.images.omewrite import SHARD
 from unetkit.images.write import Form
 from unetkit.models import decide
 from unetkit.objects import find_objects, object_classes
-from unetkit.objects.find import outermost
+from unetkit.objects.find import colour_of, outermost
 from unetkit.prediction.blocks import choose_tiles, plan_of, reason_against, with_memory
 from unetkit.prediction.predict import scores_of
 from unetkit.prediction.predictor import Predictor
 from unetkit.progress import Progress
-from unetkit.serving.served import Served, colour_of
+from unetkit.serving.served import Served
 from unetkit.serving.tiles import Levels, new_array, png, shrink
 
 COLUMNS = ("number", "class", "page", "x", "y", "width", "height", "area", "score")
@@ -259,12 +259,13 @@ def compute(layers: Layers, image: Image, progress: Progress) -> None:
                 yield
 
     def in_squares() -> Iterator[None]:
-        tiles = choose_tiles(predictor, form, side=SHARD, memory=None, workers=1)
+        tiles = choose_tiles(predictor, form, image, side=SHARD, memory=None, workers=1)
         planned = with_memory(predictor, tiles.memory)
         plan = plan_of(planned, form, tiles.step, side=SHARD)
         for block in blocks:
-            p_KHW = planned.window(image.page(block.page), plan, block.rows, block.columns)
-            layers.put(block.page, block.rows, block.columns, p_KHW.numpy())
+            crops = planned.crops(image.page(block.page), plan, block.rows, block.columns)
+            for part in planned.window(crops, plan, block.rows, block.columns):
+                layers.put(block.page, part.rows, part.columns, part.probabilities_KHW.cpu().numpy())
             layers.show(block.page, block.rows, block.columns)
             yield
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from unetkit.config import read_override
 from unetkit.errors import ConfigError, UsageError
 from unetkit.objects import object_classes
-from unetkit.objects.find import COLOURS, method_for
+from unetkit.objects.find import colour_of, method_for
 from unetkit.prediction.load import LoadOptions, load, members
 from unetkit.prediction.predictor import Predictor
 
@@ -113,12 +113,6 @@ class Served:
             method_for(predictor.classes, predictor.object_config)
         uncertain = tuple(load(one, options=options) for one in self.uncertain)
         return Served(self.name, predictor, uncertain)
-
-
-def colour_of(index: int) -> tuple[int, int, int]:
-    """Return red, green and blue of a class but the background."""
-    red, green, blue = (int(part) for part in COLOURS[(index - 1) % len(COLOURS)])
-    return red, green, blue
 
 
 def load_served(paths: Sequence[Path], *, device: str = "auto", options: LoadOptions | None = None) -> list[Served]:

@@ -11,6 +11,7 @@ import errno
 import logging
 import signal
 import socket
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -93,6 +94,9 @@ def run(app: Guard, listener: socket.socket) -> None:
     server = uvicorn.Server(config)
     app.draining = lambda: server.should_exit
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # the guard logs
+    if sys.platform == "win32":
+        server.run([listener])
+        return
     before = signal.getsignal(signal.SIGHUP)
     if before is not signal.SIG_IGN:  # as under nohup
         signal.signal(signal.SIGHUP, server.handle_exit)

@@ -13,6 +13,7 @@ import platform
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -91,6 +92,8 @@ def atomic_folder(folder: Path) -> Generator[Path]:
     make_folder(folder.parent)
     with temporary_folder(folder) as temporary:
         yield temporary
+        if sys.platform == "win32" and folder.exists():  # an empty folder is not replaced there
+            folder.rmdir()
         temporary.replace(folder)
         flush(folder.parent)
 
@@ -127,7 +130,9 @@ def not_written(path: Path, error: OSError) -> StorageError:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the names in a folder, are on the disk, where the system offers that."""
+    if sys.platform == "win32":  # a file that is only read cannot be flushed there, a folder not be opened
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -158,7 +163,7 @@ def owner_is_gone(owner: str) -> bool:
     """Return whether a process was one of this machine and has ended; by its `owner_name`."""
     machine, _, process = owner.partition("-")
     pid, _, started = process.partition("-")
-    if machine != _machine() or not pid.isdecimal():
+    if machine != _machine() or not pid.isdecimal() or sys.platform == "win32":  # nobody tells there without harm
         return False
     try:
         os.kill(int(pid), 0)

@@ -7,6 +7,7 @@ is kept until the step is done; a second one ends it at once. Does not know how 
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -36,7 +37,7 @@ class StopRequest:
     signal_number: int = 0
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else []))
 
 
 @contextmanager

@@ -163,9 +163,7 @@ def open_list(path: Path, config: DataConfig) -> Dataset:
         if part is None:
             raise DataError(f"{path}, line {line}: the split '{row['split']}'; expected train, val or test")
         image, label, region = (Name(row.get(key, ""), part) for key in ("image", "label", "roi"))
-        missing = [
-            name.path for name in (image, label, region) if name.path and not (path.parent / name.path).exists()
-        ]
+        missing = [name.path for name in (image, label, region) if name.path and not (path.parent / name.path).exists()]
         if missing:
             complaints.append(f"{path}, line {line}: there is no file {missing[0]} in {path.parent}; mend the list")
         elif not label.path:
