@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unetkit.formats.runtime import required
 from unetkit.images.blocks import Block
@@ -34,7 +35,9 @@ def table(objects: Parts, classes: Sequence[str], form: Form, *, through_depth: 
         through_depth: whether objects go through slices.
     """
     sizes, means = objects.sizes, (objects.pages, objects.rows, objects.columns)
-    places = dict(zip(("page", "row", "column"), (sums / objects.sizes for sums in means), strict=True))
+    places: dict[str, NDArray[np.float64]] = {
+        name: sums / objects.sizes for name, sums in zip(("page", "row", "column"), means, strict=True)
+    }
     found: Table = {
         "label": list(range(1, len(objects) + 1)),
         "class": [classes[kind] for kind in objects.kinds],
