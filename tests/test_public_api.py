@@ -29,6 +29,10 @@ FACE = {
         "(model, source, out, *, probabilities, uncertainty, roi, options, device, workers, dask, memory, resume, "
         "overwrite, progress)"
     ),
+    "from_pretrained": "(repository, *, revision, token, endpoint, device, options)",
+    "pack": "(run, *, out, to, about)",
+    "push_to_hub": "(run, repository, *, about, private, token, endpoint)",
+    "reproduce": "(crate, *, data, out, loss, metrics, progress)",
     "report": "(run, *, own, test, progress)",
     "resume": "(path, *, loss, metrics, follow, test, progress)",
     "resume_search": "(path, *, trials, progress)",
