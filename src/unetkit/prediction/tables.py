@@ -33,8 +33,9 @@ def table(objects: Parts, classes: Sequence[str], form: Form, *, through_depth: 
         form: of the image: its axes and its pixel size.
         through_depth: whether objects go through slices.
     """
-    sizes, means = objects.sizes, (objects.pages, objects.rows, objects.columns)
-    places = dict(zip(("page", "row", "column"), (sums / objects.sizes for sums in means), strict=True))
+    sizes = objects.sizes
+    sums = {"page": objects.pages, "row": objects.rows, "column": objects.columns}
+    places = {name: values / sizes for name, values in sums.items()}
     found: Table = {
         "label": list(range(1, len(objects) + 1)),
         "class": [classes[kind] for kind in objects.kinds],
