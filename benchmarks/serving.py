@@ -272,7 +272,7 @@ def loaded(target: Target, options: argparse.Namespace, picture: Path, plain: tu
     errors = sum(count for status, count in load.statuses.items() if status not in (200, 429))
     return [
         f"{options.clients} clients and {options.slow} slow ones for {took:.0f} s, images of {side} x {side} px",
-        f"answers: {load.statuses[200]} files, {load.wrong} of them wrong, {load.statuses[429]} times 429, {errors} errors",
+        f"{load.statuses[200]} files, {load.wrong} of them wrong, {load.statuses[429]} times 429, {errors} errors",
         f"seconds of an answer: p50 {ordered[len(ordered) // 2]:.2f}, p99 {ordered[len(ordered) * 99 // 100]:.2f}",
         f"{megapixels / took:.3f} Mpx/s, plain prediction alone {plain[0]:.3f} before",
         f"{megapixels / cpu:.3f} Mpx per processor second, plain {plain[1]:.3f}: {megapixels / cpu / plain[1]:.0%}",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unetkit.formats.runtime import required
 from unetkit.images.blocks import Block
@@ -33,9 +34,10 @@ def table(objects: Parts, classes: Sequence[str], form: Form, *, through_depth: 
         form: of the image: its axes and its pixel size.
         through_depth: whether objects go through slices.
     """
-    sizes = objects.sizes
-    sums = {"page": objects.pages, "row": objects.rows, "column": objects.columns}
-    places = {name: values / sizes for name, values in sums.items()}
+    sizes, means = objects.sizes, (objects.pages, objects.rows, objects.columns)
+    places: dict[str, NDArray[np.float64]] = {
+        name: sums / objects.sizes for name, sums in zip(("page", "row", "column"), means, strict=True)
+    }
     found: Table = {
         "label": list(range(1, len(objects) + 1)),
         "class": [classes[kind] for kind in objects.kinds],
