@@ -290,7 +290,7 @@ _COLOURS = np.array(
 
 def colour_of(kind: int) -> tuple[int, int, int]:
     """Return red, green and blue, up to 255, of a class of objects by its index."""
-    red, green, blue = COLOURS[(kind - 1) % len(COLOURS)].tolist()
+    red, green, blue = _COLOURS[(kind - 1) % len(_COLOURS)].tolist()
     return red, green, blue
 
 
