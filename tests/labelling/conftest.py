@@ -1,6 +1,6 @@
 """Small projects to paint in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +59,8 @@ def opened() -> Iterator[Callable[..., Painter]]:
     """Open projects, and close them at the end."""
     projects: list[Project] = []
 
-    def open_(path: Path, **options: object) -> Painter:
-        projects.append(open_project(path, **options))  # type: ignore[arg-type]
+    def open_(path: Path, classes: Sequence[str] | None = None) -> Painter:
+        projects.append(open_project(path, classes=classes))
         return Painter(projects[-1])
 
     yield open_

@@ -52,8 +52,8 @@ const t = translator({
   edit: ["Edit", "编辑"],
   done: ["Done", "完成"],
   begin: [
-    "Scribble a little of every class, the background too: a few strokes are enough. Then press Train, correct what is wrong, and press N to go where the network is most unsure.",
-    "每个类别（包括背景）涂几笔即可，然后点击“训练”，修正错误之处，按 N 键跳到网络最不确定的位置。",
+    "Scribble a little of every class, the background too: short strokes on both sides of a border teach most. Then press Train, correct what is wrong, and press N to go where the network is most unsure.",
+    "每个类别（包括背景）涂几笔即可：在边界两侧的短笔画最有效。然后点击“训练”，修正错误之处，按 N 键跳到网络最不确定的位置。",
   ],
   keys: ["Keys", "快捷键"],
   keyClass: ["class", "类别"],

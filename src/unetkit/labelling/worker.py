@@ -92,7 +92,7 @@ class Work:
         if "see" in message:
             image, page = message["see"]
             self.seen, self.due = (int(image), int(page)), min(self.due, time.monotonic() + _WAIT)
-            if self.session.ready and self.session.step >= FIRST_STEPS and not self.started:
+            if self.session.ready and self.session.step >= FIRST_STEPS and self.state != "training":
                 self._predict(self.seen)
 
     def _say_state(self) -> None:

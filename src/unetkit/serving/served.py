@@ -72,7 +72,7 @@ class Served:
             "name": self.name,
             "classes": list(self.predictor.classes),
             "colours": self.colours,
-            "channels": card.channels,
+            "channels": card.image_channels,
             "context": context,
             "can": list(self.can),
             "formats": self.can,
