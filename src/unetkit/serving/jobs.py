@@ -245,10 +245,11 @@ class Jobs:
         for result in job.results.values():
             result.cancel()
         with self._changed:
-            for line in self._lines.values():
-                if job in line:
-                    line.remove(job)
-                    self._end(job, "cancelled")
+            if job.state == "queued":
+                for line in self._lines.values():
+                    if job in line:
+                        line.remove(job)
+                self._end(job, "cancelled")
 
     def remove(self, job: Job) -> None:
         """Forget a job that is over, with its files; one that runs is cancelled, and goes when it ends."""
