@@ -28,6 +28,8 @@ export interface Card {
   border: boolean;
   mean: number[];
   std: number[];
+  /** Slices on each side of a slice whose channels the network is given with it. */
+  context: number;
   temperature: number | null;
   predict: PredictConfig;
   geometry: Geometry;
@@ -50,4 +52,9 @@ export function thresholds(card: Card): number[] | null {
   const { threshold } = card.predict;
   if (threshold === null) return null;
   return dataClasses(card).slice(1).map((name) => (typeof threshold === "number" ? threshold : (threshold[name] ?? 0.5)));
+}
+
+/** The number of channels of one slice. */
+export function imageChannels(card: Card): number {
+  return card.mean.length / (2 * card.context + 1);
 }

@@ -1,6 +1,6 @@
 // The page of `unetkit export --to web`: an image is opened, segmented and shown without leaving the browser.
 import "./theme.css";
-import { dataClasses, thresholds, type ModelFile } from "./card";
+import { dataClasses, imageChannels, thresholds, type ModelFile } from "./card";
 import { bar, emptyStage, errorLine, layerControl, section, slider } from "./controls";
 import { el, icon, iconButton, refresh } from "./dom";
 import { chooser, onDrop } from "./drop";
@@ -241,10 +241,13 @@ function nearest(colour: (at: number) => readonly [number, number, number, numbe
 function pixels(image: Planes): Paint {
   const [{ width: wide, height: tall, values }, scale] = [image, 255 / (state.high - state.low || 1)];
   const { low } = state;
+  // Of a slice that comes with its neighbours, itself is shown.
+  const own = imageChannels(state.model!.card);
+  const first = own * state.model!.card.context;
   return (x, y, step, width, height) => {
     const drawn = new ImageData(width, height);
     for (let channel = 0; channel < 3; channel += 1) {
-      const plane = (image.channels === 3 ? channel : 0) * wide * tall;
+      const plane = (first + (own === 3 ? channel : 0)) * wide * tall;
       for (let row = 0; row < height; row += 1) {
         for (let column = 0; column < width; column += 1) {
           const [top, left] = [y + row * step, x + column * step];

@@ -279,8 +279,11 @@ function imageSection(): HTMLElement {
   });
   const range = () => state.picture?.range ?? [0, 255];
   const span = () => range()[1] - range()[0] || 1;
+  // The range is what most pixels are in; there is some more on either side, as far as the type goes.
+  const least = () => Math.max(range()[0] - span() / 2, state.picture?.dtype.startsWith("u") ? 0 : -Infinity);
+  const most = () => Math.min(range()[1] + span() / 2, state.picture?.dtype === "uint8" ? 255 : Infinity);
   const contrast = (of: "low" | "high", label: "black" | "white") => slider({
-    label: () => t(label), min: () => range()[0], max: () => range()[1], step: () => (span() > 10 ? 1 : span() / 200),
+    label: () => t(label), min: least, max: most, step: () => (span() > 10 ? 1 : span() / 200),
     value: () => state[of], show: (value) => number(value, span() > 10 ? 0 : 3),
     change: (value) => { state[of] = value; later(); },
   });

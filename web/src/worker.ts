@@ -1,9 +1,10 @@
 // The network, in a thread of its own, so that the page stays alive: files are decoded and predicted here.
 import * as wasm from "onnxruntime-web/wasm";
-import type { Card } from "./card";
+import { imageChannels, type Card } from "./card";
 import { ImageError, openImage, type ImageFile } from "./images";
-import type { Planes } from "./normalize";
+import type { Planes, Samples } from "./normalize";
 import { predict, type Network } from "./predict";
+import { mirrored } from "./tiling";
 
 export type Question =
   | { op: "load"; card: Card }
@@ -87,16 +88,27 @@ async function answer(question: Question, progress: (part: unknown, transfer: Tr
     case "read":
       return file.read(question.page);
     case "page":
-      return chosen(await file.read(question.page));
+      return withNeighbours(question.page);
     case "predict":
       for await (const part of predict(question.image, card, network)) progress(part, [part.probabilities.buffer as ArrayBuffer]);
       return null;
   }
 }
 
-/** The channels that the network takes; others only where the run names those it wants. */
+/** A slice, between the slices around it that the network sees it with; a stack is mirrored at its ends. */
+async function withNeighbours(page: number): Promise<Planes> {
+  if (card.context === 0) return chosen(await file.read(page));
+  const slices: Planes[] = [];
+  for (const one of mirrored(page - card.context, page + card.context + 1, file.pages)) slices.push(chosen(await file.read(one)));
+  const size = slices[0]!.values.length;
+  const values = new (slices[0]!.values.constructor as new (length: number) => Samples)(size * slices.length);
+  slices.forEach((slice, at) => values.set(slice.values, at * size));
+  return { ...slices[0]!, channels: card.mean.length, values };
+}
+
+/** The channels of a slice that the network takes; others only where the run names those it wants. */
 function chosen(image: Planes): Planes {
-  const [wanted, named] = [card.mean.length, card.predict.channels];
+  const [wanted, named] = [imageChannels(card), card.predict.channels];
   if (image.channels === wanted) return image;
   if (named === null || named.length !== wanted || Math.max(...named) >= image.channels) throw new ImageFailure("channels", { found: image.channels, wanted });
   const size = image.height * image.width;
