@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format reference notebooks docs web bench hostile licences constraints clean
+.PHONY: help demo test test-all check format reference notebooks docs web napari bench hostile licences constraints clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf 'make %-12s %s\n' "$$name" "$$text"; done
@@ -86,6 +86,11 @@ $(VENV)/.web: $(VENV)/.dev web/package-lock.json web/build.mjs $(wildcard web/sr
 	if npm ci --silent --ignore-scripts; then npm run --silent check && npm run --silent build; \
 	else echo "the pages are not built: npm could not install web/package-lock.json" >&2; fi
 	@touch $@
+
+napari: ## install the plugin for napari next to the project, and run its tests (xvfb-run make napari without a display)
+	@test -x $(VENV)-napari/bin/python || $$($(FIND_PYTHON)) -m venv $(VENV)-napari
+	@$(VENV)-napari/bin/python -m pip install --quiet --constraint constraints.txt --editable . --editable './plugins/napari[test]' 'napari[pyqt6]' pytest-qt
+	$(VENV)-napari/bin/python -m pytest plugins/napari --config-file plugins/napari/pyproject.toml
 
 hostile: $(VENV)/.dev ## damage 10,000 files and kill 100 commands, and print what held (hours)
 	$(BIN)/python tests/hostile/files.py --count 10000

@@ -147,6 +147,8 @@ async def client(target: Target, body: bytes, expected: bytes, until: float, loa
             load.seconds.append(time.monotonic() - began)
             load.wrong += content != expected
         elif status == 429:
+            writer.close()  # the server does not keep a connection for as long as this client waits
+            reader, writer = None, None
             await asyncio.sleep(float(headers["retry-after"]) * random.uniform(1, 1.5))
     if writer is not None:
         writer.close()
@@ -269,10 +271,10 @@ def loaded(target: Target, options: argparse.Namespace, picture: Path, plain: tu
     megapixels = load.statuses[200] * side * side / 1e6
     ordered, fifth = sorted(load.seconds), max(1, len(load.memory) // 5)
     growth = statistics.median(load.memory[-fifth:]) - statistics.median(load.memory[fifth : 2 * fifth])
-    errors = sum(count for status, count in load.statuses.items() if status not in (200, 429))
+    errors = {status: count for status, count in sorted(load.statuses.items()) if status not in (200, 429)}
     return [
         f"{options.clients} clients and {options.slow} slow ones for {took:.0f} s, images of {side} x {side} px",
-        f"answers: {load.statuses[200]} files, {load.wrong} of them wrong, {load.statuses[429]} times 429, {errors} errors",
+        f"{load.statuses[200]} files, {load.wrong} of them wrong, {load.statuses[429]} times 429, errors: {errors}",
         f"seconds of an answer: p50 {ordered[len(ordered) // 2]:.2f}, p99 {ordered[len(ordered) * 99 // 100]:.2f}",
         f"{megapixels / took:.3f} Mpx/s, plain prediction alone {plain[0]:.3f} before",
         f"{megapixels / cpu:.3f} Mpx per processor second, plain {plain[1]:.3f}: {megapixels / cpu / plain[1]:.0%}",

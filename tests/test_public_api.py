@@ -22,13 +22,17 @@ FACE = {
     "plan": "(data, *, overrides, minutes, memory, device, progress)",
     "predict": "(model, image, *, probabilities, **options)",
     "predict_objects": (
-        "(model, source, out, *, outlines, through_depth, options, device, workers, dask, memory, resume, overwrite, "
-        "progress)"
-    ),
-    "predict_file": (
-        "(model, source, out, *, probabilities, uncertainty, options, device, workers, dask, memory, resume, "
+        "(model, source, out, *, outlines, through_depth, roi, options, device, workers, dask, memory, resume, "
         "overwrite, progress)"
     ),
+    "predict_file": (
+        "(model, source, out, *, probabilities, uncertainty, roi, options, device, workers, dask, memory, resume, "
+        "overwrite, progress)"
+    ),
+    "from_pretrained": "(repository, *, revision, token, endpoint, device, options)",
+    "pack": "(run, *, out, to, about)",
+    "push_to_hub": "(run, repository, *, about, private, token, endpoint)",
+    "reproduce": "(crate, *, data, out, loss, metrics, progress)",
     "report": "(run, *, own, test, progress)",
     "resume": "(path, *, loss, metrics, follow, test, progress)",
     "resume_search": "(path, *, trials, progress)",

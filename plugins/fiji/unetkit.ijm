@@ -31,7 +31,7 @@ macro "unetkit" {
 
     image = getImageID();
     title = getTitle();
-    start = getDirectory("temp") + "unetkit-" + getTime();
+    start = getDirectory("temp") + "unetkit-" + d2s(getTime(), 0);
     setBatchMode(true);
     run("Duplicate...", "title=[" + title + "] duplicate");
     saveAs("Tiff", start + ".tif");
@@ -51,10 +51,10 @@ macro "unetkit" {
         roiManager("reset");
         roiManager("open", start + "-objects.zip");
         roiManager("show all without labels");
-        File.delete(start + "-objects.zip");
+        done = File.delete(start + "-objects.zip");
     }
-    File.delete(start + "-mask.tif");
-    File.delete(start + ".tif");
+    done = File.delete(start + "-mask.tif");
+    done = File.delete(start + ".tif");
 }
 
 function failed(command, said) {

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from unetkit.prediction.load import load
     from unetkit.prediction.predict import predict, predict_file, predict_objects
     from unetkit.progress import show_progress
+    from unetkit.publishing.hub import from_pretrained, push_to_hub
+    from unetkit.publishing.pack import pack
+    from unetkit.publishing.reproduce import reproduce
     from unetkit.reporting.report import report
     from unetkit.reporting.runs import runs
     from unetkit.timing import bench
@@ -48,14 +51,18 @@ _ROOMS = {
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",
     "extend": "training.train",
+    "from_pretrained": "publishing.hub",
     "load": "prediction.load",
     "load_config": "configuring",
     "open_dataset": "data",
+    "pack": "publishing.pack",
     "plan": "training.planning",
     "predict": "prediction.predict",
     "predict_file": "prediction.predict",
     "predict_objects": "prediction.predict",
+    "push_to_hub": "publishing.hub",
     "report": "reporting.report",
+    "reproduce": "publishing.reproduce",
     "resume": "training.train",
     "resume_search": "training.search",
     "runs": "reporting.runs",
@@ -82,14 +89,18 @@ __all__ = [
     "evaluate",
     "export",
     "extend",
+    "from_pretrained",
     "load",
     "load_config",
     "open_dataset",
+    "pack",
     "plan",
     "predict",
     "predict_file",
     "predict_objects",
+    "push_to_hub",
     "report",
+    "reproduce",
     "resume",
     "resume_search",
     "runs",

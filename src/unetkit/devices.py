@@ -26,6 +26,11 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def device_name(device: torch.device) -> str:
+    """Return what a device is, for a record: the maker's name of a CUDA device, else cpu or mps."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """The dtypes that a network computes in, by the names that users write."""
 

@@ -3,7 +3,7 @@
     RUN/
       config.yaml         every key, resolved: what was asked for
       data.json           the data as it was seen: sizes, ranges, class shares, checksums, who was held out
-      environment.json    versions, machine, threads, command
+      environment.json    when it began, command, machine, device, versions of all packages
       functions.json      name and source of a loss and metrics of the user's own, where there are any
       log.jsonl           one object a line: training steps and validations
       checkpoints/        step-00000400.safetensors ...: the newest few, each enough to go on from
@@ -19,16 +19,19 @@ A folder is a run when it holds config.yaml. Assumes a file system that renames 
 import json
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from html import escape
 from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
 from unetkit.config import Config, load_config, plain_yaml
+from unetkit.devices import choose_device, choose_precision, device_name
 from unetkit.display import Display, Records, picture
 from unetkit.errors import DamagedFileError, RemoteError, RunFolderError
 from unetkit.metrics import deciding_table
@@ -286,7 +289,7 @@ def create_run(path: Path, config: Config) -> Run:
     with _alone_in(path):
         require_new(path)  # another process may have been faster
         run = Run(path, config).with_config(config)
-        run.write_json("environment.json", environment())
+        run.write_json("environment.json", environment(config))
     return run
 
 
@@ -339,8 +342,8 @@ def open_run(path: Path) -> Run:
     return Run(path, load_config(file, stored=True))
 
 
-def environment() -> Record:
-    """Describe the machine and the versions that compute here."""
+def environment(config: Config) -> Record:
+    """Describe when and where a training of this configuration begins: machine, device, versions."""
     packages: dict[str, str | None] = {}
     for name in ("unetkit", "torch", "numpy", "scipy", "tifffile", "pillow", "safetensors", "pydantic"):
         try:
@@ -352,14 +355,40 @@ def environment() -> Record:
         processor = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         processor = platform.processor()
+    device = choose_device(config.train.device)
     return {
+        "started": now(),
         "command": sys.argv,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "device": device_name(device),
+        "precision": str(choose_precision(config.train.precision, device)).removeprefix("torch."),
         "packages": packages,
+        "lock": _installed("unetkit"),
     }
+
+
+def now() -> str:
+    """Return the time in UTC, as ISO 8601 writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _installed(package: str) -> dict[str, str]:
+    """Return the versions of a package and of all that it needs, sorted by name; extras are left out."""
+    found, todo = dict[str, str](), [package]
+    while todo:
+        name = re.sub(r"[-_.]+", "-", todo.pop()).lower()
+        if name in found:
+            continue
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:  # of another system, as its marker says
+            continue
+        needed = [text for text in metadata.requires(name) or [] if "extra ==" not in text]
+        todo += [match[0] for text in needed if (match := re.match(r"[\w.-]+", text))]
+    return dict(sorted(found.items()))
 
 
 def _parsed(content: bytes) -> Record | None:

@@ -142,6 +142,8 @@ def test_an_old_key_is_refused_with_a_line_that_names_the_new_one(old: str, new:
 def test_an_old_value_is_named_as_it_is_called_now() -> None:
     with pytest.raises(ConfigError, match=r"predict.outside is now .* write predict.padding_mode=reflect$"):
         load_config({}, ["predict.outside=mirror"])
+    with pytest.raises(ConfigError, match=r"train.tensorboard is now train.track; write train.track=\[tensorboard\]$"):
+        load_config({}, ["train.tensorboard=true"])
 
 
 def test_what_was_written_with_old_keys_is_read() -> None:
@@ -152,6 +154,7 @@ def test_what_was_written_with_old_keys_is_read() -> None:
         "objects": {"neck": 0.5},
         "optimizer": {"name": "muon", "decay": "all-but-norms", "final_lr": 0.1, "rest_lr": 0.01},
         "predict": {"outside": "zeros"},
+        "train": {"tensorboard": True},
     }
     config = load_config(written, ["model.downscale=2"], stored=True)
     assert {key for section in written for key in RENAMED if key.startswith(section)} == set(RENAMED)
@@ -159,3 +162,5 @@ def test_what_was_written_with_old_keys_is_read() -> None:
     assert (config.model.downscale, config.objects.min_width, config.predict.padding_mode) == (2, 0.5, "zeros")
     assert config.optimizer.decay_params == "all-but-norms"
     assert (config.optimizer.final_lr_factor, config.optimizer.adamw_lr) == (0.1, 0.01)
+    assert config.train.track == ("tensorboard",)
+    assert load_config({"train": {"tensorboard": False}}, stored=True).train.track == ()

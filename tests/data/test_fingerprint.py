@@ -41,13 +41,15 @@ def test_one_changed_pixel_or_label_changes_its_checksum() -> None:
     assert other_pixels.sha256_pixels != whole.sha256_pixels
     assert other_pixels.sha256_labels == whole.sha256_labels
     assert other_labels.sha256_labels != whole.sha256_labels
+    assert [a == b for a, b in zip(other_pixels.pixels_of_each, whole.pixels_of_each, strict=True)] == [True, False]
+    assert [a == b for a, b in zip(other_labels.labels_of_each, whole.labels_of_each, strict=True)] == [True, False]
 
 
 def test_a_part_of_a_set_and_images_without_labels() -> None:
     part = fingerprint(open_sample(slices=3, size=64), indices=[2, 0])
     assert part.names == ("sample[02]", "sample[00]")
     bare = fingerprint(open_images("sample"), indices=[0])
-    assert (bare.classes, bare.class_shares, bare.sha256_labels) == ((), (), "")
+    assert (bare.classes, bare.class_shares, bare.sha256_labels, bare.labels_of_each) == ((), (), "", ("",))
 
 
 def test_the_byte_order_of_the_file_does_not_matter() -> None:

@@ -4,6 +4,7 @@ The oracle for processing and axes is bioimageio.core's own prediction of the sa
 """
 
 import hashlib
+import importlib
 import io
 import socket
 import subprocess
@@ -19,11 +20,13 @@ import pytest
 import torch
 import yaml
 from numpy.typing import NDArray
+from PIL import Image
 
 import unetkit
 from unetkit.config import ModelConfig
 from unetkit.errors import DamagedFileError, ModelFileError, ParityError, UnetkitError, UsageError
 from unetkit.formats import ExportedNetwork, open_exported
+from unetkit.modelfile.about import About, Author, Citation
 from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
 from unetkit.prediction import Predictor
@@ -529,3 +532,37 @@ def test_own_packages_are_opened_by_their_card_as_archive_and_as_folder(tmp_path
         assert unetkit.check(place).reproduced[0].mismatched == 0
         with pytest.raises(UsageError, match="it says all of itself; leave out --classes"):
             unetkit.load(place, options={"classes": ["a", "b"]})
+
+
+def test_own_packages_say_who_made_them_and_pass_the_zoos_own_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(3)
+    model = ModelConfig(in_channels=1, num_classes=2, width=4, depth=1)
+    network = build_model(model).eval()
+    card = ModelCard(model=model, classes=("back", "cell"), mean=(120.0,), std=(40.0,))
+    predictor = Predictor(network, network.geometry, card, torch.device("cpu"))
+    author = Author(name="Ada Example", affiliation="Somewhere", github="ada")
+    cite = Citation(text="Example (2026)", doi="10.5281/zenodo.1")
+    about = About(title="Cells", license="CC-BY-4.0", authors=(author,), citations=(cite,), tags=("cells",))
+    path = tmp_path / "own.zip"
+    unetkit.export(predictor, to="bioimageio", out=path, options={"about": about})
+    with zipfile.ZipFile(path) as file:
+        described = yaml.safe_load(file.read("rdf.yaml"))
+        cover = Image.open(io.BytesIO(file.read("cover.png")))
+        sums = {
+            entry["source"]: entry["sha256"]
+            for entry in (*described["covers"], described["documentation"], *described["weights"].values())
+        }
+        assert all(hashlib.sha256(file.read(name)).hexdigest() == sha256 for name, sha256 in sums.items())
+    assert cover.width == 2 * cover.height
+    assert (described["name"], described["license"]) == ("Cells", "CC-BY-4.0")
+    assert described["authors"] == [{"name": "Ada Example", "affiliation": "Somewhere"}]
+    assert described["maintainers"] == [{"name": "Ada Example", "github_user": "ada"}]
+    assert [one["doi"] for one in described["cite"]] == ["10.5281/zenodo.1", "10.1007/978-3-319-24574-4_28"]
+    assert described["config"]["bioimageio"]["reproducibility_tolerance"]
+    # The zoo's test would ask GitHub whether there is such a user.
+    monkeypatch.setattr("bioimageio.spec._internal.field_validation.KNOWN_GITHUB_USERS", {"ada"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert importlib.import_module("bioimageio.core").test_description(path).status == "passed"

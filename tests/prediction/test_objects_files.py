@@ -1,3 +1,4 @@
+import csv
 import json
 import sys
 from collections.abc import Callable
@@ -219,3 +220,27 @@ def test_a_failure_half_way_leaves_nothing(finder: Predictor, folder: Path, monk
     with pytest.raises(StorageError, match="No space left"):
         objects_to_file(finder, folder, folder.with_name("labels"), outlines=True)
     assert names(folder.parent) == ["many"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_says_where_objects_are(finder: Predictor, tmp_path: Path, ending: str) -> None:
+    pixels = np.zeros((2, 32, 40), np.uint8)
+    pixels[(1, *SQUARES[0])] = pixels[(1, *SQUARES[1])] = 255
+    sizes = {"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25, "PhysicalSizeZ": 2.0}
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels, photometric="minisblack", metadata=sizes)
+    out = tmp_path / f"cells.{ending}"
+    objects_to_file(finder, tmp_path / "a.ome.tif", out)
+    if ending == "csv":
+        with out.open() as handle:
+            rows: list[dict[str, Any]] = list(csv.DictReader(handle))
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        rows = parquet.read_table(out).to_pylist()
+    first = {name: str(value) for name, value in rows[0].items()}
+    assert [str(row["label"]) for row in rows] == ["1", "2"]
+    assert first["image"] == "a.ome.tif"
+    assert first["pixels"] == "150"
+    assert [float(first[name]) for name in ("page", "row", "column")] == [1, 6.5, 10]
+    assert [first[name] for name in ("top", "bottom", "left", "right")] == ["2", "11", "3", "17"]
+    units = ("z_micrometer", "y_micrometer", "x_micrometer", "area_micrometer2")
+    assert [float(first[name]) for name in units] == [2, 6.5 * 0.25, 5, 150 * 0.125]

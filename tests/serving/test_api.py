@@ -12,12 +12,13 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
 import unetkit
 from unetkit.serving import api, layers
 from unetkit.serving.app import ServeLimits, create_app
-from unetkit.serving.jobs import Job
+from unetkit.serving.jobs import Job, Jobs
 from unetkit.serving.served import Served, load_served
 
 
@@ -79,7 +80,7 @@ def test_models_say_what_they_can(make_client: Callable[..., TestClient]) -> Non
     assert first["classes"] == ["background", "cell"]
     assert first["colours"] == ["#000000", "#e69f00"]
     assert first["can"] == ["masks", "probabilities", "uncertainty", "objects"]
-    assert first["formats"]["objects"] == [".tif", ".json", ".png"]
+    assert first["formats"]["objects"] == [".tif", ".json", ".geojson", ".zip", ".png"]
     assert first["channels"] == 1
 
 
@@ -231,6 +232,20 @@ def test_too_many_jobs_are_told_when_to_come_again(
     assert client.get(f"/api/jobs/{asked[0].json()['job']}").status_code == 404
     other = _add(client, pictures / "grey.png")["id"]
     assert client.post(f"/api/images/{other}/jobs", json={"model": "cells"}).status_code == 202
+
+
+def test_what_finds_no_place_in_the_line_leaves_nothing(tmp_path: Path) -> None:
+    jobs, folders = Jobs(of_a_client=1), [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    first, second = (Job("me", lambda job: None, folder, 1.0, 60.0) for folder in folders)
+    jobs.add(first, line="short")
+    with pytest.raises(HTTPException):
+        jobs.add(second, line="short")
+    jobs.remove(second)
+    assert [folder.exists() for folder in folders] == [True, False]
+    jobs.remove(first)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_job_has_a_longest_time(

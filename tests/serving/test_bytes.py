@@ -17,6 +17,8 @@ FILES = [
     ("uncertainty", ".tif"),
     ("objects", ".tif"),
     ("objects", ".json"),
+    ("objects", ".geojson"),
+    ("objects", ".zip"),
     ("objects", ".png"),
 ]
 
@@ -43,7 +45,7 @@ CASES = [
     (name, *one)
     for name in ("grey.png", "stack.tif", "large.tif")
     for one in FILES
-    if name != "stack.tif" or one[1] != ".png"
+    if one[1] != ".png" or name != "stack.tif"
 ]
 
 

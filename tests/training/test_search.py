@@ -55,7 +55,7 @@ def test_ranges_and_choices_are_read(text: str, words: str) -> None:
         (["model.up=deconv,cubic"], "model.up: found 'cubic'"),
         (["model.width=32"], "is one value"),
         (["optimizer.lr=1e-3..1e-1", "optimizer.lr=1,2"], "stands there twice"),
-        (["data.split.seed=1,2"], "all trials have it in common"),
+        (["data.split.seed=1,2"], "trials must have it in common"),
         (["train.steps=2..4"], "is searched over and given"),
         (["model.width=16,*x"], "not valid YAML"),
     ],

@@ -247,10 +247,8 @@ def test_a_run_that_does_not_ask_for_it_has_nothing(data: Path, tmp_path: Path) 
     assert not {"tensorboard", "wandb", "tracking.json"} & {path.name for path in run.path.iterdir()}
 
 
-def test_one_tracker_needs_no_list_and_the_old_key_is_read_where_it_was_written() -> None:
+def test_one_tracker_needs_no_list() -> None:
     assert load_config("isbi", ["train.track=mlflow"]).train.track == ("mlflow",)
-    for old, new in ((True, ("tensorboard",)), (False, ())):
-        assert load_config({"train": {"tensorboard": old}}, stored=True).train.track == new
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -5,11 +5,11 @@ import sys
 from itertools import takewhile
 from types import FrameType
 
-from unetkit.cli import data, evaluate, export, label, predict, runs, serve, train
+from unetkit.cli import data, evaluate, export, label, predict, publish, runs, serve, train
 from unetkit.cli.app import app, complain
 from unetkit.errors import InterruptedRun, UnetkitError, UsageError
 
-__all__ = ["app", "data", "evaluate", "export", "label", "main", "predict", "runs", "serve", "train"]
+__all__ = ["app", "data", "evaluate", "export", "label", "main", "predict", "publish", "runs", "serve", "train"]
 
 
 _LESS = "choose a smaller size, patch, tile or batch, or fewer images at once"

@@ -101,6 +101,10 @@ JsonOption = Annotated[
         "--json", help="write the result here ('-': to standard output, and nothing else)", show_default=False
     ),
 ]
+AboutOption = Annotated[
+    Path | None,
+    typer.Option("--about", help="a YAML file: title, authors, license, citations, data, tags", show_default=False),
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="of the CPU", show_default=False)]
 
 

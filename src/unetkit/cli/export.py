@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from unetkit.cli.app import (
+    AboutOption,
     ActivationOption,
     DataOption,
     HeadOption,
@@ -77,6 +78,7 @@ def export(
     max_drop: Annotated[
         float | None, typer.Option(help="int8: refuse to lose more of the score than this", show_default="0.005")
     ] = None,
+    about: AboutOption = None,
     data: DataOption = None,
     json_file: JsonOption = None,
 ) -> None:
@@ -109,6 +111,7 @@ def export(
         "half": half,
         "int8": int8,
         "max_drop": max_drop,
+        "about": about,
     }
     with progress_with("exporting", json_file) as progress:
         checked = unetkit.export(network, to=to, out=out, data=data, options=options, progress=progress)

@@ -59,6 +59,10 @@ MemoryOption = Annotated[
     str | None,
     typer.Option(metavar="4GB", help="that each process may hold in all [default: half of what is free]"),
 ]
+RoiOption = Annotated[
+    Path | None,
+    typer.Option(help="a mask, or a folder of masks: what lies outside is background", show_default=False),
+]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="go on with an output that was not finished")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="replace an output that is there")]
 
@@ -93,6 +97,7 @@ def predict(
     output: OutputOption = None,
     device: DeviceOption = None,
     through_depth: ThroughDepthOption = False,
+    roi: RoiOption = None,
     workers: WorkersOption = 1,
     dask: DaskOption = None,
     memory: MemoryOption = None,
@@ -110,7 +115,7 @@ def predict(
     options |= said_of_file(classes, normalization, multiple, size, activation, output)
     with progress_with("predicting", json_file) as progress:
         common: Any = {"options": options, "device": device or "auto", "progress": progress, "workers": workers}
-        common |= {"dask": dask, "memory": gigabytes(memory), "resume": resume, "overwrite": overwrite}
+        common |= {"dask": dask, "memory": gigabytes(memory), "resume": resume, "overwrite": overwrite, "roi": roi}
         if objects:
             made = unetkit.predict_objects(model, source, out, outlines=outlines, through_depth=through_depth, **common)
         else:

@@ -43,20 +43,24 @@ def serve(
 
     for module in ("starlette", "uvicorn", "python_multipart"):
         required(module, "serve")
-    from unetkit.serving.app import ServeLimits
-    from unetkit.serving.app import serve as start
+    from unetkit.serving.guard import access_for
+    from unetkit.serving.server import listening
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("unetkit.server").setLevel(logging.DEBUG if verbose else logging.INFO)
-    options: LoadOptions = {"head": head, "runtime": runtime, "precision": precision, "trust": trust}
-    start(
-        models,
-        host=host,
-        port=port,
-        token=token,
-        no_token=no_token,
-        limits=ServeLimits(max_bytes, max_pixels, max_jobs, max_seconds=max_seconds),
-        device=device or "auto",
-        options=options,
-        announce=lambda text: print(text, flush=True),
-    )
+    access = access_for(host, token, no_token=no_token)
+    with listening(host, port) as listener:  # before PyTorch is loaded, which takes seconds
+        from unetkit.serving.app import ServeLimits
+        from unetkit.serving.app import serve as start
+
+        options: LoadOptions = {"head": head, "runtime": runtime, "precision": precision, "trust": trust}
+        start(
+            models,
+            listener,
+            host=host,
+            access=access,
+            limits=ServeLimits(max_bytes, max_pixels, max_jobs, max_seconds=max_seconds),
+            device=device or "auto",
+            options=options,
+            announce=lambda text: print(text, flush=True),
+        )

@@ -32,6 +32,8 @@ class Fingerprint:
         sha256_labels: checksum of all class indices in order, and of which pixels count where not all do; empty without
             labels.
         names: the samples in order.
+        pixels_of_each: the first 16 digits of the checksum of each sample's pixels: enough to say which one differs.
+        labels_of_each: likewise of its labels; empty for a sample without labels.
     """
 
     samples: int
@@ -45,6 +47,8 @@ class Fingerprint:
     sha256_pixels: str
     sha256_labels: str
     names: tuple[str, ...]
+    pixels_of_each: tuple[str, ...]
+    labels_of_each: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of plain values that `json` writes."""
@@ -74,6 +78,8 @@ def fingerprint(dataset: Dataset, *, indices: Sequence[int] | None = None) -> Fi
         sha256_pixels=seen.pixel_hash.hexdigest(),
         sha256_labels=seen.label_hash.hexdigest() if labelled else "",
         names=tuple(seen.names),
+        pixels_of_each=tuple(seen.pixels_of_each),
+        labels_of_each=tuple(seen.labels_of_each),
     )
 
 
@@ -91,6 +97,8 @@ class _Seen:
     pixels: int = 0
     pixel_hash: Any = field(default_factory=hashlib.sha256)
     label_hash: Any = field(default_factory=hashlib.sha256)
+    pixels_of_each: list[str] = field(default_factory=list[str])
+    labels_of_each: list[str] = field(default_factory=list[str])
     class_counts: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,15 +113,27 @@ class _Seen:
         self.maximum = max(self.maximum, float(pixels.max()))
         self.total += float(pixels.sum(dtype=np.float64))
         self.pixels += pixels.size
-        self.pixel_hash.update(_little_endian(pixels))
+        stored = _little_endian(pixels)
+        self.pixel_hash.update(stored)
+        self.pixels_of_each.append(_short(stored))
         if labels is None:
+            self.labels_of_each.append("")
             return
+        parts = [_little_endian(labels)]
         if sample.valid is not None:
-            self.label_hash.update(np.ascontiguousarray(sample.valid))
-            labels = np.where(sample.valid, labels, 0)
-        self.label_hash.update(_little_endian(labels))
+            parts = [np.ascontiguousarray(sample.valid), _little_endian(np.where(sample.valid, labels, 0))]
+        for part in parts:
+            self.label_hash.update(part)
+        self.labels_of_each.append(_short(*parts))
         counted = labels.ravel() if sample.valid is None else labels[sample.valid]
         self.class_counts += np.bincount(counted, minlength=self.num_classes)
+
+
+def _short(*parts: NDArray[Any]) -> str:
+    digest: Any = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]
 
 
 def _little_endian(values: NDArray[Any]) -> NDArray[Any]:

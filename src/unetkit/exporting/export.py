@@ -15,6 +15,7 @@ from unetkit.exporting.parity import Parity, compare, real_inputs
 from unetkit.exporting.write import export_network, make_job, pipeline_of
 from unetkit.formats import FORMATS, ExportedNetwork, Reproduced, reproduce
 from unetkit.formats.job import FileOptions, Image
+from unetkit.modelfile.about import About, read_about
 from unetkit.modelfile.card import ExportCard, Layout, Output
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import LoadOptions, Model, load, of_stored, read_members, run_of, runtime_options
@@ -53,7 +54,7 @@ class Checked:
 class ExportOptions(TypedDict, total=False):
     """What a file takes and gives, as the fields of `FileOptions`, and these; None is as left out.
 
-    `head` of a UNet++. `max_drop` of the score that int8 may cost (0.005).
+    `head` of a UNet++. `max_drop` of the score that int8 may cost (0.005). `about` may also be the path of a YAML file.
     """
 
     output: Output | None
@@ -66,6 +67,7 @@ class ExportOptions(TypedDict, total=False):
     int8: bool | None
     head: int | None
     max_drop: float | None
+    about: About | str | Path | None
 
 
 def export(
@@ -90,7 +92,8 @@ def export(
         options: what the file takes and gives: `output` (logits, softmax: probabilities, argmax: classes; with
             preprocessing, softmax is the default), `layout` (nchw, nhwc, nchw-nhwc), `preprocessing` inside the file,
             the only `size` (height, width) and `batch` that go in, `opset` of ONNX, weights in `half` or `int8`. `head`
-            of a UNet++, and `max_drop` of the score in int8 (0.005). None values are passed over.
+            of a UNet++, `max_drop` of the score in int8 (0.005), and for packages of bioimage.io `about`: authors,
+            licence and what else only people know. None values are passed over.
         progress: follows the work.
 
     Returns:
@@ -117,6 +120,9 @@ def export(
     soft = asked.get("preprocessing") or (to in FORMATS and FORMATS[to].output == "softmax")
     given: dict[str, Any] = {"output": "softmax" if soft else "logits"}
     given |= {key: value for key, value in asked.items() if value is not None and key not in ("head", "max_drop")}
+    given["about"] = about = read_about(asked.get("about"))
+    if to == "bioimageio" and (missing := about.missing_for_zoo()):
+        progress.log(f"note: for an upload the BioImage Model Zoo also wants {', '.join(missing)}; give --about FILE")
     # What is not a run is taken for trained on images of 8 bits.
     described = None if run is None else run.read_json("data.json")
     eight_bit = described is None or described["dtype"] == "uint8"

@@ -165,7 +165,7 @@ FORMATS: dict[str, Format] = {
         "a package for the BioImage Model Zoo",
         ".zip",
         bioimageio.write,
-        options=frozenset(("output", "opset")),
+        options=frozenset(("output", "opset", "about")),
         output="softmax",
         recognises=package.recognises,
         card=package.card,

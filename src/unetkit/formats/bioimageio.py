@@ -5,7 +5,8 @@ what goes in and what comes out (version 0.5 of the zoo's model description). No
 by the reader, with the same numbers. bioimageio.core, the zoo's own validator, has to accept the package and to
 reproduce its output. Packages are read by `package`.
 
-Author, licence and a better text are the user's to add: the zoo wants them, no program can know them.
+Authors, licence, title and what to cite come from `FileOptions.about`: the zoo wants them, no program can know them.
+Where they are not said the package is valid, but not ready to be uploaded.
 """
 
 import hashlib
@@ -20,19 +21,21 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
+from PIL import Image
 
 from unetkit.errors import ParityError, UsageError
 from unetkit.formats import onnx, torchscript
 from unetkit.formats.job import ExportJob, noise
 from unetkit.formats.package import WEIGHTS
 from unetkit.formats.runtime import required
+from unetkit.modelfile.about import UNET
 from unetkit.modelfile.card import ExportCard
+from unetkit.objects.find import as_picture, tinted
 from unetkit.storage.atomic import temporary_folder
 
-_CITE = {
-    "text": "Ronneberger, Fischer and Brox (2015): U-Net: Convolutional Networks for Biomedical Image Segmentation",
-    "doi": "10.1007/978-3-319-24574-4_28",
-}
+# Of the output, for everybody who runs the package with other versions on another machine: how far probabilities or
+# logits may differ, and how many of a million values may be further apart.
+_TOLERANCE = {"relative_tolerance": 1e-3, "absolute_tolerance": 1e-4, "mismatched_elements_per_million": 10}
 _LARGEST = 256
 
 
@@ -56,22 +59,30 @@ def write(job: ExportJob, path: Path) -> None:
         np.save(buffer, values)
         members[name] = buffer.getvalue()
     members["README.md"] = _readme(job.card).encode()
+    members["cover.png"] = _cover(job, image_NCHW[0], output_NKHW[0])
     description = _description(job, path.stem, members, channels=output_NKHW.shape[1])
     description["format_version"] = spec.ModelDescr.implemented_format_version
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in {"rdf.yaml": yaml.safe_dump(description, sort_keys=False), **members}.items():
-            archive.writestr(name, content)
+    maintainers = [{"name": one.name, "github_user": one.github} for one in job.options.about.authors if one.github]
+    _zip(path, description, members)
     logger = required("loguru", "bioimageio").logger
     logger.disable("bioimageio")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the validator and of what it imports: its verdict is what counts
             summary = core.test_description(path)
+            if maintainers:  # after the test, which would ask GitHub for them
+                _zip(path, description | {"maintainers": maintainers}, members)
     finally:
         logger.enable("bioimageio")
     if summary.status != "passed":
         reasons = [error.msg for detail in summary.details for error in detail.errors]
         raise ParityError(f"{path.name}: bioimageio.core refuses it: {'; '.join(reasons) or summary.status}")
+
+
+def _zip(path: Path, description: dict[str, Any], members: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in {"rdf.yaml": yaml.safe_dump(description, sort_keys=False), **members}.items():
+            archive.writestr(name, content)
 
 
 def _example(job: ExportJob) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -84,6 +95,17 @@ def _example(job: ExportJob) -> tuple[NDArray[Any], NDArray[Any]]:
     with torch.inference_mode():
         x_NCHW = torch.from_numpy(card.normalization.apply(images_NCHW[0])[None])
         return images_NCHW, job.reference(x_NCHW).numpy()
+
+
+def _cover(job: ExportJob, image_CHW: NDArray[Any], output_KHW: NDArray[Any]) -> bytes:
+    """Return an image and the classes that the network finds in it, next to each other, as a PNG."""
+    margin, single = job.card.geometry.margin, len(output_KHW) == 1
+    labels = (output_KHW[0] > 0).astype(np.uint8) if single else output_KHW.argmax(0)
+    inside_CHW = image_CHW[:, margin : margin + labels.shape[0], margin : margin + labels.shape[1]]
+    picture = np.concatenate([as_picture(inside_CHW), tinted(inside_CHW, labels)], 1)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def _description(job: ExportJob, name: str, members: dict[str, bytes], *, channels: int) -> dict[str, Any]:
@@ -107,16 +129,24 @@ def _description(job: ExportJob, name: str, members: dict[str, bytes], *, channe
     names = [re.sub(r"\W+", "_", name).strip("_") for name in card.classes[-channels:]]
     if len(set(names)) < channels or not all(name.isidentifier() for name in names):
         names = [f"class{index}" for index in range(channels)]
+    about, output = job.options.about, onnx.OUTPUTS[card.output]
+    authors = [one.model_dump(include={"name", "affiliation", "orcid"}, exclude_none=True) for one in about.authors]
+    said = {"authors": authors, "license": about.license}
     return {
         "type": "model",
-        "name": re.sub(r"[^\w\- ]+", " ", f"unetkit {name}").strip(),
-        "description": _purpose(card)[:1024],
+        "name": re.sub(r"[^\w\- ]+", " ", about.title or f"unetkit {name}").strip()[:64],
+        "description": (about.description or _purpose(card))[:512],
         "documentation": file("README.md"),
-        "cite": [_CITE],
-        "tags": ["2d", "unet", "semantic-segmentation", "unetkit"],
-        "config": {"unetkit": card.model_dump(mode="json")},
+        "covers": [file("cover.png")],
+        **{key: value for key, value in said.items() if value},
+        "cite": [one.model_dump(exclude_none=True) for one in (*about.citations, UNET)],
+        "tags": list(dict.fromkeys(("2d", "unet", "pytorch", "semantic-segmentation", "unetkit", *about.tags))),
+        "config": {
+            "unetkit": card.model_dump(mode="json"),
+            "bioimageio": {"reproducibility_tolerance": [{**_TOLERANCE, "output_ids": [output]}]},
+        },
         "inputs": [image],
-        "outputs": [tensor(onnx.OUTPUTS[card.output], names, inside, "output.npy")],
+        "outputs": [tensor(output, names, inside, "output.npy")],
         "weights": {
             "torchscript": file("weights.pt") | {"pytorch_version": torch.__version__.partition("+")[0]},
             "onnx": file(WEIGHTS) | {"opset_version": job.options.opset or onnx.OPSET, "parent": "torchscript"},

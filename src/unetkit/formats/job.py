@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unetkit.errors import UsageError
+from unetkit.modelfile.about import About
 from unetkit.modelfile.card import ExportCard, Layout, Output, StoredNetwork
 from unetkit.models.inference import decision_scores, log_probabilities, without_border
 
@@ -36,6 +37,7 @@ class FileOptions:
         opset: of ONNX; None: the format's default.
         half: weights and arithmetic in float16, for devices that are faster with it.
         int8: weights and activations in eight-bit integers, calibrated on real images.
+        about: what only people know of the network, for a format that says it.
     """
 
     output: Output = "logits"
@@ -46,6 +48,7 @@ class FileOptions:
     opset: int | None = None
     half: bool = False
     int8: bool = False
+    about: About = About()
 
     def given(self) -> set[str]:
         """Return the names of the options that are not at their default."""

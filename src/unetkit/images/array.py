@@ -183,7 +183,7 @@ def image_of_array(
     piece = array.piece([axes.index(axis) for axis in paged]) if isinstance(array, CachedArray) else None
     if decoded is not None:
         piece = Piece(math.prod(shape) * dtype.itemsize // (pages if decoded == "pages" else 1), pages)
-    return Image(source, "".join([*paged, *"cyx"]), lengths, dtype, decode, pixel_size or {}, named, piece)
+    return Image(source, "".join([*paged, *"cyx"]), lengths, dtype, decode, pixel_size or {}, named, piece=piece)
 
 
 def axes_by_size(shape: Sequence[int]) -> str:

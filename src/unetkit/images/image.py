@@ -90,8 +90,8 @@ class Image:
             by several threads, and may give a view of what must not be written to.
         pixel_size: of the axes whose step the file tells.
         named: whether the file itself names the axes that count pages; they are otherwise taken for slices.
-        colours: red, green and blue that each channel is shown in, where the file says so; else empty.
         piece: what is decoded at once; None: the window alone is read.
+        colours: red, green and blue that each channel is shown in, where the file says so; else empty.
     """
 
     source: str
@@ -101,8 +101,8 @@ class Image:
     decode: Callable[[int, slice, slice], NDArray[Any]] = field(repr=False)
     pixel_size: dict[str, PixelSize]
     named: bool = True
-    colours: tuple["Colour", ...] = ()
     piece: Piece | None = None
+    colours: tuple[Colour, ...] = ()
 
     @property
     def count(self) -> int:

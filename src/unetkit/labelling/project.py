@@ -29,7 +29,6 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from unetkit.config import Config, DataConfig, load_config
 from unetkit.config.io import annotated_yaml
@@ -38,6 +37,7 @@ from unetkit.data.dataset import Dataset, ItemDataset, name_of
 from unetkit.data.layouts import open_images, open_usable
 from unetkit.data.layouts.mask_files import image_files, is_mask_name, sample_names
 from unetkit.data.layouts.names import Name
+from unetkit.data.targets import components
 from unetkit.errors import DataError, UsageError
 from unetkit.images import is_zarr, open_image
 from unetkit.images.image import Image, as_pixels
@@ -488,9 +488,11 @@ def accepted(
         assert point is not None
         if not (0 <= point[0] < height and 0 <= point[1] < width):
             raise UsageError(f"the point {list(point)} lies outside a page of {height} x {width} px")
-        regions, _ = ndimage.label(predicted_HW == predicted_HW[point])  # pyright: ignore[reportGeneralTypeIssues] - two values without `output`
-        where: tuple[slice, slice] = ndimage.find_objects(regions)[regions[point] - 1]
-        inside = (regions == regions[point])[where]
+        regions = components((predicted_HW == predicted_HW[point]).astype(np.uint8))
+        inside_HW = regions == regions[point]
+        down, across = (np.flatnonzero(inside_HW.any(axis)) for axis in (1, 0))
+        where = slice(int(down[0]), int(down[-1]) + 1), slice(int(across[0]), int(across[-1]) + 1)
+        inside = inside_HW[where]
     with project.changing:
         free = inside & (project.painting.at(place)[where] == 0)
     labels = np.where(free, predicted_HW[where] + np.uint8(1), np.uint8(UNCHANGED)).astype(np.uint8)

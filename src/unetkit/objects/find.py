@@ -290,22 +290,34 @@ _COLOURS = np.array(
 
 def colour_of(kind: int) -> tuple[int, int, int]:
     """Return red, green and blue, up to 255, of a class of objects by its index."""
-    red, green, blue = COLOURS[(kind - 1) % len(COLOURS)].tolist()
+    red, green, blue = _COLOURS[(kind - 1) % len(_COLOURS)].tolist()
     return red, green, blue
 
 
 def outlined(pixels: NDArray[Any], objects: ObjectMap) -> NDArray[np.uint8]:
-    """Return pixels [C, H, W] as a picture [H, W, 3] of the same size, with each object's outermost pixels coloured.
+    """Return `as_picture` of pixels [C, H, W] with each object's outermost pixels in the colour of its class."""
+    picture = as_picture(pixels)
+    border = outermost(objects.ids)
+    picture[border] = _COLOURS[(objects.classes[objects.ids[border] - 1] - 1) % len(_COLOURS)]
+    return picture
+
+
+def tinted(pixels: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return `as_picture` of pixels [C, H, W], half in the colour of its class wherever a label [H, W] is not 0."""
+    picture, inside = as_picture(pixels), labels > 0
+    picture[inside] = picture[inside] // 2 + _COLOURS[(labels[inside].astype(np.int64) - 1) % len(_COLOURS)] // 2
+    return picture
+
+
+def as_picture(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return pixels [C, H, W] as a picture [H, W, 3] of the same size.
 
     Three channels are shown in colour, of any other number the first in grey, from the 0.5th percentile to the 99.5th.
     """
     shown = (pixels if len(pixels) == 3 else pixels[:1]).astype(np.float32)
     low, high = np.percentile(shown, _PERCENTILES)
     grey = np.full_like(shown, 0.5) if high <= low else ((shown - low) / (high - low)).clip(0, 1)
-    picture = np.broadcast_to(np.moveaxis((grey * 255 + 0.5).astype(np.uint8), 0, -1), (*objects.ids.shape, 3)).copy()
-    border = outermost(objects.ids)
-    picture[border] = _COLOURS[(objects.classes[objects.ids[border] - 1] - 1) % len(_COLOURS)]
-    return picture
+    return np.broadcast_to(np.moveaxis((grey * 255 + 0.5).astype(np.uint8), 0, -1), (*pixels.shape[1:], 3)).copy()
 
 
 def outermost(ids: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -37,6 +37,7 @@ from unetkit.images.write import Form
 from unetkit.prediction.crops import Crop
 from unetkit.prediction.load import LoadOptions, Model, load
 from unetkit.prediction.predictor import Predictor
+from unetkit.prediction.regions import Region, open_region
 from unetkit.prediction.results import open_fitting
 from unetkit.prediction.tiling import Plan, Span, align_up, grid_of, window
 from unetkit.storage import is_remote
@@ -75,6 +76,7 @@ class Job:
         result: what the values are.
         tiles: how blocks are cut into them.
         threads: of a process.
+        region: the mask of where something may be found; None: everywhere.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Job:
     result: Result = field(compare=False)
     tiles: Tiles = field(compare=False)
     threads: int = field(compare=False)
+    region: Path | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Opened:
     target: Target
     blocks: Blocks
     plan: Plan
+    region: Region | None
 
     def parts(self, block: Block, crops: list[Crop]) -> Iterator[tuple[slice, slice, Tensor]]:
         """Yield rows and columns of a block, and their probabilities [K, H, W]."""
@@ -107,7 +111,10 @@ class Opened:
                 slice(own.start - all_of_it.start, own.stop - all_of_it.start)
                 for own, all_of_it in ((part.rows, block.rows), (part.columns, block.columns))
             )
-            yield rows, columns, part.probabilities_KHW
+            p_KHW = part.probabilities_KHW
+            if self.region is not None:
+                p_KHW = self.region.within(p_KHW, block.page, part.rows, part.columns)
+            yield rows, columns, p_KHW
 
 
 @lru_cache(maxsize=1)  # a worker loads the network once
@@ -123,7 +130,8 @@ def opened(job: Job) -> Opened:
     target = open_target(job.path, job.form, tiff=job.tiff)
     blocks = Blocks(job.form)
     plan = plan_of(predictor, job.form, job.tiles.step, side=blocks.side)
-    return Opened(predictor, open_fitting(predictor, job.source), target, blocks, plan)
+    image = open_fitting(predictor, job.source)
+    return Opened(predictor, image, target, blocks, plan, open_region(job.region, image))
 
 
 def _loaded(job: Job) -> Predictor:

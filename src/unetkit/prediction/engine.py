@@ -47,12 +47,13 @@ from unetkit.prediction.labels import (
     label_block,
     table_of,
     write_parts,
-    write_table,
 )
 from unetkit.prediction.load import LoadOptions, Model
 from unetkit.prediction.predictor import Predictor
+from unetkit.prediction.regions import open_region
 from unetkit.prediction.results import open_fitting
 from unetkit.prediction.schedule import TRIES, Crew, Staged, crew_of
+from unetkit.prediction.tables import table, write_table
 from unetkit.progress import Progress
 from unetkit.storage import is_remote
 from unetkit.storage.atomic import make_folder
@@ -141,6 +142,7 @@ def predict_in_blocks(
     tiff: bool,
     result: Result,
     work: Work,
+    region: Path | None = None,
     progress: Progress,
 ) -> Made:
     """Predict an image block by block, into a file or folder that is there whole or as an unfinished one.
@@ -153,6 +155,7 @@ def predict_in_blocks(
         tiff: whether it is a TIFF.
         result: what its values are.
         work: who makes it.
+        region: the mask of where something may be found; None: everywhere.
         progress: follows the blocks.
 
     Returns:
@@ -168,6 +171,8 @@ def predict_in_blocks(
     predictor.require_usable(image.shape[-3:])
     objects = result in OBJECTS
     blocks, asked = Blocks(form), _identity(predictor, image, source, form, result, work)
+    if (shape := open_region(region, image)) is not None and region is not None:
+        asked |= {"region": input_checksum(shape.mask, region)}
     with open_journal(out, asked, resume=work.resume, overwrite=work.overwrite) as journal:
         choose = partial(choose_tiles, predictor, form, image, side=blocks.side, objects=objects, workers=work.workers)
         chosen = _chosen(journal, choose, work, progress)
@@ -182,6 +187,7 @@ def predict_in_blocks(
             tiff,
             result,
             *chosen,
+            region if region is None or is_remote(region) else region.absolute(),
         )
         if not journal.chosen:
             create_target(job.path, form, tiff=tiff)
@@ -219,7 +225,8 @@ def _merge(predictor: Predictor, job: Job, out: Path, crew: Crew, progress: Prog
     objects = labels.merge((_whole(blocks, pair) for pair in pairs), predictor.object_config)
     for one in crew(labels.relabel, range(len(blocks))):
         _whole(blocks, one)
-    write_table(table_of(out), objects, predictor.classes)
+    columns = table(objects, predictor.classes, job.form, through_depth=labels.through_depth)
+    write_table(table_of(out), columns)
     return len(objects)
 
 

@@ -10,7 +10,6 @@ that they are not cut here, nor are holes filled.
 Legend of shapes: K classes, H height, W width, N parts, M objects.
 """
 
-import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -78,6 +77,11 @@ def parts_of(p_KHW: Tensor, classes: Sequence[str], config: ObjectsConfig, block
         found = regions(own)
         ids[own] = found[own] + len(kinds)
         kinds += [kind] * int(found.max(initial=0))
+    return ids, summed_up(ids, np.array(kinds, np.int64), block, foreground)
+
+
+def summed_up(ids: NDArray[Any], kinds: NDArray[np.int64], block: Block, foreground: NDArray[Any] | None) -> Parts:
+    """Return what is known of parts [H, W] of a block, numbered from 1; without probabilities they are certain."""
     flat, corner = ids.ravel(), np.array([block.page, block.rows.start, block.columns.start])
     rows, columns = (index.ravel() + start for index, start in zip(np.indices(ids.shape), corner[1:], strict=True))
 
@@ -88,10 +92,8 @@ def parts_of(p_KHW: Tensor, classes: Sequence[str], config: ObjectsConfig, block
     low = [[0, *(part.start for part in box)] for box in boxes]
     high = [[0, *(part.stop - 1 for part in box)] for box in boxes]
     box = [np.array(ends, np.int64).reshape(-1, 3) + corner for ends in (low, high)]
-    pages = sizes * block.page
-    return ids, Parts(
-        np.array(kinds, np.int64), sizes, summed(foreground.ravel()), pages, summed(rows), summed(columns), *box
-    )
+    certain = sizes if foreground is None else summed(foreground.ravel())
+    return Parts(kinds, sizes, certain, sizes * block.page, summed(rows), summed(columns), *box)
 
 
 def label_block(job: Job, number: int, crops: list[Crop]) -> tuple[NDArray[Any], Parts]:
@@ -240,35 +242,6 @@ def _merged(parts: Parts, objects: NDArray[np.int64], count: int) -> Parts:
         low,
         high,
     )
-
-
-TABLE = (
-    *("label", "class", "pixels", "probability", "page", "row", "column"),
-    *("first_page", "last_page", "top", "bottom", "left", "right"),
-)
-"""The columns of a table of objects. Page, row and column are means over an object's pixels, all counted from 0."""
-
-
-def write_table(path: Path, objects: Parts, classes: Sequence[str]) -> None:
-    """Write a table of objects as CSV, in the order of their numbers.
-
-    Raises:
-        StorageError: the disk did not take it.
-    """
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
-        table = csv.writer(handle)
-        table.writerow(TABLE)
-        for index in range(len(objects)):
-            size = objects.sizes[index]
-            means = (objects.certain, objects.pages, objects.rows, objects.columns)
-            (page, top, left), (last_page, bottom, right) = objects.low[index], objects.high[index]
-            table.writerow(
-                [
-                    *(index + 1, classes[objects.kinds[index]], int(size)),
-                    *(f"{values[index] / size:.4f}" for values in means),
-                    *(page, last_page, top, bottom, left, right),
-                ]
-            )
 
 
 def table_of(out: Path) -> Path:

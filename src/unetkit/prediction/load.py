@@ -22,6 +22,7 @@ from unetkit.formats.runtime import Activation
 from unetkit.legacy.checkpoints import read_legacy
 from unetkit.modelfile.card import ModelCard, StoredNetwork
 from unetkit.modelfile.checkpoint import Checkpoint
+from unetkit.modelfile.hub import read_hub_files
 from unetkit.models import Ensemble, Network, build_model, to_dtype
 from unetkit.prediction.predictor import Predictor, PredictorOptions
 from unetkit.run import Run, open_run
@@ -34,7 +35,7 @@ LAST = "last.safetensors"
 
 
 def read_network(source: Run | str | Path) -> StoredNetwork:
-    """Read a network from a run (its best weights), a checkpoint, or a legacy system's file or folder.
+    """Read a network from a run (its best weights), a checkpoint, a hub's folder, or a legacy system's file or folder.
 
     Raises:
         ModelFileError: no network is there, its file is damaged or has a name of another kind, or it was exported for
@@ -85,6 +86,11 @@ def _run(path: Path) -> StoredNetwork | None:
     return _checkpoint(open_run(path).weights()) if (path / "config.yaml").is_file() else None
 
 
+def _hub(path: Path) -> StoredNetwork | None:
+    checkpoint = read_hub_files(path)
+    return None if checkpoint is None else checkpoint.network
+
+
 # What each legacy system did to 8-bit pixels: subtracted, and divided by.
 _EIGHT_BIT = {"minus-one-to-one": (127.5, 127.5), "zero-to-one": (0.0, 255.0), "none": (0.0, 1.0)}
 
@@ -110,7 +116,7 @@ def _legacy(path: Path) -> StoredNetwork | None:
     return StoredNetwork(card, legacy.state, legacy.moments, legacy.notes)
 
 
-_READERS: tuple[Callable[[Path], StoredNetwork | None], ...] = (_run, _legacy, read_own_graph)
+_READERS: tuple[Callable[[Path], StoredNetwork | None], ...] = (_run, _hub, _legacy, read_own_graph)
 """Each gives the network that a path holds, or None for what is not its kind; what none takes should be a checkpoint.
 
 Those of the legacy systems come before: some of their files could be taken for exported ones.

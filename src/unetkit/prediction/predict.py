@@ -38,6 +38,7 @@ from unetkit.prediction.engine import Work, predict_in_blocks
 from unetkit.prediction.labels import table_of
 from unetkit.prediction.load import LoadOptions, Model, load, members
 from unetkit.prediction.predictor import Part, Predictor, require_probabilities
+from unetkit.prediction.regions import Region, open_region, parts_within, regions_for
 from unetkit.prediction.results import (
     Found,
     Sink,
@@ -52,6 +53,7 @@ from unetkit.prediction.results import (
     sections_around,
 )
 from unetkit.prediction.rois import geojson_file, imagej_file
+from unetkit.prediction.tables import table_file
 from unetkit.prediction.uncertainty import MEASURES, answers_to, uncertainty
 from unetkit.progress import NoProgress, Progress
 from unetkit.storage import is_remote, url_of
@@ -144,6 +146,7 @@ def predict_file(
     *,
     probabilities: bool = False,
     uncertainty: bool = False,
+    roi: str | Path | None = None,
     options: LoadOptions | None = None,
     device: str = "auto",
     workers: int = 1,
@@ -162,6 +165,7 @@ def predict_file(
         probabilities: write probabilities instead of masks.
         uncertainty: write how uncertain they are instead: entropy and mutual information of the answers to all flips
             and turns, of all members where the model is the folder of a cross-validation.
+        roi: a mask, or a folder of masks with names like the images', nonzero where something may be found.
         options: keys of the `predict` section, such as {"tta": True}, and those of `load`.
         device: auto, cpu, cuda or mps.
         workers: processes on this machine that predict blocks of a large image or volume.
@@ -186,7 +190,14 @@ def predict_file(
     work = Work(workers, dask, memory, resume, overwrite, model, device, options or {})
     with cpu_threads((options or {}).get("threads")):
         return predict_to_file(
-            predictor, source, out, probabilities=probabilities, uncertain=uncertain, work=work, progress=progress
+            predictor,
+            source,
+            out,
+            probabilities=probabilities,
+            uncertain=uncertain,
+            roi=None if roi is None else image_path(roi),
+            work=work,
+            progress=progress,
         )
 
 
@@ -197,6 +208,7 @@ def predict_objects(
     *,
     outlines: bool = False,
     through_depth: bool = False,
+    roi: str | Path | None = None,
     options: LoadOptions | None = None,
     device: str = "auto",
     workers: int = 1,
@@ -219,6 +231,7 @@ def predict_objects(
             table of the objects beside it, NAME.csv.
         outlines: draw the objects on the images: beside `out`, or as `out` where that is a .png.
         through_depth: objects of an OME-Zarr go through the slices of a volume; else each slice has its own.
+        roi: a mask, or a folder of masks with names like the images', nonzero where something may be found.
         options: keys of the `predict` section, those of `objects` such as {"objects.threshold": 0.6}, and those of
             `load`.
         device: auto, cpu, cuda or mps.
@@ -241,17 +254,20 @@ def predict_objects(
     """
     predictor = load(model, device=device, options=options).folded()
     work = Work(workers, dask, memory, resume, overwrite, model, device, options or {})
+    within = None if roi is None else image_path(roi)
     with cpu_threads((options or {}).get("threads")):
         if image_writer(Path(out)) is ome_zarr:
             if outlines:
                 raise UsageError(f"{out}: outlines are drawn on single images; leave --outlines out")
-            return objects_to_zarr(predictor, source, out, through_depth=through_depth, work=work, progress=progress)
+            return objects_to_zarr(
+                predictor, source, out, through_depth=through_depth, roi=within, work=work, progress=progress
+            )
         if work.in_blocks or through_depth:
             raise UsageError(
                 f"{out}: --workers, --dask, --memory, --resume and --through-depth are for objects of any size; choose "
                 "a name with .ome.zarr"
             )
-        return objects_to_file(predictor, source, out, outlines=outlines, progress=progress)
+        return objects_to_file(predictor, source, out, outlines=outlines, roi=within, progress=progress)
 
 
 def predict_to_file(
@@ -261,6 +277,7 @@ def predict_to_file(
     *,
     probabilities: bool = False,
     uncertain: Sequence[Predictor] = (),
+    roi: Path | None = None,
     work: Work | None = None,
     answers: Answers | None = None,
     progress: Progress | None = None,
@@ -274,6 +291,7 @@ def predict_to_file(
             folder of images, a new or empty folder.
         probabilities: write probabilities instead of masks.
         uncertain: write how uncertain these are instead, an ensemble's members or the predictor alone.
+        roi: a mask, or a folder of masks, of where something may be found; None: everywhere.
         work: who computes the blocks of a large output, and what becomes of an earlier one; None: this process.
         answers: what the network gave to the pages of one image before; None: it is asked.
         progress: follows the work.
@@ -303,13 +321,14 @@ def predict_to_file(
         require_empty(out)
         named = names_for(source, name_for)
         around = sections_around(predictor, list(named))
-        tasks = [writing.planned(image, Path(name), around[image]) for image, name in named.items()]
+        regions = regions_for(list(named), roi)
+        tasks = [writing.planned(image, Path(name), around[image], regions[image]) for image, name in named.items()]
         with atomic_folder(out) as temporary:
             writing.carry_out([replace(task, out=temporary / task.out) for task in tasks])
         return writing.predicted(tasks, out, time.monotonic() - begun)
     if is_folder(out):
         out /= name_for(source)
-    task = writing.planned(source, out)
+    task = writing.planned(source, out, region=regions_for([source], roi)[source])
     require_not_source(out, source)
     require_free(out, overwrite=work.overwrite, resume=work.resume)
     reason = writing.reason_against_blocks(task)
@@ -335,6 +354,7 @@ class _Task:
 
     source: Path
     sections: tuple[Path, ...]
+    region: Region | None
     out: Path
     writer: Writer
     form: Form
@@ -368,7 +388,7 @@ class _Writing:
         if self.fractions:
             require_probabilities(self.predictor)
 
-    def planned(self, source: Path, out: Path, sections: tuple[Path, ...] = ()) -> _Task:
+    def planned(self, source: Path, out: Path, sections: tuple[Path, ...] = (), region: Path | None = None) -> _Task:
         """Read the headers of a file and refuse what cannot be done.
 
         Raises:
@@ -401,7 +421,7 @@ class _Writing:
             form = form_at(out, replace(form, labels=() if self.fractions else classes, card=card))
         plan = self.predictor.plan(pages.height, pages.width)
         parts = 1 if self.uncertain else plan.parts
-        return _Task(source, sections, out, writer, form, parts * pages.count, plan.note)
+        return _Task(source, sections, open_region(region, pages), out, writer, form, parts * pages.count, plan.note)
 
     def reason_against_blocks(self, task: _Task) -> str | None:
         """Say what keeps a file from being made in blocks; None: nothing."""
@@ -425,6 +445,7 @@ class _Writing:
             tiff=task.writer is tiff_stack,
             result="probabilities" if self.probabilities else "masks",
             work=work,
+            region=None if task.region is None else image_path(task.region.mask.source),
             progress=self.progress,
         )
         return replace(task, note=made.note)
@@ -444,7 +465,7 @@ class _Writing:
         self.progress.update(done, total, {})
         for task in tasks:
             with task.writer(task.out, task.form) as output:
-                for page, part in prefetch(self._parts(task)):
+                for page, part in prefetch(parts_within(task.region, self._parts(task), background=not self.uncertain)):
                     if self.uncertain:
                         values_KHW = part.probabilities_KHW.numpy()
                     else:
@@ -485,6 +506,8 @@ _LISTS: dict[str, Callable[[Path, Predictor], AbstractContextManager[Sink]]] = {
     ".json": lambda path, one: coco_file(path, one.classes, one.object_config),
     ".zip": lambda path, one: imagej_file(path, one.classes),
     ".geojson": lambda path, one: geojson_file(path, one.classes),
+    ".csv": lambda path, one: table_file(path, one.classes),
+    ".parquet": lambda path, one: table_file(path, one.classes),
 }
 """Files that list objects, by their endings."""
 
@@ -498,6 +521,7 @@ def objects_to_file(
     out: str | Path,
     *,
     outlines: bool = False,
+    roi: Path | None = None,
     answers: Answers | None = None,
     progress: Progress | None = None,
 ) -> Predicted:
@@ -510,6 +534,7 @@ def objects_to_file(
             .png, with `outlines`: the picture of one page; a folder takes the source's name; for a folder of images, a
             .json or a new or empty folder.
         outlines: draw the objects on the images, as `out` or beside it: NAME-outlines.png, a folder for several pages.
+        roi: as of `predict_to_file`.
         answers: what the network gave to the pages of one image before; None: it is asked.
         progress: follows the work.
 
@@ -526,6 +551,7 @@ def objects_to_file(
     images = list(names_for(source, lambda image: image.stem)) if is_folder(source) else [source]
     around = sections_around(predictor, images) if is_folder(source) else {source: ()}
     opened = {image: open_fitting(predictor, image, around[image]) for image in images}
+    regions = {image: open_region(path, opened[image]) for image, path in regions_for(images, roi).items()}
     if is_folder(out) and not is_folder(source):
         out /= f"{source.stem}.tif"
     places = _places(out, source, several=sum(pages.count for pages in opened.values()) > 1, outlines=outlines)
@@ -540,6 +566,8 @@ def objects_to_file(
             for page in range(pages.count):
                 pixels_CHW = pages.page(page)[ALL, ALL, ALL]
                 p_KHW = predictor.probabilities(pixels_CHW) if answers is None else np.array(answers(page))
+                if (region := regions[image]) is not None:
+                    p_KHW = region.within(torch.from_numpy(p_KHW), page, ALL, ALL).numpy()
                 objects = find_objects(p_KHW, predictor.classes, predictor.object_config)
                 scores = scores_of(objects, predictor.of_data(torch.from_numpy(p_KHW)).numpy())
                 shown_CHW = pixels_CHW[predictor.card.own_channels]
@@ -564,6 +592,7 @@ def objects_to_zarr(
     out: str | Path,
     *,
     through_depth: bool = False,
+    roi: Path | None = None,
     work: Work | None = None,
     progress: Progress | None = None,
 ) -> Predicted:
@@ -574,6 +603,7 @@ def objects_to_zarr(
         source: an image file.
         out: an OME-Zarr; the table is beside it, NAME.csv.
         through_depth: objects go through the slices of a volume; else each slice has its own.
+        roi: as of `predict_to_file`.
         work: who computes the blocks, and what becomes of an earlier output; None: this process.
         progress: follows the work.
 
@@ -605,6 +635,7 @@ def objects_to_zarr(
         tiff=False,
         result="volumes" if through_depth else "objects",
         work=work,
+        region=regions_for([source], roi)[source],
         progress=progress or NoProgress(),
     )
     notes = (*predictor.notes, "objects are connected regions: those that touch are one, and holes are left", made.note)

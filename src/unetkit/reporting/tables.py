@@ -146,7 +146,7 @@ def environment_facts(run: Run) -> Facts | None:
     lines: list[tuple[str, Content]] = [
         (key.capitalize(), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
         for key, value in environment.items()
-        if key not in ("command", "packages")
+        if key not in ("command", "packages", "lock")
     ]
     packages: Record = environment.get("packages") or {}
     versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)

@@ -39,7 +39,7 @@ _SHORT_MEGAPIXELS = 4.0
 _LONGEST_WAIT = 60.0
 _LARGEST_JSON = 2**18
 _KEPT_OF_AN_IMAGE = 3
-_POLL, _ALIVE = 0.05, 15.0
+_POLL, _ALIVE = 0.2, 15.0
 _CHUNK = 2**18
 
 Value = TypeVar("Value")
@@ -185,14 +185,23 @@ async def over(request: Request, job: Job, wait: float) -> bool:
     Raises:
         HTTPException: the client is gone, or the server ends before the job does.
     """
-    deadline = time.monotonic() + wait
-    while not job.is_over and time.monotonic() < deadline:
-        await asyncio.sleep(_POLL)
-        if await request.is_disconnected():
+    finished = asyncio.wrap_future(job.finished)
+    gone = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({finished, gone}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+        if gone.done() and not job.is_over:
             raise HTTPException(499, "the client is gone")
+    finally:
+        gone.cancel()
     if not job.is_over and request.state.draining():
         raise HTTPException(503, "the server ends; ask again when it is back")
     return job.is_over
+
+
+async def _gone(request: Request) -> None:
+    """Wait until the client goes away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _made(service: Service, job: Job) -> Path:
@@ -323,7 +332,7 @@ async def job_events(request: Request) -> Response:
                 yield ": alive\n\n"
             if over:
                 return
-            await asyncio.sleep(4 * _POLL)
+            await asyncio.sleep(_POLL)
 
     return StreamingResponse(events(), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 

@@ -6,6 +6,7 @@ removed by the next server on the machine.
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,11 +17,11 @@ from starlette.applications import Starlette
 from unetkit.prediction.load import LoadOptions
 from unetkit.serving import api, inference
 from unetkit.serving.api import Service
-from unetkit.serving.guard import Access, Guard, Limits, access_for, guarded
+from unetkit.serving.guard import Access, Guard, Limits, guarded
 from unetkit.serving.jobs import Jobs
 from unetkit.serving.metrics import Counters
 from unetkit.serving.served import Served, load_served
-from unetkit.serving.server import address_of, listening, page_routes, run
+from unetkit.serving.server import address_of, page_routes, run
 from unetkit.serving.uploads import Uploads
 from unetkit.storage.atomic import temporary_folder
 
@@ -96,11 +97,10 @@ async def _sweep(service: Service) -> None:
 
 def serve(
     models: Sequence[Path],
+    listener: socket.socket,
     *,
     host: str = "127.0.0.1",
-    port: int = 8000,
-    token: str | None = None,
-    no_token: bool = False,
+    access: Access = Access(),
     limits: ServeLimits = ServeLimits(),
     device: str = "auto",
     options: LoadOptions | None = None,
@@ -110,22 +110,19 @@ def serve(
 
     Args:
         models: what holds them, as `unetkit.load` takes it.
-        host: the address to listen at; elsewhere than on this machine a token is asked for.
-        port: 0 is any that is free.
-        token: that clients must show; None: one is made where it is needed.
-        no_token: ask for none, wherever the server listens.
+        listener: as `listening` gives it.
+        host: where it listens, as it was named.
+        access: who may ask, as `access_for` says it of this host.
         limits: what clients may take.
         device: auto, cpu, cuda or mps.
         options: how networks are loaded and used.
         announce: is told the address to open.
 
     Raises:
-        UsageError: a port in use, an address of no use, or a token that is easily guessed.
-        ModelFileError, ConfigError, DeviceError: as `load`.
+        ModelFileError, UsageError, ConfigError, DeviceError: as `load`.
         StorageError: no folder can be made for what requests leave.
     """
-    access = access_for(host, token, no_token=no_token)
-    with listening(host, port) as listener, temporary_folder() as folder:
+    with temporary_folder() as folder:
         served = load_served(models, device=device, options=options)
         app = create_app(served, folder, access=access, limits=limits)
         announce(f"{', '.join(one.name for one in served)}: {address_of(listener, host, access)}")

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -187,7 +187,7 @@ class Guard:
 
     def _refusal(self, request: Request, passage: "_Passage") -> Response | None:
         """Return why a request is not answered, and note whose it is; None: it may pass."""
-        host, path = request.headers.get("host", ""), request.url.path
+        host, path = request.headers.get("host", ""), str(request.scope["path"])
         if len(request.scope.get("raw_path") or path) > _LONGEST_PATH:
             return error(414, f"a path of more than {_LONGEST_PATH} characters")
         if not self.access.names(host):
@@ -196,7 +196,7 @@ class Guard:
             )
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
         visit = request.method == "GET" and path == "/" and request.headers.get("sec-fetch-mode") == "navigate"
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        foreign = origin is not None and origin.lower().partition("://")[2] != host.lower()
         if foreign or (site not in ("none", "same-origin") and not visit):
             return error(403, "a page of another site asks; only this server's own page may")
         length = request.headers.get("content-length", "0")
@@ -207,7 +207,7 @@ class Guard:
         client, given = self._cookie(request, name), request.headers.get("authorization", "")
         shown = given.removeprefix("Bearer ") if given.startswith("Bearer ") else ""
         if self.access.token is not None and client is None and path not in _HEALTH:
-            asked = parse_qs(request.url.query).get("token", [""])[0] if path == "/" else ""
+            asked = request.query_params.get("token", "") if path == "/" else ""
             if not hmac.compare_digest((shown or asked).encode(), self.access.token.encode()):
                 return error(401, "this server asks for its token; open the address that it printed when it started")
         if path == "/" and client is None:
@@ -215,7 +215,7 @@ class Guard:
             passage.cookie = f"{name}={client}.{self._signature(client)}; HttpOnly; SameSite=Lax; Path=/"
         address = request.client.host if request.client else ""
         request.scope["state"]["client"] = client or ("token" if shown else f"at {address}")
-        return RedirectResponse("/", 303) if "token=" in request.url.query and path == "/" else None
+        return RedirectResponse("/", 303) if "token" in request.query_params and path == "/" else None
 
     def _cookie(self, request: Request, name: str) -> str | None:
         """Return the client that a cookie of ours names."""

@@ -219,6 +219,7 @@ def _read(served: Served, body: bytes, length: str | None) -> _Input:
         raise HTTPException(400, f"outputs: {', '.join(known)} are there, as JSON or binary data")
     values = _values(tensor, memoryview(body)[len(head) :])
     images = values[None] if values.ndim == 3 else values
+    served.predictor.require_usable(images.shape[1:])
     if not served.predictor.takes(images.shape[1]):
         raise DataError(
             f"image: has {images.shape[1]} channels, but the network was trained on images with "

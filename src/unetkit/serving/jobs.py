@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,7 @@ class Job:
         layers: what it shows, if it does.
         source: the number of its image.
         results: files that are made of it, by output and ending.
+        finished: is done when the job is over.
     """
 
     owner: str
@@ -71,6 +73,7 @@ class Job:
     layers: Layers | None = None
     source: str = ""
     results: dict[tuple[str, str], "Job"] = field(default_factory=dict[tuple[str, str], "Job"])
+    finished: Future[None] = field(default_factory=Future[None])
     began: float = 0.0
     ended: float = 0.0
     _unwanted: threading.Event = field(default_factory=threading.Event)
@@ -242,10 +245,11 @@ class Jobs:
         for result in job.results.values():
             result.cancel()
         with self._changed:
-            for line in self._lines.values():
-                if job in line:
-                    line.remove(job)
-                    self._end(job, "cancelled")
+            if job.state == "queued":
+                for line in self._lines.values():
+                    if job in line:
+                        line.remove(job)
+                self._end(job, "cancelled")
 
     def remove(self, job: Job) -> None:
         """Forget a job that is over, with its files; one that runs is cancelled, and goes when it ends."""
@@ -262,6 +266,7 @@ class Jobs:
 
     def _end(self, job: Job, state: State, error: str | None = None) -> None:
         job.error, job.ended, job.state = error, time.monotonic(), state
+        job.finished.set_result(None)
         self.finished[state] = self.finished.get(state, 0) + 1
 
     def _serve(self, name: str) -> None:
@@ -271,8 +276,8 @@ class Jobs:
                 while not line and not self._ends:
                     self._changed.wait()
                 if self._ends:
-                    for job in line:
-                        self._end(job, "cancelled")
+                    while line:
+                        self._end(line.popleft(), "cancelled")
                     return
                 job = line.popleft()
                 job.state, job.began = "running", time.monotonic()

@@ -55,8 +55,9 @@ class Served:
             return found
         found |= {"probabilities": [".tif"], "uncertainty": [".tif"]}
         if object_classes(self.predictor.classes):
-            coco = [".json"] if find_spec("pycocotools") is not None else []
-            found["objects"] = [".tif", *coco, ".png"]
+            needed = {".json": "pycocotools", ".zip": "roifile"}
+            suffixes = [".tif", ".json", ".geojson", ".zip", ".png"]
+            found["objects"] = [one for one in suffixes if one not in needed or find_spec(needed[one]) is not None]
         return found
 
     @property
@@ -71,7 +72,7 @@ class Served:
             "name": self.name,
             "classes": list(self.predictor.classes),
             "colours": self.colours,
-            "channels": card.channels,
+            "channels": card.image_channels,
             "context": context,
             "can": list(self.can),
             "formats": self.can,

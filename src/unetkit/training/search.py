@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from unetkit.config import Config, ConfigSource, annotated_yaml, load_config, preset_names
 from unetkit.config.text import parse, write_inline
+from unetkit.devices import choose_device, choose_precision
 from unetkit.distributed import launched_world
 from unetkit.errors import ConfigError, DataError, DivergedError, InterruptedRun, RunFolderError, UsageError
 from unetkit.evaluation.folds import is_begun
@@ -31,6 +32,7 @@ from unetkit.formats.runtime import required
 from unetkit.metrics import definition_of
 from unetkit.progress import NoProgress, Progress
 from unetkit.reporting.search import BEST, Search, Trial, write_page
+from unetkit.reporting.trackers import require_trackers
 from unetkit.run import Record, open_run
 from unetkit.storage import is_remote, url_of
 from unetkit.storage.atomic import atomic_write, make_folder
@@ -48,9 +50,12 @@ _FEWEST = 8
 _STARTUP = 5
 """Trials that are drawn at random and never pruned."""
 
-_FIXED = ("data.path", "data.images", "data.labels", "data.roi", "data.test", "data.unlabelled", "data.classes")
-_FIXED_TOO = ("data.mask_", "data.ignore_value", "data.split", "data.check", "train.best_metric", "train.metrics")
-_NO_SETTINGS = ("train.seed", "train.device", "train.threads", "train.memory", "train.track", "train.log")
+_FIXED = (
+    *("data.path", "data.images", "data.labels", "data.roi", "data.test", "data.unlabelled", "data.classes"),
+    *("data.mask_", "data.ignore_value", "data.split", "data.check", "train.best_metric", "train.metrics"),
+    *("train.seed", "train.device", "train.threads", "train.memory", "train.track", "train.log"),
+)
+"""How keys begin that decide which images are scored and by what, or that are no settings of a network."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
@@ -104,8 +109,8 @@ def read_over(text: str, config: Config) -> Over:
     key, equals, values = text.partition("=")
     if not equals or not key or not values:
         raise ConfigError(f"--over {text}: write KEY=LOW..HIGH or KEY=A,B,C, such as optimizer.lr=1e-3..1e-1")
-    if key.startswith((*_FIXED, *_FIXED_TOO, *_NO_SETTINGS)):
-        raise UsageError(f"--over {key}: all trials have it in common, else their scores could not be compared")
+    if key.startswith(_FIXED):
+        raise UsageError(f"--over {key}: trials must have it in common, so that their scores can be compared")
     if (found := _RANGE.fullmatch(values)) is None:
         plain = parse(f"[{values}]", f"--over {text}")
         choices = tuple(dict.fromkeys(write_inline(value) for value in plain))
@@ -172,17 +177,28 @@ def search(
     if clash:
         raise UsageError(f"{', '.join(sorted(clash))}: is searched over and given, too; leave out one")
     split_is_asked = str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
-    prepared = prepare(config, own_split=not split_is_asked)
-    if not prepared.split.validation:
-        raise UsageError("nothing is held out (data.split.method: none), by which trials could be compared")
-    for note in prepared.notes:
-        progress.log(note)
-    held_out = {"path": absolute_data_path(str(config.data.path)), "split": prepared.config.data.split}
-    config = config.model_copy(update={"data": config.data.model_copy(update=held_out)})
+    require_trackers(config.train.track)
+    choose_precision(config.train.precision, choose_device(config.train.device))
+    config = _divided(config, progress, own_split=not split_is_asked)
     make_folder(out)
     content = {"config": config.model_dump(mode="json"), "over": list(over), "trials": trials, "seed": seed}
     atomic_write(out / _SEARCH, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     return resume_search(out, progress=progress)
+
+
+def _divided(config: Config, progress: Progress, *, own_split: bool) -> Config:
+    """Try the data out, and return the configuration with its place and how it is divided.
+
+    Raises:
+        UsageError, ConfigError, DataError: it cannot be trained on, or nothing is held out.
+    """
+    prepared = prepare(config, own_split=own_split)
+    if not prepared.split.validation:
+        raise UsageError("nothing is held out (data.split.method: none), by which trials could be compared")
+    for note in prepared.notes:
+        progress.log(note if "test set of" not in note else "note: the test set takes no part in the search")
+    found = {"path": absolute_data_path(str(config.data.path)), "split": prepared.config.data.split}
+    return config.model_copy(update={"data": config.data.model_copy(update=found)})
 
 
 def resume_search(path: str | Path, *, trials: int | None = None, progress: Progress | None = None) -> Search:

@@ -30,7 +30,7 @@ from unetkit.prediction import Predictor
 from unetkit.progress import NoProgress, Progress, ProgressFile
 from unetkit.reporting.report import report
 from unetkit.reporting.trackers import require_trackers, tracked
-from unetkit.run import Follow, Run, create_run, open_run
+from unetkit.run import Follow, Run, create_run, now, open_run
 from unetkit.storage import Mirror, is_remote
 from unetkit.storage.atomic import make_folder
 from unetkit.training.cost import time_steps
@@ -367,5 +367,5 @@ def _train(
             trainer.checkpoint().for_prediction().save(run.last)
             best = None if state.best is None else {"value": state.best[0], "step": state.best[1]}
             seconds = {"training": state.train_seconds} | state.spent
-            ended = {"step": state.step, "best": best, "scores": state.scores, "seconds": seconds}
+            ended = {"step": state.step, "best": best, "scores": state.scores, "seconds": seconds, "ended": now()}
             run.write_json("summary.json", ended)
