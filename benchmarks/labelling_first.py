@@ -1,6 +1,6 @@
 """Measure how long it takes from the first strokes to the first prediction, through the whole path of `unetkit label`.
 
-    python benchmarks/labelling_first.py train-volume.tif train-labels.tif
+    python benchmarks/labelling_first.py DIR/train-volume.tif DIR/train-labels.tif
 
 The command is started on one section of a stack without masks. After a while, in which a person would look at the
 image, training is started and six strokes of 40 x 4 px go to the server, one after the other, as the page sends them,
@@ -51,10 +51,8 @@ def main() -> int:
             server.wait()
     height, width = truth.shape
     print(f"{around.machine}; load before {around.load}; {around.versions}; {around.date}")
-    print(
-        f"{height} x {width} px: a stroke is answered after {spread(answered, 3)} s; "
-        f"first prediction after {first:.1f} s"
-    )
+    print(f"{height} x {width} px: a stroke is answered after {spread(answered, 3)} s")
+    print(f"first prediction {first:.1f} s after the first stroke was sent")
     return 0
 
 

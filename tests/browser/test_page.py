@@ -162,7 +162,7 @@ def test_the_worker_gives_the_probabilities_of_pytorch(
     page = visit(serve(folder))
     for number, (_, size, keys) in enumerate(case for case in CASES if case[0] == name):
         image = pixels(predictor.card.channels, *size)
-        configured = predictor.with_options(keys)  # type: ignore[arg-type]
+        configured = predictor.with_options(keys)
         card = make_job(configured, FileOptions()).card.model_dump(mode="json")
         answer = asked(page, tiff_of(image, tmp_path / f"{number}.tif"), card)
         expected = configured.probabilities(image)

@@ -251,8 +251,16 @@ def labelling_app(project: Project, *, access: Access, folder: Path, overrides: 
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        async def write_now_and_then() -> None:
+            while True:
+                await asyncio.sleep(_WRITTEN)
+                try:
+                    await anyio.to_thread.run_sync(project.write)
+                except UnetkitError as error:
+                    log.warning("%s; every stroke is in the journal", error)
+
         state.begin()
-        writing = asyncio.create_task(_write_now_and_then(project))
+        writing = asyncio.create_task(write_now_and_then())
         try:
             yield
         finally:
@@ -262,15 +270,6 @@ def labelling_app(project: Project, *, access: Access, folder: Path, overrides: 
 
     routes = [*page_routes("label"), *_routes(Answers(state))]
     return guarded(routes, access=access, limits=LIMITS, lifespan=lifespan, private=folder)
-
-
-async def _write_now_and_then(project: Project) -> None:
-    while True:
-        await asyncio.sleep(_WRITTEN)
-        try:
-            await anyio.to_thread.run_sync(project.write)
-        except UnetkitError as error:
-            log.warning("%s; every stroke is in the journal", error)
 
 
 class Answers:

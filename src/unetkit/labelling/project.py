@@ -18,6 +18,7 @@ import csv
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
@@ -386,8 +387,18 @@ def open_project(
     make_folder(folder)
     contents = Contents(folder, made, images)
     project = Project(contents)
-    if labelled is not None:
-        _take_over(project, labelled)  # where a start was killed, what is missing
+    number_of = {str(one.path): number for number, one in enumerate(images)}
+    pages = Counter[int]()
+    for index in range(0 if labelled is None else len(labelled)):  # where a start was killed, what is missing
+        assert labelled is not None
+        sample = labelled[index]
+        image = number_of.get(sample.source)
+        if image is None or sample.labels is None:
+            continue
+        painted = (sample.labels + 1).astype(np.uint8)
+        painted = painted if sample.valid is None else np.where(sample.valid, painted, np.uint8(0))
+        project.paint(Stroke((image, pages[image]), 0, 0, to_png(painted), "masks", index + 1))
+        pages[image] += 1
     contents.save()  # at last: a start that was killed begins again
     return project
 
@@ -435,22 +446,6 @@ def _opened(names: Sequence[str], paths: Sequence[Path]) -> tuple[ProjectImage, 
                 "network cannot take both: label them in two projects"
             )
     return tuple(ProjectImage(name, path, image) for name, path, image in zip(names, paths, images, strict=True))
-
-
-def _take_over(project: Project, labelled: Dataset) -> None:
-    """Paint the masks that are there already."""
-    number_of = {str(one.path): number for number, one in enumerate(project.contents.images)}
-    pages: dict[int, int] = {}
-    for index in range(len(labelled)):
-        sample = labelled[index]
-        image = number_of.get(sample.source)
-        if image is None or sample.labels is None:
-            continue
-        page = pages[image] = pages.get(image, -1) + 1
-        labels = (sample.labels + 1).astype(np.uint8)
-        if sample.valid is not None:
-            labels = np.where(sample.valid, labels, np.uint8(0))
-        project.paint(Stroke((image, page), 0, 0, to_png(labels), "masks", index + 1))
 
 
 def accepted(

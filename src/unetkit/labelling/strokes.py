@@ -150,7 +150,18 @@ class Painting:
         page, box = self.at(stroke.place), self.box(stroke, labels)
         np.copyto(page[box], labels, where=labels != UNCHANGED)
         self.pages[stroke.place] = page
-        self._divide(stroke, labels)
+        # Windows that are painted for the first time are held out or not from now on, in order of rows.
+        rows, columns = np.nonzero((labels != UNCHANGED) & (labels > 0))
+        height, width = self.sizes[stroke.place[0]]
+        grid = (-(-height // WINDOW), -(-width // WINDOW))
+        windows = self.windows.setdefault(stroke.place, np.zeros(grid, np.uint8))
+        codes = (rows + stroke.top) // WINDOW * grid[1] + (columns + stroke.left) // WINDOW
+        for code in np.unique(codes).tolist():
+            if windows.flat[code]:
+                continue
+            value = int(np.bincount(labels[rows[codes == code], columns[codes == code]]).argmax())
+            windows.flat[code] = 2 if self.counts[value] % _EVERY == _FIRST else 1
+            self.counts[value] += 1
         self.strokes += 1
         self.numbers[stroke.session] = max(stroke.number, self.numbers.get(stroke.session, 0))
 
@@ -189,20 +200,6 @@ class Painting:
         """Return the classes, from 0, that are trained on in a page."""
         found = np.flatnonzero(np.bincount(self.at(place)[self.part(place, held_out=False)], minlength=1))
         return frozenset(int(value) - 1 for value in found)
-
-    def _divide(self, stroke: Stroke, labels: Labels) -> None:
-        """Decide of windows that are painted for the first time whether they are held out, in order of rows."""
-        rows, columns = np.nonzero((labels != UNCHANGED) & (labels > 0))
-        height, width = self.sizes[stroke.place[0]]
-        grid = (-(-height // WINDOW), -(-width // WINDOW))
-        windows = self.windows.setdefault(stroke.place, np.zeros(grid, np.uint8))
-        codes = (rows + stroke.top) // WINDOW * grid[1] + (columns + stroke.left) // WINDOW
-        for code in np.unique(codes).tolist():
-            if windows.flat[code]:
-                continue
-            value = int(np.bincount(labels[rows[codes == code], columns[codes == code]]).argmax())
-            windows.flat[code] = 2 if self.counts[value] % _EVERY == _FIRST else 1
-            self.counts[value] += 1
 
 
 class Journal:
