@@ -115,14 +115,14 @@ class _Parts:
         self._name, self._text, self._to_file = "", b"", False
         self._key, self._value, self._fields = b"", b"", 0
         self.callbacks: dict[str, Callable[..., None]] = {
-            "on_part_begin": self._begin,
-            "on_header_field": self._header_key,
-            "on_header_value": self._header_value,
-            "on_header_end": self._header_end,
-            "on_headers_finished": self._headers_end,
-            "on_part_data": self._data,
-            "on_part_end": self._end,
-            "on_end": self._all,
+            "on_part_begin": self.on_part_begin,
+            "on_header_field": self.on_header_field,
+            "on_header_value": self.on_header_value,
+            "on_header_end": self.on_header_end,
+            "on_headers_finished": self.on_headers_finished,
+            "on_part_data": self.on_part_data,
+            "on_part_end": self.on_part_end,
+            "on_end": self.on_end,
         }
 
     def flush(self) -> None:
@@ -136,26 +136,31 @@ class _Parts:
         if self._file is not None:
             self._file.close()
 
-    def _begin(self) -> None:
+    def on_part_begin(self) -> None:
+        """Begin a part."""
         self._headers, self._text, self._fields = [], b"", self._fields + 1
         if self._fields > _MOST_FIELDS:
             raise HTTPException(400, f"more than {_MOST_FIELDS} fields; a file and a few options were expected")
 
-    def _header_key(self, data: bytes, start: int, end: int) -> None:
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of a header's name."""
         self._key += data[start:end]
 
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of a header's value."""
         self._value += data[start:end]
         if len(self._key) + len(self._value) > _LARGEST_FIELD:
             raise HTTPException(400, "a header of a part is too long")
 
-    def _header_end(self) -> None:
+    def on_header_end(self) -> None:
+        """End a header."""
         self._headers.append((self._key.lower(), self._value))
         self._key = self._value = b""
         if len(self._headers) > _MOST_HEADERS:
             raise HTTPException(400, "a part has too many headers")
 
-    def _headers_end(self) -> None:
+    def on_headers_finished(self) -> None:
+        """Open the file, if the part is it."""
         _, options = parse_options_header(dict(self._headers).get(b"content-disposition", b""))
         self._name = options.get(b"name", b"").decode(errors="replace")
         self._to_file = b"filename" in options
@@ -166,7 +171,8 @@ class _Parts:
         self.form.file = self.form.folder / harmless(options[b"filename"].decode(errors="replace"))
         self._file = self.form.file.open("xb")
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of the file or of a field."""
         if self._to_file:
             self._pieces.append(data[start:end])
             self.waiting += end - start
@@ -175,11 +181,13 @@ class _Parts:
         if len(self._text) > _LARGEST_FIELD:
             raise HTTPException(400, f"the field {self._name[:50]!r} is longer than {_LARGEST_FIELD:,} bytes")
 
-    def _end(self) -> None:
+    def on_part_end(self) -> None:
+        """End a part."""
         if not self._to_file:
             self.form.fields.setdefault(self._name, []).append(self._text.decode(errors="replace"))
 
-    def _all(self) -> None:
+    def on_end(self) -> None:
+        """Note that the body is whole."""
         self.ended = True
 
 
