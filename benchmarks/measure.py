@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from unetkit.config import Config
 from unetkit.run import environment
 from unetkit.version import __version__
 
@@ -50,7 +51,7 @@ def circumstances(packages: Sequence[str], device: torch.device) -> Circumstance
         packages: further distributions whose versions matter.
         device: where the benchmark computes.
     """
-    known = environment()
+    known = environment(Config())
     parts = [f"{known['processor']}, {known['cores']} cores", f"{_memory_gb():.0f} GB", platform.system()]
     if device.type == "cuda":
         parts.append(torch.cuda.get_device_name(device))

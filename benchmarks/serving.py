@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import signal
 import statistics
 import struct
@@ -214,6 +215,13 @@ def hostile(noise: random.Random) -> bytes:
     return f"GET /api/models HTTP/1.1\r\nHost: {noise.choice(names)}\r\n{close}\r\n".encode()
 
 
+def _is_whole(content: bytes) -> bool:
+    """Tell whether a request has its head and the body that its head promises."""
+    head, end, body = content.partition(b"\r\n\r\n")
+    promised = re.search(rb"Content-Length: ([0-9]+)", head)
+    return bool(end) and (promised is None or len(body) >= int(promised[1]))
+
+
 async def attack(target: Target, count: int) -> Counter[str]:
     """Send hostile requests, 20 at a time, and count what became of them."""
     found, noise = Counter[str](), random.Random(0)
@@ -224,7 +232,8 @@ async def attack(target: Target, count: int) -> Counter[str]:
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
                 writer.write(content)
-                writer.write_eof()
+                if b"Connection: close" not in content or not _is_whole(content):
+                    writer.write_eof()  # the server would wait for the rest
                 async with asyncio.timeout(120):
                     back = await reader.read()
                 writer.close()

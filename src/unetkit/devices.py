@@ -4,7 +4,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -77,6 +77,12 @@ def keep_freed_memory() -> None:
         return
     adjust(_MMAP_THRESHOLD, 1 << 30)
     adjust(_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def release_freed_memory() -> None:
+    """Give the memory that this process has freed back to the kernel, where glibc manages it."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 # Parameters of mallopt(3).

@@ -68,7 +68,15 @@ async function decodeJpeg(bytes: Uint8Array): Promise<Planes> {
   return planes(data, 4, bitmap.width, bitmap.height, components);
 }
 
-const WHITE_IS_ZERO = 0;
+const [WHITE_IS_ZERO, SEPARATED, COLOURED] = [0, 5, [2, 6, 8]];
+
+/** ImageJ writes channels as pages that follow each other; some writers call the slices of a stack so. */
+function channelsOfImageJ(description: string): number {
+  if (!description.startsWith("ImageJ=")) return 1;
+  const said = new Map(description.split("\n").map((line) => line.split("=") as [string, string]));
+  const more = Number(said.get("slices") ?? 1) > 1 || Number(said.get("frames") ?? 1) > 1;
+  return more || ["composite", "color"].includes(said.get("mode") ?? "") ? Number(said.get("channels") ?? 1) : 1;
+}
 
 async function openTiff(tiff: GeoTIFF): Promise<ImageFile> {
   const count = await tiff.getImageCount();
@@ -77,11 +85,11 @@ async function openTiff(tiff: GeoTIFF): Promise<ImageFile> {
   if (!first.littleEndian && first.getBitsPerSample() > 8 && (await first.fileDirectory.loadValue("Predictor")) === 2) {
     throw new ImageError("damaged", { why: "big-endian with differences, which the reader takes for little-endian" });
   }
-  // ImageJ writes channels as pages that follow each other, and says so in its description.
-  const said = String((await first.fileDirectory.loadValue("ImageDescription")) ?? "");
-  const together = samples === 1 && said.startsWith("ImageJ=") ? Number(/^channels=(\d+)/m.exec(said)?.[1] ?? 1) : 1;
-  const coloured = [2, 6].includes(Number(first.fileDirectory.getValue("PhotometricInterpretation")));
-  const channels = together > 1 ? together : coloured ? Math.min(samples, 3) : samples; // without alpha
+  const photometric = Number(first.fileDirectory.getValue("PhotometricInterpretation"));
+  if (photometric === SEPARATED) throw new ImageError("damaged", { why: `${samples} channels of ink` });
+  const alpha = [...((first.fileDirectory.getValue("ExtraSamples") ?? []) as ArrayLike<number> & Iterable<number>)].filter((kind) => kind === 1 || kind === 2).length;
+  const together = samples === 1 ? channelsOfImageJ(String((await first.fileDirectory.loadValue("ImageDescription")) ?? "")) : 1;
+  const channels = together > 1 ? together : COLOURED.includes(photometric) && samples <= 4 ? 3 : Math.max(1, samples - alpha);
   const read = async (page: number): Promise<Planes> => {
     const parts: Samples[] = [];
     for (let one = 0; one < together; one += 1) {

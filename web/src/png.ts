@@ -54,7 +54,7 @@ export async function decodePng(bytes: Uint8Array): Promise<Planes> {
     at += rows * (stride + 1);
   }
   if (colour === 3) return coloured(values as Uint8Array, palette, width, height);
-  if (colour === 0 && (depth === 2 || depth === 4)) for (let one = 0; one < values.length; one += 1) values[one]! *= 255 / (2 ** depth - 1);
+  if (colour === 0 && depth < 8) for (let one = 0; one < values.length; one += 1) values[one]! *= 255 / (2 ** depth - 1);
   return planes(values, samples, width, height, samples > 2 ? 3 : 1);
 }
 

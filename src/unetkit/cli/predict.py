@@ -42,7 +42,8 @@ ObjectsOption = Annotated[
     bool,
     typer.Option(
         "--objects",
-        help="find objects: labels as .tif, of any size .ome.zarr; COCO .json, ImageJ .zip, QuPath .geojson",
+        help="find objects: labels as .tif, of any size .ome.zarr; tables .csv, .parquet; COCO .json, "
+        "ImageJ .zip, QuPath .geojson",
     ),
 ]
 OutlinesOption = Annotated[

@@ -147,7 +147,10 @@ def decide(
         return MaskMap(classes or BINARY, ignored=ignored)
     if named is not None and classes is None and config.mask_kind == "auto":
         table = MaskMap.of(named.values, named.classes)
-        if _fits(table, seen):
+        # A grey value is the colour of that grey.
+        held = (v if one.coloured or not table.coloured else v * 0x010101 for one in seen for v in one.values)
+        coloured = any(one.coloured for one in seen) and not table.coloured
+        if not coloured and (frozenset(table.table or ()) | table.ignored).issuperset(held):
             shown = ", ".join(
                 f"{value} {named.classes[k] if k != 'ignore' else k}" for value, k in named.values.items()
             )
@@ -161,15 +164,6 @@ def decide(
         return _of_colours(masks, seen, classes, title, objects=objects)
     found = _of_values(masks, seen, config, title, ignored, objects=objects)
     return replace(found, ignored=found.ignored | ignored)
-
-
-def _fits(table: MaskMap, seen: Sequence[_Seen]) -> bool:
-    """Tell whether a table has every value of masks; a grey value is the colour of that grey."""
-    known = frozenset(table.table or ()) | table.ignored
-    if not table.coloured:
-        return not any(one.coloured for one in seen) and all(known.issuperset(one.values) for one in seen)
-    codes = (value if one.coloured else value * 0x010101 for one in seen for value in one.values)
-    return known.issuperset(codes)
 
 
 def _names(config: DataConfig) -> tuple[str, ...]:

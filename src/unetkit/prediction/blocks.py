@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unetkit.devices import cpu_threads, free_memory, keep_freed_memory, resident_memory
+from unetkit.devices import cpu_threads, free_memory, keep_freed_memory, release_freed_memory, resident_memory
 from unetkit.errors import UsageError
 from unetkit.images import is_zarr
 from unetkit.images.array import CACHE_BYTES
@@ -103,9 +103,14 @@ class Opened:
     blocks: Blocks
     plan: Plan
     region: Region | None
+    shape: list[int] = field(default_factory=list[int])
+    """Of the last window that the network was given."""
 
     def parts(self, block: Block, crops: list[Crop]) -> Iterator[tuple[slice, slice, Tensor]]:
         """Yield rows and columns of a block, and their probabilities [K, H, W]."""
+        if self.shape != [*crops[0].pixels_CHW.shape]:  # tensors of other sizes do not fit into the holes of the last
+            release_freed_memory()
+            self.shape[:] = crops[0].pixels_CHW.shape
         for part in self.predictor.window(crops, self.plan, block.rows, block.columns):
             rows, columns = (
                 slice(own.start - all_of_it.start, own.stop - all_of_it.start)

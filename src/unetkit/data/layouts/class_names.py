@@ -6,34 +6,38 @@ their name ({"0": "background", "1": "cell"}); regions, which are lists of value
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 from unetkit.data.kinds import ClassNames
 from unetkit.errors import DataError
 from unetkit.storage.tree import Tree
 
-_FILES = ("dataset.json", "labelmap.txt")
 _IGNORED = ("ignore", "ignored", "void", "unlabeled", "unlabelled")
 
 
 def class_names(tree: Tree) -> ClassNames | None:
-    """Return what the file next to the masks says; None where there is none that can be read."""
+    """Return what the file next to the masks says, the background first; None where there is none that can be read."""
     for path in sorted(tree.files, key=lambda path: path.count("/")):
-        name = path.rpartition("/")[2].lower()
-        if name in _FILES:
-            try:
-                text = tree.read(path).decode("utf-8-sig")
-                rows = _of_json(text) if name.endswith(".json") else _of_labelmap(text)
-            except (DataError, UnicodeDecodeError, json.JSONDecodeError):
-                continue
-            if rows:
-                return _ordered(tree.source(path), rows)
+        reader = FILES.get(path.rpartition("/")[2].lower())
+        if reader is None:
+            continue
+        try:
+            rows = reader(tree.read(path).decode("utf-8-sig"))
+        except (DataError, UnicodeDecodeError, json.JSONDecodeError):
+            continue
+        kept = {key: name for key, name in rows.items() if name.lower() not in _IGNORED}
+        classes = tuple(dict.fromkeys(sorted(kept.values(), key=lambda name: name.lower() != "background")))
+        if len(classes) > 1:
+            values: dict[str, int | Literal["ignore"]] = {
+                key: classes.index(name) if key in kept else "ignore" for key, name in rows.items()
+            }
+            return ClassNames(tree.source(path), values, classes)
     return None
 
 
-def _of_json(text: str) -> dict[str, str]:
-    """Return the name of every value."""
+def read_dataset_json(text: str) -> dict[str, str]:
+    """Return the name of every value; none where the file says something else."""
     content: Any = json.loads(text)
     labels: Any = cast(Mapping[str, Any], content).get("labels") if isinstance(content, dict) else None
     if not isinstance(labels, dict):
@@ -45,8 +49,8 @@ def _of_json(text: str) -> dict[str, str]:
     return dict(rows) if by_value else {}
 
 
-def _of_labelmap(text: str) -> dict[str, str]:
-    """Return the name of every colour."""
+def read_labelmap(text: str) -> dict[str, str]:
+    """Return the name of every colour; none where the file says something else."""
     rows: dict[str, str] = {}
     for line in text.splitlines():
         name, _, rest = line.partition(":")
@@ -59,14 +63,8 @@ def _of_labelmap(text: str) -> dict[str, str]:
     return rows
 
 
-def _ordered(source: str, rows: Mapping[str, str]) -> ClassNames | None:
-    """Return the classes in the order of the file, the background first."""
-    kept = {key: name for key, name in rows.items() if name.lower() not in _IGNORED}
-    order = sorted(kept.values(), key=lambda name: name.lower() != "background")
-    classes = tuple(dict.fromkeys(order))
-    if len(classes) < 2:
-        return None
-    values: dict[str, int | Literal["ignore"]] = {
-        key: classes.index(name) if key in kept else "ignore" for key, name in rows.items()
-    }
-    return ClassNames(source, values, classes)
+FILES: dict[str, Callable[[str], dict[str, str]]] = {
+    "dataset.json": read_dataset_json,
+    "labelmap.txt": read_labelmap,
+}
+"""How each file is read, by its name."""
