@@ -27,7 +27,7 @@ from measure import append_record, circumstances, spread
 from unetkit import export, load
 from unetkit.evaluation.evaluate import labelled
 from unetkit.metrics.overlap import soft_dice
-from unetkit.run import Run
+from unetkit.prediction.load import run_of
 
 PREDICT = """
 async ([card, bytes, rounds]) => {
@@ -81,7 +81,7 @@ def main() -> None:
     arguments = parser.parse_args()
     around = circumstances(("onnx", "onnxruntime", "playwright"), torch.device("cpu"))
     predictor = load(arguments.run, device="cpu")
-    dataset, chosen = labelled(arguments.data, predictor.card, Run(arguments.run))
+    dataset, chosen = labelled(arguments.data, predictor.card, run_of(arguments.run))
     indices = (range(len(dataset)) if chosen is None else chosen)[: arguments.images]
     lines = list[str]()
 
