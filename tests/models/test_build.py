@@ -55,7 +55,7 @@ def test_table_holds_every_name_of_the_configuration() -> None:
 def test_options_are_those_of_the_configuration() -> None:
     fields = {field.name: field.default for field in dataclasses.fields(Options)}
     described = {name: field.default for name, field in ModelConfig.model_fields.items()}
-    assert set(described) - set(fields) == {"name", "deep_supervision", "head"}
+    assert set(described) - set(fields) == {"name", "context", "deep_supervision", "head"}
     assert {name for name, value in fields.items() if value != described[name]} == {"in_channels", "num_classes"}
 
 
