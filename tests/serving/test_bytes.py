@@ -41,8 +41,10 @@ def _server(client: httpx.Client, source: Path, output: str, suffix: str, **fiel
         return client.post("/api/predict", data=asked, files={"image": (source.name, file)})
 
 
+_HEAVY = ((".zip", "large.tif"), (".geojson", "large.tif"))  # thousands of objects, found and outlined twice
+
 CASES = [
-    (name, *one)
+    pytest.param(name, *one, marks=[pytest.mark.slow] if (one[1], name) in _HEAVY else [])
     for name in ("grey.png", "stack.tif", "large.tif")
     for one in FILES
     if one[1] != ".png" or name != "stack.tif"
