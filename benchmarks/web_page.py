@@ -32,21 +32,7 @@ from unetkit.prediction.load import run_of
 PREDICT = """
 async ([card, bytes, rounds]) => {
   const worker = new Worker("worker.js", { type: "module" });
-  const parts = [];
-  const ask = (question) => new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }) => {
-      if (data.part) parts.push(data.part);
-      else if (data.failed) reject(new Error(JSON.stringify(data.failed)));
-      else resolve(data.done);
-    };
-    worker.postMessage({ id: 1, ...question });
-  });
-  const packed = (values) => {
-    const raw = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    let text = "";
-    for (let at = 0; at < raw.length; at += 8192) text += String.fromCharCode(...raw.subarray(at, at + 8192));
-    return btoa(text);
-  };
+  ASK
   const { backend } = await ask({ op: "load", card });
   await ask({ op: "open", file: new File([Uint8Array.from(atob(bytes), (one) => one.charCodeAt(0))], "image.tif") });
   const image = await ask({ op: "page", page: 0 });
@@ -117,6 +103,8 @@ def answers(server: Any, card: Any, dataset: Any, indices: Any, rounds: int) -> 
     """Yield each image's name, pixels, labels, and what the page's worker gives."""
     from playwright.sync_api import sync_playwright
 
+    ask = Path(__file__).resolve().parents[1] / "web" / "test" / "ask.js"
+    script = PREDICT.replace("ASK", ask.read_text(encoding="utf-8"))
     chromium = which("chromium") or which("google-chrome")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
@@ -131,7 +119,7 @@ def answers(server: Any, card: Any, dataset: Any, indices: Any, rounds: int) -> 
                 stored, pixels, photometric="minisblack" if pixels.ndim == 2 else "rgb", compression="zlib"
             )
             packed = base64.b64encode(stored.getvalue()).decode()
-            yield sample.name, sample.pixels, sample.labels, page.evaluate(PREDICT, [card, packed, rounds])
+            yield sample.name, sample.pixels, sample.labels, page.evaluate(script, [card, packed, rounds])
         browser.close()
 
 

@@ -1,5 +1,6 @@
 """A real browser, static folders served to it, and what it must never say."""
 
+import base64
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from shutil import which
 from typing import Any
 
 import pytest
+
+Drop = Callable[[Any, Path], None]
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
@@ -65,7 +68,13 @@ def visit(browser: Any, bundles: Path) -> Iterator[Callable[..., Any]]:
 
         page.on("console", lambda said: said.type in ("error", "warning") and complain(said.text))
         page.on("pageerror", lambda error: complain(str(error)))
-        page.on("requestfailed", lambda request: complain(f"{request.url}: {request.failure}"))
+
+        def failed(request: Any) -> None:
+            # A page closes the events of a job when it hears of the end; the server may be the first to close them.
+            if request.resource_type != "eventsource" or "ERR_ABORTED" not in str(request.failure):
+                complain(f"{request.url}: {request.failure}")
+
+        page.on("requestfailed", failed)
         page.goto(address)
         return page
 
@@ -114,3 +123,22 @@ def findings() -> Callable[[Any], list[str]]:
         ]
 
     return findings
+
+
+@pytest.fixture(scope="session")
+def drop() -> Drop:
+    """Drops a file on a page as a hand does."""
+
+    def drop(page: Any, path: Path) -> None:
+        packed = base64.b64encode(path.read_bytes()).decode()
+        page.evaluate(
+            """([bytes, name]) => {
+              const given = new DataTransfer();
+              given.items.add(new File([Uint8Array.from(atob(bytes), (one) => one.charCodeAt(0))], name));
+              const event = { dataTransfer: given, bubbles: true, cancelable: true };
+              document.body.dispatchEvent(new DragEvent("drop", event));
+            }""",
+            [packed, path.name],
+        )
+
+    return drop

@@ -23,26 +23,14 @@ from unetkit.models import build_model
 from unetkit.prediction import Predictor
 
 Visit = Callable[..., Any]
+Drop = Callable[[Any, Path], None]
 Sites = Callable[[str], tuple[Predictor, Path]]
 
+ASK = Path(__file__).parents[2] / "web" / "test" / "ask.js"
 WORKER = """
 async ([card, bytes, name]) => {
   const worker = (window.worker ??= new Worker("worker.js", { type: "module" }));
-  const parts = [];
-  const ask = (question) => new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }) => {
-      if (data.part) parts.push(data.part);
-      else if (data.failed) reject(new Error(JSON.stringify(data.failed)));
-      else resolve(data.done);
-    };
-    worker.postMessage({ id: 1, ...question });
-  });
-  const packed = (values) => {
-    const raw = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    let text = "";
-    for (let at = 0; at < raw.length; at += 8192) text += String.fromCharCode(...raw.subarray(at, at + 8192));
-    return btoa(text);
-  };
+  ASK
   const file = new File([Uint8Array.from(atob(bytes), (one) => one.charCodeAt(0))], name);
   if (card) await ask({ op: "load", card });
   const facts = await ask({ op: "open", file });
@@ -56,7 +44,7 @@ async ([card, bytes, name]) => {
   return { facts, parts: parts.map((part) => ({ ...part, probabilities: packed(part.probabilities) })) };
 }
 """
-"""Asks the worker as the page does. Without a card, of a file's pixels alone."""
+"""Asks the worker as the page does, by what web/test/ask.js says. Without a card, of a file's pixels alone."""
 
 
 def network(**model: Any) -> Predictor:
@@ -151,7 +139,8 @@ def gathered(answer: dict[str, Any], shape: tuple[int, ...]) -> NDArray[np.float
 
 def asked(page: Any, path: Path, card: dict[str, Any] | None) -> dict[str, Any]:
     """Ask the page's worker of a file."""
-    return page.evaluate(WORKER, [card, base64.b64encode(path.read_bytes()).decode(), path.name])
+    script = WORKER.replace("ASK", ASK.read_text(encoding="utf-8"))
+    return page.evaluate(script, [card, base64.b64encode(path.read_bytes()).decode(), path.name])
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -223,19 +212,6 @@ def test_files_are_read_as_the_command_reads_them(padded: str, visit: Visit, tmp
             assert np.abs(found.astype(float) - stored).max() <= (2 if path.suffix == ".jpg" else 0), name
 
 
-def dropped(page: Any, path: Path) -> None:
-    """Drop a file on the page as a hand does."""
-    packed = base64.b64encode(path.read_bytes()).decode()
-    page.evaluate(
-        """([bytes, name]) => {
-          const given = new DataTransfer();
-          given.items.add(new File([Uint8Array.from(atob(bytes), (one) => one.charCodeAt(0))], name));
-          document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: given, bubbles: true, cancelable: true }));
-        }""",
-        [packed, path.name],
-    )
-
-
 def loaded(page: Any) -> Any:
     """Wait until the network is there."""
     page.get_by_role("status").get_by_text("Ready", exact=True).wait_for()
@@ -249,12 +225,12 @@ def finished(page: Any) -> Any:
 
 
 def test_a_dropped_stack_comes_back_as_the_command_s_masks(
-    sites: Sites, padded: str, visit: Visit, tmp_path: Path
+    sites: Sites, padded: str, visit: Visit, tmp_path: Path, drop: Drop
 ) -> None:
     stack = np.concatenate([pixels(1, 70, 90), pixels(1, 70, 90)[:, ::-1]])
     tifffile.imwrite(tmp_path / "cells.tif", stack, photometric="minisblack", compression="zlib")
     page = loaded(visit(padded))
-    dropped(page, tmp_path / "cells.tif")
+    drop(page, tmp_path / "cells.tif")
     finished(page)
     with page.expect_download() as download:
         page.get_by_role("button", name="Masks of all slices, TIFF").click()
@@ -270,11 +246,13 @@ def test_a_dropped_stack_comes_back_as_the_command_s_masks(
     assert (np.asarray(Image.open(tmp_path / "second.png")) == expected[1]).all()
 
 
-def test_a_threshold_changes_the_mask_that_is_saved(sites: Sites, padded: str, visit: Visit, tmp_path: Path) -> None:
+def test_a_threshold_changes_the_mask_that_is_saved(
+    sites: Sites, padded: str, visit: Visit, tmp_path: Path, drop: Drop
+) -> None:
     image = pixels(1, 64, 64)
     Image.fromarray(image[0]).save(tmp_path / "cells.png")
     page = loaded(visit(padded))
-    dropped(page, tmp_path / "cells.png")
+    drop(page, tmp_path / "cells.png")
     finished(page)
     page.get_by_label("Threshold").press("End")
     with page.expect_download() as download:
@@ -294,20 +272,20 @@ def test_a_threshold_changes_the_mask_that_is_saved(sites: Sites, padded: str, v
     ],
 )
 def test_what_is_no_image_is_one_clear_line(
-    padded: str, visit: Visit, tmp_path: Path, name: str, content: bytes, line: str
+    padded: str, visit: Visit, tmp_path: Path, name: str, content: bytes, line: str, drop: Drop
 ) -> None:
     (tmp_path / name).write_bytes(content)
     page = loaded(visit(padded))
-    dropped(page, tmp_path / name)
+    drop(page, tmp_path / name)
     page.get_by_role("alert").get_by_text(line).wait_for()
     page.get_by_role("button", name="Close").click()
     page.get_by_role("alert").get_by_text(line).wait_for(state="hidden")
 
 
-def test_an_image_with_other_channels_is_one_clear_line(padded: str, visit: Visit, tmp_path: Path) -> None:
+def test_an_image_with_other_channels_is_one_clear_line(padded: str, visit: Visit, tmp_path: Path, drop: Drop) -> None:
     tiff_of(pixels(3, 40, 40), tmp_path / "colour.tif")
     page = loaded(visit(padded))
-    dropped(page, tmp_path / "colour.tif")
+    drop(page, tmp_path / "colour.tif")
     page.get_by_role("alert").get_by_text("The image has 3 channels, the network takes 1").wait_for()
 
 
@@ -358,13 +336,15 @@ def test_everything_is_reached_by_keyboard_alone(padded: str, visit: Visit, tmp_
     assert not page.get_by_label("Mask", exact=True).is_checked()
 
 
-def test_nobody_is_shut_out(padded: str, visit: Visit, findings: Callable[[Any], list[str]], tmp_path: Path) -> None:
+def test_nobody_is_shut_out(
+    padded: str, visit: Visit, findings: Callable[[Any], list[str]], tmp_path: Path, drop: Drop
+) -> None:
     Image.fromarray(pixels(1, 64, 80)[0]).save(tmp_path / "cells.png")
     for options in ({"color_scheme": "light"}, {"color_scheme": "dark", "locale": "zh-CN"}):
         page = visit(padded, **options)
         page.get_by_role("status").get_by_text(re.compile("Ready|就绪")).wait_for()
         assert findings(page) == []
-        dropped(page, tmp_path / "cells.png")
+        drop(page, tmp_path / "cells.png")
         page.get_by_role("status").get_by_text(re.compile("Done|完成")).wait_for()
         assert findings(page) == []
         assert page.evaluate("document.documentElement.lang") == options.get("locale", "en")[:2]
@@ -372,12 +352,12 @@ def test_nobody_is_shut_out(padded: str, visit: Visit, findings: Callable[[Any],
     page.get_by_role("button", name="Mask PNG").wait_for()
 
 
-def test_nothing_leaves_the_browser(padded: str, visit: Visit, tmp_path: Path) -> None:
+def test_nothing_leaves_the_browser(padded: str, visit: Visit, tmp_path: Path, drop: Drop) -> None:
     Image.fromarray(pixels(1, 64, 80)[0]).save(tmp_path / "cells.png")
     page = loaded(visit(padded))
     requests: list[tuple[str, str]] = []
     page.on("request", lambda one: requests.append((one.method, one.url)))
-    dropped(page, tmp_path / "cells.png")
+    drop(page, tmp_path / "cells.png")
     finished(page)
     assert [one for one in requests if not one[1].startswith(("blob:", "data:"))] == []
 

@@ -1,6 +1,5 @@
 """The page of `unetkit serve` in a real browser, against a real server: files, keys, states."""
 
-import base64
 import re
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.models import build_model
 
 Visit = Callable[..., Any]
+Drop = Callable[[Any, Path], None]
 
 NAMES = (
     "one.ariaLabel || one.labels?.[0]?.textContent || one.textContent.trim() || one.closest('[aria-label]')?.ariaLabel"
@@ -76,19 +76,6 @@ def stack(tmp_path: Path) -> Path:
     return path
 
 
-def dropped(page: Any, path: Path) -> None:
-    """Drop a file on the page as a hand does."""
-    packed = base64.b64encode(path.read_bytes()).decode()
-    page.evaluate(
-        """([bytes, name]) => {
-          const given = new DataTransfer();
-          given.items.add(new File([Uint8Array.from(atob(bytes), (one) => one.charCodeAt(0))], name));
-          document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: given, bubbles: true, cancelable: true }));
-        }""",
-        [packed, path.name],
-    )
-
-
 def finished(page: Any) -> Any:
     """Wait until the image is segmented."""
     page.get_by_role("status").get_by_text(re.compile("^(Done|完成)$")).wait_for()
@@ -96,10 +83,10 @@ def finished(page: Any) -> Any:
 
 
 def test_what_is_downloaded_is_byte_for_byte_the_command_s(
-    server: str, network: Path, visit: Visit, stack: Path, tmp_path: Path
+    server: str, network: Path, visit: Visit, stack: Path, tmp_path: Path, drop: Drop
 ) -> None:
     page = visit(server)
-    dropped(page, stack)
+    drop(page, stack)
     finished(page)
     for output, suffix, given in (("Masks", ".tif", {}), ("Probabilities", ".tif", {"probabilities": True})):
         page.get_by_label("File", exact=True).select_option(label=f"{output} {suffix}")
@@ -110,9 +97,9 @@ def test_what_is_downloaded_is_byte_for_byte_the_command_s(
         assert Path(download.value.path()).read_bytes() == expected.read_bytes(), output
 
 
-def test_an_object_is_found_by_its_row(server: str, visit: Visit, stack: Path) -> None:
+def test_an_object_is_found_by_its_row(server: str, visit: Visit, stack: Path, drop: Drop) -> None:
     page = visit(server)
-    dropped(page, stack)
+    drop(page, stack)
     finished(page)
     rows = page.get_by_role("grid").locator("tbody tr")
     rows.first.wait_for()
@@ -135,10 +122,10 @@ def test_an_object_is_found_by_its_row(server: str, visit: Visit, stack: Path) -
 
 
 def test_a_threshold_is_seen_at_once_and_applied_on_request(
-    server: str, network: Path, visit: Visit, stack: Path, tmp_path: Path
+    server: str, network: Path, visit: Visit, stack: Path, tmp_path: Path, drop: Drop
 ) -> None:
     page = visit(server)
-    dropped(page, stack)
+    drop(page, stack)
     finished(page)
     page.get_by_label("Threshold").press("End")
     page.get_by_text("So far in the view alone").wait_for()
@@ -184,31 +171,33 @@ def test_every_control_is_reached_and_used_by_keyboard_alone(server: str, visit:
     page.get_by_text("Drop an image here").wait_for()
 
 
-def test_nobody_is_shut_out(server: str, visit: Visit, stack: Path, findings: Callable[[Any], list[str]]) -> None:
+def test_nobody_is_shut_out(
+    server: str, visit: Visit, stack: Path, findings: Callable[[Any], list[str]], drop: Drop
+) -> None:
     for options in ({"color_scheme": "light"}, {"color_scheme": "dark", "locale": "zh-CN"}):
         page = visit(server, **options)
         page.get_by_role("combobox").first.wait_for()
         assert findings(page) == []
-        dropped(page, stack)
+        drop(page, stack)
         finished(page)
         page.get_by_role("grid").locator("tbody tr").first.wait_for()
         assert findings(page) == []
 
 
-def test_what_is_no_image_is_the_server_s_one_line(server: str, visit: Visit, tmp_path: Path) -> None:
+def test_what_is_no_image_is_the_server_s_one_line(server: str, visit: Visit, tmp_path: Path, drop: Drop) -> None:
     (tmp_path / "notes.txt").write_text("no image at all")
     page = visit(server, ignore="422")
     page.get_by_role("combobox", name="Model").wait_for()
-    dropped(page, tmp_path / "notes.txt")
+    drop(page, tmp_path / "notes.txt")
     page.get_by_role("alert").get_by_text("notes.txt: ").wait_for()
     page.get_by_role("button", name="Close").click()
     page.get_by_role("alert").get_by_text("notes.txt: ").wait_for(state="hidden")
     page.get_by_text("Drop an image here").wait_for()
 
 
-def test_an_image_is_deleted_with_its_page(server: str, visit: Visit, stack: Path) -> None:
+def test_an_image_is_deleted_with_its_page(server: str, visit: Visit, stack: Path, drop: Drop) -> None:
     page = visit(server)
-    dropped(page, stack)
+    drop(page, stack)
     finished(page)
     address = page.get_by_role("link", name="Download").get_attribute("href")
     cookies = page.context.cookies()

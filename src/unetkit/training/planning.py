@@ -207,7 +207,8 @@ def train_auto(
     for choice in made.choices:
         if choice.key in _TOLD:
             told.log(f"plan: {choice.key}={write_inline(choice.value)}  {choice.reason}")
-    run = fit(made.config, out=out, overrides=[f"train.device={device}"], own=Own.of(None, None), progress=told)
+    config = load_config(made.config, [f"train.device={device}"])
+    run = fit(config, out, own=Own.of(None, None), progress=told)
     if not launched_world().is_main_process:
         return run
     atomic_write(run.path / "plan.yaml", made.yaml)

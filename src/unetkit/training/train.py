@@ -91,48 +91,43 @@ def train(
     Example:
         >>> run = unetkit.train("isbi", data="sample", out="runs/first", overrides=["train.steps=50"])
     """
-    own, told = Own.of(loss, metrics), progress or NoProgress()
-    run = fit(
-        source,
-        data=data,
-        out=out,
-        overrides=overrides,
-        flags=flags,
-        bug_compatible=bug_compatible,
-        own=own,
-        follow=follow,
-        progress=told,
-    )
-    if launched_world().is_main_process:
+    own, told, main = Own.of(loss, metrics), progress or NoProgress(), launched_world().is_main_process
+    given = [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])]
+    configured = configure(source, given, flags=flags, bug_compatible=bug_compatible)
+    if main:
+        for remark in configured.remarks:
+            told.log(f"note: {remark}")
+    if (out := out or configured.out) is None:
+        raise UsageError("--out is missing; write: unetkit train isbi --data DIR --out RUN")
+    split_is_asked = str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
+    run = fit(configured.config, out, own_split=not split_is_asked, own=own, follow=follow, progress=told)
+    if main:
         report(run, own=own.metrics, test=test, progress=told)
     return run
 
 
 def fit(
-    source: ConfigSource,
+    config: Config,
+    out: str | Path,
     *,
-    data: str | Path | None = None,
-    out: str | Path | None = None,
-    overrides: Sequence[str] = (),
-    flags: Sequence[str] = (),
-    bug_compatible: bool = False,
+    own_split: bool = False,
     own: Own,
     follow: Follow | None = None,
     progress: Progress,
 ) -> Run:
-    """Train a network as `train` does, but leave its scores and its report to the caller."""
+    """Train a network as `train` does, but leave its scores and its report to the caller.
+
+    Args:
+        config: the configuration.
+        out: the run folder to make.
+        own_split: a division that the data itself has comes before that of the configuration.
+        own: functions of the caller's.
+        follow: as of `train`.
+        progress: follows the work.
+    """
     begun, world = time.perf_counter(), launched_world()
-    given = [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])]
-    configured = configure(source, given, flags=flags, bug_compatible=bug_compatible)
-    config, out = configured.config, out or configured.out
-    if world.is_main_process:
-        for remark in configured.remarks:
-            progress.log(f"note: {remark}")
-    if out is None:
-        raise UsageError("--out is missing; write: unetkit train isbi --data DIR --out RUN")
     require_trackers(config.train.track)
-    split_is_asked = str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
-    prepared = prepare(config, own_split=not split_is_asked, own_metrics=own.metrics)
+    prepared = prepare(config, own_split=own_split, own_metrics=own.metrics)
     own.try_out(Subset(prepared.dataset, prepared.split.validation), len(prepared.classes))
     choose_precision(config.train.precision, choose_device(config.train.device))  # refuses before anything is written
     if world.size == 1:

@@ -285,14 +285,14 @@ def _choose(tree: Tree, images: Group, candidates: list[Partner], looks: Mapping
         first = max(candidates, key=lambda one: _rank(one, looks))
         rest = [one for one in candidates if one is not first]
         labels = {"": first.group}
-    for one in rest:
+    for one in (one for one in rest if looks[one.group].read):
         alternatives.append(f"data.labels='{one.group.pattern}' ({_in_words(looks[one.group])})")
     match = join(images, labels, region)
     return replace(match, alternatives=tuple(alternatives), unsure=tuple(unsure))
 
 
 def _in_words(look: Look) -> str:
-    return "not readable" if not look.read else "two values" if look.levels <= 2 else f"up to {look.levels} values"
+    return "two values" if look.levels <= 2 else f"up to {look.levels} values"
 
 
 def _rank(one: Partner, looks: Mapping[Group, Look]) -> tuple[float, ...]:
