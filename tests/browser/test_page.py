@@ -1,7 +1,6 @@
 """The page of `unetkit export --to web` in a real browser: the same numbers as PyTorch, files, keys, states."""
 
 import base64
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from PIL import Image
 
 from unetkit.config import ModelConfig
 from unetkit.errors import UsageError
-from unetkit.exporting import FORMATS, FileOptions, export_network, make_job
+from unetkit.exporting import FileOptions, export_network, make_job
 from unetkit.images import open_image
 from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
@@ -381,5 +380,5 @@ def test_a_folder_with_other_files_is_left_alone(bundles: Path, tmp_path: Path) 
 def test_without_the_built_page_an_export_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("unetkit.formats.web.resources.files", lambda name: tmp_path)
     with pytest.raises(UsageError, match="the page is not built; write `make web`"):
-        FORMATS["web"].write(make_job(network(), FileOptions()), tmp_path / "model.onnx")
-    assert json.dumps([one.name for one in tmp_path.iterdir()]) == "[]"
+        export_network(make_job(network(), FileOptions()), "web", tmp_path / "new" / "page")
+    assert not list(tmp_path.iterdir())

@@ -28,7 +28,7 @@ from unetkit.errors import UsageError
 from unetkit.images import is_zarr
 from unetkit.images.write import Form, Output
 from unetkit.storage import is_remote, url_of
-from unetkit.storage.atomic import atomic_folder
+from unetkit.storage.atomic import atomic_folder, is_taken
 
 SHARD, CHUNK = 1024, 512
 """Sides in pixels of what is written as one file, and of what is decoded at once."""
@@ -74,7 +74,7 @@ def require_new(path: Path) -> None:
     Raises:
         UsageError: it does not.
     """
-    if not is_remote(path) and path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if not is_remote(path) and is_taken(path):
         raise UsageError(f"{path}: is there already, and nothing is overwritten; choose another --out")
     require_place(path)
 
