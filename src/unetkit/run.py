@@ -25,6 +25,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from html import escape
 from importlib import metadata
 from pathlib import Path
@@ -375,6 +376,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+@cache  # it reads a file a package
 def _installed(package: str) -> dict[str, str]:
     """Return the versions of a package and of all that it needs, sorted by name; extras are left out."""
     found, todo = dict[str, str](), [package]

@@ -83,7 +83,7 @@ def curves(history: History, metric: str) -> dict[str, bytes]:
         if history.validations:
             _draw_scores(places[1][0], history, metric, "step")
             _draw_scores(places[1][1], history, metric, "train_seconds")
-        return {kind: _file(figure, kind) for kind in ("svg", "png")}
+        return _files(figure)
 
 
 def dots(groups: Mapping[str, Sequence[float]], metric: str) -> dict[str, bytes]:
@@ -106,7 +106,7 @@ def dots(groups: Mapping[str, Sequence[float]], metric: str) -> dict[str, bytes]
         axes.set_xticks(range(len(groups)), list(groups))
         axes.set(title=f"{metric} of every image out of fold; line: mean", ylabel=metric)
         axes.grid(axis="x", visible=False)
-        return {kind: _file(figure, kind) for kind in ("svg", "png")}
+        return _files(figure)
 
 
 def overlaid(runs: Mapping[str, History], metric: str) -> bytes:
@@ -277,6 +277,13 @@ def plotted_scores(history: History, metric: str) -> Sequence[str]:
 
 def _line(index: int) -> dict[str, Any]:
     return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _DASHES[index % len(_DASHES)]}
+
+
+def _files(figure: "Figure") -> dict[str, bytes]:
+    """Return a figure as SVG and as PNG; it is laid out once."""
+    svg = _file(figure, "svg")
+    figure.set_layout_engine("none")
+    return {"svg": svg, "png": _file(figure, "png")}
 
 
 def _file(figure: "Figure", kind: str) -> bytes:
