@@ -16,7 +16,7 @@ import torch
 
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.exporting import FileOptions, export_network, make_job
-from unetkit.formats.runtime import CARD_KEY
+from unetkit.formats.runtime import CARD_KEY, required
 from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
 from unetkit.prediction import Predictor
@@ -73,7 +73,7 @@ class Exported:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported]:
     """Make a network with random weights and export it to OpenVINO."""
     pytest.importorskip("onnxscript")
-    openvino = pytest.importorskip("openvino")
+    openvino = required("openvino", "openvino")
     made: dict[str, Exported] = {}
     graphs: dict[str, Path] = {}
 

@@ -297,6 +297,7 @@ def traced(log: Path, root: Path) -> list[str]:
     bad, inside = list[str](), False
     usual = (
         sys.prefix,
+        os.path.realpath(sys.prefix),
         sys.base_prefix,
         str(Path(__file__).parents[2]),
         "/proc",
