@@ -66,7 +66,7 @@ def _launch(*words: str, processes: int = 2) -> "subprocess.Popen[str]":
 
 
 def _end(process: "subprocess.Popen[str]", code: int = 0) -> str:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=250)
     assert (process.returncode == 0) == (code == 0), output
     return output
 
@@ -105,7 +105,7 @@ def _log(run: Path) -> list[dict[str, float]]:
 def test_a_killed_process_ends_the_job_and_two_resume_bit_identically(workplace: Path, together: Path) -> None:
     process = _new_run(workplace, "killed")
     run = workplace / "killed"
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 250
     while not list(run.glob("checkpoints/*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     workers = subprocess.run(["pgrep", "-f", f"unetkit train .*{run}$"], capture_output=True, text=True).stdout.split()
