@@ -29,7 +29,6 @@ __all__ = [
     "has_pages",
     "image_path",
     "is_array",
-    "is_decoded_whole",
     "is_folder",
     "is_image_name",
     "is_zarr",
@@ -233,19 +232,6 @@ def has_pages(path: Path) -> bool:
     with decoding(str(path)), path.open("rb") as handle:
         form = _format_of(handle.read(_HEAD), path.name)
     return form is not None and form.paged
-
-
-def is_decoded_whole(path: Path) -> bool:
-    """Tell whether a window of a file is only had by decoding its whole page.
-
-    Raises:
-        DataError: as `has_pages`.
-    """
-    if not path.is_file():
-        return False  # an array in a file
-    with decoding(str(path)), path.open("rb") as handle:
-        form = _format_of(handle.read(_HEAD), path.name)
-    return form is not None and form.opens is open_raster
 
 
 def _only_page(image: Image) -> NDArray[Any]:
