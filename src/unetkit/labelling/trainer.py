@@ -269,7 +269,7 @@ class Session:
             store = PixelStore.of(samples, self.normalization, self.device, padding_mode=mode)
             if trainer is not None:
                 trainer.step.set_store(store)
-            elif len(frozenset[int]().union(*map(self.painting.classes_in, places))) > 1:
+            elif self.painting.is_trainable:
                 trainer = self._trainer = self._begin(store)
             self._places = places
         if trainer is not None:

@@ -266,6 +266,7 @@ def compute(layers: Layers, image: Image, progress: Progress) -> None:
             crops = planned.crops(image.page(block.page), plan, block.rows, block.columns)
             for part in planned.window(crops, plan, block.rows, block.columns):
                 layers.put(block.page, part.rows, part.columns, part.probabilities_KHW.cpu().numpy())
+                progress.update(done, total, {})  # may end the work
             layers.show(block.page, block.rows, block.columns)
             yield
 
