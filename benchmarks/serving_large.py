@@ -144,9 +144,9 @@ def until(page: Any, true: Callable[[], object], seconds: float = PATIENCE / 100
 
 
 def whole_after(page: Any, tiles: Tiles, act: Callable[[], object]) -> float:
-    """Do something, and return the seconds until the last tile of the image that it asked for is there."""
-    began = tiles.asked = time.monotonic()
+    """Do something, and return the seconds from then until the last tile of the image that it asked for is there."""
     act()
+    began = tiles.asked = time.monotonic()
     until(page, lambda: tiles.open == 0 and time.monotonic() - tiles.asked > QUIET)
     return max(0.0, tiles.asked - began)
 

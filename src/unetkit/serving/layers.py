@@ -181,14 +181,17 @@ class Layers:
         if layer == "objects":
             return png(self._outlines(page, level, rows, columns))
         times = self.levels.shrunk(level)
+        down_H: NDArray[np.int64] = (np.arange(int(rows.start), int(rows.stop)) << times) // SHARD
+        across_W: NDArray[np.int64] = (np.arange(int(columns.start), int(columns.stop)) << times) // SHARD
+        known_HW = self._known[page][down_H[:, None], across_W]
+        if not known_HW.any():  # most tiles of a large image that is being computed
+            return png(np.zeros((*known_HW.shape, 4), np.uint8))
         if times == 0:
             p_KHW = np.array(self._whole[page, :, rows, columns])
         else:
             p_KHW = self._small[level][page, :, rows, columns].astype(np.float32) / 255
-        down_H: NDArray[np.int64] = (np.arange(int(rows.start), int(rows.stop)) << times) // SHARD
-        across_W: NDArray[np.int64] = (np.arange(int(columns.start), int(columns.stop)) << times) // SHARD
         shown = self._coloured(layer, torch.from_numpy(p_KHW), threshold)
-        shown[~self._known[page][down_H[:, None], across_W]] = 0
+        shown[~known_HW] = 0
         return png(shown)
 
     def _coloured(self, layer: str, p_KHW: torch.Tensor, threshold: float | None) -> NDArray[np.uint8]:
