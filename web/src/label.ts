@@ -579,7 +579,7 @@ document.body.append(
   el(
     "div", { className: "page" },
     bar("unetkit", el("strong", { className: "clip" }, () => state.project?.name ?? ""), saved, lost, el("span", { className: "grow" })),
-    el("main", { className: "stage" }, viewer.element, toolbar(), begin, buttons),
+    el("main", { className: "stage", set: { "aria-busy": () => String(canvas === null) } }, viewer.element, toolbar(), begin, buttons),
     el("aside", { className: "side" }, problem, several, classSection(), trainingSection(), layersSection(), imageSection(), keysSection()),
   ),
 );
