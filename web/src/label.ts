@@ -30,6 +30,7 @@ const t = translator({
   pause: ["Pause (T)", "暂停 (T)"],
   next: ["Where it is most unsure (N)", "最不确定处 (N)"],
   paused: ["Paused", "已暂停"],
+  starting: ["Starting", "正在启动"],
   waiting: ["Paint two classes to begin", "请先绘制两个类别"],
   trains: ["Training", "正在训练"],
   idle: ["Waiting for more paint", "等待更多标注"],
@@ -521,7 +522,10 @@ function trainingSection(): HTMLElement {
   const words = { waiting: "waiting", training: "trains", idle: "idle", paused: "paused", failed: "failed" } as const;
   const status = () => {
     const training = now();
-    return training === undefined ? "" : `${t(words[training.state])}${training.step > 0 ? ` · ${t("step", { step: number(training.step) })}` : ""}`;
+    if (training === undefined) return "";
+    // The worker hears of the button a little later.
+    const word = training.started ? (training.state === "paused" ? "starting" : words[training.state]) : training.state === "failed" ? "failed" : "paused";
+    return `${t(word)}${training.step > 0 ? ` · ${t("step", { step: number(training.step) })}` : ""}`;
   };
   const figure = (one: number | null | undefined) => (one === null || one === undefined ? "–" : number(one, 3));
   const button = el("button", { type: "button", className: "primary grow", on: { click: () => void train().catch(fail) } }, () => t(now()?.started === true ? "pause" : "train"));
@@ -544,8 +548,8 @@ function layersSection(): HTMLElement {
     () => t(name), () => state.shown[name], (shown) => { state.shown[name] = shown; update(); },
     { value: () => state.opacity[name], change: (now) => { state.opacity[name] = now; update(); } },
   );
-  const take = el("button", { type: "button", className: "grow", hidden: () => forecast === null, on: { click: acceptSeen } }, icon("check"), () => t("acceptAll"));
-  return section(() => t("layers"), () => false, control("labels"), control("prediction"), el("div", { className: "row" }, take));
+  const take = el("button", { type: "button", className: "grow", on: { click: acceptSeen } }, icon("check"), () => t("acceptAll"));
+  return section(() => t("layers"), () => false, control("labels"), control("prediction"), el("div", { className: "row", hidden: () => forecast === null }, take));
 }
 
 const images = el("select", {

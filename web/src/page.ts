@@ -414,12 +414,12 @@ function layersSection(model: ModelFile): HTMLElement {
     label: () => t("threshold"), min: () => 0.02, max: () => 0.98, step: () => 0.02, value: () => state.threshold ?? limits()?.[0] ?? 0.5,
     show: () => (state.threshold === null ? t("asTrained") : number(state.threshold, 2)), change: (value) => { state.threshold = value; later(); },
   });
-  const reset = el("button", { type: "button", className: "bare", hidden: () => state.threshold === null, on: { click: () => { state.threshold = null; update(); } } }, () => t("reset"));
+  const reset = el("button", { type: "button", className: "bare", on: { click: () => { state.threshold = null; update(); } } }, () => t("reset"));
   return section(
     () => t("layers"), () => state.found.size === 0,
     control("labels", () => t("mask")), control("probability", () => t("probability")),
     el("div", { className: "field", hidden: () => !state.shown.probability || names.length < 3 }, el("span", {}, () => t("class")), kind),
-    control("uncertainty", () => t("uncertainty")), threshold, el("div", { className: "row" }, el("span", { className: "grow" }), reset),
+    control("uncertainty", () => t("uncertainty")), threshold, el("div", { className: "row", hidden: () => state.threshold === null }, el("span", { className: "grow" }), reset),
   );
 }
 
