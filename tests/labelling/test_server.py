@@ -180,6 +180,8 @@ def test_it_trains_by_itself_when_painting_pauses_and_every_tab_is_told(serve: A
     _until(heard, "training", state="paused", started=False)
     server.end(signal.SIGTERM)
     again = serve().get("")["training"]
+    assert again["step"] > 0
+    assert again["loss"] > 0
     assert again["automatic"]
     assert not again["started"]
 

@@ -123,8 +123,9 @@ class Labelling:
         self.project, self.overrides = project, tuple(overrides)
         self.tiles = [ImageTiles(one.image, folder / str(number)) for number, one in enumerate(project.contents.images)]
         self.threads = anyio.CapacityLimiter(8)
-        self.training: dict[str, Any] = {"state": "paused", "step": 0, "loss": None, "dice": None}
         self.history = _history(project.contents.folder)
+        step, loss, dice = self.history[-1] if self.history else (0, None, None)
+        self.training: dict[str, Any] = {"state": "paused", "step": step, "loss": loss, "dice": dice}
         self.versions: dict[Place, str] = {}
         self.windows: dict[Place, list[Suggestion]] = {}
         self.suggested: set[tuple[Place, tuple[int, int, int, int]]] = set()
