@@ -36,7 +36,7 @@ from unetkit.images import open_image
 
 TILE = 256
 PATIENCE = 900_000
-QUIET = 0.4
+QUIET = 1.2
 """Seconds without a tile of the image after which a view is taken to be whole."""
 
 FRAMES = """() => {
@@ -151,22 +151,21 @@ def whole_after(page: Any, tiles: Tiles, act: Callable[[], object]) -> float:
     return max(0.0, tiles.asked - began)
 
 
-def look_around(page: Any, tiles: Tiles) -> tuple[list[float], list[float]]:
-    """Zoom and move by keys, wheel and drag; return the seconds of each step, and the milliseconds between pictures."""
+def look_around(page: Any, tiles: Tiles) -> tuple[list[tuple[float, str]], list[float]]:
+    """Zoom and move by keys, wheel and drag.
+
+    Returns:
+        The seconds and the name of each step, and the milliseconds between the pictures of the browser while it drags.
+    """
     tiles.image, tiles.layer = [], []
     viewer = page.get_by_role("application")
     box = viewer.bounding_box()
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     viewer.focus()
-    press = page.keyboard.press
-    steps = [whole_after(page, tiles, lambda: press("0"))]
-    steps += [whole_after(page, tiles, lambda: press("+")) for _ in range(4)]
-    steps += [whole_after(page, tiles, lambda: press("ArrowRight")) for _ in range(3)]
-    page.mouse.move(*middle)
-    steps += [whole_after(page, tiles, lambda: page.mouse.wheel(0, -600)) for _ in range(3)]
-    steps += [whole_after(page, tiles, lambda: press("1"))]
-    steps += [whole_after(page, tiles, lambda: press("ArrowDown")) for _ in range(3)]
-    page.evaluate(FRAMES)
+    steps = list[tuple[float, str]]()
+
+    def step(name: str, act: Callable[[], object], times: int = 1) -> None:
+        steps.extend((whole_after(page, tiles, act), name) for _ in range(times))
 
     def drag() -> None:
         page.mouse.down()
@@ -176,26 +175,34 @@ def look_around(page: Any, tiles: Tiles) -> tuple[list[float], list[float]]:
         page.mouse.up()
         page.mouse.move(*middle)
 
-    steps += [whole_after(page, tiles, drag) for _ in range(3)]
+    step("all", lambda: page.keyboard.press("0"))
+    step("closer", lambda: page.keyboard.press("+"), 4)
+    step("right", lambda: page.keyboard.press("ArrowRight"), 3)
+    page.mouse.move(*middle)
+    step("wheel", lambda: page.mouse.wheel(0, -600), 3)
+    step("pixel for pixel", lambda: page.keyboard.press("1"))
+    step("down", lambda: page.keyboard.press("ArrowDown"), 3)
+    page.evaluate(FRAMES)
+    step("drag", drag, 3)
     page.evaluate("window.still_ = true")
     return steps, page.evaluate("window.frames_")
 
 
-def described(name: str, steps: list[float], frames: list[float], tiles: Tiles) -> str:
+def described(name: str, steps: list[tuple[float, str]], frames: list[float], tiles: Tiles) -> str:
     """Say what a tour was like."""
 
-    def spread(values: list[float], unit: str, digits: int) -> str:
+    def spread(values: list[float]) -> str:
         if not values:
             return "none"
         ordered = sorted(values)
         late = ordered[min(len(ordered) - 1, len(ordered) * 95 // 100)]
-        middle = statistics.median(ordered)
-        return f"{middle:.{digits}f} (95 %: {late:.{digits}f}, most {ordered[-1]:.{digits}f}) {unit}"
+        return f"{statistics.median(ordered):.0f} ms (95 %: {late:.0f}, most {ordered[-1]:.0f})"
 
+    slowest, which = max(steps)
     return (
-        f"{name}: a view is whole after {spread(steps, 's', 2)}; {len(tiles.image)} tiles of the image "
-        f"{spread(tiles.image, 'ms', 0)}, {len(tiles.layer)} of layers {spread(tiles.layer, 'ms', 0)}; pictures every "
-        f"{spread(frames, 'ms', 0)}"
+        f"{name}: a view is whole after {statistics.median(seconds for seconds, _ in steps):.2f} s (most "
+        f"{slowest:.2f}: {which}); {len(tiles.image)} tiles of the image {spread(tiles.image)}, {len(tiles.layer)} of "
+        f"layers {spread(tiles.layer)}; pictures every {spread(frames)}"
     )
 
 
