@@ -68,7 +68,7 @@ def test_a_spiral_through_every_border_is_one_object(side: int) -> None:
 
 
 def test_objects_are_numbered_by_the_part_where_they_begin() -> None:
-    pairs = [np.array([[4, 5]]), np.array([[2, 5]])]
+    pairs = [np.array([[4], [5]]), np.array([[2], [5]])]
     np.testing.assert_array_equal(joined(6, pairs), [0, 1, 2, 3, 2, 2, 4])
     np.testing.assert_array_equal(joined(6, pairs[::-1]), joined(6, pairs))
     np.testing.assert_array_equal(joined(0, []), [0])

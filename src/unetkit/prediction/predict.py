@@ -221,7 +221,7 @@ def predict_objects(
     """Find the objects of an image file, a stack, or a folder of images, and write them.
 
     The objects of a page are made of all its probabilities at once: four bytes a class and pixel are held in memory.
-    Those of an OME-Zarr are made block by block, of images and volumes of any size: they are connected regions.
+    Those of an OME-Zarr are made block by block, of images and volumes of any size.
 
     Args:
         model: a run, its folder, a network file, an exported file, or a Predictor.
@@ -599,7 +599,7 @@ def objects_to_zarr(
     """Find the objects of an image or a volume of any size, block by block, and write labels and a table of them.
 
     Args:
-        predictor: the network, and how objects are made of its probabilities: as connected regions.
+        predictor: the network, and how objects are made of its probabilities.
         source: an image file.
         out: an OME-Zarr; the table is beside it, NAME.csv.
         through_depth: objects go through the slices of a volume; else each slice has its own.
@@ -609,14 +609,16 @@ def objects_to_zarr(
 
     Raises:
         DataError, UsageError, StorageError, FailedBlocksError: as `predict_to_file`.
+        ConfigError: its classes and the section `objects` do not go together.
     """
     begun, source, out, work = time.monotonic(), image_path(source), Path(out), work or Work()
     require_probabilities(predictor)
-    method = predictor.object_config.method
-    if method in ("distance", "borders") or (method == "auto" and border_index(predictor.classes) is not None):
+    config, classes = predictor.object_config, predictor.classes
+    method = method_for(classes, config)
+    if through_depth and method != "components" and (config.method != "auto" or border_index(classes) is not None):
         raise UsageError(
-            f"{out}: objects of any size are connected regions, which objects.method={method} would cut; give "
-            "objects.method=components, or choose a name with .tif"
+            f"{out}: objects through slices are connected regions, which objects.method={config.method} would cut; give "
+            "objects.method=components, or leave --through-depth out"
         )
     reason = "a folder is no volume" if is_folder(source) else reason_against(predictor)
     if reason is not None or is_remote(out):
@@ -638,7 +640,8 @@ def objects_to_zarr(
         region=regions_for([source], roi)[source],
         progress=progress or NoProgress(),
     )
-    notes = (*predictor.notes, "objects are connected regions: those that touch are one, and holes are left", made.note)
+    regions = "objects are connected regions: those that touch are one, and holes are left" if through_depth else None
+    notes = (*predictor.notes, regions, made.note)
     found = PredictedFile(source, image.count, image.height, image.width, made.objects)
     return Predicted((out, table), (found,), time.monotonic() - begun, tuple(note for note in notes if note))
 
