@@ -4,13 +4,11 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.draw import disk
-from skimage.measure import label, regionprops
+from skimage.measure import regionprops
 
 from unetkit.config import ObjectsConfig
 from unetkit.objects import find_objects

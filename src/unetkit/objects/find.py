@@ -87,7 +87,7 @@ class Evidence:
     """
 
     foreground: Heights
-    kinds: NDArray[np.integer]
+    kinds: NDArray[np.int64]
     core: Heights | None
 
     @classmethod

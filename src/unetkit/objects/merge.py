@@ -108,8 +108,8 @@ def joined(parts: int, pairs: Sequence[Pairs]) -> NDArray[np.int64]:
         parts: how many there are, numbered from 1; part 0 is no object and stays so.
         pairs: of parts that are one, [2, P] each.
     """
-    found = np.concatenate([np.zeros((2, 0), np.int64), *pairs], axis=1)
-    edges = coo_array((np.ones(found.shape[1], np.int8), (found[0], found[1])), shape=(parts + 1, parts + 1))
+    ones, others = np.concatenate([np.zeros((2, 0), np.int64), *pairs], axis=1)
+    edges = coo_array((np.ones(len(ones), np.int8), (ones, others)), shape=(parts + 1, parts + 1))
     count, groups = connected_components(edges, directed=False)
     first = np.empty(count, np.int64)
     first[groups[::-1]] = np.arange(parts, -1, -1)  # what is written last stays: the lowest part

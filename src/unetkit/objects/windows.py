@@ -1,22 +1,27 @@
 """Parts of objects in a block of an image, by a window around it; `merge` makes objects of the parts of all blocks.
 
-What splitting does is done where it can be seen. The window around a block shows the distance to the edge of regions,
-its peaks, and which of them every pixel of the block belongs to: these are the parts, one for each peak. Which parts
-stay separate, what the narrow place between them is, and which region of background is a hole, is decided for the whole
-image, by the graph of parts that touch. So a cut along the border of a block stays only where the rule of `find` wants
-one: where both sides are wider than that border.
+What can be seen in a window is computed there: the distance to the edge of regions, its peaks, and which of them every
+pixel of the block belongs to. These are the parts, one for each peak. Which parts stay separate, how wide the place
+between them is, and which region of background is a hole, is decided for the whole image, on the graph of parts that
+touch. So nothing is cut because a block ends there: a cut along its border stays only where the rule of `find` asks for
+one, where both sides are wider than that border.
 
 A part is known in every window by the first pixel of its peak. A connected region is *complete* in a window if it keeps
-`MARGIN` pixels away from where the window is cut off. There all that its parts depend on is in the window: the nearest
+`MARGIN` pixels away from where the window is cut off. All that its parts depend on is then in the window: the nearest
 background of a pixel touches the pixel's own region; smoothing and the search for peaks look 5 pixels further, where
-pixels of other regions are less than 8 from their background; and a watershed goes no further than the region. So a
-region that is complete in the windows of all blocks that it reaches into is divided exactly as in the whole image.
+pixels of other regions are less than 8 from their background; and a watershed goes no further than its region. So a
+region that is complete in the windows of all blocks that it reaches into is divided as in the whole image, pixel by
+pixel. One thing is decided here by itself: of seeds that are exactly equally high the first one grows first, which in
+an image held as a whole depends on everything else in it (`find.grown`).
 
-Of larger regions, peaks and distances in the block are exact, too, up to the distance of `reach`, at which they end:
-beyond it a region counts as so wide and no wider. What is not exact is the line between two parts where one of them goes
-on beyond the window. A part whose peak lies there has none here; what touches it at the highest place takes it in.
+In larger regions, too, distances and peaks in a block are those of the whole image, but that distances end at `halo`
+less 8: what is wider counts as so wide. Passes between parts are exact with them. What is not exact is the line between
+two parts where one of them goes on beyond the window. A part of which the window shows no peak is taken in by the
+neighbour across a border that it touches at the highest place.
 
-Does not know files, nor other blocks. Legend of shapes: H, W a window, h, w its block, N parts, P pairs.
+Does not know files, nor other blocks.
+
+Legend of shapes: H, W a window, h, w its block, N parts, P pairs.
 """
 
 from collections.abc import Sequence
@@ -264,9 +269,7 @@ def _border(divided: _Divided, kinds: NDArray[np.integer], view: View, axis: int
     part, across = view.own[axis], view.own[1 - axis]
     if part.stop == divided.parts.shape[axis]:
         return np.zeros((2, across.stop - across.start), np.float32)
-    here, there = (
-        (slice(place, place + 1), across)[:: 1 if axis == 0 else -1] for place in (part.stop - 1, part.stop)
-    )
+    here, there = ((slice(place, place + 1), across)[:: 1 if axis == 0 else -1] for place in (part.stop - 1, part.stop))
     touch = (divided.parts[here] > 0) & (divided.parts[there] > 0) & (kinds[here] == kinds[there])
     found = [
         np.where(where, np.minimum(values[here], values[there]), -np.inf)

@@ -325,7 +325,9 @@ def choose_tiles(
         largest, given = _pixels(plan, form, side)
         fixed, needed = start + whole + seen * given, per_pixel * largest
         least = min(least, max(fixed + needed, splitting))
-        if max(fixed + needed, splitting) <= allowed and (needed <= call or chosen or step is None or predictor.config.tile):
+        if max(fixed + needed, splitting) <= allowed and (
+            needed <= call or chosen or step is None or predictor.config.tile
+        ):
             return Tiles(step, call / 1e9)
     smallest = f"{least / 1e9 + 0.005:.2f} GB"
     if memory is None:

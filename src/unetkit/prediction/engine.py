@@ -218,7 +218,7 @@ class _Stage(NamedTuple):
 
 
 def _stages(job: Job, labels: Labels | None) -> list[_Stage]:
-    read, write, check = (partial(one, job) for one in (read_pixels, write_block, read_block))
+    read, write, check = partial(read_pixels, job), partial(write_block, job), partial(read_block, job)
     if labels is None:
         return [_Stage(Staged(read, partial(predict_block, job), write), check)]
     if not labels.rule.halo:

@@ -1,8 +1,8 @@
 """Objects by blocks: those of images and volumes of any size, numbered as one.
 
 Every block is divided into its parts, with what is summed up over them. Then every block looks at its borders with the
-next column, row and, where objects go through depth, slice. The graph of what touches gives every part the number of its
-object; objects that are too small or too uncertain have none. At last every block writes those numbers.
+next column, row and, where objects go through depth, slice. The graph of what touches gives every part the number of
+its object; objects that are too small or too uncertain have none. At last every block writes those numbers.
 
 Connected regions are parts as they are. Where regions are cut, parts depend on what lies around a block (`windows` says
 what, and how exact that is). Every block is then predicted first, once; of its probabilities is kept what objects are
@@ -10,10 +10,10 @@ made of, one to three numbers a pixel, on the disk, until every block has read i
 halo again instead would cost the network 1.56 times the work with a halo of 128 pixels, and 1.27 times with 64. Holes
 are regions of background that one object alone touches, whatever their size.
 
-Legend of shapes: K classes, E kinds of evidence, H height, W width, N parts, M objects, P pairs.
+Legend of shapes: K classes, E kinds of evidence, H height, W width, N parts, M objects, L pixels of a border.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path

@@ -617,8 +617,8 @@ def objects_to_zarr(
     method = method_for(classes, config)
     if through_depth and method != "components" and (config.method != "auto" or border_index(classes) is not None):
         raise UsageError(
-            f"{out}: objects through slices are connected regions, which objects.method={config.method} would cut; give "
-            "objects.method=components, or leave --through-depth out"
+            f"{out}: objects through slices are connected regions, which objects.method={config.method} would cut; "
+            "give objects.method=components, or leave --through-depth out"
         )
     reason = "a folder is no volume" if is_folder(source) else reason_against(predictor)
     if reason is not None or is_remote(out):
