@@ -1,13 +1,16 @@
 """Objects split block by block, against those of the whole image."""
 
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.draw import disk
 from skimage.measure import regionprops
 
 from unetkit.config import ObjectsConfig
@@ -26,6 +29,9 @@ REACH = HALO - MARGIN
 
 def config(method: str, **keys: Any) -> ObjectsConfig:
     return ObjectsConfig(**{"method": method, "min_size": 0, "halo": HALO, **keys})
+
+
+SPLIT = config("distance")
 
 
 def by_blocks(
@@ -93,7 +99,7 @@ def without_large(p_KHW: NDArray[np.float32], threshold: float) -> NDArray[np.fl
     return p_KHW
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),
     st.sampled_from([TWO, THREE, FOUR]),
@@ -118,11 +124,52 @@ def sure(mask: NDArray[Any]) -> NDArray[np.float32]:
     return np.stack([~mask, mask]).astype(np.float32)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from(["components", "distance"]), st.integers(17, 60))
-def test_masks_of_many_equal_distances_are_split_as_in_the_whole_image(seed: int, method: str, side: int) -> None:
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(17, 60))
+def test_equal_heights_are_divided_alike_in_every_window(seed: int, side: int) -> None:
     rng, mask = np.random.default_rng(seed), np.zeros((120, 110), bool)
     for row, column in rng.integers(0, 110, (60, 2)):
         mask[row : row + rng.integers(1, 9), column : column + rng.integers(1, 9)] = True
     p_KHW = without_large(sure(mask), 0.5)
-    assert same_objects(by_blocks(p_KHW, TWO, config(method), side), find_objects(p_KHW, TWO, config(method)).ids)
+    assert same_objects(by_blocks(p_KHW, TWO, SPLIT, side), by_blocks(p_KHW, TWO, SPLIT, 200))
+
+
+def test_large_clusters_of_small_objects_are_split_as_in_the_whole_image() -> None:
+    rng, mask = np.random.default_rng(0), np.zeros((200, 210), bool)
+    for row, column in rng.integers(0, 200, (220, 2)):
+        mask[disk((row, column), rng.uniform(5, 11), shape=mask.shape)] = True
+    assert max(one.area for one in regionprops(regions(mask))) > 20 * 40**2 / 2
+    found = by_blocks(sure(mask), TWO, SPLIT, 40)
+    assert found.max() > regions(mask).max() * 3
+    assert same_objects(found, by_blocks(sure(mask), TWO, SPLIT, 300))
+
+
+@pytest.mark.parametrize("wide", [5, 11])
+def test_a_spiral_through_every_border_is_one_line(wide: int, spiral: Callable[[int], NDArray[Any]]) -> None:
+    line = np.kron(spiral(17), np.ones((wide, wide), bool))
+    for side in (33, 50):
+        found = by_blocks(sure(line), TWO, SPLIT, side)
+        assert same_objects(found, find_objects(sure(line), TWO, SPLIT).ids)
+
+
+def test_nothing_is_cut_because_a_block_ends_there() -> None:
+    mask = np.zeros((210, 420), bool)
+    mask[disk((105, 100), 95)] = mask[disk((105, 330), 80)] = True  # each wider than three blocks
+    mask[100:110, 190:255] = True  # a narrow bridge from one to the other
+    found = by_blocks(sure(mask), TWO, SPLIT, 40)
+    assert len({int(found[105, 100]), int(found[105, 330])}) == 2
+    assert (found[disk((105, 100), 90)] == found[105, 100]).all()
+    assert (found[disk((105, 330), 75)] == found[105, 330]).all()
+
+
+def test_holes_larger_than_blocks_are_filled() -> None:
+    mask = np.zeros((150, 150), bool)
+    mask[10:140, 10:140] = True
+    mask[20:130, 20:130] = False
+    mask[60, 60] = mask[75:80, 118:129] = True  # one object in the hole, one almost at its edge
+    chosen = config("components")
+    assert same_objects(by_blocks(sure(mask), TWO, chosen, 33), find_objects(sure(mask), TWO, chosen).ids)
+    mask[60, 60] = mask[75:80, 118:129] = False
+    found = by_blocks(sure(mask), TWO, chosen, 33)
+    assert (found[10:140, 10:140] == 1).all()
+    assert not found[:10].any()

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from unetkit.devices import available_cores, threads_of
@@ -162,6 +163,7 @@ def predict_in_blocks(
     predictor.require_usable(image.shape[-3:])
     rule = Rule.of(predictor, through_depth=result == "volumes") if result in OBJECTS else None
     held = rule.evidence(form) if rule and rule.halo else form
+    fills = rule is None or table_of(out) != out
     blocks, asked = Blocks(form), _identity(predictor, image, source, form, result, work)
     if (shape := open_region(region, image)) is not None and region is not None:
         asked |= {"region": input_checksum(shape.mask, region)}
@@ -188,6 +190,8 @@ def predict_in_blocks(
                 create_target(job.path, held, tiff=tiff)
             if labels is not None:
                 labels.create()
+                if fills:
+                    create_target(journal.output, form, tiff=False)
             journal.begin({"tiles": list(job.tiles), "threads": job.threads})
         try:
             with crew_of(work.workers, work.dask) as crew:
@@ -198,8 +202,9 @@ def predict_in_blocks(
                     if number:
                         progress.log("splitting objects")
                     carry_out(journal, blocks, crew, stage.step, progress, number)
-                found = _merge(labels, predictor, out, crew, progress) if labels else None
-            finish_target(journal.output, form, out, tiff=tiff)
+                found = _finish_objects(labels, out, crew, journal, progress) if labels else None
+            if fills:
+                finish_target(journal.output, form, out, tiff=tiff)
             finish(journal, out)
         finally:
             opened.cache_clear()
@@ -227,20 +232,27 @@ def _stages(job: Job, labels: Labels | None) -> list[_Stage]:
     return [predicted, _Stage(Staged(labels.seen, labels.split, labels.write), labels.written)]
 
 
-def _merge(labels: Labels, predictor: Predictor, out: Path, crew: Crew, progress: Progress) -> int:
+def _finish_objects(labels: Labels, out: Path, crew: Crew, journal: Journal, progress: Progress) -> int:
     """Make objects of the parts of all blocks, write their numbers and their table; return how many there are.
 
     Raises:
         FailedBlocksError: of some blocks the numbers could not be written.
     """
-    blocks = Blocks(labels.form)
+    blocks, rule, place = Blocks(labels.form), labels.rule, table_of(out)
     progress.log("joining objects across blocks")
     contacts = crew(labels.touching, range(len(blocks)))
     objects = labels.merge(_whole(blocks, contact) for contact in contacts)
-    for one in crew(labels.relabel, range(len(blocks))):
-        _whole(blocks, one)
-    columns = table(objects, predictor.classes, labels.form, through_depth=labels.rule.through_depth)
-    write_table(table_of(out), columns)
+    columns = table(objects, rule.classes, labels.form, through_depth=rule.through_depth)
+    if place != out:
+        for one in crew(labels.relabel, range(len(blocks))):
+            _whole(blocks, one)
+        write_table(place, columns)
+        return len(objects)
+    if not rule.through_depth:  # every page numbers its own; they follow each other
+        pages = objects.low[:, 0]
+        columns["label"] = (np.arange(len(pages)) - np.searchsorted(pages, pages) + 1).tolist()
+    write_table(journal.folder / out.name, {"image": [labels.job.source.name] * len(objects)} | columns)
+    (journal.folder / out.name).replace(journal.output)
     return len(objects)
 
 

@@ -134,13 +134,12 @@ class Labels:
     rule: Rule
 
     def create(self) -> None:
-        """Make what blocks are written to.
+        """Make what parts are written to.
 
         Raises:
             StorageError: the disk did not take it.
         """
-        for path in (self.path, self.path.with_name("output")):
-            create_target(path, self.form, tiff=False)
+        create_target(self.path, self.form, tiff=False)
         make_folder(self.path.with_name("known"))
 
     def predict(self, number: int, crops: list[Crop]) -> NDArray[np.float32]:
@@ -315,8 +314,14 @@ def _merged(parts: Parts, objects: NDArray[np.int64], count: int) -> Parts:
     )
 
 
+TABLES = (".csv", ".parquet")
+"""Endings of tables."""
+
+
 def table_of(out: Path) -> Path:
-    """Return where the table of the objects of an output is written: `cells.csv` beside `cells.ome.zarr`."""
+    """Return where the table of an output's objects is: `cells.csv` beside `cells.ome.zarr`; of a table, itself."""
+    if out.suffix.lower() in TABLES:
+        return out
     name = out.name.removesuffix(".zarr").removesuffix(".ome")
     folder = out.parents[2] if out.parent.name == "labels" else out.parent
     return folder / f"{name}.csv"
