@@ -3,7 +3,7 @@
 Objects are numbers in an image, and for every number a class and a confidence. Every object class is taken by itself: a
 pixel of an object is of the object class that is most probable there. Regions and seeds are connected along edges; a
 region without a seed is an object, too: a thin one may be all border. The same probabilities give the same objects. The
-whole image is held at once; does not know tiles.
+whole image is held at once; `windows` and `merge` do the same by blocks.
 
 Legend of shapes: K classes, C channels, H height, W width, N objects.
 """
@@ -277,8 +277,6 @@ def find_objects(probabilities: NDArray[np.float32], classes: Sequence[str], con
         ConfigError: no class is an object, or the method needs a class 'border' that is not there.
     """
     sought = object_classes(classes)
-    if not sought:
-        raise ConfigError(f"of the classes {', '.join(classes)} none is an object; name one besides '{BORDER}'")
     method = METHODS[method_for(classes, config)]
     evidence = Evidence.of(probabilities, classes)
     foreground, kinds, core = evidence.foreground, evidence.kinds, evidence.core
@@ -302,8 +300,10 @@ def method_for(classes: Sequence[str], config: ObjectsConfig) -> str:
     """Return the method that is used for a network of these classes.
 
     Raises:
-        ConfigError: it needs a class 'border' that is not there.
+        ConfigError: no class is an object, or the method needs a class 'border' that is not there.
     """
+    if not object_classes(classes):
+        raise ConfigError(f"of the classes {', '.join(classes)} none is an object; name one besides '{BORDER}'")
     bordered = border_index(classes) is not None
     if config.method == "auto":
         return "borders" if bordered else "distance"

@@ -222,7 +222,7 @@ def predict_objects(
     """Find the objects of an image file, a stack, or a folder of images, and write them.
 
     The objects of a page are made of all its probabilities at once: four bytes a class and pixel are held in memory.
-    Those of an OME-Zarr are made block by block, of images and volumes of any size.
+    Those of an OME-Zarr, and of a table with `memory` or `workers`, are made block by block, at any size.
 
     Args:
         model: a run, its folder, a network file, an exported file, or a Predictor.
@@ -615,12 +615,11 @@ def objects_in_blocks(
     """
     begun, source, out, work = time.monotonic(), image_path(source), Path(out), work or Work()
     require_probabilities(predictor)
-    config, classes = predictor.object_config, predictor.classes
-    method = method_for(classes, config)
-    if through_depth and method != "components" and (config.method != "auto" or border_index(classes) is not None):
+    asked, bordered = predictor.object_config.method, border_index(predictor.classes) is not None
+    method = method_for(predictor.classes, predictor.object_config)
+    if through_depth and method != "components" and (asked != "auto" or bordered):
         raise UsageError(
-            f"{out}: objects through slices are connected regions, which objects.method={config.method} would cut; "
-            "give objects.method=components, or leave --through-depth out"
+            f"{out}: objects.method={asked} would cut what goes through slices; give objects.method=components"
         )
     reason = "a folder is no volume" if is_folder(source) else reason_against(predictor)
     if reason is not None or is_remote(out):
@@ -645,10 +644,10 @@ def objects_in_blocks(
         region=regions_for([source], roi)[source],
         progress=progress or NoProgress(),
     )
-    regions = "objects are connected regions: those that touch are one, and holes are left" if through_depth else None
-    notes = (*predictor.notes, regions, made.note)
+    regions = "objects are connected regions: those that touch are one, and holes are left"
+    notes = (*predictor.notes, regions if through_depth else None, made.note)
     found = PredictedFile(source, image.count, image.height, image.width, made.objects)
-    written = tuple(dict.fromkeys((out, table)))
+    written = (out,) if table == out else (out, table)
     return Predicted(written, (found,), time.monotonic() - begun, tuple(note for note in notes if note))
 
 
