@@ -165,8 +165,8 @@ def predict_in_blocks(
     held = rule.evidence(form) if rule and rule.halo else form
     fills = rule is None or table_of(out) != out
     blocks, asked = Blocks(form), _identity(predictor, image, source, form, result, work)
-    if (shape := open_region(region, image)) is not None and region is not None:
-        asked |= {"region": input_checksum(shape.mask, region)}
+    if (within := open_region(region, image)) is not None:
+        asked |= {"region": input_checksum(within.mask, within.path)}
     with open_journal(out, asked, resume=work.resume, overwrite=work.overwrite) as journal:
         choose = partial(choose_tiles, predictor, held, image, side=blocks.side, workers=work.workers)
         choose = partial(choose, objects=rule is not None, halo=rule.halo if rule else 0)

@@ -447,7 +447,7 @@ class _Writing:
             tiff=task.writer is tiff_stack,
             result="probabilities" if self.probabilities else "masks",
             work=work,
-            region=None if task.region is None else image_path(task.region.mask.source),
+            region=None if task.region is None else task.region.path,
             progress=self.progress,
         )
         return replace(task, note=made.note)
@@ -644,11 +644,10 @@ def objects_in_blocks(
         region=regions_for([source], roi)[source],
         progress=progress or NoProgress(),
     )
-    regions = "objects are connected regions: those that touch are one, and holes are left"
-    notes = (*predictor.notes, regions if through_depth else None, made.note)
+    regions = ("objects are connected regions: those that touch are one, and holes are left",) if through_depth else ()
+    notes = (*predictor.notes, *regions, *([made.note] if made.note else []))
     found = PredictedFile(source, image.count, image.height, image.width, made.objects)
-    written = (out,) if table == out else (out, table)
-    return Predicted(written, (found,), time.monotonic() - begun, tuple(note for note in notes if note))
+    return Predicted((out,) if table == out else (out, table), (found,), time.monotonic() - begun, notes)
 
 
 @dataclass(frozen=True, slots=True)
