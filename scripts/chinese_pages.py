@@ -18,8 +18,8 @@ GLOSSARY = "docs/glossary.zh.md"  # the only Chinese page without an English one
 ENGLISH_ONLY = {
     f"docs/{name}.md"
     for name in (
-        *("architecture", "confidence", "cpp", "crossval", "data", "data-isbi2012", "docker", "export", "fiji"),
-        *("images", "modelarts", "napari", "objects", "objects-in-training", "older-systems-table", "other-models"),
+        *("architecture", "confidence", "cpp", "crossval", "data-isbi2012", "docker", "export", "fiji"),
+        *("images", "napari", "objects", "objects-in-training", "older-systems-table", "other-models"),
         *("parallel", "planning", "provenance", "reference", "results", "runs", "security", "serve", "storage"),
         *("trackers",),
     )
