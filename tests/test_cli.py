@@ -156,6 +156,15 @@ def test_a_network_computes_in_a_shorter_number_format_where_it_is_asked_to(
     assert [line["numbers"] for line in json.loads(written.read_text())] == ["float32", "bfloat16"]
 
 
+@pytest.mark.parametrize("in_hardware", [True, False])
+def test_a_number_format_that_the_processor_imitates_is_said(
+    unet: Unet, run: Path, data: Path, monkeypatch: pytest.MonkeyPatch, in_hardware: bool
+) -> None:
+    monkeypatch.setattr("unetkit.devices.multiplies_bfloat16", lambda _: in_hardware)
+    ended = unet("evaluate", run, "--data", data, "--precision", "bfloat16")
+    assert ("does not multiply bfloat16" in ended.err) is not in_hardware
+
+
 def test_a_configuration_says_what_is_held_out(unet: Unet, run: Path, data: Path, tmp_path: Path) -> None:
     def images(config: str) -> list[str]:
         ended = unet("evaluate", run / "best.safetensors", "--data", data, "--config", config, "--json", "-")

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ async ([card, bytes, name]) => {
     for (let page = 0; page < facts.pages; page += 1) pages.push(packed((await ask({ op: "read", page })).values));
     return { facts, pages };
   }
-  const image = await ask({ op: "page", page: 0 });
+  const image = await ask({ op: "page", page: facts.pages >> 1 });
   await ask({ op: "predict", image });
   return { facts, parts: parts.map((part) => ({ ...part, probabilities: packed(part.probabilities) })) };
 }
@@ -210,6 +211,21 @@ def test_files_are_read_as_the_command_reads_them(padded: str, visit: Visit, tmp
             dtype = np.uint8 if stored.dtype == bool else stored.dtype
             found = np.frombuffer(base64.b64decode(packed), dtype).reshape(shape)
             assert np.abs(found.astype(float) - stored).max() <= (2 if path.suffix == ".jpg" else 0), name
+
+
+def test_a_slice_is_seen_with_its_neighbours(
+    bundles: Path, serve: Callable[[Path], str], visit: Visit, tmp_path: Path
+) -> None:
+    alone = network(in_channels=3)
+    predictor = replace(alone, card=alone.card.model_copy(update={"context": 1}))
+    job = make_job(predictor, FileOptions())
+    export_network(job, "web", tmp_path / "page")
+    slices = pixels(3, 60, 72)
+    tifffile.imwrite(tmp_path / "stack.tif", slices, photometric="minisblack")
+    answer = asked(visit(serve(tmp_path / "page")), tmp_path / "stack.tif", job.card.model_dump(mode="json"))
+    expected = predictor.probabilities(slices)
+    assert answer["facts"]["pages"] == 3
+    assert np.abs(gathered(answer, expected.shape) - expected).max() < 1e-4
 
 
 def loaded(page: Any) -> Any:

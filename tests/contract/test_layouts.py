@@ -16,6 +16,7 @@ from unetkit.config import SplitConfig
 from unetkit.data import open_dataset, split_dataset
 from unetkit.data.dataset import ItemDataset, account_of, division_of
 from unetkit.data.layouts import open_usable
+from unetkit.errors import DataError
 from unetkit.storage.tree import open_tree
 
 SIZE = 48
@@ -55,6 +56,12 @@ def three(seed: int) -> NDArray[np.uint8]:
     return np.where(blobs(seed), 255, np.where(blobs(seed + 500), 128, 0)).astype(np.uint8)
 
 
+def piece(seed: int, row: int) -> NDArray[np.uint8]:
+    found = np.zeros((SIZE, SIZE), np.uint8)
+    found[row : row + 7, 5 + seed : 14 + seed] = 255
+    return found
+
+
 KINDS: dict[str, Callable[[int], NDArray[Any]]] = {
     "grey": picture,
     "rgb": lambda seed: picture(seed, colour=True),
@@ -67,6 +74,9 @@ KINDS: dict[str, Callable[[int], NDArray[Any]]] = {
     "three": three,
     "colours": colours,
     "disc": disc,
+    "upper": lambda seed: piece(seed, 4),
+    "middle": lambda seed: piece(seed, 18),
+    "lower": lambda seed: piece(seed, 32),
     "stack": lambda seed: np.stack([picture(seed + page) for page in range(5)]),
     "labels": lambda seed: np.stack([blobs(seed + page).astype(np.uint8) * 255 for page in range(5)]),
 }
@@ -288,6 +298,36 @@ CASES = {
         images=8,
     ),
     "named cells": Case({"raw/{}.png": "grey", "cells/{}.tif": "ids"}, classes=("background", "cells"), objects=True),
+    "an object a file": Case(
+        {
+            "images/{}.png": "grey",
+            "masks/{}_0.png": "upper",
+            "masks/{}_1.png": "middle",
+            "masks/{}_2.png": "lower",
+        },
+        classes=OBJECT,
+        objects=True,
+    ),
+    "an object a file, named": Case(
+        {
+            "IMG{}.tif": "grey",
+            "IMG{}_nucleus_01.png": "upper",
+            "IMG{}_nucleus_02.png": "middle",
+            "IMG{}_nucleus_13.png": "lower",
+        },
+        classes=OBJECT,
+        objects=True,
+    ),
+    "an object a file, in folders": Case(
+        {
+            "raw/w{}.png": "rgb",
+            "labels/w{}/1.png": "upper",
+            "labels/w{}/2.png": "middle",
+            "labels/w{}/3.png": "lower",
+        },
+        classes=OBJECT,
+        objects=True,
+    ),
     "left over": Case(
         {"images/{}.png": "grey", "masks/{}.png": "white"},
         extra={"overview.png": "rgb"},
@@ -376,3 +416,23 @@ def test_an_archive_is_read_as_its_folder_is(tmp_path: Path) -> None:
     for index in range(len(loose)):
         np.testing.assert_array_equal(packed[index].labels, loose[index].labels)
         np.testing.assert_array_equal(packed[index].valid, loose[index].valid)
+
+
+def test_objects_of_masks_are_numbered_by_name_and_belong_to_their_image(tmp_path: Path) -> None:
+    lay_out(CASES["an object a file"], tmp_path)
+    (tmp_path / "masks" / "04_1.png").unlink()
+    dataset = open_dataset(tmp_path)
+    assert dict(account_of(dataset).taken)["objects"] == "11 masks, each one object"
+    for seed in range(4):
+        kinds = ("upper", "middle", "lower") if seed < 3 else ("upper", "lower")
+        found = np.zeros((SIZE, SIZE), np.int32)
+        for number, kind in enumerate(kinds, 1):
+            found[KINDS[kind](seed) > 0] = number
+        np.testing.assert_array_equal(dataset[seed].instances, found)
+
+
+def test_channels_in_files_of_their_own_are_named_with_what_to_write(tmp_path: Path) -> None:
+    for stain in ("DAPI", "GFP"):
+        lay_out(Case({f"images/{{}}_{stain}.tif": "grey", "masks/{}.png": "white"}), tmp_path)
+    with pytest.raises(DataError, match=r"images/01_DAPI\.tif and images/01_GFP\.tif seem to be channels .* 'CYX'"):
+        open_dataset(tmp_path)

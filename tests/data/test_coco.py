@@ -15,8 +15,8 @@ from PIL import Image
 
 from unetkit.config import DataConfig, SplitConfig
 from unetkit.data import open_dataset, samples_of, split_dataset
-from unetkit.data.layouts.coco import read_annotations
-from unetkit.data.masks import draw_polygons, draw_runs
+from unetkit.data.annotations.coco import read_annotations
+from unetkit.data.outlines import Polygons, draw_runs
 from unetkit.errors import DataError, UsageError
 
 codec = pytest.importorskip("pycocotools.mask", reason="needs the extra 'coco'")
@@ -175,11 +175,12 @@ def test_any_text_is_drawn_or_refused(text: str) -> None:
 @given(st.lists(st.lists(st.floats(-20, 60), min_size=6, max_size=12), min_size=1, max_size=3))
 def test_any_polygon_near_the_image_is_drawn_or_refused(polygons: list[list[float]]) -> None:
     try:
-        drawn = draw_polygons(polygons, HEIGHT, WIDTH, "x")
+        top, left, inside = Polygons([[polygon] for polygon in polygons]).draw((HEIGHT, WIDTH), "x")
     except DataError:
         assert any(len(polygon) % 2 for polygon in polygons) or np.max([max(p) for p in polygons]) > 40
         return
-    assert drawn.shape == (HEIGHT, WIDTH)
+    assert 0 <= top <= top + inside.shape[0] <= HEIGHT
+    assert 0 <= left <= left + inside.shape[1] <= WIDTH
 
 
 def test_without_pycocotools_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +188,7 @@ def test_without_pycocotools_one_line_says_what_to_install(monkeypatch: pytest.M
 
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     with pytest.raises(UsageError, match=r"pip install 'unetkit\[coco\]'"):
-        draw_polygons(SQUARE, HEIGHT, WIDTH, "x")
+        Polygons([SQUARE]).draw((HEIGHT, WIDTH), "x")
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in the oracle's own decoder

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unetkit.config import ObjectsConfig
-from unetkit.data.masks import draw_runs
+from unetkit.data.outlines import draw_runs
 from unetkit.errors import ConfigError, StorageError, UsageError
 from unetkit.prediction import Predictor, objects_to_file, results
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from unetkit.data.dataset import ObjectItem
+from unetkit.data.dataset import Item
 from unetkit.errors import DataError
 from unetkit.images.image import Image
 
@@ -46,7 +46,7 @@ def in_one_form(images: Sequence[Image], channels: tuple[int, ...] | None) -> tu
     return [image if image.channels == 1 else image.with_channels((0,)) for image in images], words
 
 
-def with_channels(item: ObjectItem, channels: tuple[int, ...]) -> ObjectItem:
+def with_channels(item: Item, channels: tuple[int, ...]) -> Item:
     """Return an image with objects of which some channels are read, counted from 0."""
 
     def read() -> NDArray[Any]:

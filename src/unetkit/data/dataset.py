@@ -1,8 +1,8 @@
 """Samples and data sets: what every reader promises, and the data sets behind the readers.
 
-A data set is a finite, indexable sequence of samples with one meaning for pixels and labels. Most readers give a row of
-images, each with a mask or none (`ItemDataset`); readers of objects give images whose labels come from outlines or from
-one mask an object (`ObjectDataset`); both are read when they are asked for, and `in_memory` keeps what was decoded.
+A data set is a finite, indexable sequence of samples with one meaning for pixels and labels. Readers give a row of
+images (`ItemDataset`), each with a mask, with objects that are drawn from outlines or from one mask an object, or with
+nothing; they are read when they are asked for, and `in_memory` keeps what was decoded.
 Assumes that each item's callables raise `DataError` for what they cannot read, and that a data set may be read by
 several threads. Does not know where the files lie.
 
@@ -23,7 +23,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.data.masks import MaskMap
+from unetkit.data.masks import Decoded, MaskMap
+from unetkit.data.outlines import Objects
 from unetkit.display import picture, thumbnail
 from unetkit.errors import DataError
 from unetkit.images.image import Image, as_pixels
@@ -251,6 +252,7 @@ class Item:
         pixel_size: as of `Sample`.
         unit: likewise.
         stack: that it is a slice of; "" where it is none.
+        objects: draws its objects at a height and width, where they are not masks of the set's one meaning.
     """
 
     name: str
@@ -261,6 +263,7 @@ class Item:
     pixel_size: tuple[float, float] | None = None
     unit: str = ""
     stack: str = ""
+    objects: Callable[[tuple[int, int]], Objects] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +276,7 @@ class ItemDataset:
         division: how the data itself is divided.
         complaints: a sentence about each file that was left out.
         account: what the files were taken for.
+        names: of the classes, index 0 first, where the items draw objects; empty with `mask_map`, or without labels.
     """
 
     items: tuple[Item, ...]
@@ -280,11 +284,12 @@ class ItemDataset:
     division: Division = UNDIVIDED
     complaints: tuple[str, ...] = ()
     account: Account = Account()
+    names: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, index 0 first; empty without labels."""
-        return self.mask_map.classes if self.mask_map else ()
+        return self.mask_map.classes if self.mask_map else self.names
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -298,10 +303,14 @@ class ItemDataset:
         """
         item = self.items[index]
         pixels = as_pixels(item.image(), item.source)
-        if not item.masks or self.mask_map is None:
+        if item.objects is not None:
+            drawn = item.objects((pixels.shape[1], pixels.shape[2]))
+            found = Decoded(drawn.labels, drawn.instances)
+        elif item.masks and self.mask_map is not None:
+            found = self.mask_map.decode([(mask.read(), mask.source) for mask in item.masks])
+            require_same_size(item.source, pixels.shape[1:], item.masks[0].source, found.labels.shape)
+        else:
             return Sample(item.name, pixels, source=item.source)
-        found = self.mask_map.decode([(mask.read(), mask.source) for mask in item.masks])
-        require_same_size(item.source, pixels.shape[1:], item.masks[0].source, found.labels.shape)
         known = found.labels, found.instances, item.source, found.valid, item.pixel_size, item.unit
         sample = Sample(item.name, pixels, *known)
         if item.region is None:
@@ -390,60 +399,6 @@ def require_same_size(image: str, image_size: Sequence[int], mask: str, mask_siz
 
 
 @dataclass(frozen=True, slots=True)
-class Objects:
-    """The objects of one image: class indices [H, W] uint8 or uint16, and ids [H, W] int32 from 1, 0 for none."""
-
-    labels: NDArray[Any]
-    instances: NDArray[np.int32]
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectItem:
-    """One image: how to read it as [C, H, W], and its objects at a height and width; None where nothing is known."""
-
-    name: str
-    source: str
-    image: Callable[[], NDArray[Any]]
-    objects: Callable[[tuple[int, int]], Objects] | None
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectDataset:
-    """A data set of images with objects.
-
-    Attributes:
-        items: the images.
-        classes: the names of the classes, index 0 first; empty without labels.
-        division: how the data itself is divided.
-        complaints: a sentence about each file that was left out.
-        account: what the files were taken for.
-    """
-
-    items: tuple[ObjectItem, ...]
-    classes: tuple[str, ...]
-    division: Division = UNDIVIDED
-    complaints: tuple[str, ...] = ()
-    account: Account = Account()
-
-    def __len__(self) -> int:
-        """The number of samples."""
-        return len(self.items)
-
-    def __getitem__(self, index: int, /) -> Sample:
-        """Read the sample at `index`.
-
-        Raises:
-            DataError: a file that cannot be used.
-        """
-        item = self.items[index]
-        pixels = as_pixels(item.image(), item.source)
-        if item.objects is None:
-            return Sample(item.name, pixels, source=item.source)
-        found = item.objects((pixels.shape[1], pixels.shape[2]))
-        return Sample(item.name, pixels, found.labels, found.instances, item.source)
-
-
-@dataclass(frozen=True, slots=True)
 class InMemory:
     """A data set whose samples are held.
 
@@ -498,7 +453,7 @@ def in_memory(dataset: Dataset, indices: Sequence[int] | None = None) -> InMemor
 
 def name_of(dataset: Dataset, index: int) -> tuple[str, str]:
     """Return the name and the source of a sample, without reading it where its reader knows them."""
-    if isinstance(dataset, ItemDataset | ObjectDataset):
+    if isinstance(dataset, ItemDataset):
         return dataset.items[index].name, dataset.items[index].source
     sample = dataset[index]
     return sample.name, sample.source

@@ -145,6 +145,7 @@ def decide(
     seen = list(_look(masks, _SAMPLED))
     if not seen:
         return MaskMap(classes or BINARY, ignored=ignored)
+    remark = ""
     if named is not None and classes is None and config.mask_kind == "auto":
         table = MaskMap.of(named.values, named.classes)
         # A grey value is the colour of that grey.
@@ -156,14 +157,15 @@ def decide(
             )
             return replace(table, ignored=table.ignored | ignored, words=f"as {named.source} says: {shown}")
         if len(named.classes) == 2:  # 0 and 255, or object ids: the name holds
-            return decide(masks, config, title=title or named.classes[1], objects=objects)
-        found = decide(masks, config, title=title, objects=objects)
-        other = f"{named.source} names other values than the masks hold: its names are not taken"
-        return replace(found, unsure="; ".join(part for part in (found.unsure, other) if part))
+            title = title or named.classes[1]
+        else:
+            remark = f"{named.source} names other values than the masks hold: its names are not taken"
     if 2 * sum(one.coloured for one in seen) > len(seen):
-        return _of_colours(masks, seen, classes, title, objects=objects)
-    found = _of_values(masks, seen, config, title, ignored, objects=objects)
-    return replace(found, ignored=found.ignored | ignored)
+        found = _of_colours(masks, seen, classes, title, objects=objects)
+    else:
+        found = _of_values(masks, seen, config, title, ignored, objects=objects)
+        found = replace(found, ignored=found.ignored | ignored)
+    return replace(found, unsure="; ".join(part for part in (found.unsure, remark) if part))
 
 
 def _names(config: DataConfig) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from unetkit.errors import UnetkitError, UsageError
+from unetkit.images import is_decoded_whole
 from unetkit.labelling.guide import Suggestion, choose, first_window
 from unetkit.labelling.project import LabelClass, Project, accepted
 from unetkit.labelling.strokes import Labels, Place, Stroke, to_png
@@ -102,7 +103,10 @@ class Labelling:
     def __init__(self, project: Project, overrides: Sequence[str], folder: Path) -> None:
         """Take a project; `folder` holds tiles and is removed by its owner."""
         self.project, self.overrides = project, tuple(overrides)
-        self.tiles = [ImageTiles(one.image, folder / str(number)) for number, one in enumerate(project.contents.images)]
+        self.tiles = [
+            ImageTiles(one.image, folder / str(number), is_decoded_whole(one.path))
+            for number, one in enumerate(project.contents.images)
+        ]
         self.threads = anyio.CapacityLimiter(8)
         self.training: dict[str, Any] = {"state": "paused", "step": 0, "loss": None, "dice": None}
         self.history = _history(project.contents.folder)

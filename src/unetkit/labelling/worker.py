@@ -86,8 +86,6 @@ class Work:
         """Take a message."""
         if "do" in message:
             self.started = message["do"] == "start"
-            if not self.started:
-                self.session.save()
             self.last_change = self.session.step
         if "see" in message:
             image, page = message["see"]

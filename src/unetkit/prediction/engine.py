@@ -171,8 +171,8 @@ def predict_in_blocks(
     predictor.require_usable(image.shape[-3:])
     objects = result in OBJECTS
     blocks, asked = Blocks(form), _identity(predictor, image, source, form, result, work)
-    if (shape := open_region(region, image)) is not None and region is not None:
-        asked |= {"region": input_checksum(shape.mask, region)}
+    if (within := open_region(region, image)) is not None:
+        asked |= {"region": input_checksum(within.mask, within.path)}
     with open_journal(out, asked, resume=work.resume, overwrite=work.overwrite) as journal:
         choose = partial(choose_tiles, predictor, form, image, side=blocks.side, objects=objects, workers=work.workers)
         chosen = _chosen(journal, choose, work, progress)

@@ -445,7 +445,7 @@ class _Writing:
             tiff=task.writer is tiff_stack,
             result="probabilities" if self.probabilities else "masks",
             work=work,
-            region=None if task.region is None else image_path(task.region.mask.source),
+            region=None if task.region is None else task.region.path,
             progress=self.progress,
         )
         return replace(task, note=made.note)

@@ -30,7 +30,7 @@ from unetkit.data.layouts.mask_files import (
     is_mask_name,
 )
 from unetkit.data.layouts.names import natural
-from unetkit.data.masks import coco_masks, pack_runs
+from unetkit.data.outlines import coco_masks, pack_runs
 from unetkit.errors import DataError, UsageError
 from unetkit.images import SUFFIXES, open_image
 from unetkit.images.image import Image, joined, neighbours

@@ -235,6 +235,10 @@ class Jobs:
             raise HTTPException(404, "there is no such job (any more); results are kept for an hour")
         return found
 
+    def keeps(self, job: Job) -> bool:
+        """Tell whether a job was not removed."""
+        return job.id in self._jobs
+
     def of_image(self, number: str) -> list[Job]:
         """Return the jobs of an image."""
         return [job for job in list(self._jobs.values()) if job.source == number]

@@ -11,6 +11,7 @@ Does not know what the image is for. Legend of shapes: C channels, H height, W w
 import math
 import os
 import shutil
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -123,8 +124,9 @@ def new_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArr
     """
     try:
         made = np.lib.format.open_memmap(path, "w+", dtype, shape)
-        with path.open("r+b") as handle:
-            os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+        if sys.platform == "linux":  # elsewhere a full disk is told by the write itself
+            with path.open("r+b") as handle:
+                os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
     except OSError as failure:
         raise not_written(path, failure) from failure
     return made

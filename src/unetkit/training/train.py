@@ -19,7 +19,14 @@ import torch
 from unetkit.config import Config, ConfigSource, load_config, preset_names
 from unetkit.configuring import configure, training_lines
 from unetkit.data.dataset import Subset
-from unetkit.devices import available_cores, choose_device, choose_precision, cpu_threads, keep_freed_memory
+from unetkit.devices import (
+    available_cores,
+    choose_device,
+    choose_precision,
+    cpu_threads,
+    imitation_note,
+    keep_freed_memory,
+)
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
 from unetkit.evaluation.score import Evaluation, score_predictor, validated_families
@@ -314,7 +321,7 @@ def _train(
         torch.random.fork_rng(),
         joined(world, device),
     ):
-        for note in (*prepared.notes, *own.notes()):
+        for note in (*prepared.notes, *own.notes(), *imitation_note(config.train.precision, device)):
             progress.log(note)
         store = prepared.fill(device, world, progress)
         normalization, held_out = prepared.normalization.repeated(config.model.slices), prepared.split.validation

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unetkit.config import DataConfig
+from unetkit.data.annotations import SUFFIXES as ANNOTATIONS
+from unetkit.data.annotations import format_of
 from unetkit.data.channels import with_channels
 from unetkit.data.dataset import (
     Dataset,
     Files,
     Item,
     ItemDataset,
-    ObjectDataset,
     complaints_of,
     kept,
     refuse,
@@ -42,6 +43,7 @@ from unetkit.data.layouts.mask_files import (
     open_matched,
     open_patterns,
 )
+from unetkit.data.layouts.names import files_of_one_image, make_groups
 from unetkit.data.layouts.nuclei import is_nuclei, open_bare_nuclei, open_nuclei
 from unetkit.data.masks import MaskMap
 from unetkit.errors import ConfigError, DataError
@@ -162,7 +164,7 @@ def _open(path: str | Path | None, config: DataConfig) -> Dataset:
         tree = open_tree(place)
         layout = next((layout for layout in LAYOUTS if layout.recognises(tree)), None)
         dataset = layout.opens(tree, config) if layout else open_matched(tree, config)
-        if config.channels is not None and isinstance(dataset, ObjectDataset):
+        if layout is not None and config.channels is not None and isinstance(dataset, ItemDataset) and dataset.names:
             return replace(dataset, items=tuple(with_channels(item, config.channels) for item in dataset.items))
         if dataset is None:
             archives = [place / name for name in tree.files if name.lower().endswith(".zip")] if place.is_dir() else []
@@ -198,15 +200,21 @@ def _open_file(path: Path, config: DataConfig) -> Dataset:
         DataError: files that cannot be read or do not fit together.
     """
     suffix = path.suffix.lower()
-    if suffix == ".csv":
+    form = format_of(path.name, path.read_bytes()) if suffix in ANNOTATIONS else None
+    if form is None and suffix == ".csv":
         return open_list(path, config)
-    if suffix == ".json":
+    if suffix == ".json" and (form is None or form.name == "COCO"):
         return open_coco_file(path, config)
     if path.stem == TRAIN_IMAGES and find_stack(path.parent, TRAIN_LABELS):
         return open_isbi(path.parent, config)
     tree = open_tree(path.parent)
     near = replace(tree, files=tuple(name for name in tree.files if "/" not in name))
     dataset = open_matched(near, config, only=path.name) if suffix in SUFFIXES else None
+    if form is not None:
+        tree = tree if images_in(tree) else open_tree(path.parent.parent)  # as labels/a.json and images/a.png
+        name = path.relative_to(tree.root).as_posix()
+        others = tuple(one for one in tree.files if Path(one).suffix.lower() not in ANNOTATIONS)
+        dataset = open_matched(replace(tree, files=(*others, name)), config, only=name)
     if dataset is None:
         raise DataError(f"{path}: not a data set that is known (a single file without labels next to it); {_KNOWN}")
     return dataset
@@ -220,6 +228,13 @@ def _contents(tree: Tree) -> str:
     others = Counter(Path(name).suffix.lower() for name in tree.files if name not in set(images))
     kinds = ", ".join(f"{count} {suffix or 'other'}" for suffix, count in others.most_common(3))
     if images:
+        several = [paths for group in make_groups(images) if (paths := files_of_one_image(group))]
+        if several:
+            return (
+                f"{len(images)} image files, but none could be paired with a mask; {' and '.join(several[0][:3])} "
+                "seem to be channels of one image: write them as one file an image, for example by "
+                "tifffile.imwrite(name, numpy.stack(channels), metadata={'axes': 'CYX'})"
+            )
         rest = f"; files that are not read: {kinds}" if others else ""
         return f"{len(images)} image files such as {images[0]}, but none could be paired with a mask{rest}"
     names = sorted({name.split("/")[0] for name in tree.files})
@@ -326,7 +341,7 @@ def _listing(place: Path) -> Generator[None]:
 
 _KNOWN = (
     "expected are images with their masks, in folders such as images/ and masks/ or in pairs such as a.png and "
-    "a_mask.png, "
+    "a_mask.png, with outlines as LabelMe, YOLO, VIA, CVAT, QuPath or ImageJ keep them, "
     "a stack with its labels, ID/images with ID/masks, or annotations/instances_*.json; name other files by patterns: "
     "data.images='**/raw/*.png' data.labels='**/labels/*.png'"
 )

@@ -10,7 +10,7 @@ membrane and class 1 the interior; its stacks are known by their names.
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,17 @@ import numpy as np
 
 from unetkit.config import DataConfig
 from unetkit.config.text import write_inline
+from unetkit.data.annotations import BACKGROUND, OBJECT
 from unetkit.data.channels import in_one_form, pages_as_channels
 from unetkit.data.dataset import UNDIVIDED, Account, Dataset, Division, Files, Item, ItemDataset, kept, stacks_of
 from unetkit.data.kinds import ClassNames, decide
+from unetkit.data.layouts.annotated import Annotations, Painter, find_annotations, painter_of
 from unetkit.data.layouts.class_names import class_names
-from unetkit.data.layouts.matcher import Match, Pair, join, pages_of, recognise
+from unetkit.data.layouts.matcher import Match, Pair, alternative, join, pages_of, recognise
 from unetkit.data.layouts.names import OBJECT_WORDS, Group, Name, make_groups, matching, tokens
+from unetkit.data.layouts.nuclei import draw_masks
 from unetkit.data.masks import MaskMap
+from unetkit.data.outlines import Objects
 from unetkit.errors import DataError
 from unetkit.images import SUFFIXES, is_image_name, open_image
 from unetkit.images.image import Image
@@ -64,18 +68,28 @@ def images_in(tree: Tree) -> list[str]:
 
 
 def open_matched(tree: Tree, config: DataConfig, *, only: str | None = None) -> Dataset | None:
-    """Open the images and masks that the matcher finds; None where there are none.
+    """Open the images that the matcher finds with their masks or annotation files; None where there are none.
 
     Args:
         tree: the folder or archive.
         config: what is known of the data.
-        only: the one image that is wanted.
+        only: the one image, or annotation file, that is wanted.
     """
-    match = recognise(tree, images_in(tree))
+    images = images_in(tree)
+    match = recognise(tree, images)
+    others = [path for path in tree.files if Path(path).suffix.lower() not in SUFFIXES]
+    found = find_annotations(tree, make_groups(images), others)
+    if found is not None and (match is None or len(found.match.pairs) > len(match.pairs)):
+        outlined = found.match if match is None else replace(found.match, alternatives=(alternative(match.labels[0]),))
+        taken = {file.path for file in found.match.images.files}
+        match = replace(outlined, unused=tuple(path for path in images if path not in taken))
+    elif found is not None and match is not None:
+        other = f"{alternative(found.match.labels[0])} ({found.form.name})"
+        match, found = replace(match, alternatives=(*match.alternatives, other)), None
     if match is not None and only is not None:
-        pairs = tuple(pair for pair in match.pairs if pair.image.path == only)
+        pairs = tuple(pair for pair in match.pairs if only in (pair.image.path, *(mask.path for mask in pair.masks)))
         match = replace(match, pairs=pairs, unlabelled=(), bare=(), orphans=(), doubled=()) if pairs else None
-    return None if match is None else assemble(tree, match, config)
+    return None if match is None else assemble(tree, match, config, found)
 
 
 def open_patterns(tree: Tree, config: DataConfig) -> Dataset:
@@ -87,6 +101,13 @@ def open_patterns(tree: Tree, config: DataConfig) -> Dataset:
     assert config.images is not None
     assert config.labels is not None
     named = {"": config.labels} if isinstance(config.labels, str) else config.labels
+    files = [path for path in matching(named.get("", ""), tree.files) if Path(path).suffix.lower() not in SUFFIXES]
+    if files:
+        images = _found(tree, config.images, f"data.images={config.images}")
+        region = None if config.roi is None else _found(tree, config.roi, f"data.roi={config.roi}")
+        found = find_annotations(tree, [images], files, region)
+        if found is not None:
+            return assemble(tree, found.match, config, found)
     labels = {title: _found(tree, pattern, f"data.labels={pattern}") for title, pattern in named.items()}
     region = None if config.roi is None else _found(tree, config.roi, f"data.roi={config.roi}")
     others = {file.path for group in (*labels.values(), *([region] if region else [])) for file in group.files}
@@ -183,17 +204,18 @@ def open_list(path: Path, config: DataConfig) -> Dataset:
     return replace(dataset, complaints=(*complaints, *dataset.complaints))
 
 
-def assemble(tree: Tree, match: Match, config: DataConfig) -> ItemDataset:
-    """Make a data set of images and masks that belong together; what is wrong with files becomes complaints."""
+def assemble(tree: Tree, match: Match, config: DataConfig, annotations: Annotations | None = None) -> ItemDataset:
+    """Make a data set of images and labels that belong together; what is wrong with files becomes complaints."""
     complaints = _complaints(tree, match, config)
+    painter = painter_of(tree, annotations, config.classes) if annotations else _one_mask_an_object(tree, match, config)
+    complaints += painter.complaints if painter else ()
     names = sample_names([pair.image for pair in match.pairs])
     opened: list[tuple[Pair, Files]] = []
     taken: dict[str, str] = {}
-    named = class_names(tree) if config.mask_values is None and config.classes is None else None
-    keys = config.mask_values or (named.values if named else {})
-    role = "colour-mask" if any(key.startswith("#") for key in keys) else "mask"
+    named = None if painter else class_names(tree)
+    role = "colour-mask" if config.mask_values and any(key.startswith("#") for key in config.mask_values) else "mask"
     for name, pair in zip(names, match.pairs, strict=True):
-        first = taken.setdefault(pair.masks[0].path, pair.image.path)
+        first = pair.image.path if painter else taken.setdefault(pair.masks[0].path, pair.image.path)
         if first != pair.image.path:
             complaints.append(
                 f"{tree.source(pair.image.path)}: has the same name as {tree.source(first)}; names must differ in more "
@@ -201,30 +223,56 @@ def assemble(tree: Tree, match: Match, config: DataConfig) -> ItemDataset:
             )
             continue
         with kept(complaints):
-            masks = tuple(pages_of(tree, mask.path, role) for mask in pair.masks)
+            masks = () if painter else tuple(pages_of(tree, mask.path, role) for mask in pair.masks)
             region = None if pair.region is None else pages_of(tree, pair.region.path, "mask")
             image = pages_of(tree, pair.image.path)
-            if all(mask.count == 1 for mask in masks):
+            if not painter.paged(pair) if painter else all(mask.count == 1 for mask in masks):
                 image = pages_as_channels(image)
             opened.append((pair, Files(name, image, masks, region)))
     images, form = in_one_form([files.image for _, files in opened], config.channels)
     opened = [(pair, replace(files, image=image)) for (pair, files), image in zip(opened, images, strict=True)]
-    mask_map = _mask_map(match, [files for _, files in opened], config, named)
+    meaning = painter or _mask_map(match, [files for _, files in opened], config, named)
     items: list[Item] = []
     parts: list[tuple[str, str]] = []
     for pair, files in opened:
         with kept(complaints):
             made = files.items()
+            if painter:
+                made = [replace(item, objects=painter.draw(pair, page)) for page, item in enumerate(made)]
             items += made
             parts += [(pair.image.part, pair.image.path)] * len(made)
     division = _division(parts, config, tree)
     if are_sections([files.image for _, files in opened]):
         items = [replace(item, stack=_STACK) for item in items]
     division = replace(division, stacks=stacks_of(items))
-    account = _account(tree, match, mask_map, division, config, named.source if named else None)
+    account = _account(tree, match, meaning, division, config, named.source if named else None)
     if form:
         account = replace(account, taken=(*account.taken, ("channels", form)))
-    return ItemDataset(tuple(items), mask_map, division, tuple(complaints), account)
+    known = () if painter is None else painter.classes
+    mask_map = meaning if isinstance(meaning, MaskMap) else None
+    return ItemDataset(tuple(items), mask_map, division, tuple(complaints), account, known)
+
+
+def _one_mask_an_object(tree: Tree, match: Match, config: DataConfig) -> Painter | None:
+    """Return what draws objects that have a mask each; None for other masks.
+
+    Raises:
+        DataError: other than two classes are declared.
+    """
+    if not match.objects:
+        return None
+    classes = config.classes or (BACKGROUND, match.labels[0].title or OBJECT)
+    if len(classes) != 2:
+        raise DataError(
+            f"{tree.root}: has one mask an object, which are two classes, but {len(classes)} are declared; declare two"
+        )
+
+    def draw(pair: Pair, page: int) -> Callable[[tuple[int, int]], Objects]:
+        return partial(draw_masks, tree, [mask.path for mask in pair.masks], source=tree.source(pair.image.path))
+
+    words = f"{sum(len(pair.masks) for pair in match.pairs):,} masks, each one object"
+    files = frozenset(mask.path for pair in match.pairs for mask in pair.masks)
+    return Painter(classes, words, draw, files=files)
 
 
 def sample_names(files: Sequence[Name]) -> list[str]:
@@ -362,7 +410,12 @@ def _details(image: Image) -> np.ndarray:
 
 
 def _account(
-    tree: Tree, match: Match, mask_map: MaskMap, division: Division, config: DataConfig, names: str | None
+    tree: Tree,
+    match: Match,
+    meaning: MaskMap | Painter,
+    division: Division,
+    config: DataConfig,
+    names: str | None,
 ) -> Account:
     """Say what files were taken for what, what was not certain, what was left, and how to fix the answer."""
     titled = zip(match.titles or ("",), match.labels, strict=True)
@@ -373,7 +426,7 @@ def _account(
     ]
     if match.region is not None:
         taken.append(("regions", f"{match.region.pattern}: pixels that are 0 there do not count"))
-    taken.append(("values", mask_map.words))
+    taken.append(("values" if isinstance(meaning, MaskMap) else "objects", meaning.words))
     if division.test:
         taken.append(("test set", f"{len(division.test)} images, scored once at the end and used for nothing else"))
     if division.held_out:
@@ -385,7 +438,7 @@ def _account(
     if left:
         group = Group.of(left) if len({len(file.folders) for file in left}) == 1 else None
         taken.append(("no masks", f"{len(left)} images are left out: {group.pattern if group else left[0].path}"))
-    unsure = [*match.unsure, *([mask_map.unsure] if mask_map.unsure else [])]
+    unsure = [*match.unsure, *([meaning.unsure] if meaning.unsure else [])]
     unsure += [f"other masks are there, too: to take them, set {one}" for one in match.alternatives]
     lacking = [pair for pair in match.pairs if pair.region is None]
     if match.region is not None and lacking:
@@ -396,9 +449,11 @@ def _account(
     labels = dict(zip(match.titles, (group.pattern for group in match.labels), strict=True)) if match.titles else None
     section["labels"] = labels or match.labels[0].pattern
     section |= {} if match.region is None else {"roi": match.region.pattern}
-    section |= pinned(mask_map)
+    section |= pinned(meaning) if isinstance(meaning, MaskMap) else {"classes": list(meaning.classes)}
     shown = tuple((key, write_inline(value)) for key, value in section.items()) if not match.listed else ()
-    return Account(tuple(taken), tuple(unsure), _unused(tree, match, names), shown)
+    used = meaning.files if isinstance(meaning, Painter) else frozenset[str]()
+    used |= {path for path in tree.files if tree.source(path) == names}
+    return Account(tuple(taken), tuple(unsure), _unused(tree, match, used), shown)
 
 
 def pinned(mask_map: MaskMap | None) -> dict[str, object]:
@@ -411,12 +466,12 @@ def pinned(mask_map: MaskMap | None) -> dict[str, object]:
     return {**kind, **({} if table is None else {"mask_values": table}), **ignored, "classes": list(mask_map.classes)}
 
 
-def _unused(tree: Tree, match: Match, taken: str | None) -> tuple[str, ...]:
+def _unused(tree: Tree, match: Match, taken: Set[str]) -> tuple[str, ...]:
     """Name the files that were taken for nothing: groups of images, and files that are no images."""
     known = [alternative.split("'")[1] for alternative in match.alternatives]
     groups = [group for group in make_groups(match.unused) if group.pattern not in known]
     found = [f"{group.pattern} ({len(group.files)})" if len(group.files) > 1 else group.pattern for group in groups]
-    others = [path for path in tree.files if Path(path).suffix.lower() not in SUFFIXES and tree.source(path) != taken]
+    others = [path for path in tree.files if Path(path).suffix.lower() not in SUFFIXES and path not in taken]
     by_suffix = Counter(Path(path).suffix.lower() or Path(path).name for path in others)
     for suffix, count in by_suffix.items():
         first = next(path for path in others if (Path(path).suffix.lower() or Path(path).name) == suffix)

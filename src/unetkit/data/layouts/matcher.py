@@ -42,6 +42,10 @@ _LARGEST = 2**26  # px of a file that is looked at
 _FEW = 64  # values
 _FLAT = 0.9  # share of pixels that equal their neighbour
 _SAME_REGION = 0.95  # share of pixels in which the regions of two images agree
+_MANY_MASKS = 1.5  # masks an image from which each may be an object
+_LONGEST_NUMBER = 3  # words and numbers of a mask's name that number it
+_OBJECTS_LOOKED_AT = 12  # masks
+_ONE_PIECE = 0.8  # share of masks of one piece from which each is an object
 _SAME_MASK = 0.5  # Dice of two masks that mean the same
 _OPTIONS: tuple[tuple[Drop, Drop], ...] = (
     ("nothing", "nothing"),
@@ -84,7 +88,7 @@ class Look:
         """Look at a few files of a group; those that cannot be read are left to the reader to complain about."""
         sizes: set[tuple[int, int]] = set()
         levels, flat, read = 0, 1.0, False
-        for file in _spread(group.files, _LOOKED_AT):
+        for file in spread(group.files, _LOOKED_AT):
             try:
                 pages = pages_of(tree, file.path, "mask")
                 sizes.add((pages.height, pages.width))
@@ -118,17 +122,22 @@ class Look:
         return score - (0.0 if self.levels <= 16 else 2.5)
 
 
-def _spread(files: Sequence[Name], count: int) -> list[Name]:
+def spread(files: Sequence[Name], count: int) -> list[Name]:
+    """Return a few files that are spread over all."""
     return [files[place] for place in dict.fromkeys(np.linspace(0, len(files) - 1, count).round().astype(int).tolist())]
 
 
 @dataclass(frozen=True, slots=True)
 class Partner:
-    """A group of masks next to the images that they belong to: image path -> files, and by what they are paired."""
+    """A group of masks next to the images that they belong to: image path -> files, and by what they are paired.
+
+    With `objects` each of the several masks of an image is one object.
+    """
 
     group: Group
     masks: Mapping[str, tuple[Name, ...]]
     by: str
+    objects: bool = False
 
 
 def pair(images: Group, masks: Group) -> Partner:
@@ -151,9 +160,49 @@ def pair(images: Group, masks: Group) -> Partner:
     return best
 
 
+def pair_objects(images: Group, masks: Group) -> Partner:
+    """Find the masks of each image where an image has many: their names go on where its own ends, `a_01` after `a`.
+
+    They are taken for one mask an object where most images have one, and their numbers differ or are three or more.
+    """
+    for parts in (True, False):
+        for image_drop, mask_drop in _OPTIONS:
+            of_key = dict(zip(images.keys(image_drop, parts=parts), images.files, strict=True))
+            found: dict[str, list[Name]] = {}
+            for key, file in zip(masks.keys(mask_drop, parts=parts), masks.files, strict=True):
+                ends = range(len(key) - 1, max(int(parts), len(key) - 1 - _LONGEST_NUMBER), -1)
+                image = next((of_key[key[:end]] for end in ends if key[:end] in of_key), None)
+                if image is not None:
+                    found.setdefault(image.path, []).append(file)
+            counts = [len(files) for files in found.values()]
+            enough = 2 * len(found) >= len(images.files) and 2 * sum(counts) >= len(masks.files)
+            if enough and sum(counts) >= _MANY_MASKS * len(counts) and (len(set(counts)) > 1 or counts[0] > 2):
+                named = {path: tuple(files) for path, files in found.items()}
+                return Partner(masks, named, "name and number", objects=True)
+    return Partner(masks, {}, "name")
+
+
+def _are_objects(tree: Tree, masks: Sequence[Name]) -> bool:
+    """Tell whether nearly all of a few masks are one connected piece of two values."""
+    from scipy import ndimage  # slow to import
+
+    whole: list[bool] = []
+    for file in spread(masks, _OBJECTS_LOOKED_AT):
+        try:
+            stored = pages_of(tree, file.path, "mask").read(0)
+        except DataError:
+            continue
+        regions, _ = ndimage.label((stored != 0).any(axis=0), np.ones((3, 3)))
+        sizes = np.bincount(regions.ravel())[1:]
+        whole.append(
+            len(np.unique(stored)) <= 2 and bool(len(sizes)) and float(sizes.max()) >= 0.9 * float(sizes.sum())
+        )
+    return bool(whole) and float(np.mean(whole)) >= _ONE_PIECE
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An image, its masks (one, or one for each class), and the region that counts."""
+    """An image, its masks (one, one for each class, or one for each object), and the region that counts."""
 
     image: Name
     masks: tuple[Name, ...]
@@ -179,6 +228,7 @@ class Match:
         unused: paths that were taken for nothing.
         doubled: pairs of masks that belong to one image; the first is taken.
         listed: the pairs come from a list, not from patterns.
+        objects: each mask of a pair is one object.
     """
 
     pairs: tuple[Pair, ...]
@@ -195,42 +245,53 @@ class Match:
     unsure: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     listed: bool = False
+    objects: bool = False
 
 
 def join(images: Group, labels: Mapping[str, Group], region: Group | None = None) -> Match:
     """Pair images with the masks of one or several groups; an image needs a mask of at least one of them."""
     partners = [pair(images, group) for group in labels.values()]
+    if len(partners) == 1 and not partners[0].masks:
+        partners = [pair_objects(images, group) for group in labels.values()]
+    objects = partners[0].objects
     regions = None if region is None else pair(images, region)
     pairs: list[Pair] = []
     doubled: list[tuple[Name, Name]] = []
     lone: list[Name] = []
     for file in images.files:
         found = [partner.masks.get(file.path, ()) for partner in partners]
-        doubled += [(files[0], files[1]) for files in found if len(files) > 1]
+        doubled += [(files[0], files[1]) for files in found if len(files) > 1 and not objects]
         if not all(found):
             lone.append(file)
             continue
         its = regions.masks.get(file.path, ()) if regions else ()
-        pairs.append(Pair(file, tuple(files[0] for files in found), its[0] if its else None))
+        masks = found[0] if objects else tuple(files[0] for files in found)
+        pairs.append(Pair(file, masks, its[0] if its else None))
     used = {mask.path for partner in partners for masks in partner.masks.values() for mask in masks}
-    labelled = {one.image.folders for one in pairs} | {one.image.part for one in pairs}
-    whole = Counter(file.folders for file in lone)
-    bare = tuple(
-        file
-        for file in lone
-        if file.part not in labelled or (file.folders not in labelled and whole[file.folders] >= _WHOLE_FOLDER)
-    )
     return Match(
         pairs=tuple(pairs),
         images=images,
         labels=tuple(labels.values()),
         titles=tuple(labels) if len(labels) > 1 else (),
         region=region,
-        by=partners[0].by if partners else "name",
+        by=partners[0].by,
         unlabelled=tuple(lone),
-        bare=bare if pairs else (),
+        bare=unlabelled_folders(pairs, lone),
         orphans=tuple(file for group in labels.values() for file in group.files if file.path not in used),
         doubled=tuple(doubled),
+        objects=objects,
+    )
+
+
+def unlabelled_folders(pairs: Sequence[Pair], lone: Sequence[Name]) -> tuple[Name, ...]:
+    """Return those of the images without labels whose folder or part of the set has no labels at all."""
+    labelled = {one.image.folders for one in pairs} | {one.image.part for one in pairs}
+    whole = Counter(file.folders for file in lone)
+    return tuple(
+        file
+        for file in lone
+        if labelled
+        and (file.part not in labelled or (file.folders not in labelled and whole[file.folders] >= _WHOLE_FOLDER))
     )
 
 
@@ -248,6 +309,10 @@ def recognise(tree: Tree, paths: Iterable[str]) -> Match | None:
             if not looks[images].sizes & looks[masks].sizes and len(looks[images].sizes | looks[masks].sizes) == 2:
                 continue
             found = pair(images, masks)
+            if not found.masks and looks[masks].levels <= 2:
+                found = pair_objects(images, masks)
+                if found.objects and not _are_objects(tree, masks.files):
+                    continue
             if 2 * len(found.masks) < min(len(images.files), len(masks.files)) or not found.masks:
                 continue
             partners.setdefault(images, []).append(found)
@@ -286,9 +351,14 @@ def _choose(tree: Tree, images: Group, candidates: list[Partner], looks: Mapping
         rest = [one for one in candidates if one is not first]
         labels = {"": first.group}
     for one in (one for one in rest if looks[one.group].read):
-        alternatives.append(f"data.labels='{one.group.pattern}' ({_in_words(looks[one.group])})")
+        alternatives.append(f"{alternative(one.group)} ({_in_words(looks[one.group])})")
     match = join(images, labels, region)
     return replace(match, alternatives=tuple(alternatives), unsure=tuple(unsure))
+
+
+def alternative(group: Group) -> str:
+    """Return the setting that takes a group of masks."""
+    return f"data.labels='{group.pattern}'"
 
 
 def _in_words(look: Look) -> str:
@@ -321,7 +391,7 @@ class _Masks:
         shared = [file for file in self.images.files if all(file.path in other.masks for other in self.candidates)]
         chosen = shared or [file for file in self.images.files if file.path in one.masks]
         found: dict[str, NDArray[np.bool_]] = {}
-        for file in _spread(chosen, _COMPARED) if chosen else ():
+        for file in spread(chosen, _COMPARED) if chosen else ():
             path = one.masks[file.path][0].path
             if path not in self.read:
                 try:

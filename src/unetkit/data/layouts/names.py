@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Literal, TypeVar
 
+from unetkit.images import is_image_name
+
 IMAGE_WORDS = frozenset(
     {"image", "images", "img", "imgs", "im", "raw", "input", "inputs", "picture", "pictures", "photo", "photos"}
     | {"original", "originals", "orig", "tissue", "volume", "volumes", "frame", "frames", "rgb", "source"}
@@ -22,7 +24,7 @@ IMAGE_WORDS = frozenset(
 LABEL_WORDS = frozenset(
     {"mask", "masks", "label", "labels", "lbl", "gt", "truth", "groundtruth", "annotation", "annotations", "annotated"}
     | {"anno", "annot", "annots", "manual", "seg", "segs", "segmentation", "segmentations", "target", "targets"}
-    | {"instance", "instances", "inst", "ids", "outlines", "man", "expert", "ho"}
+    | {"ann", "json", "jsons", "polygons", "instance", "instances", "inst", "ids", "outlines", "man", "expert", "ho"}
 )
 REGION_WORDS = frozenset({"fov", "roi", "rois", "region", "regions"})
 OBJECT_WORDS = frozenset({"instance", "instances", "inst", "ids", "objects"})
@@ -41,6 +43,7 @@ _SHORT_PARTS = {"tr": "train", "ts": "test", "tst": "test"}
 """Words for a part of the set that only count next to a role, as in `imagesTr`."""
 
 ROLES = IMAGE_WORDS | LABEL_WORDS | REGION_WORDS
+_MOST_CHANNELS = 8  # files of an image
 _ORDINAL = re.compile(r"(?<![0-9])([1-9])(?:st|nd|rd|th)(?![a-z])")
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
 _COMPOUND = re.compile(f"({'|'.join(sorted(PARTS, key=len, reverse=True))})({'|'.join(sorted(ROLES))})")
@@ -132,8 +135,11 @@ class Name:
 
 
 def stem_of(file: str) -> str:
-    """Return a file's name without its ending, `.ome` included."""
-    return PurePosixPath(file).stem.removesuffix(".ome")
+    """Return a file's name without its ending, `.ome` included, and without an image's in `a.png.json`."""
+    stem = PurePosixPath(file).stem
+    if not is_image_name(file) and is_image_name(stem):
+        stem = PurePosixPath(stem).stem
+    return stem.removesuffix(".ome")
 
 
 _ORDER = ("", "train", "val", "test")
@@ -162,7 +168,11 @@ class Group:
     @cached_property
     def pattern(self) -> str:
         """A pattern, as of a shell, for the files of the group."""
-        columns = zip(*(PurePosixPath(file.path).parts for file in self.files), strict=True)
+        paths = [PurePosixPath(file.path).parts for file in self.files]
+        if len({len(path) for path in paths}) > 1:
+            shared = _common([list(path[:-1]) for path in paths])
+            return "/".join((*map(_escaped, shared), "**", _wildcard(list(dict.fromkeys(path[-1] for path in paths)))))
+        columns = zip(*paths, strict=True)
         return "/".join(_wildcard(list(dict.fromkeys(column))) for column in columns)
 
     def keys(self, drop: Drop, *, parts: bool) -> list[tuple[Token, ...]]:
@@ -238,6 +248,25 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\[?*])", r"[\1]", text)
 
 
+def files_of_one_image(group: Group) -> tuple[str, ...]:
+    """Return the paths of an image's files where a group holds several of each, as `a_ch1.tif` and `a_ch2.tif` are.
+
+    They differ in one word or number alone, which takes the same 2 to 8 values for every image.
+    """
+    rows = [file.words for file in group.files]
+    if len({len(row) for row in rows}) != 1:
+        return ()
+    for place in reversed(range(len(rows[0]))):
+        values = {row[place] for row in rows}
+        images: dict[tuple[Token, ...], list[str]] = defaultdict(list)
+        for file, row in zip(group.files, rows, strict=True):
+            images[(*row[:place], *row[place + 1 :])].append(file.path)
+        whole = all(len(paths) == len(values) for paths in images.values())
+        if 2 <= len(values) <= _MOST_CHANNELS and whole and len(images) > 1:
+            return tuple(next(iter(images.values())))
+    return ()
+
+
 def make_groups(paths: Iterable[str]) -> list[Group]:
     """Put files into groups that differ in their keys alone, the largest first."""
     names = [Name.of(path) for path in paths]
@@ -277,7 +306,8 @@ def _endings(files: Sequence[Name]) -> dict[str, str]:
     """Return for the path of each file of one folder what makes its name another kind's.
 
     That are its words for roles; what follows the name of another file where that is so for many, as `.ah` in
-    `im0001.ah.ppm`; and its whole name where several without numbers return in most folders, as `raw` and `preview` do.
+    `im0001.ah.ppm`, without the numbers of objects; and its whole name where several without numbers return in most
+    folders, as `raw` and `preview` do.
     """
     stems: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for name in files:
@@ -288,6 +318,12 @@ def _endings(files: Sequence[Name]) -> dict[str, str]:
             if name.stem[:cut] in stems[name.folders] and re.search(r"[^\W\d_]", name.stem[cut:]):
                 learned[name.path] = name.stem[cut:]
                 break
+    numbered: dict[str, set[str]] = defaultdict(set)
+    for ending in learned.values():
+        numbered[_numberless(ending)].add(ending)
+    for path, ending in learned.items():
+        if len(numbered[_numberless(ending)]) > 2:  # they number objects, and not two observers
+            learned[path] = _numberless(ending)
     returning = Counter(name.stem for name in files if not any(map(str.isdigit, name.stem)))
     fixed = {stem for stem, count in returning.items() if count > 1 and 2 * count >= len(stems)}
     if len(fixed) > 1:
@@ -301,6 +337,11 @@ def _endings(files: Sequence[Name]) -> dict[str, str]:
         ending = learned.get(name.path, "")
         found[name.path] = f"{roles} {ending}" if ending in kept else roles
     return found
+
+
+def _numberless(text: str) -> str:
+    """Return the words of a text, numbers as '#'."""
+    return " ".join("#" if isinstance(token, int) else token for token in tokens(text))
 
 
 def _merged_folders(names: Sequence[Name]) -> dict[tuple[str, ...], tuple[str, ...]]:

@@ -6,12 +6,15 @@ names, from 1. Where two masks overlap, the pixel belongs to the first of them. 
 Legend of shapes: C channels, H height, W width.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from os.path import splitext
 
 import numpy as np
 
 from unetkit.config import DataConfig
-from unetkit.data.dataset import Account, Dataset, ObjectDataset, ObjectItem, Objects, kept, require_same_size
+from unetkit.data.dataset import Account, Dataset, Item, ItemDataset, kept, require_same_size
+from unetkit.data.outlines import Objects
 from unetkit.errors import DataError
 from unetkit.images import SUFFIXES, decode_single
 from unetkit.storage.tree import Tree
@@ -42,7 +45,7 @@ def open_nuclei(tree: Tree, config: DataConfig) -> Dataset:
         for identity, files in masks.items()
         if identity not in images
     ]
-    items: list[ObjectItem] = []
+    items: list[Item] = []
     for identity, files in images.items():
         with kept(complaints):
             if identity not in masks:
@@ -57,7 +60,7 @@ def open_nuclei(tree: Tree, config: DataConfig) -> Dataset:
             ("masks", f"{count:,} files ID/masks/*, each one object"),
         )
     )
-    return ObjectDataset(tuple(items), classes, complaints=tuple(complaints), account=account)
+    return ItemDataset(tuple(items), complaints=tuple(complaints), account=account, names=classes)
 
 
 def open_bare_nuclei(tree: Tree) -> Dataset:
@@ -69,7 +72,7 @@ def open_bare_nuclei(tree: Tree) -> Dataset:
     images = group(tree, "images")
     if not images:
         raise DataError(f"{tree.root}: no image files ({', '.join(sorted(SUFFIXES))}) were found")
-    return ObjectDataset(tuple(_item(tree, identity, files, None) for identity, files in images.items()), ())
+    return ItemDataset(tuple(_item(tree, identity, files, None) for identity, files in images.items()))
 
 
 def group(tree: Tree, folder: str) -> dict[str, list[str]]:
@@ -82,7 +85,7 @@ def group(tree: Tree, folder: str) -> dict[str, list[str]]:
     return grouped
 
 
-def _item(tree: Tree, identity: str, files: list[str], masks: list[str] | None) -> ObjectItem:
+def _item(tree: Tree, identity: str, files: list[str], masks: list[str] | None) -> Item:
     if len(files) != 1:
         raise DataError(f"{tree.root}: {identity}/images holds {len(files)} images ({files[0]}, ...); one was expected")
     source = tree.source(files[0])
@@ -90,18 +93,31 @@ def _item(tree: Tree, identity: str, files: list[str], masks: list[str] | None) 
     def image() -> np.ndarray:
         return decode_single(tree.read(files[0]), source)
 
-    def objects(size: tuple[int, int]) -> Objects:
-        instances = np.zeros(size, np.int32)
-        flat = instances.reshape(-1)
-        for number, name in enumerate(masks or (), 1):
-            file = tree.source(name)
-            planes = decode_single(tree.read(name), file, "mask") != 0
-            mask = planes[0] if len(planes) == 1 else planes.any(axis=0)
-            require_same_size(source, size, file, mask.shape)
-            inside = np.flatnonzero(mask)  # most objects take little of their image
-            if not len(inside):
-                raise DataError(f"{file}: an empty mask; one object was expected: leave the file out")
-            flat[inside[flat[inside] == 0]] = number
-        return Objects((instances > 0).astype(np.uint8), instances)
+    objects = None if masks is None else partial(draw_masks, tree, masks, source=source)
+    return Item(identity.replace("/", "-"), source, image, objects=objects)
 
-    return ObjectItem(identity.replace("/", "-"), source, image, None if masks is None else objects)
+
+def draw_masks(tree: Tree, masks: Sequence[str], size: tuple[int, int], *, source: str) -> Objects:
+    """Draw the objects of an image [H, W], one from each mask file, the first on top.
+
+    Args:
+        tree: where the files lie.
+        masks: their names; ids are their places from 1.
+        size: of the image.
+        source: the image, for messages.
+
+    Raises:
+        DataError: a mask that cannot be read, is empty, or of another size.
+    """
+    instances = np.zeros(size, np.int32)
+    flat = instances.reshape(-1)
+    for number, name in enumerate(masks, 1):
+        file = tree.source(name)
+        planes = decode_single(tree.read(name), file, "mask") != 0
+        mask = planes[0] if len(planes) == 1 else planes.any(axis=0)
+        require_same_size(source, size, file, mask.shape)
+        inside = np.flatnonzero(mask)  # most objects take little of their image
+        if not len(inside):
+            raise DataError(f"{file}: an empty mask; one object was expected: leave the file out")
+        flat[inside[flat[inside] == 0]] = number
+    return Objects((instances > 0).astype(np.uint8), instances)

@@ -1,0 +1,280 @@
+"""JSON of the annotation tools LabelMe, VGG Image Annotator (VIA), QuPath (GeoJSON) and Supervisely.
+
+Fields are checked as they are needed. Marks without an area, such as points and lines, are counted and left out.
+"""
+
+import math
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+from zlib import decompressobj
+from zlib import error as ZlibError
+
+from pydantic import Field, FiniteFloat, field_validator
+
+from unetkit.data.annotations.records import BOM, AnnotatedImage, Point, Record, Side, parsed
+from unetkit.data.outlines import Bitmap, Outline, Polygons, Ring, Shape, ellipse, rectangle
+from unetkit.errors import DataError
+from unetkit.images import decode_single
+from unetkit.images.image import LARGEST_PAGE
+
+_CLASS_KEYS = ("class", "label", "category", "type", "name")
+"""Of an attribute that names the class of a region, in the order of preference."""
+
+
+class _LabelMeShape(Record):
+    label: str
+    points: list[Point] = []
+    shape_type: str | None = "polygon"
+    mask: str | None = None
+
+
+class _LabelMe(Record):
+    shapes: list[_LabelMeShape]
+    imagePath: str = ""  # noqa: N815
+    imageHeight: Side | None = None  # noqa: N815
+    imageWidth: Side | None = None  # noqa: N815
+
+
+def read_labelme(content: bytes, source: str) -> list[AnnotatedImage]:
+    """Read the shapes of one image: polygons, rectangles, circles and masks.
+
+    Raises:
+        DataError: not LabelMe's JSON, or a shape with too few points.
+    """
+    read = parsed(_LabelMe, content, source, "LabelMe's JSON")
+    shapes: list[Shape] = []
+    left_out = Counter[str]()
+    for number, one in enumerate(read.shapes):
+        kind, place = one.shape_type or "polygon", f"shapes.{number} ({one.label})"
+        outline: Outline | None = None
+        if kind in ("rectangle", "circle", "mask") and len(one.points) < 2:
+            raise DataError(f"{source}: {place}: a {kind} of {len(one.points)} points; two were expected")
+        if kind == "polygon":
+            outline = Polygons([[_ring(one.points)]])
+        elif kind == "rectangle":
+            outline = _box(one.points)
+        elif kind == "circle":
+            radius = math.dist(one.points[0], one.points[1])
+            outline = ellipse(*one.points[0], radius, radius)
+        elif kind == "mask":
+            (left, top), _ = one.points[:2]
+            outline = _bitmap(one.mask or "", int(left), int(top), f"{source}: {place}")
+        if outline is None:
+            left_out[kind] += 1
+        else:
+            shapes.append(Shape(one.label, outline, place))
+    size = (read.imageHeight, read.imageWidth) if read.imageHeight and read.imageWidth else None
+    return [AnnotatedImage(read.imagePath, tuple(shapes), size, dict(left_out))]
+
+
+def _ring(points: Sequence[Point]) -> Ring:
+    return [value for point in points for value in point]
+
+
+def _box(points: Sequence[Point]) -> Polygons:
+    columns, rows = zip(*points, strict=True)
+    return rectangle(min(columns), min(rows), max(columns), max(rows))
+
+
+def _bitmap(text: str, left: int, top: int, source: str, *, packed: bool = False) -> Bitmap:
+    """Return a mask that is a PNG file in base64, perhaps deflated once more.
+
+    Raises:
+        DataError: it cannot be read, or is larger than is decoded.
+    """
+    try:
+        content = b64decode(text, validate=True)
+        content = decompressobj().decompress(content, LARGEST_PAGE) if packed else content
+    except (Base64Error, ZlibError) as error:
+        raise DataError(f"{source}: a mask that is not base64 of a PNG file ({error}); export it again") from error
+    return Bitmap(top, left, (decode_single(content, f"{source}: its mask", "mask") != 0).any(axis=0))
+
+
+class _ViaShape(Record):
+    name: str | None = None
+    all_points_x: list[FiniteFloat] = []
+    all_points_y: list[FiniteFloat] = []
+    x: FiniteFloat = math.nan
+    y: FiniteFloat = math.nan
+    width: FiniteFloat = math.nan
+    height: FiniteFloat = math.nan
+    cx: FiniteFloat = math.nan
+    cy: FiniteFloat = math.nan
+    r: FiniteFloat = math.nan
+    rx: FiniteFloat = math.nan
+    ry: FiniteFloat = math.nan
+    theta: FiniteFloat = 0
+
+
+class _ViaRegion(Record):
+    shape_attributes: _ViaShape
+    region_attributes: dict[str, object] = {}
+
+
+class _ViaImage(Record):
+    filename: str
+    regions: list[_ViaRegion] = []
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _of_version_1(cls, value: object) -> object:
+        return [*cast(dict[str, object], value).values()] if isinstance(value, dict) else value
+
+
+class _ViaProject(Record):
+    images: dict[str, _ViaImage] = Field(alias="_via_img_metadata")
+
+
+def read_via(content: bytes, source: str) -> list[AnnotatedImage]:
+    """Read the regions of a project, or of the annotations that it exports as JSON, in version 1 or 2.
+
+    Raises:
+        DataError: not VIA's JSON, or a region whose numbers are none.
+    """
+    if b'"_via_img_metadata"' not in content:
+        content = b'{"_via_img_metadata":' + content.removeprefix(BOM) + b"}"
+    read = parsed(_ViaProject, content, source, "VGG Image Annotator's JSON")
+    images: list[AnnotatedImage] = []
+    for image in read.images.values():
+        shapes: list[Shape] = []
+        left_out = Counter[str]()
+        for number, region in enumerate(image.regions):
+            place, its = f"{image.filename}, region {number}", region.shape_attributes
+            outline: Outline | None = None
+            if its.name == "polygon":
+                if len(its.all_points_x) != len(its.all_points_y):
+                    raise DataError(f"{source}: {place}: a polygon without as many all_points_x as all_points_y")
+                outline = Polygons([[_ring([*zip(its.all_points_x, its.all_points_y, strict=True)])]])
+            elif its.name == "rect":
+                outline = rectangle(its.x, its.y, its.x + its.width, its.y + its.height)
+            elif its.name == "circle":
+                outline = ellipse(its.cx, its.cy, its.r, its.r)
+            elif its.name == "ellipse":
+                outline = ellipse(its.cx, its.cy, its.rx, its.ry, its.theta)
+            if outline is None:
+                left_out[str(its.name)] += 1
+            else:
+                shapes.append(Shape(_class_in(region.region_attributes), outline, place))
+        images.append(AnnotatedImage(image.filename, tuple(shapes), None, dict(left_out)))
+    return images
+
+
+def _class_in(attributes: Mapping[str, object]) -> str:
+    """Return the class that the attributes of a region name; nothing where they name none."""
+    for key in sorted(attributes, key=lambda key: [key.lower() != word for word in _CLASS_KEYS]):
+        value = attributes[key]
+        if isinstance(value, dict):  # boxes that are ticked
+            ticked = [name for name, is_set in cast(dict[str, object], value).items() if is_set]
+            value = ticked[0] if len(ticked) == 1 else ""
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    return ""
+
+
+class _Plane(Record):
+    z: int = 0
+    t: int = 0
+
+
+class _Geometry(Record):
+    type: str
+    coordinates: Any = None
+    plane: _Plane | None = None
+
+
+class _Feature(Record):
+    geometry: _Geometry | None = None
+    properties: dict[str, object] | None = None
+
+
+class _Features(Record):
+    features: list[_Feature]
+
+
+def read_geojson(content: bytes, source: str) -> list[AnnotatedImage]:
+    """Read the polygons of a collection of features, of a list of them, or of a single one, as QuPath writes them.
+
+    Raises:
+        DataError: not GeoJSON, or a polygon that is none.
+    """
+    export = content.removeprefix(BOM).lstrip()
+    if export.startswith(b"["):
+        export = b'{"features":' + export + b"}"
+    elif b'"FeatureCollection"' not in export:
+        export = b'{"features":[' + export + b"]}"
+    read = parsed(_Features, export, source, "GeoJSON with features")
+    shapes: list[Shape] = []
+    left_out = Counter[str]()
+    for number, feature in enumerate(read.features):
+        place, geometry = f"features.{number}", feature.geometry
+        if geometry is None or geometry.type not in ("Polygon", "MultiPolygon"):
+            left_out[geometry.type if geometry else "nothing"] += 1
+            continue
+        parts = [geometry.coordinates] if geometry.type == "Polygon" else geometry.coordinates
+        try:
+            rings = [[[float(value) for x, y, *_ in ring for value in (x, y)] for ring in part] for part in parts]
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{source}: {place}: coordinates that are no {geometry.type}; write it again") from error
+        named = feature.properties or {}
+        kind = named.get("classification")
+        name = cast(dict[str, object], kind).get("name") if isinstance(kind, dict) else kind
+        plane = geometry.plane
+        page = None if plane is None or (plane.z and plane.t) else plane.z or plane.t
+        shapes.append(Shape(name if isinstance(name, str) else _class_in(named), Polygons(rings), place, page=page))
+    return [AnnotatedImage("", tuple(shapes), None, dict(left_out))]
+
+
+class _Size(Record):
+    height: Side
+    width: Side
+
+
+class _SlyPoints(Record):
+    exterior: list[Point] = []
+    interior: list[list[Point]] = []
+
+
+class _SlyBitmap(Record):
+    data: str
+    origin: tuple[int, int]
+
+
+class _SlyObject(Record):
+    classTitle: str = ""  # noqa: N815
+    geometryType: str  # noqa: N815
+    points: _SlyPoints | None = None
+    bitmap: _SlyBitmap | None = None
+
+
+class _Supervisely(Record):
+    size: _Size
+    objects: list[_SlyObject]
+
+
+def read_supervisely(content: bytes, source: str) -> list[AnnotatedImage]:
+    """Read the objects of one image: polygons, rectangles and bitmaps.
+
+    Raises:
+        DataError: not Supervisely's JSON, or an object without what its kind needs.
+    """
+    read = parsed(_Supervisely, content, source, "Supervisely's JSON")
+    shapes: list[Shape] = []
+    left_out = Counter[str]()
+    for number, one in enumerate(read.objects):
+        place, points = f"objects.{number} ({one.classTitle})", one.points
+        if one.geometryType == "polygon" and points is not None:
+            outline: Outline = Polygons([[_ring(points.exterior), *map(_ring, points.interior)]])
+        elif one.geometryType == "rectangle" and points is not None and len(points.exterior) == 2:
+            outline = _box(points.exterior)
+        elif one.geometryType == "bitmap" and one.bitmap is not None:
+            outline = _bitmap(one.bitmap.data, *one.bitmap.origin, f"{source}: {place}", packed=True)
+        elif one.geometryType in ("polygon", "rectangle", "bitmap"):
+            raise DataError(f"{source}: {place}: a {one.geometryType} without its points; export it again")
+        else:
+            left_out[one.geometryType] += 1
+            continue
+        shapes.append(Shape(one.classTitle, outline, place))
+    return [AnnotatedImage("", tuple(shapes), (read.size.height, read.size.width), dict(left_out))]
