@@ -334,6 +334,16 @@ CASES = {
         classes=OBJECT,
         objects=True,
     ),
+    "test images next to their predictions": Case(
+        {
+            "membrane/train/image/{}.png": "grey",
+            "membrane/train/label/{}.png": "white",
+            "membrane/test/{}.png": "grey",
+            "membrane/test/{}_predict.png": "white",
+        },
+        masks="train/label",
+        unused="membrane/test",
+    ),
     "X and Y": Case({"X_train.npy": "stack", "Y_train.npy": "labels"}, images=5),
     "arrays of one file": Case({"p_{}.npz/X": "grey", "p_{}.npz/y": "ids"}, classes=OBJECT, objects=True),
     "volumes of HDF5": Case({"s_{}.hdf/volumes/raw": "grey", "s_{}.hdf/volumes/labels/ids": "white"}),

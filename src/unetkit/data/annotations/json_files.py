@@ -33,9 +33,9 @@ class _LabelMeShape(Record):
 
 class _LabelMe(Record):
     shapes: list[_LabelMeShape]
-    imagePath: str = ""  # noqa: N815
-    imageHeight: Side | None = None  # noqa: N815
-    imageWidth: Side | None = None  # noqa: N815
+    imagePath: str = ""  # noqa: N815 the name in the file
+    imageHeight: Side | None = None  # noqa: N815 the name in the file
+    imageWidth: Side | None = None  # noqa: N815 the name in the file
 
 
 def read_labelme(content: bytes, source: str) -> list[AnnotatedImage]:
@@ -243,8 +243,8 @@ class _SlyBitmap(Record):
 
 
 class _SlyObject(Record):
-    classTitle: str = ""  # noqa: N815
-    geometryType: str  # noqa: N815
+    classTitle: str = ""  # noqa: N815 the name in the file
+    geometryType: str  # noqa: N815 the name in the file
     points: _SlyPoints | None = None
     bitmap: _SlyBitmap | None = None
 

@@ -263,7 +263,9 @@ class _ImageScope:
 
     def start(self, kind: str, its: dict[str, str]) -> None:
         if kind == "Annotation":
-            self.title = its.get("Name", "")
+            self.title, self.kind = its.get("Name", ""), ""
+        elif kind == "Attribute" and not self.kind:  # before the regions: of the layer
+            self.title = self.title or its.get("Name", "")
         elif kind == "Region":
             self.kind = "hole" if its.get("NegativeROA") == "1" else _SCOPE_KINDS.get(its.get("Type", "0"), "other")
             self.corners = []
@@ -292,7 +294,7 @@ _SCOPE_KINDS = {"0": "outline", "1": "outline", "2": "ellipse", "3": "arrow", "4
 
 
 def read_imagescope(content: bytes, source: str) -> list[AnnotatedImage]:
-    """Read the outlines of one image; the class is the name of their layer.
+    """Read the outlines of one image; the class is the name of their layer, or of its first attribute.
 
     Raises:
         DataError: not XML, a document type, or a corner without its numbers.

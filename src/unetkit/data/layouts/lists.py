@@ -34,6 +34,9 @@ class Lists:
         return name if name.part else replace(name, part=self.parts.get(name.stem, ""))
 
 
+NO_LISTS = Lists()
+
+
 def find_lists(tree: Tree, images: Iterable[str]) -> Lists:
     """Find the lists that name the image files of a folder or an archive; none where they contradict each other."""
     counts = Counter(stem_of(PurePosixPath(path).name) for path in images)
@@ -53,4 +56,4 @@ def find_lists(tree: Tree, images: Iterable[str]) -> Lists:
         if len(known) < _KNOWN * len(names) or not known or not known.keys().isdisjoint(found[folder].parts):
             continue
         found[folder] = Lists((*found[folder].files, path), {**found[folder].parts, **known})
-    return max(found.values(), key=lambda lists: len(lists.parts), default=Lists())
+    return max(found.values(), key=lambda lists: len(lists.parts), default=NO_LISTS)

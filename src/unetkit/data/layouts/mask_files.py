@@ -25,7 +25,7 @@ from unetkit.data.dataset import UNDIVIDED, Account, Dataset, Division, Files, I
 from unetkit.data.kinds import ClassNames, decide
 from unetkit.data.layouts.annotated import Annotations, Painter, find_annotations, painter_of
 from unetkit.data.layouts.class_names import class_names
-from unetkit.data.layouts.lists import Lists, find_lists
+from unetkit.data.layouts.lists import NO_LISTS, Lists, find_lists
 from unetkit.data.layouts.matcher import Match, Pair, alternative, join, pages_of, recognise
 from unetkit.data.layouts.names import OBJECT_WORDS, Group, Name, make_groups, matching, tokens
 from unetkit.data.layouts.nuclei import draw_masks
@@ -124,7 +124,7 @@ def open_patterns(tree: Tree, config: DataConfig) -> Dataset:
     return assemble(tree, match, config)
 
 
-def _found(tree: Tree, pattern: str, key: str, lists: Lists = Lists(), but: Iterable[str] = ()) -> Group:  # noqa: B008 frozen
+def _found(tree: Tree, pattern: str, key: str, lists: Lists = NO_LISTS, but: Iterable[str] = ()) -> Group:
     left = set(but)
     paths = [path for path in matching(pattern, images_in(tree)) if path not in left]
     if paths:

@@ -150,13 +150,20 @@ def pair(images: Group, masks: Group) -> Partner:
             keys = images.keys(image_drop, parts=parts)
             ambiguous = len(keys) - len(set(keys))
             found = {
-                file.path: tuple(of_key[key]) for key, file in zip(keys, images.files, strict=True) if key in of_key
+                file.path: own
+                for key, file in zip(keys, images.files, strict=True)
+                if (own := tuple(one for one in of_key.get(key, ()) if _of_one_part(one, file)))
             }
             single = sum(len(files) == 1 for files in found.values()) - ambiguous
             if single > sum(len(files) == 1 for files in best.masks.values()):
                 numbers = all(isinstance(token, int) for key in keys for token in key[int(parts) :] if key in of_key)
                 best = Partner(masks, found, "number" if numbers and any(map(len, keys)) else "name")
     return best
+
+
+def _of_one_part(one: Name, other: Name) -> bool:
+    """Tell whether two files may belong to one part of the set."""
+    return one.part == other.part or not one.part or not other.part
 
 
 def pair_objects(images: Group, masks: Group) -> Partner:
