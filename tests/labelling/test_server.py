@@ -18,7 +18,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from unetkit.labelling.strokes import UNCHANGED, to_png
+from unetkit.images.write import to_png
+from unetkit.labelling.strokes import UNCHANGED
 
 from .conftest import SMALL, bright_discs
 

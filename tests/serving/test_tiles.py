@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from starlette.exceptions import HTTPException
 
-from unetkit.images import is_decoded_whole, open_image
+from unetkit.images import open_image
 from unetkit.serving import tiles as module
 from unetkit.serving.tiles import ImageTiles, Levels, halved
 
@@ -42,7 +42,7 @@ def test_tiles_make_the_image(tmp_path: Path, suffix: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (300, 700, 3), np.uint8)
     path = tmp_path / f"image{suffix}"
     Pillow.fromarray(pixels).save(path)
-    tiles = ImageTiles(open_image(path), tmp_path / "levels", is_decoded_whole(path))
+    tiles = ImageTiles(open_image(path), tmp_path / "levels")
     assert np.array_equal(_joined(tiles, 0, tiles.levels.count - 1, low=0, high=255), pixels)
     half = _joined(tiles, 0, tiles.levels.count - 2, low=0, high=255)
     expected = pixels.reshape(150, 2, 350, 2, 3).mean((1, 3))

@@ -36,10 +36,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from unetkit.errors import UnetkitError, UsageError
-from unetkit.images import is_decoded_whole
+from unetkit.images.write import to_png
 from unetkit.labelling.guide import Suggestion, choose, first_window
 from unetkit.labelling.project import LabelClass, Project, accepted
-from unetkit.labelling.strokes import Labels, Place, Stroke, to_png
+from unetkit.labelling.strokes import Labels, Place, Stroke
 from unetkit.labelling.worker import Worker, prediction_file
 from unetkit.serving.guard import Access, Guard, Limits, guarded, log
 from unetkit.serving.server import page_routes
@@ -122,10 +122,7 @@ class Labelling:
     def __init__(self, project: Project, overrides: Sequence[str], folder: Path) -> None:
         """Take a project; `folder` holds tiles and is removed by its owner."""
         self.project, self.overrides = project, tuple(overrides)
-        self.tiles = [
-            ImageTiles(one.image, folder / str(number), is_decoded_whole(one.path))
-            for number, one in enumerate(project.contents.images)
-        ]
+        self.tiles = [ImageTiles(one.image, folder / str(number)) for number, one in enumerate(project.contents.images)]
         self.threads = anyio.CapacityLimiter(8)
         self.history = _history(project.contents.folder)
         step, loss, dice = self.history[-1] if self.history else (0, None, None)
@@ -401,8 +398,8 @@ class Answers:
         body = await _read(request, StrokeBody)
         top, left, height, width = body.box
         stroke = Stroke(self.place_of(request, body.page), top, left, body.png, body.session, body.number)
-        if stroke.labels().shape != (height, width):
-            found = "{} x {}".format(*stroke.labels().shape)
+        if stroke.labels.shape != (height, width):
+            found = "{} x {}".format(*stroke.labels.shape)
             raise UsageError(f"a box of {height} x {width} px, but a PNG of {found} px; both were expected alike")
         return await self.paint(stroke)
 
@@ -411,7 +408,7 @@ class Answers:
         new = await self.thread(lambda: self.project.paint(stroke))
         if new:
             self.state.painted_at = time.monotonic()
-            height, width = stroke.labels().shape
+            height, width = stroke.labels.shape
             box = [stroke.top, stroke.left, height, width]
             image, page = stroke.place
             event = {"event": "labels", "image": str(image), "page": page, "box": box, "session": stroke.session}
@@ -443,7 +440,7 @@ class Answers:
 
         stroke = await self.thread(made)
         answer = await self.paint(stroke)
-        height, width = stroke.labels().shape
+        height, width = stroke.labels.shape
         painted = {"box": [stroke.top, stroke.left, height, width], "png": base64.b64encode(stroke.png).decode()}
         return JSONResponse(json.loads(bytes(answer.body)) | painted)
 

@@ -42,7 +42,8 @@ from unetkit.data.targets import components
 from unetkit.errors import DataError, UsageError
 from unetkit.images import is_zarr, open_image
 from unetkit.images.image import Image, as_pixels
-from unetkit.labelling.strokes import UNCHANGED, Follower, Journal, Labels, Painting, Place, Stroke, to_png
+from unetkit.images.write import to_png
+from unetkit.labelling.strokes import UNCHANGED, Follower, Journal, Labels, Painting, Place, Stroke
 from unetkit.storage.atomic import atomic_write, make_folder
 from unetkit.storage.lock import locked
 
@@ -278,7 +279,7 @@ class Project:
         image, page = stroke.place
         if not (0 <= image < len(self.contents.images) and 0 <= page < self.contents.images[image].image.count):
             raise UsageError(f"image {image}, page {page}: there is no such page in this project")
-        labels = stroke.labels()
+        labels = stroke.labels
         values = labels[labels != UNCHANGED]
         if values.size and values.max() > len(self.contents.classes):
             raise UsageError(f"a stroke of class {values.max()}; there are {len(self.contents.classes)} classes")

@@ -15,7 +15,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.segmentation import watershed  # pyright: ignore[reportUnknownVariableType] untyped
 
 from unetkit.config import BORDER, ObjectsConfig
 from unetkit.errors import ConfigError
@@ -112,6 +111,9 @@ METHODS: dict[str, Callable[[Scene], Ids]] = {
 
 def grown(mask: NDArray[np.bool_], seeds: Ids, height: Heights) -> Ids:
     """Return ids [H, W] of seeds grown over the mask, high places first; a region without a seed is an object, too."""
+    # Slow to import.
+    from skimage.segmentation import watershed  # pyright: ignore[reportUnknownVariableType] untyped
+
     whole = regions(mask)  # where a region has one seed or none, it is one object as a whole
     held = np.unique(np.stack([whole[seeds > 0], seeds[seeds > 0]]), axis=1)[0]
     contested = np.bincount(held, minlength=int(whole.max()) + 1) > 1

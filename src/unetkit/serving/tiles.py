@@ -17,7 +17,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from starlette.responses import Response
 
 from unetkit.devices import available_cores
 from unetkit.images.image import ALL, Image
+from unetkit.images.write import to_png
 from unetkit.storage.atomic import not_written
 
 TILE = 256
@@ -135,15 +135,6 @@ def new_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArr
     return made
 
 
-def png(values: NDArray[np.uint8]) -> bytes:
-    """Return [H, W], [H, W, 3] or [H, W, 4] as a PNG."""
-    from PIL import Image as Pillow
-
-    output = BytesIO()
-    Pillow.fromarray(values).save(output, format="PNG", compress_level=1)
-    return output.getvalue()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageTiles:
     """An image that is shown in tiles; its methods may be called by several threads.
@@ -151,13 +142,11 @@ class ImageTiles:
     Attributes:
         image: whose pages are shown.
         folder: of its levels, made and removed as they are needed.
-        whole: a window is only had by decoding the whole page, as `is_decoded_whole` tells.
         building: is held while a page's levels are made, so that memory is that of a few blocks or one page.
     """
 
     image: Image
     folder: Path
-    whole: bool = False
     building: threading.Lock = field(default_factory=threading.Lock)
     _made: OrderedDict[tuple[int, tuple[int, ...]], Path] = field(
         default_factory=OrderedDict[tuple[int, tuple[int, ...]], Path]
@@ -205,7 +194,7 @@ class ImageTiles:
             values_CHW = self._made_of(page, channel, str(level))[:, rows, columns]
         scale = 255 / (high - low) if high > low else 0.0
         shown = ((values_CHW.astype(np.float32) - low) * scale + 0.5).clip(0, 255).astype(np.uint8)
-        return png(np.moveaxis(shown, 0, -1) if len(shown) == 3 else shown[0])
+        return to_png(np.moveaxis(shown, 0, -1) if len(shown) == 3 else shown[0])
 
     def _channels(self, channel: int | None) -> tuple[int, ...]:
         if channel is not None and channel >= self.image.channels:
@@ -215,7 +204,11 @@ class ImageTiles:
 
     @property
     def _kept(self) -> bool:
-        return self.whole or self.image.height * self.image.width <= _SMALL
+        """Whether the page itself is written too: it is small, or decoded as a whole for every window."""
+        image = self.image
+        page_bytes = math.prod(image.shape[-3:]) * image.dtype.itemsize
+        decoded_whole = image.piece is not None and image.piece.bytes >= page_bytes
+        return decoded_whole or image.height * image.width <= _SMALL
 
     def _made_of(self, page: int, channel: int | None, name: str) -> NDArray[Any]:
         """Return a level [C, H, W] of a page, or `some` of its pixels; the first call makes all of them."""
