@@ -143,12 +143,18 @@ def until(page: Any, true: Callable[[], object], seconds: float = PATIENCE / 100
     return time.monotonic() - began
 
 
-def whole_after(page: Any, tiles: Tiles, act: Callable[[], object]) -> float:
-    """Do something, and return the seconds from then until the last tile of the image that it asked for is there."""
-    act()
+def whole_after(page: Any, tiles: Tiles, act: Callable[[], float | None]) -> float:
+    """Do something, and return the seconds until the last tile of the image that it asked for is there.
+
+    Args:
+        page: that is looked at.
+        tiles: that follow it.
+        act: does it; returns when it was over, if that took some time.
+    """
     began = tiles.asked = time.monotonic()
+    over = act()
     until(page, lambda: tiles.open == 0 and time.monotonic() - tiles.asked > QUIET)
-    return max(0.0, tiles.asked - began)
+    return max(0.0, tiles.asked - (over or began))
 
 
 def look_around(page: Any, tiles: Tiles) -> tuple[list[tuple[float, str]], list[float]]:
@@ -164,16 +170,17 @@ def look_around(page: Any, tiles: Tiles) -> tuple[list[tuple[float, str]], list[
     viewer.focus()
     steps = list[tuple[float, str]]()
 
-    def step(name: str, act: Callable[[], object], times: int = 1) -> None:
+    def step(name: str, act: Callable[[], float | None], times: int = 1) -> None:
         steps.extend((whole_after(page, tiles, act), name) for _ in range(times))
 
-    def drag() -> None:
+    def drag() -> float:
+        page.mouse.move(*middle)
         page.mouse.down()
         for place in range(40):
             page.mouse.move(middle[0] - 8 * place, middle[1] - 6 * place)
             page.wait_for_timeout(25)
         page.mouse.up()
-        page.mouse.move(*middle)
+        return time.monotonic()
 
     step("all", lambda: page.keyboard.press("0"))
     step("closer", lambda: page.keyboard.press("+"), 4)

@@ -67,6 +67,7 @@ export class Viewer {
       showNavigationControl: false,
       imageSmoothingEnabled: false,
       immediateRender: true,
+      maxTilesPerFrame: 8, // one by one, a view of thirty tiles would take thirty frames however fast they come
       animationTime: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 0.25,
       blendTime: 0,
       maxZoomPixelRatio: 40,

@@ -53,6 +53,7 @@ def create_app(
     *,
     access: Access = Access(),
     limits: ServeLimits = ServeLimits(),
+    own_process: bool = False,
 ) -> Guard:
     """Make the application of some networks.
 
@@ -61,11 +62,12 @@ def create_app(
         folder: an empty one of its own, for what requests leave.
         access: who may ask.
         limits: what clients may take.
+        own_process: this process serves and does nothing else, so that its memory may be bounded.
     """
     service = Service(
         {one.name: one for one in models},
         Uploads(folder, max_pixels=limits.max_pixels, of_a_client=limits.max_images),
-        Jobs(of_a_client=limits.max_jobs),
+        Jobs(of_a_client=limits.max_jobs, bounded=own_process),
         Counters(),
         limits.max_seconds,
     )
@@ -124,6 +126,6 @@ def serve(
     """
     with temporary_folder() as folder:
         served = load_served(models, device=device, options=options)
-        app = create_app(served, folder, access=access, limits=limits)
+        app = create_app(served, folder, access=access, limits=limits, own_process=True)
         announce(f"{', '.join(one.name for one in served)}: {address_of(listener, host, access)}")
         run(app, listener)

@@ -3,7 +3,7 @@
 There are two lines, each with a thread: short work does not wait for long work. Who waits too long or too often is told
 when to come again. A job ends by itself, by a cancel, at its time limit, or when the server ends; it hears of that when
 its work says how far it is. What a job has made lies in a folder of its own, which is removed with it. A job that asks
-for more memory than was free when it began fails; the process lives on.
+for more memory than was free when it began fails, where the process is the server's alone; the process lives on.
 
 Does not know what work is.
 """
@@ -160,8 +160,9 @@ class Memory:
 class Jobs:
     """All jobs, their lines and the threads that do them."""
 
-    def __init__(self, *, of_a_client: int, waiting: int = 64) -> None:
-        """Begin without jobs; `start` starts the threads."""
+    def __init__(self, *, of_a_client: int, waiting: int = 64, bounded: bool = False) -> None:
+        """Begin without jobs; `start` starts the threads. Bounded, each job bounds the memory of this process."""
+        self._bounded = bounded
         self._of_a_client, self._waiting, self._ends = of_a_client, waiting, False
         self._jobs, self._changed = dict[str, Job](), threading.Condition()
         self._lines = {name: deque[Job]() for name in LINES}
@@ -293,7 +294,8 @@ class Jobs:
 
     def _do(self, job: Job) -> None:
         try:
-            bound_memory()
+            if self._bounded:
+                bound_memory()
             job.folder.mkdir(mode=0o700, exist_ok=True)
             job.update(job.done, job.total, {})
             job.work(job)
