@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unetkit.errors import UnetkitError
+from unetkit.images.write import to_png
 from unetkit.labelling.guide import Suggestion, choose, rank_windows
 from unetkit.labelling.project import Contents
-from unetkit.labelling.strokes import Place, to_png
+from unetkit.labelling.strokes import Place
 from unetkit.storage.atomic import atomic_write, make_folder
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.segmentation import watershed  # pyright: ignore[reportUnknownVariableType] untyped
 
 from unetkit.config import BORDER, ObjectsConfig
 from unetkit.errors import ConfigError
@@ -159,6 +158,9 @@ def grown(mask: NDArray[np.bool_], seeds: Ids, height: Heights, *, ranked: bool 
         ranked: of seeds' pixels of one height, the first one goes first, so that a region is divided alike whatever
             lies around it; else their order depends on everything in the image, as the watershed's queue does.
     """
+    # Slow to import.
+    from skimage.segmentation import watershed  # pyright: ignore[reportUnknownVariableType] untyped
+
     whole = regions(mask)  # where a region has one seed or none, it is one object as a whole
     held = np.unique(np.stack([whole[seeds > 0], seeds[seeds > 0]]), axis=1)[0]
     contested = np.bincount(held, minlength=int(whole.max()) + 1) > 1

@@ -37,7 +37,7 @@ from unetkit.prediction import Predictor
 from unetkit.progress import NoProgress, Progress, ProgressFile
 from unetkit.reporting.report import report
 from unetkit.reporting.trackers import require_trackers, tracked
-from unetkit.run import Follow, Run, create_run, now, open_run
+from unetkit.run import Follow, Run, create_run, now, open_run, require_new
 from unetkit.storage import Mirror, is_remote
 from unetkit.storage.atomic import make_folder
 from unetkit.training.cost import time_steps
@@ -134,6 +134,8 @@ def fit(
     """
     begun, world = time.perf_counter(), launched_world()
     require_trackers(config.train.track)
+    if world.is_main_process and not is_remote(out):
+        require_new(Path(out))  # before the data is read and steps are timed
     prepared = prepare(config, own_split=own_split, own_metrics=own.metrics)
     own.try_out(Subset(prepared.dataset, prepared.split.validation), len(prepared.classes))
     choose_precision(config.train.precision, choose_device(config.train.device))  # refuses before anything is written
