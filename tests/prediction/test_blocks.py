@@ -209,7 +209,6 @@ def test_an_output_that_is_there_is_replaced_only_when_asked(make_predictor: Mak
 @pytest.mark.parametrize(
     ("name", "predict", "work", "message"),
     [
-        ("o.tif", {"close_gaps": True}, Work(resume=True), "follows contours through whole images"),
         ("o.tif", {"size": (64, 64)}, Work(memory=8), "resizes whole images"),
         ("o.tif", {}, Work(dask="tcp://x:1"), "do not write into one TIFF"),
         ("o.tif", {}, Work(workers=2), "give its path instead of a Predictor"),

@@ -624,7 +624,7 @@ class PredictConfig(Section):
     close_gaps: bool = Field(
         default=False,
         description="raise the background's probability along every contour to its mean over the whole contour, so "
-        "that a membrane that is faint at one spot still separates two cells; holds the whole image in memory",
+        "that a membrane that is faint at one spot still separates two cells",
     )
     size: Size | None = Field(
         default=None,

@@ -6,7 +6,8 @@ two neighbours with the weakest contour become one region, whose contours are th
 so on (average linkage). Every contour is then raised to the strength at which the regions on both sides of it became
 one, so that a threshold leaves closed lines (an ultrametric contour map).
 
-The same probabilities give the same map. The whole image is held at once; does not know classes or tiles.
+The same probabilities give the same map. `close_gaps` holds the whole image at once; by blocks, all contours are one
+graph, on which regions are joined in the same order. Does not know classes.
 
 Sources: Arbelaez, Maire, Fowlkes, Malik 2011, Contour detection and hierarchical image segmentation; Bailoni et al.
 2022, GASP, a generalized framework for agglomerative clustering of signed graphs.
@@ -14,8 +15,9 @@ Sources: Arbelaez, Maire, Fowlkes, Malik 2011, Contour detection and hierarchica
 Legend of shapes: K classes, H height, W width, P pairs of pixels on both sides of a contour, E contours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any
 
@@ -26,7 +28,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from unetkit.devices import available_cores
-from unetkit.objects.find import NEIGHBOURS
+from unetkit.objects.find import NEIGHBOURS, renumbered
+from unetkit.objects.windows import View
+
+Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 _CORNERS = np.ones((3, 3), bool)
 _SMOOTHING = 2.0  # pixels, about half a membrane: without it every speck of noise is a basin of its own
@@ -42,12 +47,31 @@ _DIRECTIONS = [side for pair in NEIGHBOURS for side in (pair, pair[::-1])]
 """Pixels that have a neighbour to the left, to the right, above or below, and those neighbours."""
 
 
+@dataclass(frozen=True, slots=True)
+class Contours:
+    """Contours between basins.
+
+    Attributes:
+        sides: [2, E] the two basins that each one separates, the lower number first; each pair of basins once.
+        heights: [E] float64, sum of the heights along it.
+        lengths: [E] int64, in pairs of pixels.
+    """
+
+    sides: NDArray[np.int64]
+    heights: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+
+
 def with_closed_gaps(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return probabilities [K, H, W] whose background, class 0, has closed contours.
 
     The background is raised where there are gaps and lowered nowhere; the other classes share what is left as before.
     """
-    closed_HW = close_gaps(probabilities[0])
+    return with_background(probabilities, close_gaps(probabilities[0]))
+
+
+def with_background(probabilities: NDArray[np.float32], closed_HW: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return probabilities [K, H, W] whose background is raised to `closed_HW`; the others share what is left."""
     left_HW = np.divide(1 - closed_HW, 1 - probabilities[0], out=np.ones_like(closed_HW), where=probabilities[0] < 1)
     result = np.where(closed_HW > probabilities[0], probabilities * left_HW, probabilities)
     result[0] = closed_HW
@@ -56,19 +80,86 @@ def with_closed_gaps(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def close_gaps(walls: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return walls [H, W], from 0 to 1, with every contour raised to the strength that it has as a whole."""
-    smooth = _in_strips(lambda rows: [ndimage.gaussian_filter(walls[rows], _SMOOTHING)], walls, _REACH)[0]
+    basins_HW = basins_of(_smoothed(walls))
+    pairs_2P = _borders(basins_HW)
+    found, of_pair = _summed([_along(basins_HW, walls, pairs_2P)])
+    return _raised(walls, pairs_2P, joining_strengths(found.sides, found.heights, found.lengths)[of_pair])
+
+
+def own_basins(walls: NDArray[np.float32], view: View) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Return the basins of a block, numbered from 1, and their lowest places [N] on all pages, by its window [H, W]."""
+    smooth = _smoothed(walls)
     basins_HW = basins_of(smooth)
-    (here_P, there_P), basins = _borders(basins_HW), basins_HW.ravel()
-    one_P, other_P = walls.ravel()[here_P], walls.ravel()[there_P]
-    # Of two pixels on both sides of a contour the higher one keeps them apart.
-    places_P, heights_P = np.where(one_P >= other_P, here_P, there_P), np.maximum(one_P, other_P)
-    sides_2P = np.sort(np.stack([basins[here_P], basins[there_P]]).astype(np.int64), axis=0)
-    count = int(basins.max()) + 1
-    keys, of_pair = np.unique(sides_2P[0] * count + sides_2P[1], return_inverse=True)
-    totals: Any = np.bincount(of_pair, heights_P, len(keys))
-    strengths = joining_strengths(np.stack(np.divmod(keys, count)), totals, np.bincount(of_pair, minlength=len(keys)))
-    closed = walls.ravel().copy()
-    np.maximum.at(closed, places_P, strengths[of_pair].astype(np.float32))
+    heights, basins = smooth.ravel(), basins_HW.ravel()
+    lowest = np.full(int(basins.max()) + 1, np.inf, np.float32)
+    np.minimum.at(lowest, basins, heights)
+    ends = np.flatnonzero(heights == lowest[basins])[::-1]
+    firsts = np.zeros(len(lowest), np.int64)
+    firsts[basins[ends]] = ends  # of several, the last one that is written stays: the first pixel
+    ids, places = renumbered(basins_HW[view.own])
+    return ids, view.on_page(firsts[basins_HW[view.own].ravel()[places]])
+
+
+def contours_of(basins: NDArray[np.int64], walls: NDArray[np.float32], own: tuple[slice, slice]) -> Contours:
+    """Return the contours between pixels of a block and those to their left and above them.
+
+    Args:
+        basins: [H, W] of the block, and of the row above it and the column to the left where they are there.
+        walls: [H, W] the heights.
+        own: rows and columns of the block.
+    """
+    pairs_2P = _borders(basins)
+    rows, columns = np.divmod(pairs_2P[0], basins.shape[1])
+    inside = (rows >= own[0].start) & (columns >= own[1].start)
+    return _summed([_along(basins, walls, (pairs_2P[0][inside], pairs_2P[1][inside]))])[0]
+
+
+def strengths_of(contours: Sequence[Contours]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the sides [2, E] of the contours of all blocks, in rising order, and their `joining_strengths` [E]."""
+    found, _ = _summed(contours)
+    return found.sides, joining_strengths(found.sides, found.heights, found.lengths)
+
+
+def raised(
+    basins: NDArray[np.int64], walls: NDArray[np.float32], sides: NDArray[np.int64], strengths: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return walls [H, W] with every contour between basins [H, W] raised to its strength, by `strengths_of`."""
+    pairs_2P, size = _borders(basins), int(sides.max(initial=0)) + 1
+    of_pair = np.searchsorted(sides[0] * size + sides[1], [size, 1] @ _along(basins, walls, pairs_2P).sides)
+    return _raised(walls, pairs_2P, strengths[of_pair])
+
+
+def _smoothed(walls: NDArray[np.float32]) -> NDArray[np.float32]:
+    return _in_strips(lambda rows: [ndimage.gaussian_filter(walls[rows], _SMOOTHING)], walls, _REACH)[0]
+
+
+def _along(basins: NDArray[np.integer], walls: NDArray[np.float32], pairs_2P: Pairs) -> Contours:
+    """Return a contour of length 1 for every two pixels; the higher one of them keeps basins apart."""
+    (here_P, there_P), flat = pairs_2P, basins.ravel()
+    heights_P = np.maximum(walls.ravel()[here_P], walls.ravel()[there_P])
+    sides_2P = np.sort(np.stack([flat[here_P], flat[there_P]]).astype(np.int64), axis=0)
+    return Contours(sides_2P, heights_P.astype(np.float64), np.ones(len(heights_P), np.int64))
+
+
+def _summed(contours: Sequence[Contours]) -> tuple[Contours, NDArray[np.int64]]:
+    """Return each contour once, and which of them each one that was given is part of."""
+    sides = np.concatenate([one.sides for one in contours], axis=1)
+    heights, lengths = (
+        np.concatenate([one.heights for one in contours]),
+        np.concatenate([one.lengths for one in contours]),
+    )
+    count = int(sides.max(initial=0)) + 1
+    keys, of_given = np.unique(sides[0] * count + sides[1], return_inverse=True)
+    total: Any = np.bincount(of_given, heights, len(keys))
+    length: Any = np.bincount(of_given, lengths, len(keys))
+    return Contours(np.stack(np.divmod(keys, count)), total, length.astype(np.int64)), of_given
+
+
+def _raised(walls: NDArray[np.float32], pairs_2P: Pairs, strengths_P: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return walls [H, W], of every two pixels of which the higher one is raised."""
+    (here_P, there_P), closed = pairs_2P, walls.ravel().copy()
+    places_P = np.where(closed[here_P] >= closed[there_P], here_P, there_P)
+    np.maximum.at(closed, places_P, strengths_P.astype(np.float32))
     return closed.reshape(walls.shape)
 
 
@@ -161,7 +252,7 @@ def _overflowed(basins: NDArray[np.int32], height: NDArray[np.float32], count: i
     return basin_of_group[groups][basins]
 
 
-def _borders(basins: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _borders(basins: NDArray[np.integer]) -> Pairs:
     """Return the places [P] of pixels, row by row, and of neighbours of theirs that are in other basins."""
     places = np.arange(basins.size).reshape(basins.shape)
     cuts = [(here, there, basins[here] != basins[there]) for here, there in NEIGHBOURS]

@@ -130,7 +130,7 @@ def opened(job: Job) -> Opened:
         UnetkitError: as `load` and `open_image`.
     """
     predictor = job.model if isinstance(job.model, Predictor) else _loaded(job)
-    predictor = with_memory(predictor, job.tiles.memory)
+    predictor = with_gaps(with_memory(predictor, job.tiles.memory))
     keep_freed_memory()
     target = open_target(job.path, job.form, tiff=job.tiff)
     blocks = Blocks(job.form)
@@ -163,6 +163,18 @@ def read_pixels(job: Job, number: int) -> list[Crop]:
     work = opened(job)
     block = work.blocks[number]
     return work.predictor.crops(work.image.page(block.page), work.plan, block.rows, block.columns)
+
+
+def probabilities_of(job: Job, number: int, crops: list[Crop]) -> Tensor:
+    """Return the probabilities [K, H, W] of a block."""
+    work = opened(job)
+    block = work.blocks[number]
+    height, width = (part.stop - part.start for part in (block.rows, block.columns))
+    whole_KHW = torch.empty(len(work.predictor.classes), height, width)
+    with cpu_threads(job.threads):
+        for rows, columns, p_KHW in work.parts(block, crops):
+            whole_KHW[:, rows, columns] = p_KHW
+    return whole_KHW
 
 
 def predict_block(job: Job, number: int, crops: list[Crop]) -> NDArray[Any]:
@@ -211,12 +223,15 @@ def with_memory(predictor: Predictor, gigabytes: float) -> Predictor:
     return predictor.with_card(predict=predictor.config.model_copy(update={"memory": gigabytes}))
 
 
+def with_gaps(predictor: Predictor) -> Predictor:
+    """Return the predictor that leaves gaps open: they are closed by blocks when all of these are predicted."""
+    return predictor.with_card(predict=predictor.config.model_copy(update={"close_gaps": False}))
+
+
 def reason_against(predictor: Predictor) -> str | None:
     """Say what keeps a prediction from being cut into blocks; None: nothing."""
     if predictor.config.size is not None:
         return "predict.size resizes whole images"
-    if predictor.config.close_gaps:
-        return "predict.close_gaps follows contours through whole images"
     return None if predictor.prepare is None else "its own pre-processing takes whole images"
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,9 +36,11 @@ from unetkit.prediction.blocks import (
     predict_block,
     read_block,
     read_pixels,
+    with_gaps,
     with_memory,
     write_block,
 )
+from unetkit.prediction.gaps import BASINS, GAP_HALO, OPEN, Gaps, forget_gaps, open_form
 from unetkit.prediction.journal import Journal, finish, open_journal
 from unetkit.prediction.labels import EVIDENCE, PARTS, Labels, Rule, forget, table_of
 from unetkit.prediction.load import LoadOptions, Model
@@ -162,46 +164,47 @@ def predict_in_blocks(
     image = open_fitting(predictor, source)
     predictor.require_usable(image.shape[-3:])
     rule = Rule.of(predictor, through_depth=result == "volumes") if result in OBJECTS else None
-    held = rule.evidence(form) if rule and rule.halo else form
+    closing, stored = predictor.config.close_gaps, rule is not None and (rule.halo > 0 or predictor.config.close_gaps)
+    held = rule.evidence(form) if rule and stored else form
+    kept = open_form(form, predictor.classes) if closing else held
     fills = rule is None or table_of(out) != out
     blocks, asked = Blocks(form), _identity(predictor, image, source, form, result, work)
     if (within := open_region(region, image)) is not None:
         asked |= {"region": input_checksum(within.mask, within.path)}
     with open_journal(out, asked, resume=work.resume, overwrite=work.overwrite) as journal:
-        choose = partial(choose_tiles, predictor, held, image, side=blocks.side, workers=work.workers)
-        choose = partial(choose, objects=rule is not None, halo=rule.halo if rule else 0)
+        choose = partial(choose_tiles, with_gaps(predictor), kept, image, side=blocks.side, workers=work.workers)
+        halo = max(rule.halo if rule else 0, GAP_HALO if closing else 0)
+        choose = partial(choose, objects=rule is not None, halo=halo)
         chosen = _chosen(journal, choose, work, progress)
+        folder = journal.folder.absolute()
+        target = folder / (journal.output.name if rule is None else EVIDENCE if stored else PARTS)
         job = Job(
             hashlib.sha256(json.dumps([asked, chosen, str(out.absolute())]).encode()).hexdigest(),
             predictor if not work.several else _absolute(work.model),
             work.device,
             work.options,
             source.absolute() if not is_remote(source) else source,
-            (journal.output if rule is None else journal.folder / (EVIDENCE if rule.halo else PARTS)).absolute(),
-            held,
-            tiff,
+            folder / OPEN if closing else target,
+            kept,
+            tiff and not closing,
             result,
             *chosen,
             region if region is None or is_remote(region) else region.absolute(),
         )
-        labels = Labels(job, (journal.folder / PARTS).absolute(), form, rule) if rule else None
+        gaps = Gaps(job, folder / BASINS, target, held, tiff, result) if closing else None
+        labels = Labels(replace(job, path=target, form=held), folder / PARTS, form, rule) if rule else None
         if not journal.chosen:
-            if labels is None or labels.rule.halo:
-                create_target(job.path, held, tiff=tiff)
-            if labels is not None:
-                labels.create()
-                if fills:
-                    create_target(journal.output, form, tiff=False)
+            if fills:
+                create_target(journal.output, form, tiff=tiff)
+            if stored:
+                create_target(target, held, tiff=False)
+            for one in (gaps, labels):
+                if one is not None:
+                    one.create()
             journal.begin({"tiles": list(job.tiles), "threads": job.threads})
         try:
             with crew_of(work.workers, work.dask) as crew:
-                stages = _stages(job, labels)
-                for number, stage in enumerate(stages):
-                    _verify(journal, blocks, crew, stage.check, number)
-                for number, stage in enumerate(stages):
-                    if number:
-                        progress.log("splitting objects")
-                    carry_out(journal, blocks, crew, stage.step, progress, number)
+                _carry_out(_stages(job, labels, gaps), journal, blocks, crew, progress)
                 found = _finish_objects(labels, out, crew, journal, progress) if labels else None
             if fills:
                 finish_target(journal.output, form, out, tiff=tiff)
@@ -209,27 +212,64 @@ def predict_in_blocks(
         finally:
             opened.cache_clear()
             forget()
+            forget_gaps()
     if not tiff and image_of(out) is not None:
         register(out, form.version)
-    planned = with_memory(predictor, job.tiles.memory)
+    planned = with_gaps(with_memory(predictor, job.tiles.memory))
     return Made(plan_of(planned, form, job.tiles.step, side=blocks.side).note, found)
 
 
 class _Stage(NamedTuple):
-    """What is done for every block before the next stage begins, and how to read back the checksum of what it wrote."""
+    """What is done for every block before the next stage begins.
 
+    Attributes:
+        name: for people.
+        step: what is done.
+        check: reads back the checksum of what it wrote.
+        gaps: what is joined when all blocks are done.
+    """
+
+    name: str
     step: Staged
     check: Callable[[int], str]
+    gaps: Gaps | None = None
 
 
-def _stages(job: Job, labels: Labels | None) -> list[_Stage]:
+def _stages(job: Job, labels: Labels | None, gaps: Gaps | None) -> list[_Stage]:
     read, write, check = partial(read_pixels, job), partial(write_block, job), partial(read_block, job)
-    if labels is None:
-        return [_Stage(Staged(read, partial(predict_block, job), write), check)]
-    if not labels.rule.halo:
-        return [_Stage(Staged(read, labels.label, labels.write), labels.written)]
-    predicted = _Stage(Staged(read, labels.predict, write), check)
-    return [predicted, _Stage(Staged(labels.seen, labels.split, labels.write), labels.written)]
+    stages = list[_Stage]()
+    if gaps is not None:
+        stages += [
+            _Stage("predicting", Staged(read, gaps.predict, write), check),
+            _Stage("finding basins", Staged(gaps.seen, gaps.find, gaps.write), gaps.written, gaps),
+            _Stage("closing gaps", Staged(gaps.around, gaps.close, gaps.put), gaps.filled),
+        ]
+    elif labels is None:
+        stages.append(_Stage("predicting", Staged(read, partial(predict_block, job), write), check))
+    elif labels.rule.halo:
+        stages.append(_Stage("predicting", Staged(read, labels.predict, write), check))
+    else:
+        return [_Stage("predicting", Staged(read, labels.label, labels.write), labels.written)]
+    if labels is not None:
+        stages.append(_Stage("splitting objects", Staged(labels.seen, labels.split, labels.write), labels.written))
+    return stages
+
+
+def _carry_out(stages: list[_Stage], journal: Journal, blocks: Blocks, crew: Crew, progress: Progress) -> None:
+    """Do one stage after the other, as far as the journal does not have it.
+
+    Raises:
+        FailedBlocksError: of some blocks a stage failed every time.
+    """
+    for number, stage in enumerate(stages):
+        _verify(journal, blocks, crew, stage.check, number)
+    for number, (name, step, _, gaps) in enumerate(stages):
+        if number:
+            progress.log(name)
+        carry_out(journal, blocks, crew, step, progress, number)
+        if gaps is not None:
+            gaps.number()
+            gaps.join(_whole(blocks, one) for one in crew(gaps.contours, range(len(blocks))))
 
 
 def _finish_objects(labels: Labels, out: Path, crew: Crew, journal: Journal, progress: Progress) -> int:

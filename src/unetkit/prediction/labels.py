@@ -20,18 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from unetkit.config import ObjectsConfig
-from unetkit.devices import cpu_threads, release_freed_memory
+from unetkit.devices import release_freed_memory
 from unetkit.images.blocks import Block, Blocks, Target, checksum, create_target, open_target
 from unetkit.images.write import Form
 from unetkit.objects.find import Evidence, Heights
 from unetkit.objects.merge import Contact, Graph, across, touching, united
 from unetkit.objects.windows import Pieces, View, needs_halo, pieces_of
-from unetkit.prediction.blocks import Job, opened
+from unetkit.prediction.blocks import Job, probabilities_of
 from unetkit.prediction.crops import Crop
 from unetkit.prediction.predictor import Predictor
 from unetkit.storage.atomic import atomic_path, make_folder
@@ -247,14 +246,7 @@ class Labels:
         return Parts(*(getattr(merged, name)[kept] for name in names))
 
     def _evidence(self, number: int, crops: list[Crop]) -> Evidence:
-        work = opened(self.job)
-        block = work.blocks[number]
-        height, width = (part.stop - part.start for part in (block.rows, block.columns))
-        whole_KHW = torch.empty(len(self.rule.classes), height, width)
-        with cpu_threads(self.job.threads):
-            for rows, columns, p_KHW in work.parts(block, crops):
-                whole_KHW[:, rows, columns] = p_KHW
-        return Evidence.of(whole_KHW.numpy(), self.rule.classes)
+        return Evidence.of(probabilities_of(self.job, number, crops).numpy(), self.rule.classes)
 
     def _parts(self, number: int, evidence: Evidence) -> tuple[Pieces, Parts]:
         block = Blocks(self.form)[number]

@@ -249,7 +249,8 @@ def compute(layers: Layers, image: Image, progress: Progress) -> None:
     form = Form.like(image, np.float32, predictor.classes if len(predictor.classes) != 2 else (), 1.0)
     blocks = Blocks(form)
     of_page, total, done = blocks.down * blocks.across, len(blocks), 0
-    if reason_against(predictor) is not None:
+    squares = in_blocks(predictor, image) and not predictor.config.close_gaps  # these are closed when all is there
+    if predictor.config.close_gaps or reason_against(predictor) is not None:
         require_whole(image.height, image.width, "the way it is predicted")
 
     def parts() -> Iterator[None]:
@@ -275,7 +276,7 @@ def compute(layers: Layers, image: Image, progress: Progress) -> None:
 
     with cpu_threads(None):
         progress.update(0, total, {})
-        for _ in in_squares() if in_blocks(predictor, image) else parts():
+        for _ in in_squares() if squares else parts():
             done += 1
             if done % of_page == 0:
                 layers.look_for_objects(done // of_page - 1)

@@ -50,11 +50,12 @@ def write_result(
     """
     predictor, out = served.predictor, folder / f"{source.stem}{suffix}"
     image = require_possible(served, source, output, suffix)
-    known = layers is not None and (suffix == ".tif" or not in_blocks(predictor, image))
+    squares = in_blocks(predictor, image)
+    known = layers is not None and (not squares or (suffix == ".tif" and not predictor.config.close_gaps))
     answers = layers.answers if known and layers is not None else None
     with cpu_threads(None):
         if output == "objects":
-            if in_blocks(predictor, image):
+            if squares:
                 answers = None
             objects_to_file(predictor, source, out, outlines=suffix == ".png", answers=answers, progress=progress)
             return out

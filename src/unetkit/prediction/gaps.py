@@ -1,0 +1,231 @@
+"""Gaps in contours, closed by blocks: the contours of all blocks are one graph, so that nothing ends with a block.
+
+Every block is predicted, and its probabilities are kept on the disk. By a window around it the basins of its pixels
+are found, which are known in every window by their lowest place. The heights and lengths of contours, block by block
+and across their borders, are added up in the order of blocks; regions are joined on that graph as in an image that is
+held whole. At last every block raises its own pixels. Where basins, and those that water flows over from, reach no
+further than `GAP_HALO` less 8 pixels out of a block, the result is that of the whole page, up to the order in which
+float64 numbers are added up. The process that joins holds all contours: some 13,000 in a megapixel of thin membranes.
+
+Legend of shapes: K classes, H height, W width, N basins, E contours.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unetkit.devices import release_freed_memory
+from unetkit.images.blocks import Block, Blocks, checksum, create_target, open_target
+from unetkit.images.write import Form
+from unetkit.objects.contours import Contours, contours_of, own_basins, raised, strengths_of, with_background
+from unetkit.objects.find import Evidence
+from unetkit.objects.windows import View
+from unetkit.prediction.blocks import Job, Result, opened, probabilities_of, values_of
+from unetkit.prediction.crops import Crop
+from unetkit.storage.atomic import atomic_path, make_folder
+
+OPEN, BASINS = "open", "basins"
+"""In the folder of an unfinished prediction: probabilities with their gaps, and basins."""
+
+GAP_HALO = 64
+"""Pixels around a block that basins are found by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """How the gaps of a job's probabilities are closed; can be sent to other processes.
+
+    Attributes:
+        job: it predicts the blocks.
+        path: the basins of all blocks.
+        target: what is filled.
+        form: what that holds.
+        tiff: whether it is a TIFF.
+        result: what its values are; objects: what they are made of.
+    """
+
+    job: Job
+    path: Path
+    target: Path
+    form: Form
+    tiff: bool
+    result: Result
+
+    def create(self) -> None:
+        """Make what probabilities and basins are written to.
+
+        Raises:
+            StorageError: the disk did not take it.
+        """
+        for path, form in ((self.job.path, self.job.form), (self.path, self._basins)):
+            create_target(path, form, tiff=False)
+        make_folder(self._folder)
+
+    def predict(self, number: int, crops: list[Crop]) -> NDArray[np.float32]:
+        """Predict a block, [K, H, W]."""
+        return probabilities_of(self.job, number, crops).numpy()
+
+    def seen(self, number: int) -> NDArray[np.float32]:
+        """Return the probability of the background [H, W] in the window around a block."""
+        block = self._blocks[number]
+        return self._open(block.page, *self._view(block).window)[0]
+
+    def find(self, number: int, walls_HW: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the basins [H, W] of a block, and their lowest places [N]."""
+        release_freed_memory()  # what the network leaves does not fit
+        return own_basins(walls_HW, self._view(self._blocks[number]))
+
+    def write(self, number: int, found: tuple[NDArray[np.int32], NDArray[np.int64]]) -> str:
+        """Write the basins of a block; return their checksum.
+
+        Raises:
+            StorageError: the disk did not take it.
+        """
+        ids_1HW, places = found[0][None].astype(np.uint32), found[1]
+        with atomic_path(self._folder / f"{number}.npy") as temporary, temporary.open("wb") as handle:
+            np.save(handle, places)
+        open_target(self.path, self._basins, tiff=False).put(self._blocks[number], ids_1HW)
+        return checksum(ids_1HW)
+
+    def written(self, number: int) -> str:
+        """Return the checksum of the basins of a block that were written.
+
+        Raises:
+            ValueError, OSError: they cannot be read.
+        """
+        return checksum(self._ids(self._blocks[number])[None])
+
+    def number(self) -> None:
+        """Number the basins of all blocks by their lowest places, and keep that in a file.
+
+        Raises:
+            StorageError: the disk did not take it.
+        """
+        each = [np.load(self._folder / f"{number}.npy") for number in range(len(self._blocks))]
+        offsets = np.cumsum([0, *map(len, each)])
+        _, nodes = np.unique(np.concatenate(each), return_inverse=True)
+        with atomic_path(self.path.with_name("nodes.npy")) as temporary, temporary.open("wb") as handle:
+            np.save(handle, offsets)
+            np.save(handle, nodes + 1)
+
+    def contours(self, number: int) -> Contours:
+        """Return the contours of a block, and those to the blocks before it."""
+        block = self._blocks[number]
+        view = View(block.page, block.rows, block.columns, self._size, 1)
+        own = view.own
+        walls_HW = self._open(block.page, *view.window)[0]
+        seen = slice(own[0].stop), slice(own[1].stop)
+        return contours_of(self._nodes(view)[seen], walls_HW[seen], own)
+
+    def join(self, contours: Iterable[tuple[int, Contours]]) -> None:
+        """Join regions on the graph of all contours, and keep their strengths in a file.
+
+        Raises:
+            StorageError: the disk did not take it.
+        """
+        sides, strengths = strengths_of([one for _, one in sorted(contours, key=lambda pair: pair[0])])
+        with atomic_path(self.path.with_name("strengths.npy")) as temporary, temporary.open("wb") as handle:
+            np.save(handle, sides)
+            np.save(handle, strengths)
+
+    def around(self, number: int) -> NDArray[np.float32]:
+        """Return the probabilities [K, H, W] of a block and the pixels next to it."""
+        block = self._blocks[number]
+        return self._open(block.page, *View(block.page, block.rows, block.columns, self._size, 1).window)
+
+    def close(self, number: int, planes: NDArray[np.float32]) -> NDArray[Any]:
+        """Return the values [K, H, W] of a block by its probabilities with closed gaps."""
+        block, predictor = self._blocks[number], opened(self.job).predictor
+        view = View(block.page, block.rows, block.columns, self._size, 1)
+        walls_HW = raised(self._nodes(view), planes[0], *_two_of(self.path.with_name("strengths.npy")))
+        closed_KHW = with_background(planes[:, *view.own], walls_HW[view.own])
+        if self.result in ("masks", "probabilities"):
+            white = 1 if self.form.labels else 255
+            wanted = self.result == "probabilities"
+            return values_of(predictor, torch.from_numpy(closed_KHW), probabilities=wanted, white=white)
+        return Evidence.of(closed_KHW, predictor.classes).planes(predictor.classes)
+
+    def put(self, number: int, values_KHW: NDArray[Any]) -> str:
+        """Write the values of a block; return their checksum.
+
+        Raises:
+            StorageError: the disk did not take it.
+        """
+        open_target(self.target, self.form, tiff=self.tiff).put(self._blocks[number], values_KHW)
+        return checksum(values_KHW)
+
+    def filled(self, number: int) -> str:
+        """Return the checksum of the values of a block that were written.
+
+        Raises:
+            ValueError, OSError: they cannot be read.
+        """
+        block = self._blocks[number]
+        return checksum(open_target(self.target, self.form, tiff=self.tiff).get(block.page, block.rows, block.columns))
+
+    @property
+    def _blocks(self) -> Blocks:
+        return Blocks(self.form)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self.form.height, self.form.width
+
+    @property
+    def _folder(self) -> Path:
+        return self.path.with_name("places")
+
+    @property
+    def _basins(self) -> Form:
+        return replace(open_form(self.form, ()), dtype=np.uint32)
+
+    def _view(self, block: Block) -> View:
+        return View(block.page, block.rows, block.columns, self._size, GAP_HALO)
+
+    def _open(self, page: int, rows: slice, columns: slice) -> NDArray[np.float32]:
+        return open_target(self.job.path, self.job.form, tiff=False).get(page, rows, columns)
+
+    def _ids(self, block: Block) -> NDArray[np.uint32]:
+        return open_target(self.path, self._basins, tiff=False).get(block.page, block.rows, block.columns)[0]
+
+    def _nodes(self, view: View) -> NDArray[np.int64]:
+        """Return the basins [H, W] of a window, as they are numbered over all blocks."""
+        (offsets, nodes), blocks = _two_of(self.path.with_name("nodes.npy")), self._blocks
+        found = np.empty([part.stop - part.start for part in view.window], np.int64)
+        downs, acrosses = (range(part.start // blocks.side, -(-part.stop // blocks.side)) for part in view.window)
+        for down, across in product(downs, acrosses):
+            number = (view.page * blocks.down + down) * blocks.across + across
+            block = blocks[number]
+            parts = [
+                slice(max(own.start, seen.start), min(own.stop, seen.stop))
+                for own, seen in zip((block.rows, block.columns), view.window, strict=True)
+            ]
+            place = [
+                slice(part.start - seen.start, part.stop - seen.start)
+                for part, seen in zip(parts, view.window, strict=True)
+            ]
+            found[*place] = nodes[offsets[number] + self._ids(Block(view.page, *parts)) - 1]
+        return found
+
+
+def open_form(form: Form, classes: tuple[str, ...]) -> Form:
+    """Return the form of the probabilities of all classes in an image."""
+    return replace(form, dtype=np.float32, channels=classes, labels=(), card=None, version="0.5")
+
+
+@lru_cache(maxsize=2)
+def _two_of(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    with path.open("rb") as handle:
+        return np.load(handle), np.load(handle)
+
+
+def forget_gaps() -> None:
+    """Let go of what this process keeps of a job."""
+    _two_of.cache_clear()
