@@ -122,7 +122,7 @@ def test_prediction_does_not_depend_on_what_else_is_in_the_batch(config: ModelCo
     network = build(config, stirred=True)
     pixels = images(network, count=3)
     alone = torch.cat([network(image[None]) for image in pixels])
-    torch.testing.assert_close(network(pixels), alone, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network(pixels), alone, rtol=1e-3, atol=1e-4)
 
 
 @torch.no_grad()
