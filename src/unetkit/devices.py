@@ -121,6 +121,28 @@ def free_memory(device: torch.device) -> float:
     return min([*known, *(limit - used for limit, used in zip(limits, taken, strict=False))])
 
 
+def bound_memory() -> None:
+    """Let this process have no more memory than is free now, where the system can say so: what asks for more fails.
+
+    Otherwise the system gives what it does not have, and ends the process when that is used. A process that computes on
+    CUDA is left alone: its driver reserves more than there is.
+    """
+    taken = _sizes("/proc/self/status", "VmData:")
+    if sys.platform != "linux" or not taken or torch.cuda.is_initialized():
+        return
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    allowed = int(1024 * taken[0] + free_memory(torch.device("cpu")))
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed if most < 0 else min(allowed, most), most))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error says that there was no memory, in the words of Python, PyTorch or ONNX Runtime."""
+    known = ("DefaultCPUAllocator", "bad_alloc", "Failed to allocate memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in known)
+
+
 def resident_memory() -> float:
     """Return the bytes of memory that this process holds; where the system does not say, the most that it ever held."""
     pages = _words_of("/proc/self/statm", "")[1:2]

@@ -65,6 +65,19 @@ def test_large_pages_are_read_by_windows_to_the_same_tiles(tmp_path: Path, monke
     assert not list((tmp_path / "windows").rglob(f"{windows.levels.count - 1}.npy"))
 
 
+def test_black_and_white_are_those_of_the_pixels_not_of_their_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "image.npy", np.random.default_rng(0).integers(0, 256, (1500, 1300), np.uint8))
+    monkeypatch.setattr(module, "_LOOKED_AT", 2**12)
+    monkeypatch.setattr(module, "_COLUMNS", 1024)
+    for small in (0, 2**22):
+        monkeypatch.setattr(module, "_SMALL", small)
+        low, high = ImageTiles(open_image(tmp_path / "image.npy"), tmp_path / f"levels-{small}").range()
+        assert low < 5
+        assert high > 250
+
+
 def test_pages_make_room_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.save(tmp_path / "stack.npy", np.zeros((5, 64, 64), np.uint8))
     monkeypatch.setattr(module, "KEPT_BYTES", 2 * 64 * 64 * 4)

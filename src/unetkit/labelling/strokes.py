@@ -191,6 +191,11 @@ class Painting:
         """Return the painted pixels [H, W] of a page that are trained on, or those that are held out."""
         return (self.at(place) > 0) & (self.held_out(place) == held_out)
 
+    @property
+    def is_trainable(self) -> bool:
+        """Whether two classes are painted where they are trained on."""
+        return len(frozenset[int]().union(*map(self.classes_in, self.pages))) > 1
+
     def classes_in(self, place: Place) -> frozenset[int]:
         """Return the classes, from 0, that are trained on in a page."""
         found = np.flatnonzero(np.bincount(self.at(place)[self.part(place, held_out=False)], minlength=1))

@@ -261,9 +261,7 @@ class Session:
                 start, (labels, valid) = int(store.start[places.index(place)]), self._targets(place, held_out=False)
                 store.labels_P[start : start + labels.size] = torch.from_numpy(labels.ravel())
                 store.valid_P[start : start + labels.size] = torch.from_numpy(valid.ravel())
-        elif places and (
-            trainer is not None or len(frozenset[int]().union(*map(self.painting.classes_in, places))) > 1
-        ):
+        elif places and (trainer is not None or self.painting.is_trainable):
             samples = InMemory(tuple(self._sample(place, held_out=False) for place in places), self.classes)
             mode = self.config.data.padding_mode
             store = PixelStore.of(samples, self.normalization, self.device, padding_mode=mode)

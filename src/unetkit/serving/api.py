@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from unetkit.devices import release_freed_memory
 from unetkit.prediction.results import open_fitting
 from unetkit.serving.jobs import Job, Jobs, Memory
 from unetkit.serving.layers import COLUMNS, Layers, compute
@@ -96,6 +97,7 @@ class Service:
         for job in self.jobs.of_image(upload.id):
             self.jobs.remove(job)
         self.uploads.remove(upload)
+        release_freed_memory()
 
     def shown(self, text: str) -> str:
         """Return a text without paths of this machine."""
@@ -244,7 +246,7 @@ async def image(request: Request) -> Response:
     upload = _upload(request)
     if request.method != "DELETE":
         return JSONResponse(upload.described())
-    service_of(request).remove(upload)
+    await service_of(request).in_thread(service_of(request).remove, upload)
     return Response(status_code=204)
 
 
@@ -268,7 +270,7 @@ async def add_job(request: Request) -> Response:
     require_space(service.uploads.folder, Layers.bytes_of(len(served.predictor.classes), fitting))
     before = [job for job in service.jobs.of_image(upload.id) if job.is_over]
     for old in before[: max(0, len(before) + 1 - _KEPT_OF_AN_IMAGE)]:
-        service.jobs.remove(old)
+        await service.in_thread(service.jobs.remove, old)
 
     def work(job: Job) -> None:
         levels = Levels(fitting.height, fitting.width)

@@ -181,14 +181,17 @@ class Layers:
         if layer == "objects":
             return to_png(self._outlines(page, level, rows, columns))
         times = self.levels.shrunk(level)
+        down_H: NDArray[np.int64] = (np.arange(int(rows.start), int(rows.stop)) << times) // SHARD
+        across_W: NDArray[np.int64] = (np.arange(int(columns.start), int(columns.stop)) << times) // SHARD
+        known_HW = self._known[page][down_H[:, None], across_W]
+        if not known_HW.any():  # most tiles of a large image that is being computed
+            return to_png(np.zeros((*known_HW.shape, 4), np.uint8))
         if times == 0:
             p_KHW = np.array(self._whole[page, :, rows, columns])
         else:
             p_KHW = self._small[level][page, :, rows, columns].astype(np.float32) / 255
-        down_H: NDArray[np.int64] = (np.arange(int(rows.start), int(rows.stop)) << times) // SHARD
-        across_W: NDArray[np.int64] = (np.arange(int(columns.start), int(columns.stop)) << times) // SHARD
         shown = self._coloured(layer, torch.from_numpy(p_KHW), threshold)
-        shown[~self._known[page][down_H[:, None], across_W]] = 0
+        shown[~known_HW] = 0
         return to_png(shown)
 
     def _coloured(self, layer: str, p_KHW: torch.Tensor, threshold: float | None) -> NDArray[np.uint8]:
@@ -266,6 +269,7 @@ def compute(layers: Layers, image: Image, progress: Progress) -> None:
             crops = planned.crops(image.page(block.page), plan, block.rows, block.columns)
             for part in planned.window(crops, plan, block.rows, block.columns):
                 layers.put(block.page, part.rows, part.columns, part.probabilities_KHW.cpu().numpy())
+                progress.update(done, total, {})  # may end the work
             layers.show(block.page, block.rows, block.columns)
             yield
 
