@@ -39,9 +39,10 @@ from unetkit.data.dataset import Sample, division_of
 from unetkit.devices import cpu_threads
 from unetkit.errors import UnetkitError
 from unetkit.evaluation.score import score_predictor
+from unetkit.images.write import to_png
 from unetkit.labelling.guide import SIDE, Box, Suggestion, box_of, choose, rank_windows
 from unetkit.labelling.project import Project, open_project
-from unetkit.labelling.strokes import UNCHANGED, Place, Stroke, to_png
+from unetkit.labelling.strokes import UNCHANGED, Place, Stroke
 from unetkit.labelling.trainer import Session, open_session
 
 SHARES = (0.0005, 0.001, 0.002, 0.004, 0.0075, 0.015, 0.03)

@@ -24,7 +24,7 @@ from PIL import Image as Pillow
 
 from measure import circumstances, spread
 from unetkit.images import open_image
-from unetkit.labelling.strokes import to_png
+from unetkit.images.write import to_png
 
 STROKES = 6
 

@@ -164,6 +164,7 @@ def watched() -> tuple[list[str], list[str]]:
     """Let Python report: return where files may be opened (while it is empty nothing is reported), and the reports."""
     allowed = (
         sys.prefix,
+        os.path.realpath(sys.prefix),
         sys.base_prefix,
         str(Path(__file__).parents[2] / "src"),
         "/proc",
@@ -313,7 +314,7 @@ def traced(log: Path, root: Path) -> list[str]:
     for line in log.read_text(errors="replace").splitlines():
         if BEGIN in line:
             inside = True
-        elif END in line:
+        elif END in line or ("execve(" in line and '"--work"' in line):  # a case ended, or a new worker begins
             inside = False
         elif inside and (found := re.search(r"(open|openat|openat2|creat)\((?:[^,\"]*, )?\"([^\"]*)\"", line)):
             path = os.path.abspath(found[2]) if found[2].startswith("/") else found[2]
