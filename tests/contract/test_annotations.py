@@ -490,7 +490,7 @@ def test_regions_of_imagej_of_every_kind_and_on_pages(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path)
     assert dataset.classes == ("background", "object")
     assert len(dataset) == 9
-    counts = [int(dataset[page].labels.sum()) for page in range(9)]  # type: ignore[union-attr]
+    counts = [int(dataset[page].labels.sum()) for page in range(9)]  # type: ignore[union-attr] - all have labels
     assert counts[0] == 30
     assert 18 <= counts[1] <= 30
     assert counts[2:] == [0] * 7
