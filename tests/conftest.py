@@ -1,10 +1,13 @@
 """What every test may ask for."""
 
+import base64
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -41,6 +44,65 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
+
+
+class Ended(NamedTuple):
+    """What a command gave: its exit code, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run `unetkit` with words as a shell does, but in this process: to start another one takes seconds."""
+    from unetkit import cli
+
+    def run(*words: object) -> Ended:
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        capsys.readouterr()
+        code = 0
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", ["unetkit", *map(str, words)])
+            try:
+                cli.main()
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+            finally:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+        return Ended(code, *capsys.readouterr())
+
+    return run
+
+
+_BLANK = {
+    "svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+    "png": base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
+    ),
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _blank_figures() -> Iterator[Callable[..., bytes]]:
+    """Write blank pictures for figures, which take five times as long as all else in a small training; give the writer.
+
+    Tests that ask for `drawn` have the real ones, and so have all in the room of reports and every process of its own.
+    """
+    from unetkit.reporting import plots
+
+    with pytest.MonkeyPatch.context() as patch:
+        real = plots._file
+        patch.setattr(plots, "_file", lambda figure, kind: _BLANK[kind])
+        yield real
+
+
+@pytest.fixture
+def drawn(_blank_figures: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the figures of a test."""
+    monkeypatch.setattr("unetkit.reporting.plots._file", _blank_figures)
 
 
 @pytest.fixture

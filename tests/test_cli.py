@@ -5,41 +5,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 
 import unetkit
-from unetkit import cli
 from unetkit.data import write_sample
 from unetkit.metrics import FAMILIES
 
 SMALL = ["model.widths=[4,8]", "train.steps=6", "train.batch=2", "train.patch=32", "train.validate_every=3"]
 
 
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Unet = Callable[..., Ended]
-
-
-@pytest.fixture
-def unet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Unet:
-    def run(*words: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["unetkit", *map(str, words)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return Ended(code, *capsys.readouterr())
-
-    return run
+Command = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +31,10 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unetkit.train("isbi", data=data, out=tmp_path_factory.mktemp("runs") / "run", overrides=SMALL).path
 
 
-def test_the_main_road(unet: Unet, data: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("drawn")
+def test_the_main_road(command: Command, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    trained = unet("train", "isbi", "--data", data, "--out", out, *SMALL)
+    trained = command("train", "isbi", "--data", data, "--out", out, *SMALL)
     assert trained.code == 0, trained.err
     assert "soft_dice_two_class" in trained.out
     assert str(out / "report.html") in trained.out
@@ -62,7 +42,7 @@ def test_the_main_road(unet: Unet, data: Path, tmp_path: Path) -> None:
         assert (out / name).is_file(), name
     assert list((out / "pictures").glob("*.png"))
 
-    evaluated = unet("evaluate", out, "--data", data, "--json", tmp_path / "scores.json")
+    evaluated = command("evaluate", out, "--data", data, "--json", tmp_path / "scores.json")
     assert evaluated.code == 0, evaluated.err
     scores = json.loads((tmp_path / "scores.json").read_text())
     logged = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -71,30 +51,30 @@ def test_the_main_road(unet: Unet, data: Path, tmp_path: Path) -> None:
     assert f"{scores['scores']['mean_iou']:.4f}" in evaluated.out
     assert len(scores["images"]) == 1
 
-    predicted = unet("predict", out, data / "test-volume.tif", "--out", tmp_path / "masks.tif")
+    predicted = command("predict", out, data / "test-volume.tif", "--out", tmp_path / "masks.tif")
     assert predicted.code == 0, predicted.err
     masks = tifffile.imread(tmp_path / "masks.tif")
     assert masks.shape == (5, 64, 64)
     assert set(np.unique(masks)) <= {0, 255}
-    soft = unet("predict", out, data / "test-volume.tif", "--out", tmp_path / "p.tif", "--probabilities", "--tta")
+    soft = command("predict", out, data / "test-volume.tif", "--out", tmp_path / "p.tif", "--probabilities", "--tta")
     assert soft.code == 0, soft.err
     assert tifffile.imread(tmp_path / "p.tif").dtype == np.float32
     words = ("objects.threshold=0.6", "--out", tmp_path / "o.tif", "--objects", "--outlines")
-    found = unet("predict", out, data / "test-volume.tif", *words)
+    found = command("predict", out, data / "test-volume.tif", *words)
     assert found.code == 0, found.err
     assert tifffile.imread(tmp_path / "o.tif").dtype == np.uint16
     assert len(list((tmp_path / "o-outlines").iterdir())) == 5
 
 
-def test_scores_go_to_standard_output_as_pure_json(unet: Unet, run: Path, data: Path) -> None:
-    ended = unet("evaluate", run, "--data", data, "--json", "-")
+def test_scores_go_to_standard_output_as_pure_json(command: Command, run: Path, data: Path) -> None:
+    ended = command("evaluate", run, "--data", data, "--json", "-")
     assert json.loads(ended.out)["scores"]["pixel_accuracy"] > 0
 
 
 def test_the_table_is_short_and_json_alone_is_printed_where_it_is_asked_for(
-    unet: Unet, run: Path, data: Path, tmp_path: Path
+    command: Command, run: Path, data: Path, tmp_path: Path
 ) -> None:
-    shown = unet("evaluate", run, "--data", data)
+    shown = command("evaluate", run, "--data", data)
     assert shown.code == 0, shown.err
     rows = shown.out[shown.out.index("score  ") : shown.out.index("\n\n")].splitlines()
     assert rows[0].split() == ["score", "value", "meaning"]
@@ -103,12 +83,12 @@ def test_the_table_is_short_and_json_alone_is_printed_where_it_is_asked_for(
     assert rows[1].endswith("chooses the weights")
     assert "confidence  " in shown.out
     assert f"--json FILE, {run}/report.html" in " ".join(shown.out.split())
-    further = unet("evaluate", run, "--data", data, "--metrics", "isbi", "legacy")
+    further = command("evaluate", run, "--data", data, "--metrics", "isbi", "legacy")
     assert further.code == 0, further.err
     assert "v_rand_thinned" in further.out
     assert "soft_dice_two_class_388" in further.out
     assert "evaluate --metrics objects binary surface\n" in further.out
-    assert unet("evaluate", run, "--data", data, "--metrics", "isbi", "pq").code == 2
+    assert command("evaluate", run, "--data", data, "--metrics", "isbi", "pq").code == 2
     other = write_sample(tmp_path, slices=2, size=64, seed=9)
     for words in (
         ("evaluate", run, "--data", data),
@@ -117,48 +97,57 @@ def test_the_table_is_short_and_json_alone_is_printed_where_it_is_asked_for(
         ("data", "check", data),
         ("bench", run, "--rounds", 1, "--batches", 1, "--size", 32),
     ):
-        alone = unet(*words, "--json", "-")
+        alone = command(*words, "--json", "-")
         assert json.loads(alone.out), words
 
 
-def test_the_families_of_metrics_are_listed(unet: Unet) -> None:
-    listed = unet("metrics")
+def test_the_families_of_metrics_are_listed(command: Command) -> None:
+    listed = command("metrics")
     assert listed.code == 0, listed.err
     for name, family in FAMILIES.items():
         assert f"{name}: {family.about}\n" in listed.out
     assert "  dice_{class}  " in listed.out
-    content = json.loads(unet("metrics", "--json", "-").out)
+    content = json.loads(command("metrics", "--json", "-").out)
     assert [card["name"] for card in content["isbi"]["scores"]] == list(FAMILIES["isbi"].definitions)
 
 
-def test_a_run_is_scored_on_what_it_held_out_unless_all_is_asked(unet: Unet, run: Path, data: Path) -> None:
-    held = json.loads(unet("evaluate", run, "--data", data, "--json", "-").out)
-    every = json.loads(unet("evaluate", run, "--data", data, "--all", "--json", "-").out)
-    file = json.loads(unet("evaluate", run / "best.safetensors", "--data", data, "--json", "-").out)
+def test_a_run_is_scored_on_what_it_held_out_unless_all_is_asked(command: Command, run: Path, data: Path) -> None:
+    held = json.loads(command("evaluate", run, "--data", data, "--json", "-").out)
+    every = json.loads(command("evaluate", run, "--data", data, "--all", "--json", "-").out)
+    file = json.loads(command("evaluate", run / "best.safetensors", "--data", data, "--json", "-").out)
     assert len(held["images"]) == 1
     assert len(every["images"]) == 5
     assert file == held
 
 
 def test_a_network_computes_in_a_shorter_number_format_where_it_is_asked_to(
-    unet: Unet, run: Path, data: Path, tmp_path: Path
+    command: Command, run: Path, data: Path, tmp_path: Path
 ) -> None:
     def scores(*words: object) -> dict[str, float]:
-        return json.loads(unet("evaluate", run, "--data", data, "--json", "-", *words).out)["scores"]
+        return json.loads(command("evaluate", run, "--data", data, "--json", "-", *words).out)["scores"]
 
     usual, short = scores(), scores("--precision", "bfloat16")
     assert scores("--precision", "float32") == usual
     assert short["soft_dice_two_class"] != usual["soft_dice_two_class"]
     assert short["soft_dice_two_class"] == pytest.approx(usual["soft_dice_two_class"], abs=0.01)
     written = tmp_path / "times.json"
-    timed = unet("bench", run, f"{run}@bfloat16", "--rounds", 1, "--batches", 1, "--size", 32, "--json", written)
+    timed = command("bench", run, f"{run}@bfloat16", "--rounds", 1, "--batches", 1, "--size", 32, "--json", written)
     assert timed.code == 0, timed.err
     assert [line["numbers"] for line in json.loads(written.read_text())] == ["float32", "bfloat16"]
 
 
-def test_a_configuration_says_what_is_held_out(unet: Unet, run: Path, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_hardware", [True, False])
+def test_a_number_format_that_the_processor_imitates_is_said(
+    command: Command, run: Path, data: Path, monkeypatch: pytest.MonkeyPatch, in_hardware: bool
+) -> None:
+    monkeypatch.setattr("unetkit.devices.multiplies_bfloat16", lambda _: in_hardware)
+    ended = command("evaluate", run, "--data", data, "--precision", "bfloat16")
+    assert ("does not multiply bfloat16" in ended.err) is not in_hardware
+
+
+def test_a_configuration_says_what_is_held_out(command: Command, run: Path, data: Path, tmp_path: Path) -> None:
     def images(config: str) -> list[str]:
-        ended = unet("evaluate", run / "best.safetensors", "--data", data, "--config", config, "--json", "-")
+        ended = command("evaluate", run / "best.safetensors", "--data", data, "--config", config, "--json", "-")
         assert ended.code == 0, ended.err
         return [image["name"] for image in json.loads(ended.out)["images"]]
 
@@ -218,13 +207,13 @@ def test_a_configuration_says_what_is_held_out(unet: Unet, run: Path, data: Path
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_is_one_clear_line(
-    unet: Unet, words: list[str], complaint: str, data: Path, run: Path, tmp_path: Path
+    command: Command, words: list[str], complaint: str, data: Path, run: Path, tmp_path: Path
 ) -> None:
     names = {"DATA": data, "RUN": run, "NEW": tmp_path / "NEW", "NOWHERE": tmp_path / "NOWHERE"}
     for name, path in names.items():
         words = [word.replace(name, str(path), 1) if word.startswith(name) else word for word in words]
     before = sorted(tmp_path.iterdir())
-    ended = unet(*words)
+    ended = command(*words)
     assert ended.code == 2
     assert complaint in ended.err
     assert ended.err.startswith("unetkit: ")
@@ -233,12 +222,12 @@ def test_a_mistake_is_one_clear_line(
     assert sorted(tmp_path.iterdir()) == before, "something half-written was left behind"
 
 
-def test_a_configuration_is_printed_annotated_and_reads_back(unet: Unet, tmp_path: Path) -> None:
-    printed = unet("config", "isbi", "train.steps=7")
+def test_a_configuration_is_printed_annotated_and_reads_back(command: Command, tmp_path: Path) -> None:
+    printed = command("config", "isbi", "train.steps=7")
     file = tmp_path / "mine.yaml"
     file.write_text(printed.out)
     assert unetkit.load_config(file) == unetkit.load_config("isbi", ["train.steps=7"])
-    assert json.loads(unet("config", "--schema").out)["title"] == "Config"
+    assert json.loads(command("config", "--schema").out)["title"] == "Config"
 
 
 def test_help_needs_none_of_the_heavy_packages() -> None:
@@ -252,13 +241,13 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
     assert ended.stdout.rstrip().endswith("[]"), ended.stdout[-300:] + ended.stderr
 
 
-def test_data_is_converted_to_folders_that_open_again(unet: Unet, data: Path, tmp_path: Path) -> None:
-    ended = unet("data", "convert", data, "--out", tmp_path / "folders")
+def test_data_is_converted_to_folders_that_open_again(command: Command, data: Path, tmp_path: Path) -> None:
+    ended = command("data", "convert", data, "--out", tmp_path / "folders")
     assert ended.code == 0, ended.err
     ours, theirs = unetkit.open_dataset(data), unetkit.open_dataset(tmp_path / "folders")
     assert len(theirs) == len(ours)
     assert all(np.array_equal(theirs[i].labels, ours[i].labels) for i in range(len(ours)))
-    again = unet("data", "convert", data, "--out", tmp_path / "folders")
+    again = command("data", "convert", data, "--out", tmp_path / "folders")
     assert again.code == 2
     assert "is not empty" in again.err
 
@@ -274,10 +263,10 @@ def test_data_is_converted_to_folders_that_open_again(unet: Unet, data: Path, tm
     ],
 )
 def test_an_empty_path_is_refused(
-    unet: Unet, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ended = unet(*words)
+    ended = command(*words)
     assert ended.code == 2
     assert "found the empty argument" in ended.err
     assert not list(tmp_path.iterdir())

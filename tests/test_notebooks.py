@@ -19,6 +19,7 @@ def cells(notebook: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", notebook.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "notebook",
     [pytest.param(path, marks=() if path.stem in QUICK else pytest.mark.slow, id=path.stem) for path in ENGLISH],

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from functools import cache
 
 import torch
 
@@ -55,13 +56,28 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         DeviceError: the device has no such arithmetic.
     """
     if name == "auto":
-        if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
-        flags = _words_of("/proc/cpuinfo", "flags") if device.type == "cpu" else []
-        return torch.bfloat16 if "avx512_bf16" in flags or "amx_bf16" in flags else torch.float32
+        if multiplies_bfloat16(device):
+            return torch.bfloat16
+        return torch.float16 if device.type == "cuda" else torch.float32
     if name == "float16" and device.type == "cpu":
         raise DeviceError("precision float16 trains on CUDA only; use bfloat16 or float32 on a CPU")
     return dtype(name)
+
+
+@cache
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 in hardware; others imitate it, a CPU a hundred times as slowly."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    flags = _words_of("/proc/cpuinfo", "flags") if device.type == "cpu" else []
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def imitation_note(precision: str, device: torch.device) -> tuple[str, ...]:
+    """Return the line that says so where a precision is only imitated on a device; none elsewhere."""
+    if precision != "bfloat16" or multiplies_bfloat16(device):
+        return ()
+    return ("note: this processor does not multiply bfloat16 in hardware: float32 is many times faster here",)
 
 
 def keep_freed_memory() -> None:
@@ -103,6 +119,28 @@ def free_memory(device: torch.device) -> float:
     known += [1024 * size for size in _sizes("/proc/meminfo", "MemAvailable:")]
     limits, taken = _sizes("/sys/fs/cgroup/memory.max"), _sizes("/sys/fs/cgroup/memory.current")
     return min([*known, *(limit - used for limit, used in zip(limits, taken, strict=False))])
+
+
+def bound_memory() -> None:
+    """Let this process have no more memory than is free now, where the system can say so: what asks for more fails.
+
+    Otherwise the system gives what it does not have, and ends the process when that is used. A process that computes on
+    CUDA is left alone: its driver reserves more than there is.
+    """
+    taken = _sizes("/proc/self/status", "VmData:")
+    if sys.platform != "linux" or not taken or torch.cuda.is_initialized():
+        return
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    allowed = int(1024 * taken[0] + free_memory(torch.device("cpu")))
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed if most < 0 else min(allowed, most), most))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error says that there was no memory, in the words of Python, PyTorch or ONNX Runtime."""
+    known = ("DefaultCPUAllocator", "bad_alloc", "Failed to allocate memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in known)
 
 
 def resident_memory() -> float:

@@ -25,6 +25,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from html import escape
 from importlib import metadata
 from pathlib import Path
@@ -37,7 +38,7 @@ from unetkit.errors import DamagedFileError, RemoteError, RunFolderError
 from unetkit.metrics import deciding_table
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.storage import Mirror, is_remote
-from unetkit.storage.atomic import atomic_write, make_folder, not_written
+from unetkit.storage.atomic import atomic_write, is_taken, make_folder, not_written
 from unetkit.storage.lock import is_locked, locked
 
 Record = dict[str, Any]
@@ -278,7 +279,7 @@ def create_run(path: Path, config: Config) -> Run:
             raise RunFolderError(
                 f"{url}: something is there; continue a run with --resume {url}, or choose another --out"
             )
-        if mirror.folder.exists() and any(mirror.folder.iterdir()):
+        if is_taken(mirror.folder):
             raise RunFolderError(
                 f"{url}: is empty, but {mirror.folder} holds a run for it, which was not sent or was deleted there; go "
                 f"on with --resume {mirror.folder}, or delete that folder"
@@ -375,6 +376,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+@cache  # it reads a file a package
 def _installed(package: str) -> dict[str, str]:
     """Return the versions of a package and of all that it needs, sorted by name; extras are left out."""
     found, todo = dict[str, str](), [package]

@@ -113,6 +113,8 @@ def bench(
     """
     if not models:
         raise UsageError("no model is named; write: unetkit bench RUN FILE.xml FILE.onnx")
+    for model in models:
+        _how(str(model))  # refuses before processes are started
     loaded = partial(_open, size=size, threads=threads, trust=trust)
     contenders = [Contender(str(model), partial(loaded, str(model))) for model in models]
     return time_contenders(contenders, batches=batches, rounds=rounds, progress=progress)

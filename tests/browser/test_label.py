@@ -63,6 +63,12 @@ def label(cells: Path) -> Iterator[Callable[[], tuple[subprocess.Popen[str], str
         process.stdout.close()
 
 
+def _opened(page: Any) -> Any:
+    """Wait until the page can be painted on; give the line that says whether all is saved."""
+    page.locator("main[aria-busy=false]").wait_for(timeout=PATIENCE)
+    return page.locator(".saved")
+
+
 def _at(page: Any, row: float, column: float) -> tuple[float, float]:
     """Return where a pixel of the image, which is shown whole, is on the screen."""
     box = page.locator(".viewer").bounding_box()
@@ -109,8 +115,7 @@ def test_paint_train_see_the_overlay_kill_the_server_and_find_the_strokes(
 ) -> None:
     server, address = label()
     page = visit(address, ignore="api/project|ERR_")  # the server is killed on the way
-    saved = page.locator(".saved")
-    saved.wait_for(timeout=PATIENCE)
+    saved = _opened(page)
     assert findings(page) == []
     page.keyboard.press("2")
     for row in (50, 64, 78):
@@ -139,7 +144,7 @@ def test_paint_train_see_the_overlay_kill_the_server_and_find_the_strokes(
     server, _ = label()
     saved.wait_for(timeout=PATIENCE)
     page.reload()
-    saved.wait_for(timeout=PATIENCE)
+    _opened(page)
     _until(page, lambda: _colours(page, 43, 40)[0] > 200)
     assert _colours(page, 64, 40)[0] > 200
     server.send_signal(signal.SIGTERM)
@@ -151,11 +156,43 @@ def test_paint_train_see_the_overlay_kill_the_server_and_find_the_strokes(
 
 
 @pytest.mark.slow
+def test_it_trains_by_itself_when_painting_pauses(
+    visit: Callable[..., Any], label: Callable[[], Any], findings: Callable[[Any], list[str]]
+) -> None:
+    server, address = label()
+    page = visit(address, ignore="api/project|ERR_")  # the server ends before the page
+    _opened(page)
+    page.locator("#train").focus()
+    page.keyboard.press("Tab")
+    with page.expect_response("**/api/project/automatic") as answer:
+        page.keyboard.press("Space")
+    assert answer.value.json()["automatic"]
+    assert page.get_by_label("Train by itself when painting pauses").is_checked()
+    assert findings(page) == []
+    page.locator(".viewer").focus()
+    page.keyboard.press("2")
+    _stroke(page, (64, 25), (64, 55))
+    page.keyboard.press("1")
+    _stroke(page, (64, 85), (64, 118))
+    assert "Pause" not in page.inner_text("#train")
+    _until(page, lambda: "Pause" in page.inner_text("#train"))
+    _until(page, lambda: _colours(page, 87, 40)[3] > 0 and _colours(page, 110, 100)[3] > 0)
+    page.locator("#train").click()
+    _until(page, lambda: "Train" in page.inner_text("#train"))
+    page.reload()
+    _opened(page)
+    _until(page, lambda: page.get_by_label("Train by itself when painting pauses").is_checked())
+    page.locator("button[lang]").click()
+    assert page.get_by_label("停笔后自动训练").is_checked()
+    server.send_signal(signal.SIGTERM)
+    server.wait(PATIENCE / 1000)
+
+
+@pytest.mark.slow
 def test_tools_undo_and_keys(visit: Callable[..., Any], label: Callable[[], Any], cells: Path) -> None:
     server, address = label()
     page = visit(address, ignore="api/project|ERR_")  # the server ends before the page
-    saved = page.locator(".saved")
-    saved.wait_for(timeout=PATIENCE)
+    saved = _opened(page)
     page.keyboard.press("p")
     page.keyboard.press("2")
     for pixel in ((20, 20), (20, 100), (100, 100), (100, 20)):

@@ -1,9 +1,9 @@
 """The page of `unetkit export --to web` in a real browser: the same numbers as PyTorch, files, keys, states."""
 
 import base64
-import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from unetkit.config import ModelConfig
 from unetkit.errors import UsageError
-from unetkit.exporting import FORMATS, FileOptions, export_network, make_job
+from unetkit.exporting import FileOptions, export_network, make_job
 from unetkit.images import open_image
 from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
@@ -39,7 +39,7 @@ async ([card, bytes, name]) => {
     for (let page = 0; page < facts.pages; page += 1) pages.push(packed((await ask({ op: "read", page })).values));
     return { facts, pages };
   }
-  const image = await ask({ op: "page", page: 0 });
+  const image = await ask({ op: "page", page: facts.pages >> 1 });
   await ask({ op: "predict", image });
   return { facts, parts: parts.map((part) => ({ ...part, probabilities: packed(part.probabilities) })) };
 }
@@ -212,6 +212,21 @@ def test_files_are_read_as_the_command_reads_them(padded: str, visit: Visit, tmp
             assert np.abs(found.astype(float) - stored).max() <= (2 if path.suffix == ".jpg" else 0), name
 
 
+def test_a_slice_is_seen_with_its_neighbours(
+    bundles: Path, serve: Callable[[Path], str], visit: Visit, tmp_path: Path
+) -> None:
+    alone = network(in_channels=3)
+    predictor = replace(alone, card=alone.card.model_copy(update={"context": 1}))
+    job = make_job(predictor, FileOptions())
+    export_network(job, "web", tmp_path / "page")
+    slices = pixels(3, 60, 72)
+    tifffile.imwrite(tmp_path / "stack.tif", slices, photometric="minisblack")
+    answer = asked(visit(serve(tmp_path / "page")), tmp_path / "stack.tif", job.card.model_dump(mode="json"))
+    expected = predictor.probabilities(slices)
+    assert answer["facts"]["pages"] == 3
+    assert np.abs(gathered(answer, expected.shape) - expected).max() < 1e-4
+
+
 def loaded(page: Any) -> Any:
     """Wait until the network is there."""
     page.get_by_role("status").get_by_text("Ready", exact=True).wait_for()
@@ -263,30 +278,23 @@ def test_a_threshold_changes_the_mask_that_is_saved(
     assert (expected != sites("padded")[0].labels(image) * 255).any()
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "line"),
-    [
+def test_what_is_no_image_for_the_network_is_one_clear_line(
+    padded: str, visit: Visit, tmp_path: Path, drop: Drop
+) -> None:
+    page = loaded(visit(padded))
+    tiff_of(pixels(3, 40, 40), tmp_path / "colour.tif")
+    for name, content, line in (
         ("notes.txt", b"no image at all", "Not an image that this page reads; expected PNG, JPEG or TIFF"),
         ("cut.png", b"\x89PNG\r\n\x1a\n", "The image cannot be read"),
         ("cut.tif", b"II*\x00\xff\xff\x00\x00", "The image cannot be read"),
-    ],
-)
-def test_what_is_no_image_is_one_clear_line(
-    padded: str, visit: Visit, tmp_path: Path, name: str, content: bytes, line: str, drop: Drop
-) -> None:
-    (tmp_path / name).write_bytes(content)
-    page = loaded(visit(padded))
-    drop(page, tmp_path / name)
-    page.get_by_role("alert").get_by_text(line).wait_for()
-    page.get_by_role("button", name="Close").click()
-    page.get_by_role("alert").get_by_text(line).wait_for(state="hidden")
-
-
-def test_an_image_with_other_channels_is_one_clear_line(padded: str, visit: Visit, tmp_path: Path, drop: Drop) -> None:
-    tiff_of(pixels(3, 40, 40), tmp_path / "colour.tif")
-    page = loaded(visit(padded))
-    drop(page, tmp_path / "colour.tif")
-    page.get_by_role("alert").get_by_text("The image has 3 channels, the network takes 1").wait_for()
+        ("colour.tif", None, "The image has 3 channels, the network takes 1"),
+    ):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        drop(page, tmp_path / name)
+        page.get_by_role("alert").get_by_text(line).wait_for()
+        page.get_by_role("button", name="Close").click()
+        page.get_by_role("alert").get_by_text(line).wait_for(state="hidden")
 
 
 def test_everything_is_reached_by_keyboard_alone(padded: str, visit: Visit, tmp_path: Path) -> None:
@@ -381,5 +389,5 @@ def test_a_folder_with_other_files_is_left_alone(bundles: Path, tmp_path: Path) 
 def test_without_the_built_page_an_export_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("unetkit.formats.web.resources.files", lambda name: tmp_path)
     with pytest.raises(UsageError, match="the page is not built; write `make web`"):
-        FORMATS["web"].write(make_job(network(), FileOptions()), tmp_path / "model.onnx")
-    assert json.dumps([one.name for one in tmp_path.iterdir()]) == "[]"
+        export_network(make_job(network(), FileOptions()), "web", tmp_path / "new" / "page")
+    assert not list(tmp_path.iterdir())

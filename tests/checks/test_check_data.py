@@ -1,9 +1,9 @@
 """`unetkit data check` on folders as people have them: every bad file is named, the rest is examined all the same."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,19 +118,14 @@ def test_the_page_shows_what_was_found(folder: Path) -> None:
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "unetkit", "data", "check", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-def test_the_command_ends_with_2_where_training_would_be_spoilt(folder: Path) -> None:
-    sound = run(folder, "--json", folder / "found.json")
-    assert sound.returncode == 0, sound.stderr
-    assert "0 errors" in sound.stdout
+def test_the_command_ends_with_2_where_training_would_be_spoilt(folder: Path, command: Callable[..., Any]) -> None:
+    sound = command("data", "check", folder, "--json", folder / "found.json")
+    assert sound.code == 0, sound.err
+    assert "0 errors" in sound.out
     put(folder / "images" / "5.png", STACK.images[5] * 0)
-    spoilt = run(folder, "--json", "-")
-    assert spoilt.returncode == 2
-    told = json.loads(spoilt.stdout)
+    spoilt = command("data", "check", folder, "--json", "-")
+    assert spoilt.code == 2
+    told = json.loads(spoilt.out)
     assert told["errors"] == 1
     assert told["findings"][0]["check"] == "constant"
     assert told["findings"][0]["images"] == ["5"]
@@ -139,13 +134,12 @@ def test_the_command_ends_with_2_where_training_would_be_spoilt(folder: Path) ->
     assert set(before) == set(told)
 
 
-def test_a_training_tells_what_the_checks_found(tmp_path: Path) -> None:
+def test_a_training_tells_what_the_checks_found(tmp_path: Path, command: Callable[..., Any]) -> None:
     data = write_sample(tmp_path / "data", slices=5, size=64)
-    command = [sys.executable, "-m", "unetkit", "train", "isbi", "--data", str(data), "--out", str(tmp_path / "run")]
     small = ["model.widths=[4,8]", "train.steps=2", "train.batch=2", "train.patch=80"]
-    ended = subprocess.run([*command, *small], capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    assert "note: 5 of 5 images are smaller than a patch of 80 x 80 px" in ended.stdout
-    assert "note: 1 of 1 held-out slices lie next to slices that are trained on" in ended.stdout
+    ended = command("train", "isbi", "--data", data, "--out", tmp_path / "run", *small)
+    assert ended.code == 0, ended.err
+    assert "note: 5 of 5 images are smaller than a patch of 80 x 80 px" in ended.out
+    assert "note: 1 of 1 held-out slices lie next to slices that are trained on" in ended.out
     kept = json.loads((tmp_path / "run" / "data.json").read_text())["findings"]
     assert {"small", "neighbours"} <= {finding["check"] for finding in kept}

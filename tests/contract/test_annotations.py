@@ -174,6 +174,17 @@ def cvat(root: Path, images: dict[str, list[Marked]]) -> None:
     (root / "annotations.xml").write_text("\n".join([*text, "</annotations>"]))
 
 
+def imagescope(root: Path, images: dict[str, list[Marked]]) -> None:
+    (root / "Annotations").mkdir()
+    for file, its in images.items():
+        text = ['<Annotations MicronsPerPixel="0.25">']
+        for one in its:
+            corners = "".join(f'<Vertex X="{x:.2f}" Y="{y:.2f}" Z="0"/>' for x, y in one.corners)
+            region = f'<Region Id="1" Type="0" NegativeROA="0"><Vertices>{corners}</Vertices></Region>'
+            text.append(f'<Annotation Id="1" Name="{one.name}"><Regions>{region}</Regions></Annotation>')
+        (root / "Annotations" / f"{Path(file).stem}.xml").write_text("".join([*text, "</Annotations>"]))
+
+
 def coco(root: Path, images: dict[str, list[Marked]]) -> None:
     listed = [
         {"id": place, "file_name": file, "height": HEIGHT, "width": WIDTH} for place, file in enumerate(images, 1)
@@ -229,6 +240,7 @@ WRITERS: dict[str, tuple[str, Write]] = {
     "GeoJSON": ("GeoJSON", geojson),
     "Supervisely": ("Supervisely", supervisely),
     "CVAT": ("CVAT", cvat),
+    "ImageScope": ("ImageScope", imagescope),
     "COCO by another name": ("COCO", coco),
     "run lengths": ("run lengths", run_lengths),
     "ImageJ regions": ("ImageJ regions", imagej),
@@ -556,6 +568,12 @@ BROKEN: dict[str, tuple[str, object, str]] = {
         "c.xml",
         '<annotations><image name="a.png"><mask rle="1" left="0" top="0" width="9" height="8"/></image></annotations>',
         "mask 0: rle",
+    ),
+    "ImageScope corner": (
+        "a.xml",
+        '<Annotations><Annotation><Regions><Region><Vertices><Vertex X="1"/></Vertices></Region>'
+        "</Regions></Annotation></Annotations>",
+        "region 0: 'Y' is missing",
     ),
     "ImageJ": ("a.roi", "Iout" + "\0" * 70, "a.roi"),
 }

@@ -1,16 +1,19 @@
 """How people lay out data: a table of trees of files, each with what the matcher has to make of it."""
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
+from scipy import io, ndimage
 
 from unetkit.config import SplitConfig
 from unetkit.data import open_dataset, split_dataset
@@ -98,6 +101,8 @@ class Case:
         objects: there are object ids.
         unused: a part of what must be named as left over.
         unsure: a part of what else the data could be.
+        extra: further images, path -> kind.
+        texts: further files, path -> content.
     """
 
     files: dict[str, str]
@@ -112,6 +117,7 @@ class Case:
     unused: str = ""
     unsure: str = ""
     extra: dict[str, str] = field(default_factory=dict[str, str])
+    texts: dict[str, str] = field(default_factory=dict[str, str])
 
 
 OBJECT = ("background", "object")
@@ -328,6 +334,60 @@ CASES = {
         classes=OBJECT,
         objects=True,
     ),
+    "X and Y": Case({"X_train.npy": "stack", "Y_train.npy": "labels"}, images=5),
+    "arrays of one file": Case({"p_{}.npz/X": "grey", "p_{}.npz/y": "ids"}, classes=OBJECT, objects=True),
+    "volumes of HDF5": Case({"s_{}.hdf/volumes/raw": "grey", "s_{}.hdf/volumes/labels/ids": "white"}),
+    "MATLAB": Case(
+        {
+            "Train/Images/p_{}.png": "rgb",
+            "Train/Overlay/p_{}.png": "rgb",
+            "Train/Labels/p_{}.mat/inst_map": "ids",
+            "Train/Labels/p_{}.mat/type_map": "one",
+        },
+        classes=OBJECT,
+        objects=True,
+        masks="inst_map",
+        unsure="type_map",
+        unused="Overlay",
+    ),
+    "packed": Case({"images/im00{}.ppm.gz": "rgb", "labels/im00{}.ah.ppm.gz": "white"}),
+    "an input of the challenge's labels": Case({"train-input.tif": "stack", "train-labels.tif": "labels"}, images=5),
+    "outlines rather than marks": Case(
+        {
+            "01/t0{}.tif": "grey",
+            "01_GT/TRA/man_track0{}.tif": "ids",
+            "01_GT/SEG/man_seg0{}.tif": "ids",
+        },
+        classes=OBJECT,
+        objects=True,
+        masks="SEG",
+        unsure="TRA",
+    ),
+    "images rather than what is made of them": Case(
+        {
+            "human brain/distance maps/b_{}.png": "grey",
+            "human brain/label masks/b_{}.tif": "ids",
+            "human brain/tissue images/b_{}.png": "rgb",
+        },
+        classes=OBJECT,
+        objects=True,
+        unused="distance maps",
+    ),
+    "masks as JPEG": Case({"images/cju{}x.jpg": "rgb", "masks/cju{}x.jpg": "white"}),
+    "lists": Case(
+        {"JPEGImages/2007_{}.jpg": "rgb", "SegmentationClass/2007_{}.png": "one"},
+        numbers=("01", "02", "03", "04", "05"),
+        images=5,
+        held_out=1,
+        test=1,
+        texts={
+            "ImageSets/Main/train.txt": "2007_01\n2007_09\n",
+            "ImageSets/Segmentation/train.txt": "2007_01\n2007_02\n2007_03\n",
+            "ImageSets/Segmentation/val.txt": "2007_04\n",
+            "ImageSets/Segmentation/test.txt": "2007_05\n",
+        },
+        unused="ImageSets/Main/train.txt",
+    ),
     "left over": Case(
         {"images/{}.png": "grey", "masks/{}.png": "white"},
         extra={"overview.png": "rgb"},
@@ -337,12 +397,34 @@ CASES = {
 
 
 def write(path: Path, kind: str, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    inside = next((above for above in path.parents if above.suffix in (".npz", ".hdf", ".mat")), None)
+    (inside or path).parent.mkdir(parents=True, exist_ok=True)
     pixels = KINDS[kind](seed)
-    if path.suffix == ".tif":
+    if inside is not None:
+        write_array(inside, path.relative_to(inside).as_posix(), pixels)
+    elif path.suffix == ".npy":
+        np.save(path, pixels)
+    elif path.suffix == ".gz":
+        stored = BytesIO()
+        Image.fromarray(pixels).save(stored, "PPM")
+        path.write_bytes(gzip.compress(stored.getvalue()))
+    elif path.suffix == ".tif":
         tifffile.imwrite(path, pixels, photometric="rgb" if kind in ("rgb", "colours") else "minisblack")
     else:
         Image.fromarray(pixels).save(path)
+
+
+def write_array(path: Path, name: str, pixels: NDArray[Any]) -> None:
+    """Put an array into a file next to those that it holds already."""
+    if path.suffix == ".hdf":
+        with h5py.File(path, "a") as file:
+            file[name] = pixels
+    elif path.suffix == ".npz":
+        held = dict(np.load(path)) if path.exists() else {}
+        np.savez_compressed(path, **held, **{name: pixels})
+    else:
+        held = {key: values for key, values in io.loadmat(path).items() if "__" not in key} if path.exists() else {}
+        io.savemat(path, {**held, name: pixels.astype(np.float64), "centres": np.zeros((3, 2))})
 
 
 def lay_out(case: Case, folder: Path) -> None:
@@ -351,6 +433,9 @@ def lay_out(case: Case, folder: Path) -> None:
             write(folder / pattern.format(number), kind, seed if kind not in ("grey", "rgb") else 40 * place + seed)
     for path, kind in case.extra.items():
         write(folder / path, kind, 999)
+    for path, text in case.texts.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -376,7 +461,7 @@ def test_a_layout_is_recognised(tmp_path: Path, name: str) -> None:
     assert not trained & {*division.test, *division.held_out}
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "stacks"])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if "{}" in next(iter(case.files))])
 def test_each_mask_belongs_to_its_image(tmp_path: Path, name: str) -> None:
     """Numbers and letters of both paths agree once the words for parts and roles are gone."""
     case = CASES[name]

@@ -122,7 +122,7 @@ def test_prediction_does_not_depend_on_what_else_is_in_the_batch(config: ModelCo
     network = build(config, stirred=True)
     pixels = images(network, count=3)
     alone = torch.cat([network(image[None]) for image in pixels])
-    torch.testing.assert_close(network(pixels), alone, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network(pixels), alone, rtol=1e-3, atol=1e-4)
 
 
 @torch.no_grad()
@@ -274,14 +274,12 @@ def test_tiles_agree_with_the_whole_inside_their_overlap(config: ModelConfig) ->
     assert 0 <= geometry.overlap - geometry.disturbed < geometry.multiple
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "plain",
-        "valid",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in OPTIONS if name not in ("plain", "valid")),
-    ],
-)
+def some_of_them(*names: str) -> list[Any]:
+    """Return every option, those that are not named as slow tests: to trace a network takes seconds."""
+    return [pytest.param(name, marks=() if name in names else pytest.mark.slow) for name in OPTIONS]
+
+
+@pytest.mark.parametrize("name", some_of_them("plain", "valid"))
 def test_exports_with_open_sizes(name: str) -> None:
     network = build(configure(OPTIONS[name]), stirred=True)
     pixels = images(network, least=19)
@@ -293,8 +291,15 @@ def test_exports_with_open_sizes(name: str) -> None:
         torch.testing.assert_close(exported.module()(other), network(other))
 
 
-def test_exports_with_a_fixed_size(config: ModelConfig) -> None:
-    network = build(config, stirred=True)
+@pytest.mark.parametrize(
+    "name",
+    some_of_them(
+        *("instance", "group", "residual", "bilinear 3x3", "legacy bilinear", "deconv 3x3"),
+        *("valid, stem 2", "zeros, stem 2", "nested, supervised", "nested, residual, stem 2"),
+    ),
+)
+def test_exports_with_a_fixed_size(name: str) -> None:
+    network = build(configure(OPTIONS[name]), stirred=True)
     pixels = images(network)
     torch.testing.assert_close(torch.export.export(network, (pixels,)).module()(pixels), network(pixels))
 

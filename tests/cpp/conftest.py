@@ -1,9 +1,11 @@
 """The C++ program, built once for all tests, and a small network in the form that it takes."""
 
+import fcntl
 import importlib.util
 import re
 import shutil
 import subprocess
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import torch
 
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.exporting import FileOptions, export_network, make_job
+from unetkit.formats.runtime import CARD_KEY, required
 from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
 from unetkit.prediction import Predictor
@@ -47,8 +50,15 @@ def build_program() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("cpp"))
+def program() -> Path:
+    """The program, built by the first process that asks, and again only where its sources have changed."""
+    found = importlib.util.find_spec("openvino")
+    place = zlib.crc32(f"{ROOT} {found and found.origin}".encode())
+    folder = ROOT / "build" / f"cpp-{place:08x}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return build(folder)
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,9 @@ class Exported:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported]:
     """Make a network with random weights and export it to OpenVINO."""
     pytest.importorskip("onnxscript")
+    openvino = required("openvino", "openvino")
     made: dict[str, Exported] = {}
+    graphs: dict[str, Path] = {}
 
     def make(
         options: FileOptions | None = None,
@@ -75,7 +87,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
         **model: Any,
     ) -> Exported:
         options = options or FileOptions()
-        key = f"{options} {predict} {temperature} {held_out} {context} {model}"
+        graph = f"{options} {context} {model}"
+        key = f"{graph} {predict} {temperature} {held_out}"
         if key not in made:
             torch.manual_seed(0)
             settings = {"in_channels": 1, "num_classes": 2, "width": 4, "depth": 2, "norm": "none", **model}
@@ -94,8 +107,14 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
                 held_out=held_out,
             )
             predictor = Predictor(network, network.geometry, card, torch.device("cpu"))
-            out = tmp_path_factory.mktemp("network") / "net.xml"
-            made[key] = Exported(export_network(make_job(predictor, options), "openvino", out).path, predictor)
+            job, out = make_job(predictor, options), tmp_path_factory.mktemp("network") / "net.xml"
+            if graph in graphs and not options.preprocessing:  # only the card differs: nothing is traced again
+                model_of = openvino.Core().read_model(graphs[graph])
+                model_of.set_rt_info(job.card.model_dump_json(), [CARD_KEY])
+                openvino.save_model(model_of, out, compress_to_fp16=False)
+            else:
+                graphs[graph] = export_network(job, "openvino", out).path
+            made[key] = Exported(out, predictor)
         return made[key]
 
     return make

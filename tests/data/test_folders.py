@@ -201,6 +201,9 @@ NAMES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "by value": ("dataset.json", '{"labels": {"0": "background", "1": "cell", "2": "edge"}}', ("cell", "edge")),
     "regions": ("dataset.json", '{"labels": {"background": 0, "all": [1, 2]}}', ("class1", "class2")),
     "other values": ("dataset.json", '{"labels": {"background": 0, "cell": 7, "edge": 8}}', ("class1", "class2")),
+    "out of order": ("dataset.json", '{"labels": {"2": "edge", "1": "cell", "0": "background"}}', ("cell", "edge")),
+    "no number": ("dataset.json", '{"labels": {"background": 0, "cell": true, "edge": -2}}', ("class1", "class2")),
+    "deep": ("dataset.json", "[" * 100_000, ("class1", "class2")),
     "damaged": ("dataset.json", '{"labels"', ("class1", "class2")),
     "colours": ("labelmap.txt", "# label:color\nbackground:0,0,0::\nred:250,0,0::\nblue:0,0,250::\n", ("red", "blue")),
 }

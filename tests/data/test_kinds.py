@@ -1,14 +1,17 @@
 """What the values of masks are taken for, over the whole set."""
 
 from collections.abc import Callable
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import ndimage
 
 from unetkit.config import DataConfig
 from unetkit.data.kinds import decide
 from unetkit.errors import DataError
+from unetkit.images import decode_single
 
 SIDE = 64
 
@@ -99,7 +102,7 @@ def test_colours_are_classes_and_many_are_objects() -> None:
     assert len(np.unique(decoded.instances)) == 51
 
 
-def test_a_few_stray_pixels_are_forgiven_and_blurred_masks_are_not() -> None:
+def test_a_few_stray_pixels_are_forgiven() -> None:
     def stray(seed: int) -> np.ndarray:
         found = blobs(seed) * np.uint8(255)
         found[0, 0] = 77
@@ -108,13 +111,60 @@ def test_a_few_stray_pixels_are_forgiven_and_blurred_masks_are_not() -> None:
     found = decide([(str(seed), lambda seed=seed: stray(seed)[None]) for seed in range(4)], DataConfig())
     assert found.kind == "binary"
     assert "stray values" in found.words
-    blurred = [
-        (f"{seed}.png", lambda seed=seed: ndimage.uniform_filter(blobs(seed) * np.uint8(255), 5)[None])
-        for seed in range(4)
-    ]
+
+
+def _as_jpeg(mask: np.ndarray) -> np.ndarray:
+    stored = BytesIO()
+    Image.fromarray(mask).save(stored, "JPEG", quality=80)
+    return decode_single(stored.getvalue(), "mask.jpg", "mask")
+
+
+@pytest.mark.parametrize("blur", [_as_jpeg, lambda mask: ndimage.uniform_filter(mask, 3)[None]], ids=["jpeg", "edges"])
+def test_masks_blurred_along_their_edges_are_two_classes(blur: Callable[[np.ndarray], np.ndarray]) -> None:
+    masks = [(f"{seed}.png", lambda seed=seed: blur(blobs(seed) * np.uint8(255))) for seed in range(4)]
+    found = decide(masks, DataConfig())
+    assert "blurred along edges" in found.words
+    decoded = found.decode([(masks[0][1](), "m")]).labels
+    assert float((decoded == blobs(0)).mean()) > 0.95
+
+
+def test_class_indices_below_255_are_no_blur() -> None:
+    def void(seed: int) -> np.ndarray:
+        found = (squares(40) % 21).astype(np.uint8)
+        found[blobs(seed, 0.05)] = 255
+        return found
+
+    found = decide([(f"{seed}.png", lambda seed=seed: void(seed)[None]) for seed in range(4)], DataConfig())
+    assert found.ignored == {255}
+    assert len(found.classes) == 21
+
+
+def test_greys_that_fill_areas_are_refused() -> None:
+    def soft(seed: int) -> np.ndarray:
+        noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(64, 64)), 6)
+        return np.interp(noise, (noise.min(), noise.max()), (0, 255)).astype(np.uint8)
+
+    masks = [(f"{seed}.png", lambda seed=seed: soft(seed)[None]) for seed in range(4)]
     with pytest.raises(DataError, match=r"^0\.png: .* anti-aliased.*data\.mask_kind=binary"):
-        decide(blurred, DataConfig())
-    assert decide(blurred, DataConfig(mask_kind="binary")).decode([(blurred[0][1](), "m")]).labels.max() == 1
+        decide(masks, DataConfig())
+    assert decide(masks, DataConfig(mask_kind="binary")).decode([(masks[0][1](), "m")]).labels.max() == 1
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_object_ids_in_one_channel_are_objects(channel: int) -> None:
+    def coloured(seed: int) -> np.ndarray:
+        mask = np.zeros((3, 60, 60), np.uint8)
+        for number in range(5 + seed):
+            row, column = divmod(number, 5)
+            mask[channel, 10 * row + 2 : 10 * row + 8, 10 * column + 2 : 10 * column + 8] = number + 1
+        return mask
+
+    masks = [(f"{seed}.png", lambda seed=seed: coloured(seed)) for seed in range(4)]
+    found = decide(masks, DataConfig())
+    assert found.kind == "instances"
+    decoded = found.decode([(coloured(3), "m")])
+    assert decoded.instances is not None
+    assert len(np.unique(decoded.instances)) == 9
 
 
 def test_the_kind_can_be_said() -> None:

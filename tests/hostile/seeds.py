@@ -4,6 +4,7 @@ A case is a folder; what is opened is a path in it. A trap leads out of its fold
 runs a command that makes the file MARKER. Does not know what happens when a case is opened.
 """
 
+import gzip
 import io
 import json
 import pickle
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import scipy.io
 import tifffile
 import torch
 from PIL import Image
@@ -50,6 +52,8 @@ def images(root: Path) -> dict[str, Path]:
     for suffix in ("png", "jpg", "bmp"):
         Image.fromarray(colour).save(folder / f"colour.{suffix}")
     Image.fromarray(grey[0].astype(np.uint16) * 200).save(folder / "deep.png")
+    scipy.io.savemat(folder / "matlab.mat", {"image": grey[0]}, do_compression=True)
+    (folder / "packed.tif.gz").write_bytes(gzip.compress((folder / "plain.tif").read_bytes()))
     return {f"image {path.name}": path for path in sorted(folder.iterdir())}
 
 

@@ -384,6 +384,12 @@ def test_colours_of_channels_are_read_and_kept(tmp_path: Path) -> None:
         again = open_image(convert_image(tmp_path / name, tmp_path / f"again-{name}.tif"))
         assert again.colours == colours
         np.testing.assert_array_equal(again.read(0), pixels)
+    with tifffile.TiffFile(tmp_path / "b.ome.tif") as tiff:
+        description = tiff.pages.first.description.replace(str(code[0]), "red")
+    tifffile.tiffcomment(tmp_path / "b.ome.tif", description)
+    named = open_image(tmp_path / "b.ome.tif")  # a colour that is no number is no reason to refuse pixels
+    assert named.colours == ()
+    np.testing.assert_array_equal(named.read(0), pixels)
     with tifffile.TiffFile(tmp_path / "again-a.tif.tif") as tiff:
         assert tiff.imagej_metadata is not None
         assert tiff.imagej_metadata["mode"] == "composite"

@@ -7,17 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import h5py
 import nibabel
 import numpy as np
 import pytest
+import scipy.io
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from unetkit import images
 from unetkit.errors import DataError
-from unetkit.images import FORMATS, SUFFIXES, open_bytes, open_image
+from unetkit.images import FORMATS, SUFFIXES, arrays_in, open_bytes, open_image
 from unetkit.images.array import axes_by_size
 from unetkit.images.image import LARGEST_PAGE, PixelSize
 
@@ -27,6 +30,7 @@ GREY = RNG.integers(0, 256, (HEIGHT, WIDTH), np.uint8)
 DEEP = RNG.integers(0, 65536, (HEIGHT, WIDTH), np.uint16)
 RGB = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
 STACK = RNG.integers(0, 65536, (4, HEIGHT, WIDTH), np.uint16)
+LONG = np.arange(12, dtype=np.uint8)[:, None, None] + GREY // 2
 HYPER = RNG.integers(0, 65536, (2, 3, 5, HEIGHT, WIDTH), np.uint16)
 """Times, depths, channels."""
 
@@ -72,6 +76,32 @@ def gif(pixels_NYX: NDArray[np.uint8]) -> Callable[[Path], None]:
 
 def channels_first(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.moveaxis(pixels, -1, -3)
+
+
+def matlab(pixels: NDArray[Any]) -> Callable[[Path], None]:
+    return lambda path: scipy.io.savemat(path, {"image": pixels}, do_compression=True)
+
+
+def matlab_of_hdf5(pixels: NDArray[Any]) -> Callable[[Path], None]:
+    """As from version 7.3 on: a header of 512 bytes before HDF5, whose arrays have their axes in reverse."""
+
+    def write(path: Path) -> None:
+        with h5py.File(path, "w", userblock_size=512) as file:
+            file.create_dataset("image", data=pixels.T, chunks=True, compression="gzip")
+        with path.open("r+b") as handle:
+            handle.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
+
+    return write
+
+
+def gzipped(write: Callable[[Path], None]) -> Callable[[Path], None]:
+    def packed(path: Path) -> None:
+        plain = path.with_suffix("")
+        write(plain)
+        path.write_bytes(gzip.compress(plain.read_bytes()))
+        plain.unlink()
+
+    return packed
 
 
 @dataclass(frozen=True)
@@ -150,6 +180,15 @@ CASES = [
     Case("stack.h5", hdf5(STACK), "zcyx", STACK[:, None]),
     Case("chunks.h5", hdf5(STACK, chunks=(2, 16, 16), compression="gzip"), "zcyx", STACK[:, None]),
     Case("tagged.h5", hdf5(np.moveaxis(HYPER[0], 1, -1), tags="zyxc"), "zcyx", HYPER[0]),
+    Case("stack.hdf", hdf5(STACK), "zcyx", STACK[:, None]),
+    Case("grey.mat", matlab(GREY), "cyx", GREY[None]),
+    Case("stack.mat", matlab(STACK), "zcyx", STACK[:, None]),
+    Case("slices-last.mat", matlab(np.moveaxis(LONG, 0, -1)), "zcyx", LONG[:, None]),
+    Case("colour.mat", matlab(RGB.astype(np.float64)), "cyx", channels_first(RGB).astype(np.float64)),
+    Case("new.mat", matlab_of_hdf5(DEEP), "cyx", DEEP[None]),
+    Case("new-slices-last.mat", matlab_of_hdf5(np.moveaxis(LONG, 0, -1)), "zcyx", LONG[:, None]),
+    Case("packed.tif.gz", gzipped(tiff(STACK, photometric="minisblack")), "zcyx", STACK[:, None]),
+    Case("packed.ppm.gz", gzipped(pillow(RGB, "PPM")), "cyx", channels_first(RGB)),
     Case("volume.nii", nifti(STACK), "zcyx", STACK[:, None]),
     Case("packed.nii.gz", nifti(STACK), "zcyx", STACK[:, None]),
 ]
@@ -187,7 +226,7 @@ def test_a_window_is_that_part_of_the_page(case: Case, path: Path) -> None:
 
 
 def test_a_file_in_memory_is_read_alike(case: Case, path: Path) -> None:
-    if path.name.endswith((".nii", ".gz")):
+    if path.name.endswith((".nii", ".nii.gz")):
         pytest.skip("NIfTI is told by its name")
     np.testing.assert_array_equal(open_bytes(path.read_bytes(), "a").read(0), open_image(path).read(0))
 
@@ -212,6 +251,31 @@ def test_every_ending_of_the_table_has_a_case_or_a_package_of_its_own() -> None:
     tried = {suffix for case in CASES for suffix in SUFFIXES if case.name.endswith(suffix)}
     free = {suffix for form in FORMATS if form.extra not in ("czi", "nd2", "lif") for suffix in form.suffixes}
     assert free - tried == {".tiff", ".jpg", ".jpeg", ".pbm", ".pnm", ".j2k", ".hdf5", ".ims"}
+
+
+def test_a_packed_file_has_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.pgm.gz").write_bytes(gzip.compress(b"P5 64 64 255\n" + bytes(64 * 64)))
+    assert open_image(tmp_path / "a.pgm.gz").read(0).shape == (1, 64, 64)
+    monkeypatch.setattr(images, "_LARGEST_UNPACKED", 4000)
+    with pytest.raises(DataError, match=r"a\.pgm\.gz: unpacks to more than 4,000 bytes"):
+        open_image(tmp_path / "a.pgm.gz")
+
+
+def test_the_images_of_a_file_of_several_arrays_are_named(tmp_path: Path) -> None:
+    arrays = {"raw": STACK, "labels/ids": STACK, "centres": np.zeros((3, 2))}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, values in arrays.items():
+            file[name] = values
+    np.savez(tmp_path / "a.npz", **arrays)
+    scipy.io.savemat(tmp_path / "a.mat", {name.replace("/", "_"): values for name, values in arrays.items()})
+    hdf5(STACK)(tmp_path / "one.h5")
+    (tmp_path / "damaged.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:300])
+    assert set(arrays_in(tmp_path / "a.h5")) == {"raw", "labels/ids"}
+    assert set(arrays_in(tmp_path / "a.npz")) == {"raw", "labels/ids"}
+    assert set(arrays_in(tmp_path / "a.mat")) == {"raw", "labels_ids"}
+    assert arrays_in(tmp_path / "one.h5") == arrays_in(tmp_path / "damaged.npz") == ()
+    assert arrays_in(tmp_path / "missing.h5") == ()
+    np.testing.assert_array_equal(open_image(tmp_path / "a.mat" / "raw").read(0), STACK[:1])
 
 
 @pytest.mark.parametrize(

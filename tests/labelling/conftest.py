@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from unetkit.images.write import to_png
 from unetkit.labelling.project import Project, open_project
-from unetkit.labelling.strokes import UNCHANGED, Place, Stroke, to_png
+from unetkit.labelling.strokes import UNCHANGED, Place, Stroke
 
 SMALL = ("train.threads=1", "train.patch=32", "model.widths=[8,16]", "model.downscale=1", "train.batch=2")
 """A network for tests."""

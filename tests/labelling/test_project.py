@@ -14,8 +14,9 @@ from unetkit.data import open_dataset, samples_of
 from unetkit.data.dataset import division_of
 from unetkit.errors import DataError, UsageError
 from unetkit.images import read_single
+from unetkit.images.write import to_png
 from unetkit.labelling.project import LabelClass, accepted, open_project
-from unetkit.labelling.strokes import Stroke, to_png
+from unetkit.labelling.strokes import Stroke
 
 from .conftest import Painter, bright_discs
 

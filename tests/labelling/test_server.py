@@ -18,7 +18,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from unetkit.labelling.strokes import UNCHANGED, to_png
+from unetkit.images.write import to_png
+from unetkit.labelling.strokes import UNCHANGED
 
 from .conftest import SMALL, bright_discs
 
@@ -163,6 +164,29 @@ def test_it_trains_says_so_predicts_and_goes_on_after_a_kill(serve: Any) -> None
     assert (again.labels() > 0).all()
 
 
+def test_it_trains_by_itself_when_painting_pauses_and_every_tab_is_told(serve: Any) -> None:
+    server, truth = serve(), bright_discs(0)[1]
+    session = server.get("")["session"]
+    heard = server.listen("other")
+    _until(heard, "tabs", tabs=1)
+    assert server.post("/automatic", on=True).json()["automatic"]
+    assert not _until(heard, "training", automatic=True)["started"]
+    for number, row in enumerate(range(4, 96, 12), 1):
+        labels = np.full((2, 96), UNCHANGED, np.uint8)
+        labels[:, ::2] = truth[row : row + 2, ::2] + 1
+        server.paint(session, number, row, labels).raise_for_status()
+    assert _until(heard, "training", state="training")["started"]
+    assert _until(heard, "prediction", image="0", page=0)["step"] >= 30
+    assert not server.post("/train", state="pause").json()["started"]
+    _until(heard, "training", state="paused", started=False)
+    server.end(signal.SIGTERM)
+    again = serve().get("")["training"]
+    assert again["step"] > 0
+    assert again["loss"] > 0
+    assert again["automatic"]
+    assert not again["started"]
+
+
 def test_bodies_that_are_wrong_are_one_line_and_change_nothing(serve: Any) -> None:
     server = serve()
     wrong = [
@@ -171,6 +195,7 @@ def test_bodies_that_are_wrong_are_one_line_and_change_nothing(serve: Any) -> No
         ("/images/0/strokes", {"page": 0, "number": 1, "session": "s", "box": [0, 0, 9, 9], "png": "aGVsbG8="}),
         ("/images/0/accept", {"page": 0, "number": 1, "session": "s"}),
         ("/train", {"state": "fly"}),
+        ("/automatic", {"on": "perhaps"}),
         ("/classes", {"classes": [{"name": "one", "colour": "#000000"}]}),
         ("/classes", {"classes": [{"name": "one", "colour": "red"}, {"name": "two", "colour": "#000000"}]}),
     ]

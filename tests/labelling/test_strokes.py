@@ -8,7 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError, StorageError, UsageError
-from unetkit.labelling.strokes import UNCHANGED, WINDOW, Follower, Journal, Painting, Stroke, to_png
+from unetkit.images.write import to_png
+from unetkit.labelling.strokes import UNCHANGED, WINDOW, Follower, Journal, Painting, Stroke
 
 SIZES = ((64, 160),)
 

@@ -61,6 +61,10 @@ def test_pixels_that_are_not_painted_or_held_out_count_nowhere(painter: Painter)
     session.train(5)
     trainer, painting = session._trainer, painter.project.painting
     assert trainer is not None
+    measured, drawn = trainer.step(5), trainer.step.batch(5).valid
+    assert measured.counting is not None
+    assert drawn is not None
+    assert torch.equal(measured.counting, drawn.float().mean())
     store, trained = trainer.step.store, painting.part((0, 0), held_out=False)
     assert store.valid_P is not None
     np.testing.assert_array_equal(store.valid_P[:-1].view(96, 96).numpy(), trained)

@@ -1,5 +1,6 @@
 """Objects joined over the borders of blocks, against scikit-image's labels of the whole."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,25 +42,8 @@ def test_random_objects_are_those_of_the_whole(mask_HW: NDArray[np.bool_], side:
     assert same_objects(labelled(mask_HW, side), label(mask_HW, connectivity=1))
 
 
-def spiral(size: int) -> NDArray[np.bool_]:
-    """Draw one line that winds from the corner to the centre, one pixel apart from itself."""
-    mask = np.zeros((size, size), bool)
-    row, column, step, turn = 0, 0, (0, 1), 0
-    mask[0, 0] = True
-    while turn < 2:
-        ahead, after = (row + step[0], column + step[1]), (row + 2 * step[0], column + 2 * step[1])
-        inside = 0 <= ahead[0] < size and 0 <= ahead[1] < size
-        free = not (0 <= after[0] < size and 0 <= after[1] < size) or not mask[after]
-        if inside and free and not mask[ahead]:
-            (row, column), turn = ahead, 0
-            mask[row, column] = True
-        else:
-            step, turn = (step[1], -step[0]), turn + 1
-    return mask
-
-
 @pytest.mark.parametrize("side", [3, 8, 16, 100])
-def test_a_spiral_through_every_border_is_one_object(side: int) -> None:
+def test_a_spiral_through_every_border_is_one_object(side: int, spiral: Callable[[int], NDArray[Any]]) -> None:
     mask = spiral(41)
     assert label(mask, connectivity=1).max() == 1
     found = labelled(mask, side)
@@ -68,7 +52,7 @@ def test_a_spiral_through_every_border_is_one_object(side: int) -> None:
 
 
 def test_objects_are_numbered_by_the_part_where_they_begin() -> None:
-    pairs = [np.array([[4, 5]]), np.array([[2, 5]])]
+    pairs = [np.array([[4], [5]]), np.array([[2], [5]])]
     np.testing.assert_array_equal(joined(6, pairs), [0, 1, 2, 3, 2, 2, 4])
     np.testing.assert_array_equal(joined(6, pairs[::-1]), joined(6, pairs))
     np.testing.assert_array_equal(joined(0, []), [0])

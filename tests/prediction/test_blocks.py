@@ -243,6 +243,7 @@ def test_less_memory_makes_smaller_tiles_of_the_same_result(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # 147 megapixels: minutes on a core of its own, more on a busy machine
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel does not say the peak of a process")
 @pytest.mark.parametrize(("kind", "allowed"), [("packed.tif", 700), ("plain.tif", 500)])
 def test_a_process_stays_below_what_is_allowed(model: Path, tmp_path: Path, kind: str, allowed: int) -> None:

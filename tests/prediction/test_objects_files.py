@@ -222,6 +222,19 @@ def test_a_failure_half_way_leaves_nothing(finder: Predictor, folder: Path, monk
     assert names(folder.parent) == ["many"]
 
 
+def test_a_table_without_objects_has_the_types_of_one_with_objects(finder: Predictor, tmp_path: Path) -> None:
+    parquet, pixels = pytest.importorskip("pyarrow.parquet"), np.zeros((32, 40), np.uint8)
+    tifffile.imwrite(tmp_path / "none.tif", pixels)
+    pixels[SQUARES[0]] = 255
+    tifffile.imwrite(tmp_path / "one.tif", pixels)
+    tables = []
+    for name in ("none", "one"):
+        objects_to_file(finder, tmp_path / f"{name}.tif", tmp_path / f"{name}.parquet")
+        tables.append(parquet.read_table(tmp_path / f"{name}.parquet"))
+    assert [table.num_rows for table in tables] == [0, 1]
+    assert tables[0].schema == tables[1].schema
+
+
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_a_table_says_where_objects_are(finder: Predictor, tmp_path: Path, ending: str) -> None:
     pixels = np.zeros((2, 32, 40), np.uint8)

@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 
 from unetkit.config import ObjectsConfig
 from unetkit.errors import UsageError
+from unetkit.images.array import image_of_array
+from unetkit.objects import ObjectMap
 from unetkit.objects.find import regions
 from unetkit.objects.polygons import polygons
 from unetkit.prediction import Predictor, objects_to_file
+from unetkit.prediction.results import Found
+from unetkit.prediction.rois import imagej_file
 
 
 def filled(rings: list[Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -92,6 +96,18 @@ def test_imagej_gets_every_object_on_its_slice(finder: Predictor, stack: Path) -
         found = filled(rings if isinstance(rings, list) else [rings], labels[0].shape)
         np.testing.assert_array_equal(found, labels[roi.position - 1] == number)
     assert {bytes(roi.stroke_color) for roi in rois} == {bytes((255, 230, 159, 0))}
+
+
+def test_a_network_that_sees_neighbours_puts_objects_on_their_slices(finder: Predictor, tmp_path: Path) -> None:
+    roifile = pytest.importorskip("roifile", reason="needs the extra 'imagej'")
+    opened = image_of_array("stack", np.zeros((3, 8, 8), np.uint8), "zyx").with_context(1)
+    ids = np.zeros((8, 8), np.int32)
+    ids[2:5, 2:6] = 1
+    objects = ObjectMap(ids, np.ones(1, np.int64), np.ones(1, np.float32))
+    with imagej_file(tmp_path / "o.zip", finder.classes) as sink:
+        sink.put(Found(Path("stack"), 1, opened, np.zeros((1, 8, 8), np.uint8), objects, np.ones(1)))
+    (roi,) = roifile.roiread(tmp_path / "o.zip")
+    assert (roi.position, roi.z_position, roi.t_position) == (2, 0, 0)
 
 
 def test_qupath_gets_every_object_on_its_plane_with_class_and_size(finder: Predictor, stack: Path) -> None:

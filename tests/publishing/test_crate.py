@@ -1,5 +1,6 @@
 import hashlib
 import json
+import math
 import shutil
 import stat
 import zipfile
@@ -157,7 +158,7 @@ def test_trainings_that_part_say_where(run: Run, tmp_path: Path) -> None:
     assert found.scores == ()
 
 
-@pytest.mark.parametrize(("drift", "same"), [(0.01, True), (-0.03, False)])
+@pytest.mark.parametrize(("drift", "same"), [(0.01, True), (-0.03, False), (math.nan, False)])
 def test_on_another_kind_of_machine_a_small_difference_of_scores_is_the_same(
     run: Run, tmp_path: Path, drift: float, same: bool
 ) -> None:

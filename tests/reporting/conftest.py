@@ -53,6 +53,11 @@ def log_lines(steps: int, every: int, validate_every: int, names: list[str]) -> 
     return lines
 
 
+@pytest.fixture(autouse=True)
+def _all_drawn(drawn: None) -> None:
+    """Draw the figures of every page of this room."""
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
     """Give a function that makes a run folder: finished or not, validated or not."""

@@ -1,6 +1,8 @@
 """What clients get is byte for byte what `unetkit predict` writes."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,9 @@ FILES = [
 ]
 
 
+Written = Callable[[str, str, str], bytes]
+
+
 def _command(
     network: Path, source: Path, folder: Path, output: str, suffix: str, options: LoadOptions | None = None
 ) -> bytes:
@@ -37,36 +42,55 @@ def _command(
 
 def _server(client: httpx.Client, source: Path, output: str, suffix: str, **fields: Any) -> httpx.Response:
     with source.open("rb") as file:
-        asked = {"model": "cells", "output": output, "format": suffix, **fields}
+        asked = {"model": "cells", "output": output, "format": suffix, "wait": "60", **fields}
         return client.post("/api/predict", data=asked, files={"image": (source.name, file)})
 
 
-_HEAVY = ((".zip", "large.tif"), (".geojson", "large.tif"))  # thousands of objects, found and outlined twice
+IMAGES = ("grey.png", "stack.tif", "large.tif")
+WITHOUT = (("stack.tif", ".png"),)
+HEAVY = (("large.tif", ".zip"), ("large.tif", ".geojson"))  # thousands of objects, found and outlined twice
 
 CASES = [
-    pytest.param(name, *one, marks=[pytest.mark.slow] if (one[1], name) in _HEAVY else [])
-    for name in ("grey.png", "stack.tif", "large.tif")
-    for one in FILES
-    if one[1] != ".png" or name != "stack.tif"
+    pytest.param(name, output, suffix, marks=[pytest.mark.slow] if (name, suffix) in HEAVY else [])
+    for name in IMAGES
+    for output, suffix in FILES
+    if (name, suffix) not in WITHOUT
 ]
+
+
+@pytest.fixture(scope="module")
+def written(network: Path, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """Give what the command writes of an image, once for all tests."""
+
+    @cache
+    def write(name: str, output: str, suffix: str) -> bytes:
+        return _command(network, pictures / name, tmp_path_factory.mktemp("command"), output, suffix)
+
+    return write
 
 
 @pytest.mark.parametrize(("name", "output", "suffix"), CASES)
 def test_a_file_is_what_the_command_writes(
-    server: Any, network: Path, pictures: Path, tmp_path: Path, name: str, output: str, suffix: str
+    server: Any, pictures: Path, written: Written, name: str, output: str, suffix: str
 ) -> None:
     with server.client() as client:
         answer = _server(client, pictures / name, output, suffix)
     assert answer.status_code == 200, answer.text
-    assert answer.content == _command(network, pictures / name, tmp_path, output, suffix)
+    assert answer.content == written(name, output, suffix)
     assert name.partition(".")[0] + suffix in answer.headers["content-disposition"]
     if suffix == ".json":
         assert answer.json()["images"][0]["file_name"] == name
 
 
-@pytest.mark.parametrize(("name", "output", "suffix"), CASES)
-def test_a_file_of_a_job_is_what_the_command_writes(
-    server: Any, network: Path, pictures: Path, tmp_path: Path, name: str, output: str, suffix: str
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        *((name, [one for one in FILES if (name, one[1]) not in (*WITHOUT, *HEAVY)]) for name in IMAGES),
+        pytest.param("large.tif", [("objects", suffix) for _, suffix in HEAVY], marks=pytest.mark.slow),
+    ],
+)
+def test_every_file_of_a_job_is_what_the_command_writes(
+    server: Any, pictures: Path, written: Written, name: str, files: list[tuple[str, str]]
 ) -> None:
     with server.client() as client:
         with (pictures / name).open("rb") as file:
@@ -75,9 +99,10 @@ def test_a_file_of_a_job_is_what_the_command_writes(
         with client.stream("GET", f"/api/jobs/{job}/events") as events:
             states = [json.loads(line[6:]) for line in events.iter_lines() if line.startswith("data: ")]
         assert states[-1]["state"] == "done", states[-1]
-        answer = client.get(f"/api/jobs/{job}/result", params={"output": output, "format": suffix})
+        for output, suffix in files:
+            answer = client.get(f"/api/jobs/{job}/result", params={"output": output, "format": suffix, "wait": 60})
+            assert answer.content == written(name, output, suffix), (output, suffix)
         assert client.delete(f"/api/images/{image}").status_code == 204
-    assert answer.content == _command(network, pictures / name, tmp_path, output, suffix)
 
 
 def test_keys_are_those_of_the_command(server: Any, network: Path, pictures: Path, tmp_path: Path) -> None:

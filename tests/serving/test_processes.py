@@ -4,8 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -125,12 +123,9 @@ def test_connections_that_say_nothing_or_trickle_are_closed(
         assert not thread.is_alive()
 
 
-def _refused(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "unetkit", "serve", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
-
-
-def test_a_port_in_use_and_other_mistakes_are_one_line(network: Path, tmp_path: Path) -> None:
+def test_a_port_in_use_and_other_mistakes_are_one_line(
+    network: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for words, said in (
@@ -139,11 +134,11 @@ def test_a_port_in_use_and_other_mistakes_are_one_line(network: Path, tmp_path: 
             ((network, "--token", "short"), "--token: 5 characters"),
             ((tmp_path / "nothing", "--port", 0), "no network is there"),
         ):
-            found = _refused(*words)
-            assert found.returncode == 2
-            assert said in found.stderr
-            assert found.stderr.count("\n") == 1
-            assert found.stdout == ""
+            found = command("serve", *words)
+            assert found.code == 2
+            assert said in found.err
+            assert found.err.count("\n") == 1
+            assert found.out == ""
 
 
 def test_elsewhere_a_token_is_printed_and_needed(start: Callable[..., Any], network: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from starlette.exceptions import HTTPException
 
-from unetkit.images import is_decoded_whole, open_image
+from unetkit.images import open_image
 from unetkit.serving import tiles as module
 from unetkit.serving.tiles import ImageTiles, Levels, halved
 
@@ -42,7 +42,7 @@ def test_tiles_make_the_image(tmp_path: Path, suffix: str) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (300, 700, 3), np.uint8)
     path = tmp_path / f"image{suffix}"
     Pillow.fromarray(pixels).save(path)
-    tiles = ImageTiles(open_image(path), tmp_path / "levels", is_decoded_whole(path))
+    tiles = ImageTiles(open_image(path), tmp_path / "levels")
     assert np.array_equal(_joined(tiles, 0, tiles.levels.count - 1, low=0, high=255), pixels)
     half = _joined(tiles, 0, tiles.levels.count - 2, low=0, high=255)
     expected = pixels.reshape(150, 2, 350, 2, 3).mean((1, 3))
@@ -63,6 +63,19 @@ def test_large_pages_are_read_by_windows_to_the_same_tiles(tmp_path: Path, monke
         assert np.array_equal(_joined(windows, 0, level, low=0, high=60000), whole)
     assert windows.range() == pytest.approx(kept.range(), rel=0.05)
     assert not list((tmp_path / "windows").rglob(f"{windows.levels.count - 1}.npy"))
+
+
+def test_black_and_white_are_those_of_the_pixels_not_of_their_means(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "image.npy", np.random.default_rng(0).integers(0, 256, (1500, 1300), np.uint8))
+    monkeypatch.setattr(module, "_LOOKED_AT", 2**12)
+    monkeypatch.setattr(module, "_COLUMNS", 1024)
+    for small in (0, 2**22):
+        monkeypatch.setattr(module, "_SMALL", small)
+        low, high = ImageTiles(open_image(tmp_path / "image.npy"), tmp_path / f"levels-{small}").range()
+        assert low < 5
+        assert high > 250
 
 
 def test_pages_make_room_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -38,11 +40,9 @@ def test_a_job_trains_and_another_goes_on_from_its_checkpoint(tmp_path: Path) ->
 
 @pytest.mark.usefixtures("wire")
 def test_its_configuration_lies_in_the_storage_and_its_checkpoints_are_followed(
-    tmp_path: Path, shared: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, shared: Path, command: Callable[..., Any]
 ) -> None:
     """The steps of the zoo's README: config_path in the code folder, checkpoints below /cache/checkpoint_path."""
-    from unetkit.cli import main
-
     code, weights = tmp_path / "code", tmp_path / "weights"
     code.mkdir()
     weights.mkdir()
@@ -57,12 +57,9 @@ def test_its_configuration_lies_in_the_storage_and_its_checkpoints_are_followed(
     job = ["--enable_modelarts", "True", "--data_url", "s3://lab/data", "--checkpoint_url", "s3://lab/weights"]
 
     def run(*words: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["unetkit", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        assert ended.value.code == code, printed.err
-        return printed.out + printed.err
+        ended = command(*words)
+        assert ended.code == code, ended.err
+        return ended.out + ended.err
 
     shown = run("config", config, "--", "--config_path", config, *job)
     assert f"{config}, translated from the MindSpore model zoo" in shown

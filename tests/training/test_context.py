@@ -18,7 +18,7 @@ from unetkit.data.context import around_each, context_note, with_context
 from unetkit.data.dataset import InMemory
 from unetkit.data.split import Split
 from unetkit.distributed import World
-from unetkit.errors import ConfigError, DataError, UsageError
+from unetkit.errors import ConfigError, DataError
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.progress import NoProgress
 from unetkit.run import Run
@@ -141,12 +141,6 @@ def test_an_exported_file_says_so_and_takes_stacks(
         unetkit.predict_file(model, data / "test-volume.tif", tmp_path / f"{name}.tif", probabilities=True)
     found, expected = (tifffile.imread(tmp_path / f"{name}.tif") for name in ("file", "run"))
     np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
-def test_the_page_for_browsers_is_refused(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"one slice at a time, but this one sees 3 together \(model\.context=1\)"):
-        unetkit.export(run.path, to="web", out=tmp_path / "page")
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_how_a_split_parts_neighbours_is_said(data: Path) -> None:

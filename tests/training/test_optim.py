@@ -10,6 +10,7 @@ from torch import nn
 from unetkit.config import OptimizerConfig, load_config
 from unetkit.errors import ConfigError
 from unetkit.models.blocks import GroupNorm
+from unetkit.training import optim
 from unetkit.training.optim import Muon, WeightAverage, build_optimizers, frozen_modules, rate_share, set_learning_rates
 
 
@@ -120,7 +121,9 @@ def test_muon_moves_the_inner_kernels_and_adamw_the_rest() -> None:
     assert {group["lr"] for group in adamw.param_groups} == {0.0015}
 
 
-def test_a_step_of_muon_is_nearly_orthogonal() -> None:
+@pytest.mark.parametrize("in_hardware", [True, False])
+def test_a_step_of_muon_is_nearly_orthogonal(monkeypatch: pytest.MonkeyPatch, in_hardware: bool) -> None:
+    monkeypatch.setattr(optim, "multiplies_bfloat16", lambda _: in_hardware)
     kernel = nn.Parameter(torch.zeros(8, 4, 3, 3))
     optimizer = Muon([{"params": [kernel]}], lr=1.0, momentum=0.95)
     kernel.grad = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(0))

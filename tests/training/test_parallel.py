@@ -13,8 +13,13 @@ import torch
 
 from unetkit.config import load_config
 from unetkit.data import write_sample
+from unetkit.distributed import World
+from unetkit.errors import ConfigError
 from unetkit.modelfile.checkpoint import Checkpoint
-from unetkit.training.train import train
+from unetkit.progress import NoProgress
+from unetkit.training.prepare import prepare
+from unetkit.training.step import TrainStep
+from unetkit.training.train import extend, train
 
 pytestmark = pytest.mark.long
 
@@ -61,7 +66,7 @@ def _launch(*words: str, processes: int = 2) -> "subprocess.Popen[str]":
 
 
 def _end(process: "subprocess.Popen[str]", code: int = 0) -> str:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=250)
     assert (process.returncode == 0) == (code == 0), output
     return output
 
@@ -100,7 +105,7 @@ def _log(run: Path) -> list[dict[str, float]]:
 def test_a_killed_process_ends_the_job_and_two_resume_bit_identically(workplace: Path, together: Path) -> None:
     process = _new_run(workplace, "killed")
     run = workplace / "killed"
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 250
     while not list(run.glob("checkpoints/*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     workers = subprocess.run(["pgrep", "-f", f"unetkit train .*{run}$"], capture_output=True, text=True).stdout.split()
@@ -116,12 +121,21 @@ def test_a_killed_process_ends_the_job_and_two_resume_bit_identically(workplace:
 
 def test_a_run_of_two_goes_on_as_one_with_the_same_batches(workplace: Path, together: Path) -> None:
     _end(_new_run(workplace, "constant", "train.steps=10", "optimizer.schedule=constant", "optimizer.warmup=0.0"))
-    _end(_launch("--extend", str(workplace / "constant"), "train.steps=20", processes=1))
-    _end(_new_run(workplace, "whole", "optimizer.schedule=constant", "optimizer.warmup=0.0"))
+    extend(workplace / "constant", overrides=["train.steps=20"])
+    constant = load_config(CONFIG, ["optimizer.schedule=constant", "optimizer.warmup=0.0"])
+    train(constant, data=workplace / "data", out=workplace / "whole")
     # One process adds up in another order than two; other batches would move the weights by far more.
     assert _largest_difference(workplace / "constant", workplace / "whole") < 1e-4
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(workplace: Path) -> None:
+    prepared = prepare(load_config(CONFIG, [f"data.path={workplace / 'data'}", "train.batch=3"]))
+    store = prepared.fill(torch.device("cpu"), World(), NoProgress())
+    with pytest.raises(ConfigError, match=r"train\.batch=3 cannot be shared evenly by 2 processes"):
+        TrainStep(prepared.config, store, torch.float32, World(size=2))
+
+
+@pytest.mark.slow  # as the test above, by real processes: both end
+def test_processes_that_cannot_share_a_batch_end(workplace: Path) -> None:
     output = _end(_new_run(workplace, "odd", "train.batch=3"), code=1)
     assert "train.batch=3 cannot be shared evenly by 2 processes" in output

@@ -3,18 +3,22 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from unetkit.data import write_sample
 from unetkit.modelfile.checkpoint import Checkpoint
+from unetkit.run import open_run
+from unetkit.training.train import resume, train
 
 pytestmark = pytest.mark.long
 
@@ -48,8 +52,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def uninterrupted(workplace: Path) -> Checkpoint:
-    _finish(workplace, "whole")
-    return Checkpoint.load(workplace / "whole" / "last.safetensors")
+    return Checkpoint.load(train(CONFIG, data=workplace / "data", out=workplace / "whole").last)
 
 
 def _start(workplace: Path, name: str, *overrides: str) -> "subprocess.Popen[str]":
@@ -68,12 +71,6 @@ def _start(workplace: Path, name: str, *overrides: str) -> "subprocess.Popen[str
     )
 
 
-def _finish(workplace: Path, name: str) -> None:
-    process = _start(workplace, name)
-    _, complaint = process.communicate(timeout=120)
-    assert process.returncode == 0, complaint
-
-
 def _logged_step(run: Path) -> int:
     log = run / "log.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
@@ -81,7 +78,7 @@ def _logged_step(run: Path) -> int:
 
 
 def _wait_for_step(process: "subprocess.Popen[str]", run: Path, step: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 250
     while process.poll() is None and _logged_step(run) < step and time.monotonic() < deadline:
         time.sleep(0.002)
 
@@ -114,12 +111,12 @@ def test_kills_at_random_moments_change_nothing(
         process = _start(workplace, name)
         _wait_for_step(process, run, step)
         process.send_signal(kind)
-        _, complaint = process.communicate(timeout=60)
+        _, complaint = process.communicate(timeout=250)
         assert process.returncode == (-kind if kind is signal.SIGKILL else 128 + kind), complaint
         if kind is not signal.SIGKILL:
             assert f"go on with: unetkit train --resume {run}" in complaint
             assert "Traceback" not in complaint
-    _finish(workplace, name)
+    resume(run)
     assert _same_weights(Checkpoint.load(run / "last.safetensors"), uninterrupted)
     assert _same_weights(
         Checkpoint.load(run / "best.safetensors"), Checkpoint.load(workplace / "whole/best.safetensors")
@@ -129,46 +126,42 @@ def test_kills_at_random_moments_change_nothing(
 
 
 def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_is_used(
-    workplace: Path, uninterrupted: Checkpoint
+    workplace: Path, uninterrupted: Checkpoint, command: Callable[..., Any]
 ) -> None:
-    run = workplace / "damaged"
-    process = _start(workplace, "damaged")
-    _wait_for_step(process, run, 60)
-    process.kill()
-    process.communicate()
+    run = _unfinished(workplace, "damaged")
     newest = sorted((run / "checkpoints").iterdir())[-1]
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
-    resumed = subprocess.run(
-        [sys.executable, "-m", "unetkit", "train", "--resume", str(run)], capture_output=True, text=True, timeout=120
-    )
-    assert resumed.returncode == 0, resumed.stderr
-    assert f"warning: {newest}: damaged" in resumed.stdout
+    resumed = command("train", "--resume", run)
+    assert resumed.code == 0, resumed.err
+    assert f"warning: {newest}: damaged" in resumed.out
     assert _same_weights(Checkpoint.load(run / "last.safetensors"), uninterrupted)
 
 
-def test_a_run_whose_checkpoints_are_all_damaged_is_refused(workplace: Path) -> None:
-    run = workplace / "hopeless"
-    process = _start(workplace, "hopeless")
-    _wait_for_step(process, run, 25)
-    process.kill()
-    process.communicate()
+@pytest.mark.usefixtures("uninterrupted")
+def test_a_run_whose_checkpoints_are_all_damaged_is_refused(workplace: Path, command: Callable[..., Any]) -> None:
+    run = _unfinished(workplace, "hopeless")
     for checkpoint in (run / "checkpoints").iterdir():
         checkpoint.write_bytes(checkpoint.read_bytes()[:-5])
-    process = _start(workplace, "hopeless")
-    _, complaint = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "checkpoints are damaged; start the run anew" in complaint
-    assert "Traceback" not in complaint
+    ended = command("train", "--resume", run)
+    assert ended.code == 2
+    assert "checkpoints are damaged; start the run anew" in ended.err
+    assert "Traceback" not in ended.err
 
 
-def test_two_trainings_cannot_share_a_folder(workplace: Path) -> None:
-    first = _start(workplace, "shared")
-    _wait_for_step(first, workplace / "shared", 2)
-    second = _start(workplace, "shared")
-    _, complaint = second.communicate(timeout=60)
-    first.kill()
-    first.communicate()
-    assert second.returncode == 2
-    assert "another process is training in this folder" in complaint
+def _unfinished(workplace: Path, name: str) -> Path:
+    """Copy the whole run as it was before it wrote its weights and its summary."""
+    run = Path(shutil.copytree(workplace / "whole", workplace / name))
+    for file in ("last.safetensors", "summary.json"):
+        (run / file).unlink()
+    return run
+
+
+@pytest.mark.usefixtures("uninterrupted")
+def test_two_trainings_cannot_share_a_folder(workplace: Path, command: Callable[..., Any]) -> None:
+    run = _unfinished(workplace, "shared")
+    with open_run(run).held():
+        second = command("train", "--resume", run)
+    assert second.code == 2
+    assert "another process is training in this folder" in second.err

@@ -111,8 +111,12 @@ def in_mlflow(run: Run, store: str) -> tuple[Any, Scalars]:
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_is_one_run_in_mlflows_file(data: Path, tmp_path: Path) -> None:
+def test_a_run_that_goes_on_is_one_run_in_mlflows_file(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("mlflow")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     run = resumed(trained(data, tmp_path / "run", "mlflow"))
     found, scalars = in_mlflow(run, f"sqlite:///{tmp_path / 'mlflow.db'}")
     times = ("train_seconds", "images_per_second", "validation_seconds")  # the second half was done twice
@@ -121,6 +125,7 @@ def test_a_run_that_goes_on_is_one_run_in_mlflows_file(data: Path, tmp_path: Pat
     assert found.info.status == "FINISHED"
     assert found.data.params["model.width"] == "4"
     assert (tmp_path / "mlartifacts" / found.info.run_id / "artifacts" / "report.html").is_file()
+    assert not [*(tmp_path / "elsewhere").iterdir()]  # the store lies next to the run, and nowhere else
 
 
 @pytest.mark.slow
@@ -178,14 +183,18 @@ def records_of(content: bytes) -> Iterator[bytes]:
 
 
 def in_wandb(run: Run) -> tuple[str, Scalars]:
-    """What the one file of the run holds."""
+    """What the one file of the run holds; W&B's own process may end it some time after the training."""
     from wandb.proto import wandb_internal_pb2
 
     (path,) = (run.path / "wandb").glob("offline-run-*/*.wandb")
+    records = list[Any]()
+    for _ in range(120):
+        records = [wandb_internal_pb2.Record.FromString(content) for content in records_of(path.read_bytes())]
+        if any(record.HasField("exit") for record in records):
+            break
+        time.sleep(0.5)
     name, found = "", Scalars()
-    for content in records_of(path.read_bytes()):
-        record: Any = wandb_internal_pb2.Record()
-        record.ParseFromString(content)
+    for record in records:
         name = record.run.run_id or name
         items = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
         numbers = {key: float(value) for key, value in items.items() if not value.startswith(("{", '"'))}

@@ -1,6 +1,6 @@
 // Controls that more than one page has: a labelled slider, a section of the panel, the bar, a line for errors.
-import { el, icon, iconButton, type Child } from "./dom";
-import { glossary, switches, translator } from "./i18n";
+import { el, icon, iconButton, refresh, type Child } from "./dom";
+import { glossary, number, switches, translator } from "./i18n";
 
 const t = translator(glossary);
 let count = 0;
@@ -30,6 +30,28 @@ export function slider(range: Range, before: Child = null): HTMLElement {
   const name = before ?? el("label", { htmlFor: id }, range.label);
   if (before !== null) input.setAttribute("aria-label", range.label());
   return el("div", { className: "field", hidden: range.hidden ?? false }, name, input, el("output", { htmlFor: id } as object, () => range.show(range.value())));
+}
+
+/** Make a function that brings the controls up to date at once, and calls `show` when it was not called for a moment: a
+ * slider that is dragged has its picture drawn when it rests. */
+export function whenResting(show: () => void): () => void {
+  let waiting = 0;
+  return () => {
+    refresh();
+    clearTimeout(waiting);
+    waiting = setTimeout(show, 150);
+  };
+}
+
+/** The values that are shown black and white: two sliders between `ends`, and a button that sets both back. */
+export function contrastControls(of: { low: number; high: number }, ends: () => readonly [least: number, most: number], changed: () => void, reset: () => void): HTMLElement[] {
+  const width = () => ends()[1] - ends()[0] || 1;
+  const one = (name: "low" | "high", label: "black" | "white") => slider({
+    label: () => t(label), min: () => ends()[0], max: () => ends()[1], step: () => (width() > 10 ? 1 : width() / 200),
+    value: () => of[name], show: (value) => number(value, width() > 10 ? 0 : 3), change: (value) => { of[name] = value; changed(); },
+  });
+  const back = el("button", { type: "button", className: "bare", on: { click: reset } }, () => t("reset"));
+  return [el("div", { className: "row" }, el("h2", { className: "grow" }, () => t("contrast")), back), one("low", "black"), one("high", "white")];
 }
 
 /** A layer's switch and opacity. */

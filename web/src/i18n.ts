@@ -16,6 +16,9 @@ export const glossary = {
   threshold: ["Threshold", "阈值"],
   opacity: ["Opacity", "不透明度"],
   contrast: ["Contrast", "对比度"],
+  black: ["Black", "黑点"],
+  white: ["White", "白点"],
+  reset: ["Reset", "重置"],
   page: ["Slice", "切片"],
   model: ["Model", "模型"],
   class: ["Class", "类别"],
@@ -65,6 +68,13 @@ export function translator<W extends Words>(words: W): (key: keyof W, values?: R
 /** A number as the language writes it, with at most so many digits after the point. */
 export function number(value: number, digits = 0): string {
   return value.toLocaleString(language === "en" ? "en" : "zh-CN", { maximumFractionDigits: digits });
+}
+
+/** A span of time to go by: whole seconds, minutes or hours, as the language writes them. */
+export function duration(seconds: number): string {
+  const [value, unit] = seconds < 90 ? [seconds, "second"] : seconds < 5400 ? [seconds / 60, "minute"] : [seconds / 3600, "hour"];
+  const style = { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: 0 } as const;
+  return new Intl.NumberFormat(language === "en" ? "en" : "zh-CN", style).format(Math.ceil(value));
 }
 
 /** The two switches of every page: language, and light or dark. */

@@ -3,8 +3,8 @@ import "./theme.css";
 import "./label.css";
 import { events, post, request } from "./api";
 import { Chart, type Point as Course } from "./chart";
-import { bar, errorLine, layerControl, section, slider } from "./controls";
-import { el, icon, iconButton, refresh } from "./dom";
+import { bar, contrastControls, errorLine, layerControl, section, slider, whenResting } from "./controls";
+import { el, icon, refresh } from "./dom";
 import { glossary, number, translator } from "./i18n";
 import { Outbox } from "./outbox";
 import { Page, predicted, rgb, type Box, type Change, type Colours, type Point } from "./paint";
@@ -26,9 +26,11 @@ const t = translator({
   saved: ["Saved", "已保存"],
   unsaved: ["Not saved: {count}", "未保存：{count}"],
   train: ["Train (T)", "训练 (T)"],
+  automatic: ["Train by itself when painting pauses", "停笔后自动训练"],
   pause: ["Pause (T)", "暂停 (T)"],
   next: ["Where it is most unsure (N)", "最不确定处 (N)"],
   paused: ["Paused", "已暂停"],
+  starting: ["Starting", "正在启动"],
   waiting: ["Paint two classes to begin", "请先绘制两个类别"],
   trains: ["Training", "正在训练"],
   idle: ["Waiting for more paint", "等待更多标注"],
@@ -41,9 +43,6 @@ const t = translator({
   labels: ["Painted", "标注"],
   prediction: ["Prediction", "预测"],
   acceptAll: ["Take all that is seen", "采纳可见部分"],
-  black: ["Black", "黑点"],
-  white: ["White", "白点"],
-  reset: ["Reset", "重置"],
   tabs: ["Open in {count} tabs: what is painted in one shows in all.", "已在 {count} 个标签页中打开：标注会同步显示。"],
   addClass: ["Add a class", "添加类别"],
   className: ["Name of class {count}", "类别 {count} 的名称"],
@@ -68,8 +67,8 @@ const t = translator({
 
 interface Class { name: string; colour: string; key: string }
 interface Labelled { id: string; name: string; width: number; height: number; pages: number; tile: number; painted: number[]; versions: (string | null)[] }
-interface Training { state: "waiting" | "training" | "idle" | "paused" | "failed"; step: number; loss: number | null; dice: number | null; error?: string }
-interface Project { name: string; folder: string; classes: Class[]; images: Labelled[]; training: Training & { started: boolean; history: Course[] }; session: string; tabs: number }
+interface Training { state: "waiting" | "training" | "idle" | "paused" | "failed"; step: number; loss: number | null; dice: number | null; error?: string; started: boolean; automatic: boolean }
+interface Project { name: string; folder: string; classes: Class[]; images: Labelled[]; training: Training & { history: Course[] }; session: string; tabs: number }
 interface Suggestion { image: string; page: number; box: [number, number, number, number]; uncertainty: number | null }
 interface Event extends Partial<Suggestion>, Partial<Omit<Training, "state">> { state?: Training["state"]; version?: string; session?: string; tabs?: number }
 
@@ -197,9 +196,7 @@ function send(change: Change, values: readonly number[]): void {
     for (let at = 0; at < png.length; at += 8192) text += String.fromCharCode(...png.subarray(at, at + 8192));
     outbox!.add({ ...head, box: [box.top, box.left, box.height, box.width], png: btoa(text) });
   });
-  const labels = page.labels;
-  const share = labels.reduce((sum, label) => sum + (label > 0 ? 1 : 0), 0) / labels.length;
-  image()!.painted[change.page] = share;
+  image()!.painted[change.page] = page.painted / page.labels.length;
 }
 
 async function undo(from: Change[], to: Change[], back: boolean): Promise<void> {
@@ -259,8 +256,12 @@ async function next(): Promise<void> {
 
 async function train(): Promise<void> {
   const started = !state.project!.training.started;
-  const answer = await post<Training & { started: boolean }>("/api/project/train", { state: started ? "start" : "pause" });
-  Object.assign(state.project!.training, answer);
+  Object.assign(state.project!.training, await post<Training>("/api/project/train", { state: started ? "start" : "pause" }));
+  update();
+}
+
+async function trainByItself(on: boolean): Promise<void> {
+  Object.assign(state.project!.training, await post<Training>("/api/project/automatic", { on }));
   update();
 }
 
@@ -521,15 +522,21 @@ function trainingSection(): HTMLElement {
   const words = { waiting: "waiting", training: "trains", idle: "idle", paused: "paused", failed: "failed" } as const;
   const status = () => {
     const training = now();
-    return training === undefined ? "" : `${t(words[training.state])}${training.step > 0 ? ` · ${t("step", { step: number(training.step) })}` : ""}`;
+    if (training === undefined) return "";
+    // The worker hears of the button a little later.
+    const word = training.started ? (training.state === "paused" ? "starting" : words[training.state]) : training.state === "failed" ? "failed" : "paused";
+    return `${t(word)}${training.step > 0 ? ` · ${t("step", { step: number(training.step) })}` : ""}`;
   };
   const figure = (one: number | null | undefined) => (one === null || one === undefined ? "–" : number(one, 3));
   const button = el("button", { type: "button", className: "primary grow", on: { click: () => void train().catch(fail) } }, () => t(now()?.started === true ? "pause" : "train"));
   button.id = "train";
+  const automatic = el("input", { type: "checkbox", id: "automatic", checked: () => now()?.automatic === true, on: { change: () => {
+    void trainByItself(automatic.checked).catch((error: unknown) => { automatic.checked = !automatic.checked; fail(error); });
+  } } });
   const guide = el("button", { type: "button", className: "grow", on: { click: () => void next().catch(fail) } }, icon("next"), () => t("next"));
   const dice = () => (now()?.dice === null || now()?.dice === undefined ? t("noDice") : figure(now()?.dice));
   return section(
-    () => t("training"), () => false, el("div", { className: "row" }, button),
+    () => t("training"), () => false, el("div", { className: "row" }, button), el("label", { className: "row" }, automatic, () => t("automatic")),
     el("p", { className: "numbers", set: { role: "status" } }, status), el("div", { hidden: () => state.history.length < 2 }, chart.element),
     el("p", { className: "quiet numbers row wrap" }, el("span", {}, el("span", { className: "key-loss" }), () => `${t("loss")} ${figure(now()?.loss)}`), el("span", {}, el("span", { className: "key-dice" }), () => `${t("dice")} ${dice()}`)),
     el("div", { className: "row" }, guide),
@@ -541,8 +548,8 @@ function layersSection(): HTMLElement {
     () => t(name), () => state.shown[name], (shown) => { state.shown[name] = shown; update(); },
     { value: () => state.opacity[name], change: (now) => { state.opacity[name] = now; update(); } },
   );
-  const take = el("button", { type: "button", className: "grow", hidden: () => forecast === null, on: { click: acceptSeen } }, icon("check"), () => t("acceptAll"));
-  return section(() => t("layers"), () => false, control("labels"), control("prediction"), el("div", { className: "row" }, take));
+  const take = el("button", { type: "button", className: "grow", on: { click: acceptSeen } }, icon("check"), () => t("acceptAll"));
+  return section(() => t("layers"), () => false, control("labels"), control("prediction"), el("div", { className: "row", hidden: () => forecast === null }, take));
 }
 
 const images = el("select", {
@@ -551,18 +558,11 @@ const images = el("select", {
 });
 function imageSection(): HTMLElement {
   const page = slider({ label: () => t("page"), min: () => 1, max: () => image()?.pages ?? 1, step: () => 1, value: () => state.page + 1, show: (now) => `${now}/${image()?.pages ?? 1}`, change: (now) => turn(now - 1), hidden: () => (image()?.pages ?? 1) < 2 });
-  const span = () => state.range[1] - state.range[0] || 1;
-  let resting = 0;
-  const contrast = (of: "low" | "high", label: "black" | "white") => slider({
-    label: () => t(label), min: () => state.range[0], max: () => state.range[1], step: () => (span() > 10 ? 1 : span() / 200), value: () => state[of],
-    show: (now) => number(now, span() > 10 ? 0 : 3),
-    change: (now) => { state[of] = now; refresh(); clearTimeout(resting); resting = setTimeout(show, 150); },
-  });
-  const reset = el("button", { type: "button", className: "bare", on: { click: () => { [state.low, state.high] = state.range; update(); } } }, () => t("reset"));
+  const reset = () => { [state.low, state.high] = state.range; update(); };
   const share = () => t("painted", { share: `${number(100 * (image()?.painted[state.page] ?? 0), 2)} %` });
   return el(
     "section", { className: "section" }, el("h2", {}, () => t("image")), images, page, el("p", { className: "quiet numbers" }, share),
-    el("div", { className: "row" }, el("h2", { className: "grow" }, () => t("contrast")), reset), contrast("low", "black"), contrast("high", "white"),
+    ...contrastControls(state, () => state.range, whenResting(show), reset),
   );
 }
 
@@ -578,16 +578,12 @@ const lost = el("span", { className: "unsaved", hidden: () => state.connected },
 const several = el("div", { className: "section quiet", hidden: () => (state.project?.tabs ?? 1) < 2, set: { role: "status" } }, () => t("tabs", { count: state.project?.tabs ?? 1 }));
 const problem = el("div", { className: "section", hidden: () => state.error === null }, errorLine(() => state.error, () => { state.error = null; update(); }));
 const begin = el("p", { className: "hint", hidden: () => state.project === null || state.project.images.some((one) => one.painted.some((share) => share > 0)) }, () => t("begin"));
-const buttons = el(
-  "div", { className: "floating" },
-  iconButton("plus", () => t("zoomIn"), () => viewer.zoom(1.5)), iconButton("minus", () => t("zoomOut"), () => viewer.zoom(1 / 1.5)),
-  iconButton("fit", () => t("fit"), () => viewer.fit()), iconButton("pixels", () => t("pixel"), () => viewer.pixels()),
-);
+const buttons = viewer.buttons(() => t("pixel"));
 document.body.append(
   el(
     "div", { className: "page" },
     bar("unetkit", el("strong", { className: "clip" }, () => state.project?.name ?? ""), saved, lost, el("span", { className: "grow" })),
-    el("main", { className: "stage" }, viewer.element, toolbar(), begin, buttons),
+    el("main", { className: "stage", set: { "aria-busy": () => String(canvas === null) } }, viewer.element, toolbar(), begin, buttons),
     el("aside", { className: "side" }, problem, several, classSection(), trainingSection(), layersSection(), imageSection(), keysSection()),
   ),
 );

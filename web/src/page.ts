@@ -1,14 +1,15 @@
 // The page of `unetkit export --to web`: an image is opened, segmented and shown without leaving the browser.
 import "./theme.css";
 import { dataClasses, imageChannels, thresholds, type ModelFile } from "./card";
-import { bar, emptyStage, errorLine, layerControl, section, slider } from "./controls";
+import { bar, contrastControls, emptyStage, errorLine, layerControl, section, slider, whenResting } from "./controls";
 import { el, icon, iconButton, refresh } from "./dom";
 import { chooser, onDrop } from "./drop";
 import { glossary, number, translator } from "./i18n";
 import { encodeTiff } from "./images";
 import type { Planes } from "./normalize";
+import { rgb } from "./paint";
 import { encodePng } from "./png";
-import { decided, ofData, place, type Part } from "./predict";
+import { decider, ofData, place, type Part } from "./predict";
 import { Viewer, type Layer, type Paint } from "./viewer";
 import type { Facts, Failure, Question } from "./worker";
 
@@ -28,9 +29,6 @@ const t = translator({
   run: ["Segment", "分割"],
   remove: ["Remove the image", "移除图像"],
   asTrained: ["auto", "自动"],
-  black: ["Black", "黑点"],
-  white: ["White", "白点"],
-  reset: ["Reset", "重置"],
   maskPng: ["Mask of this slice, PNG", "当前切片的掩码 PNG"],
   maskTiff: ["Masks of all slices, TIFF", "所有切片的掩码 TIFF"],
   gaps: ["The run closes gaps in contours (predict.close_gaps); this page leaves them open.", "该模型会闭合轮廓缺口（predict.close_gaps）；本页面不做此处理。"],
@@ -72,6 +70,7 @@ const state = {
   threshold: null as number | null,
   kind: 1,
   version: 0,
+  shares: null as number[] | null, // of the classes in the page that is shown
   shown: { labels: true, probability: false, uncertainty: false } as Record<Name, boolean>,
   opacity: { labels: 0.5, probability: 0.7, uncertainty: 0.7 } as Record<Name, number>,
   error: null as string | null,
@@ -185,7 +184,7 @@ async function cancel(): Promise<void> {
 }
 
 function close(): void {
-  Object.assign(state, { opened: null, image: null, found: new Map(), finished: new Set(), status: "ready", seconds: 0 });
+  Object.assign(state, { opened: null, image: null, found: new Map(), finished: new Set(), shares: null, status: "ready", seconds: 0 });
   viewer.close();
   update();
 }
@@ -219,9 +218,26 @@ function rangeOf(image: Planes): { span: [number, number]; low: number; high: nu
 
 const limits = () => (state.threshold === null ? thresholds(state.model!.card) : dataClasses(state.model!.card).slice(1).map(() => state.threshold!));
 
+/** The classes of a page's pixels; of a page that is not finished, null. */
 function labelsOf(page: number): Uint8Array | null {
   const found = state.found.get(page);
-  return found === undefined || !state.finished.has(page) ? null : decided(found, dataClasses(state.model!.card).length, limits());
+  if (found === undefined || !state.finished.has(page)) return null;
+  const classes = dataClasses(state.model!.card).length;
+  const decide = decider(found, classes, limits());
+  return Uint8Array.from({ length: found.length / classes }, (_, at) => decide(at));
+}
+
+let counted = "";
+/** Count the classes of the page that is shown, where it or the threshold is another than at the last time. */
+function countClasses(): void {
+  const key = `${state.page} ${state.version} ${state.threshold}`;
+  if (key === counted) return;
+  counted = key;
+  const labels = labelsOf(state.page);
+  const counts = dataClasses(state.model!.card).map(() => 0);
+  labels?.forEach((label) => { counts[label]! += 1; });
+  state.shares = labels === null ? null : counts.map((one) => one / labels.length);
+  refresh();
 }
 
 /** Draw a layer whose pixel i of the page has this colour, nearest where it is made smaller. */
@@ -263,7 +279,6 @@ function pixels(image: Planes): Paint {
   };
 }
 
-const rgb = (hex: string) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)) as [number, number, number];
 // Dark blue over purple and orange to yellow, even in brightness (after matplotlib's plasma).
 const MAP = [[13, 8, 135], [126, 3, 168], [204, 71, 120], [248, 149, 64], [240, 249, 33]] as const;
 
@@ -284,9 +299,13 @@ function paintOf(name: Name): Paint | null {
   const nothing = [0, 0, 0, 0] as const;
   const known = (at: number) => found[at]! > 0 || found[count + at]! > 0;
   if (name === "labels") {
-    const labels = decided(found.subarray(0, dataClasses(state.model.card).length * count), dataClasses(state.model.card).length, limits());
+    // Of the pixels that are seen alone: a threshold follows the hand on slices of any size.
+    const decide = decider(found.subarray(0, dataClasses(state.model.card).length * count), dataClasses(state.model.card).length, limits());
     const colours = state.model.colours.map((hex) => [...rgb(hex), 255] as const);
-    return nearest((at) => (labels[at] === 0 || !known(at) ? nothing : colours[labels[at]!]!));
+    return nearest((at) => {
+      const label = known(at) ? decide(at) : 0;
+      return label === 0 ? nothing : colours[label]!;
+    });
   }
   if (name === "probability") return nearest((at) => (known(at) ? heat(found[state.kind * count + at]!) : nothing));
   return nearest((at) => {
@@ -311,7 +330,9 @@ function show(): void {
     layers.set(name, { tiles: { paint }, version, opacity: state.opacity[name] });
   }
   viewer.layers(layers);
+  countClasses();
 }
+const later = whenResting(show);
 
 async function save(suffix: ".png" | ".tif"): Promise<void> {
   const { opened, model } = state;
@@ -358,20 +379,7 @@ function statusSection(): HTMLElement {
 }
 
 function modelSection(model: ModelFile): HTMLElement {
-  const share = (kind: number) => {
-    const labels = shares();
-    return labels === null ? "" : `${number(labels[kind]! * 100, 1)} %`;
-  };
-  let last: { key: string; shares: number[] | null } = { key: "", shares: null };
-  const shares = () => {
-    const key = `${state.page} ${state.version} ${state.threshold}`;
-    if (last.key === key) return last.shares;
-    const labels = labelsOf(state.page);
-    const counts = dataClasses(model.card).map(() => 0);
-    labels?.forEach((label) => { counts[label]! += 1; });
-    last = { key, shares: labels === null ? null : counts.map((one) => one / labels.length) };
-    return last.shares;
-  };
+  const share = (kind: number) => (state.shares === null ? "" : `${number(state.shares[kind]! * 100, 1)} %`);
   const rows = dataClasses(model.card).map((name, kind) => el("li", { className: "row" }, el("span", { className: "swatch", style: { background: kind === 0 ? "transparent" : model.colours[kind]! } }), el("span", { className: "grow" }, name), el("span", { className: "quiet numbers" }, () => share(kind))));
   const gaps = el("p", { className: "quiet", hidden: !model.card.predict.close_gaps }, () => t("gaps"));
   return section(() => t("classes"), () => false, el("ul", { className: "legend" }, ...rows), gaps);
@@ -387,16 +395,11 @@ function imageSection(): HTMLElement {
     label: () => t("page"), min: () => 1, max: pages, step: () => 1, value: () => state.page + 1,
     show: (value) => `${value}/${pages()}`, change: (value) => { turn(value - 1).catch(fail); }, hidden: () => pages() < 2,
   });
-  const width = () => state.span[1] - state.span[0] || 1;
-  const contrast = (of: "low" | "high", label: "black" | "white") => slider({
-    label: () => t(label), min: () => state.span[0], max: () => state.span[1], step: () => (width() > 10 ? 1 : width() / 200),
-    value: () => state[of], show: (value) => number(value, width() > 10 ? 0 : 3), change: (value) => { state[of] = value; update(); },
-  });
-  const reset = el("button", { type: "button", className: "bare", on: { click: () => { Object.assign(state, rangeOf(state.image!)); update(); } } }, () => t("reset"));
+  const reset = () => { Object.assign(state, rangeOf(state.image!)); update(); };
   return el(
     "section", { className: "section", hidden: () => !hasImage() },
     el("div", { className: "row" }, name, remove), el("p", { className: "quiet numbers" }, facts), page,
-    el("div", { className: "row" }, el("h2", { className: "grow" }, () => t("contrast")), reset), contrast("low", "black"), contrast("high", "white"),
+    ...contrastControls(state, () => state.span, later, reset),
   );
 }
 
@@ -409,14 +412,14 @@ function layersSection(model: ModelFile): HTMLElement {
   const kind = el("select", { set: { "aria-label": () => `${t("probability")}: ${t("class")}` }, on: { change: () => { state.kind = Number(kind.value); update(); } } }, ...names.map((name, at) => el("option", { value: String(at), selected: at === 1 }, name)));
   const threshold = slider({
     label: () => t("threshold"), min: () => 0.02, max: () => 0.98, step: () => 0.02, value: () => state.threshold ?? limits()?.[0] ?? 0.5,
-    show: () => (state.threshold === null ? t("asTrained") : number(state.threshold, 2)), change: (value) => { state.threshold = value; update(); },
+    show: () => (state.threshold === null ? t("asTrained") : number(state.threshold, 2)), change: (value) => { state.threshold = value; later(); },
   });
-  const reset = el("button", { type: "button", className: "bare", hidden: () => state.threshold === null, on: { click: () => { state.threshold = null; update(); } } }, () => t("reset"));
+  const reset = el("button", { type: "button", className: "bare", on: { click: () => { state.threshold = null; update(); } } }, () => t("reset"));
   return section(
     () => t("layers"), () => state.found.size === 0,
     control("labels", () => t("mask")), control("probability", () => t("probability")),
     el("div", { className: "field", hidden: () => !state.shown.probability || names.length < 3 }, el("span", {}, () => t("class")), kind),
-    control("uncertainty", () => t("uncertainty")), threshold, el("div", { className: "row" }, el("span", { className: "grow" }), reset),
+    control("uncertainty", () => t("uncertainty")), threshold, el("div", { className: "row", hidden: () => state.threshold === null }, el("span", { className: "grow" }), reset),
   );
 }
 

@@ -29,6 +29,8 @@ export type Colours = readonly (readonly [red: number, green: number, blue: numb
 export class Page {
   readonly labels: Uint8Array;
   readonly picture: OffscreenCanvas;
+  /** How many pixels are painted. */
+  painted = 0;
   private readonly context: OffscreenCanvasRenderingContext2D;
   private change: Change | null = null;
 
@@ -53,6 +55,7 @@ export class Page {
     const before = this.labels[pixel]!;
     if (before === value) return;
     this.labels[pixel] = value;
+    this.painted += Number(value > 0) - Number(before > 0);
     this.change?.pixels.push(pixel);
     this.change?.before.push(before);
     this.change?.after.push(value);
@@ -129,7 +132,7 @@ export class Page {
 
   /** Put values to pixels, as undo and redo do. */
   put(pixels: readonly number[], values: readonly number[]): void {
-    pixels.forEach((pixel, place) => { this.labels[pixel] = values[place]!; });
+    pixels.forEach((pixel, place) => this.set(pixel, values[place]!));
     this.show(this.around(pixels));
   }
 

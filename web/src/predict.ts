@@ -201,12 +201,11 @@ export function ofData(probabilities: Float32Array, card: Card): Float32Array {
   return probabilities.subarray(0, classes * count);
 }
 
-/** The class of each pixel, for probabilities [K, N] of the data's classes: the most probable, or as thresholds say. */
-export function decided(probabilities: Float32Array, classes: number, limits: number[] | null): Uint8Array {
+/** Tell the class of a pixel, of probabilities [K, N] of the data's classes: the most probable, or as thresholds say. */
+export function decider(probabilities: Float32Array, classes: number, limits: number[] | null): (pixel: number) => number {
   const count = probabilities.length / classes;
-  const labels = new Uint8Array(count);
   const bounds = limits?.map(Math.fround) ?? null;
-  for (let at = 0; at < count; at += 1) {
+  return (at) => {
     let best = bounds === null ? 0 : 1;
     for (let kind = best + 1; kind < classes; kind += 1) if (probabilities[kind * count + at]! > probabilities[best * count + at]!) best = kind;
     if (bounds !== null) {
@@ -214,7 +213,6 @@ export function decided(probabilities: Float32Array, classes: number, limits: nu
       const share = classes === 2 ? high : Math.fround(high / Math.fround(high + probabilities[at]!));
       if (!(share > bounds[best - 1]!)) best = 0;
     }
-    labels[at] = best;
-  }
-  return labels;
+    return best;
+  };
 }

@@ -1,10 +1,10 @@
 // The page of `unetkit serve`: an image goes to the server, its tiles and those of what is made of it come back.
 import "./theme.css";
 import { ApiError, events, post, request, upload, type Job, type Model, type ObjectTable, type Output, type Picture } from "./api";
-import { bar, emptyStage, errorLine, layerControl, section, slider } from "./controls";
+import { bar, contrastControls, emptyStage, errorLine, layerControl, section, slider, whenResting } from "./controls";
 import { el, icon, iconButton, refresh } from "./dom";
 import { chooser, onDrop } from "./drop";
-import { glossary, number, translator } from "./i18n";
+import { duration, glossary, number, translator } from "./i18n";
 import { records, Table, type Found } from "./table";
 import { Viewer, type Layer } from "./viewer";
 
@@ -27,13 +27,10 @@ const t = translator({
   failed: ["Failed", "失败"],
   cancelled: ["Cancelled", "已取消"],
   speed: ["{rate} Mpx/s", "{rate} 百万像素/秒"],
-  left: ["{seconds} s left", "剩余 {seconds} 秒"],
+  left: ["{time} left", "剩余 {time}"],
   asTrained: ["auto", "自动"],
   applies: ["So far in the view alone; files keep what the network decided.", "目前仅影响显示；文件仍按网络的判定。"],
   apply: ["Apply to files and objects", "应用到文件和实例"],
-  black: ["Black", "黑点"],
-  white: ["White", "白点"],
-  reset: ["Reset", "重置"],
   file: ["File", "文件"],
   noObjects: ["No objects were found.", "未找到实例。"],
   noModels: ["The server has no model.", "服务器上没有模型。"],
@@ -62,6 +59,7 @@ const state = {
   error: null as string | null,
 };
 let listening: EventSource | null = null;
+let stale = false; // more is computed than the layers show
 
 const model = () => state.models.find((one) => one.name === state.model) ?? null;
 const active = () => state.job !== null && (state.job.state === "queued" || state.job.state === "running");
@@ -124,11 +122,16 @@ async function start(keys: Record<string, number> = {}): Promise<void> {
   listening = events<Job>(`/api/jobs/${job}/events`, (now) => follow(now).catch(fail), () => lost(job).catch(fail));
 }
 
-/** Take what the server says of the job; its tiles are fetched again about once a second. */
+/** Take what the server says of the job. When more is computed, its tiles are fetched again, about once a second at most,
+ * and not before those of the last time are there: a server that is busy is not asked for more than it gives. */
 async function follow(job: Job): Promise<void> {
   const before = state.job;
   state.job = job;
-  if (before?.id !== job.id || !active() || Date.now() - state.version > 1200) state.version = Date.now();
+  stale ||= before?.id !== job.id || before.done !== job.done || before.state !== job.state;
+  if (stale && (before?.id !== job.id || !active() || (!viewer.loading && Date.now() - state.version > 1200))) {
+    state.version = Date.now();
+    stale = false;
+  }
   if (!active()) listening?.close();
   if (job.state === "failed") state.error = job.error ?? t("failed");
   update();
@@ -185,6 +188,8 @@ function layerOf(name: Name): string | null {
   const layer = name === "probability" ? `probability:${state.of?.classes[state.of_class] ?? ""}` : name;
   return state.job?.layers.includes(layer) === true ? layer : null;
 }
+
+const later = whenResting(show);
 
 /** The frame around the chosen object. */
 function draw(context: CanvasRenderingContext2D, scale: number): void {
@@ -260,7 +265,7 @@ function progressSection(): HTMLElement {
     const job = state.job;
     if (job === null) return "";
     const rate = job.megapixels_per_second === null ? [] : [t("speed", { rate: number(job.megapixels_per_second, 2) })];
-    const left = active() && job.seconds_left !== null ? [t("left", { seconds: number(Math.ceil(job.seconds_left)) })] : [];
+    const left = active() && job.seconds_left !== null ? [t("left", { time: duration(job.seconds_left) })] : [];
     return [...rate, ...left].join(" · ");
   };
   const meter = el("progress", { max: 1, value: () => (state.job === null || state.job.total === 0 ? 0 : state.job.done / state.job.total), hidden: () => !active(), set: { "aria-label": () => t("running") } });
@@ -277,30 +282,17 @@ function imageSection(): HTMLElement {
     label: () => t("page"), min: () => 1, max: () => state.picture?.pages ?? 1, step: () => 1, value: () => state.page + 1,
     show: (value) => `${value}/${state.picture?.pages ?? 1}`, change: (value) => turn(value - 1), hidden: () => (state.picture?.pages ?? 1) < 2,
   });
-  const range = () => state.picture?.range ?? [0, 255];
+  const range = (): [number, number] => state.picture?.range ?? [0, 255];
   const span = () => range()[1] - range()[0] || 1;
   // The range is what most pixels are in; there is some more on either side, as far as the type goes.
   const least = () => Math.max(range()[0] - span() / 2, state.picture?.dtype.startsWith("u") ? 0 : -Infinity);
   const most = () => Math.min(range()[1] + span() / 2, state.picture?.dtype === "uint8" ? 255 : Infinity);
-  const contrast = (of: "low" | "high", label: "black" | "white") => slider({
-    label: () => t(label), min: least, max: most, step: () => (span() > 10 ? 1 : span() / 200),
-    value: () => state[of], show: (value) => number(value, span() > 10 ? 0 : 3),
-    change: (value) => { state[of] = value; later(); },
-  });
-  const reset = el("button", { type: "button", className: "bare", on: { click: () => { [state.low, state.high] = range() as [number, number]; update(); } } }, () => t("reset"));
+  const reset = () => { [state.low, state.high] = range(); update(); };
   return el(
     "section", { className: "section", hidden: () => !hasPicture() },
     el("div", { className: "row" }, name, close), el("p", { className: "quiet numbers" }, facts), page,
-    el("div", { className: "row" }, el("h2", { className: "grow" }, () => t("contrast")), reset), contrast("low", "black"), contrast("high", "white"),
+    ...contrastControls(state, () => [least(), most()], later, reset),
   );
-}
-
-let waiting = 0;
-/** Update soon: a slider that is dragged asks for tiles when it rests. */
-function later(): void {
-  refresh();
-  clearTimeout(waiting);
-  waiting = setTimeout(show, 150);
 }
 
 function layersSection(): HTMLElement {

@@ -6,6 +6,11 @@ import { glossary, translator } from "./i18n";
 
 const t = translator(glossary);
 
+// Tiles of a layer that was replaced while they were on their way are dropped, which is nothing to be warned of.
+(OpenSeadragon as unknown as { console: Console }).console = Object.assign(Object.create(console) as Console, {
+  warn: (...said: unknown[]) => { if (!String(said[0]).startsWith("Ignoring tile")) console.warn(...said); },
+});
+
 export interface Shape {
   width: number;
   height: number;
@@ -32,6 +37,9 @@ export type Draw = (context: CanvasRenderingContext2D, scale: number) => void;
 interface Shown {
   version: string;
   item: OpenSeadragon.TiledImage | null;
+  /** Its tiles are on their way, and take the place of the item's when they are there. */
+  next: OpenSeadragon.TiledImage | null;
+  loading: boolean;
   opacity: number;
 }
 
@@ -95,22 +103,30 @@ export class Viewer {
     if (this.shape === null) return;
     for (const [name, shown] of this.shown) {
       if (!layers.has(name)) {
-        if (shown.item !== null) this.seadragon.world.removeItem(shown.item);
+        for (const item of [shown.item, shown.next]) if (item !== null) this.seadragon.world.removeItem(item);
         this.shown.delete(name);
       }
     }
     this.order = [...layers.keys()];
     for (const [name, layer] of layers) {
-      const shown = this.shown.get(name) ?? { version: "", item: null, opacity: layer.opacity };
+      const shown = this.shown.get(name) ?? { version: "", item: null, next: null, loading: false, opacity: layer.opacity };
       this.shown.set(name, shown);
       shown.opacity = layer.opacity;
       shown.item?.setOpacity(layer.opacity);
       if (shown.version !== layer.version) {
         shown.version = layer.version;
+        shown.loading = true;
+        if (shown.next !== null) this.seadragon.world.removeItem(shown.next);
+        shown.next = null;
         this.add(name, layer, shown);
       }
     }
     this.sort();
+  }
+
+  /** Whether a layer still waits for the tiles of its newest version. */
+  get loading(): boolean {
+    return [...this.shown.values()].some((one) => one.loading);
   }
 
   private add(name: string, layer: Layer, shown: Shown): void {
@@ -139,15 +155,17 @@ export class Viewer {
       preload: true,
       success: (event) => {
         const item = (event as unknown as { item: OpenSeadragon.TiledImage }).item;
+        if (this.shown.get(name) !== shown || shown.version !== layer.version) return void this.seadragon.world.removeItem(item);
         // The old tiles stay until the new ones, which are loaded unseen, are there, so that nothing flickers.
         const swap = () => {
-          if (this.shown.get(name) !== shown || shown.version !== layer.version) return void this.seadragon.world.removeItem(item);
+          if (shown.next !== item) return; // another version has come meanwhile
           const old = shown.item;
-          shown.item = item;
+          Object.assign(shown, { item, next: null, loading: false });
           item.setOpacity(shown.opacity);
           this.sort();
           if (old !== null) this.seadragon.world.removeItem(old);
         };
+        shown.next = item;
         if (shown.item === null || item.getFullyLoaded()) swap();
         else item.addOnceHandler("fully-loaded-change", swap);
         if (!this.unseen) return;
@@ -245,14 +263,14 @@ export class Viewer {
   }
 
   /** Buttons for the pointer, each with its key. */
-  buttons(): HTMLElement {
+  buttons(pixels: () => string = () => t("pixels")): HTMLElement {
     return el(
       "div",
       { className: "floating" },
       iconButton("plus", () => t("zoomIn"), () => this.zoom(1.5)),
       iconButton("minus", () => t("zoomOut"), () => this.zoom(1 / 1.5)),
       iconButton("fit", () => t("fit"), () => this.fit()),
-      iconButton("pixels", () => t("pixels"), () => this.pixels()),
+      iconButton("pixels", pixels, () => this.pixels()),
     );
   }
 }

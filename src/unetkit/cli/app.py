@@ -59,8 +59,24 @@ HeadOption = Annotated[
 RuntimeOption = Annotated[
     str | None, typer.Option("--runtime", help="of an exported file: onnxruntime, openvino, ...", show_default=False)
 ]
+
+
+def _precision(name: str | None) -> str | None:
+    from unetkit.devices import choose_device, imitation_note
+
+    for note in imitation_note(name, choose_device("auto")) if name else ():
+        typer.echo(note, err=True)
+    return name
+
+
 PrecisionOption = Annotated[
-    str | None, typer.Option("--precision", help="to compute in: float32, bfloat16 or float16", show_default="float32")
+    str | None,
+    typer.Option(
+        "--precision",
+        help="to compute in: float32, bfloat16 or float16",
+        show_default="float32",
+        callback=_precision,
+    ),
 ]
 TrustOption = Annotated[
     bool, typer.Option("--trust", help="open a .pt2 or .pt that you did not export: it can run any code")

@@ -39,10 +39,9 @@ def serve(
     verbose: Annotated[bool, typer.Option("--verbose", help="log every request, not only changes and errors")] = False,
 ) -> None:
     """Answer images in the browser and over HTTP: unetkit serve RUN."""
-    from unetkit.formats.runtime import required
+    from unetkit.serving import require_extra
 
-    for module in ("starlette", "uvicorn", "python_multipart"):
-        required(module, "serve")
+    require_extra()
     from unetkit.serving.guard import access_for
     from unetkit.serving.server import listening
 

@@ -573,6 +573,11 @@ class ObjectsConfig(Section):
         default=0.0, description="objects whose mean probability of not being background is lower are dropped"
     )
     fill_holes: bool = Field(default=True, description="what a single object encloses becomes a part of it")
+    halo: Annotated[int, Field(ge=32, le=1024)] = Field(
+        default=128,
+        description="pixels around a block that objects of a large image are split by: what touches each other and "
+        "reaches no further out of a block is split as in the whole image",
+    )
     chosen: str | None = Field(default=None, description="how the numbers were chosen; `--tune --keep` writes it")
     chosen_on: str | None = Field(default=None, description="SHA-256 of the pixels of the data they were chosen on")
 

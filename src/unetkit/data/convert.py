@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from unetkit.data.dataset import Dataset, division_of
 from unetkit.errors import DataError, UsageError
 from unetkit.progress import NoProgress, Progress
-from unetkit.storage.atomic import atomic_folder
+from unetkit.storage.atomic import atomic_folder, is_taken
 
 
 def convert(dataset: Dataset, out: str | Path, *, progress: Progress | None = None) -> Path:
@@ -35,7 +35,7 @@ def convert(dataset: Dataset, out: str | Path, *, progress: Progress | None = No
         >>> convert(open_dataset("stage1_train.zip"), "nuclei")
     """
     folder, progress = Path(out), progress or NoProgress()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if is_taken(folder):
         raise UsageError(f"{folder}: is not empty; choose a folder that does not exist yet")
     division = division_of(dataset)
     part_of = {**dict.fromkeys(division.held_out, "val"), **dict.fromkeys(division.test, "test")}

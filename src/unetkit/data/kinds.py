@@ -3,8 +3,9 @@
 Two values are two classes: 0 and 255, 0 and 1, or any other two. A few values are a class each, whether they are 0, 1,
 2 or 0, 128, 255; 255 above small class indices marks pixels that do not count, as in the VOC challenge. Values that are
 one connected piece each, and more of them in one mask than in another, are objects. A few colours are a class each,
-many are objects. What is left are grey values between two classes, from anti-aliasing or JPEG: they are refused, unless
-they are a few stray pixels.
+many are objects; colours of one channel alone are its values. Grey values between 0 and white that lie along edges come
+from anti-aliasing or JPEG: the nearer of the two is meant. Other grey values between classes are refused, unless they
+are a few stray pixels.
 
 Assumes that all masks of a set are of one kind: what most of a sample say decides, and a mask that says otherwise is
 complained about when it is read.
@@ -14,7 +15,7 @@ Legend of shapes: C channels, H height, W width.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,11 @@ _ONE_PIECE = 0.85  # share of values whose largest piece has most of their pixel
 _STRAY = 0.005  # of the pixels of the class
 _INSIDE = 0.02  # of the pixels of a value, those with equal neighbours all around
 _WHITES = (255, 65535)
+_EDGE = 3  # pixels to both sides of an edge that JPEG and anti-aliasing reach
+_NEAR_END = 0.2  # of white: what is nearer to 0 or white is no grey between them
+_BLURRED = 0.98  # share of the greys that lie along edges
+_BLENDS = 8  # values: more of them are no classes
+_CHANNEL_STEPS = (2**16, 2**8, 1)  # what a level of red, green and blue counts in 0xRRGGBB
 
 ReadMask = Callable[[], NDArray[np.generic]]
 
@@ -64,6 +70,7 @@ class _Seen:
         pieces: share of the values above 0 that are one connected piece; None where that was not looked at, or two
             values occur.
         inside: of each value, the share of its pixels with equal neighbours all around; empty where not looked at.
+        edges: share of its greys between 0 and white that lie along edges; None where nothing is blurred, or not seen.
     """
 
     values: tuple[int, ...]
@@ -71,6 +78,7 @@ class _Seen:
     coloured: bool
     pieces: float | None = None
     inside: tuple[float, ...] = ()
+    edges: float | None = None
 
     @classmethod
     def of(cls, stored: NDArray[np.generic], source: str, *, closely: bool) -> "_Seen":
@@ -91,7 +99,24 @@ class _Seen:
         equal = ndimage.maximum_filter(indices, 3) == ndimage.minimum_filter(indices, 3)
         inside = np.bincount(indices[equal], minlength=len(present)) / counts
         pieces = _pieces(indices, int(present[0] == 0)) if len(present) > 2 else None
-        return cls(tuple(present.tolist()), tuple(counts.tolist()), coloured, pieces, tuple(inside.tolist()))
+        edges = None if coloured else _along_edges(values)
+        return cls(tuple(present.tolist()), tuple(counts.tolist()), coloured, pieces, tuple(inside.tolist()), edges)
+
+
+def _along_edges(values: NDArray[np.integer[Any]]) -> float | None:
+    """Return which share of the greys between 0 and white [H, W] lies along an edge between dark and light.
+
+    None without values next to white, which all that blurs makes, and which class indices below 255 do not have.
+    """
+    white = next((white for white in _WHITES if values.max() <= white), 0)
+    low, high = _NEAR_END * white, (1 - _NEAR_END) * white
+    if values.min() > low or not ((values >= high) & (values < white)).any():
+        return None
+    greys = (values > low) & (values < high)
+    light = (values >= white / 2).astype(np.uint8)
+    side = 2 * _EDGE + 1
+    along = ndimage.maximum_filter(light, side) != ndimage.minimum_filter(light, side)
+    return float(along[greys].mean()) if greys.any() else 1.0
 
 
 def _pieces(indices: NDArray[np.int32], background: int) -> float:
@@ -145,6 +170,7 @@ def decide(
     seen = list(_look(masks, _SAMPLED))
     if not seen:
         return MaskMap(classes or BINARY, ignored=ignored)
+    remark = ""
     if named is not None and classes is None and config.mask_kind == "auto":
         table = MaskMap.of(named.values, named.classes)
         # A grey value is the colour of that grey.
@@ -156,14 +182,15 @@ def decide(
             )
             return replace(table, ignored=table.ignored | ignored, words=f"as {named.source} says: {shown}")
         if len(named.classes) == 2:  # 0 and 255, or object ids: the name holds
-            return decide(masks, config, title=title or named.classes[1], objects=objects)
-        found = decide(masks, config, title=title, objects=objects)
-        other = f"{named.source} names other values than the masks hold: its names are not taken"
-        return replace(found, unsure="; ".join(part for part in (found.unsure, other) if part))
+            title = title or named.classes[1]
+        else:
+            remark = f"{named.source} names other values than the masks hold: its names are not taken"
     if 2 * sum(one.coloured for one in seen) > len(seen):
-        return _of_colours(masks, seen, classes, title, objects=objects)
-    found = _of_values(masks, seen, config, title, ignored, objects=objects)
-    return replace(found, ignored=found.ignored | ignored)
+        found = _of_colours(masks, seen, classes, title, objects=objects)
+    else:
+        found = _of_values(masks, seen, config, title, ignored, objects=objects)
+        found = replace(found, ignored=found.ignored | ignored)
+    return replace(found, unsure="; ".join(part for part in (found.unsure, remark) if part))
 
 
 def _names(config: DataConfig) -> tuple[str, ...]:
@@ -217,6 +244,9 @@ def _of_colours(
     few = classes is None or len(classes) == 2
     if few and _mean_pieces(seen) >= _ONE_PIECE and (most > _MANY or objects):
         return _instances(classes, title, f"up to {most - 1} in an image, each in one piece", coloured=True)
+    step = next((step for step in _CHANNEL_STEPS if _of_one_channel(seen, step)), None)
+    if few and step and (why := _objects([replace(one, values=_divided(one, step)) for one in seen], objects=objects)):
+        return _instances(classes, title, f"{why}, in one channel", coloured=True)
     if most > _MANY:
         raise DataError(
             f"{masks[0][0]}: {most} colours, too many for classes and not in one piece each: blurred, a photograph, or "
@@ -233,6 +263,14 @@ def _of_colours(
     table = {value: index for index, value in enumerate(values)}
     words = f"{len(values)} colours, a class each: {', '.join(f'#{value:06x}' for value in values[:8])}"
     return MaskMap(names, table, coloured=True, words=words, unsure="the classes are named by their colours")
+
+
+def _of_one_channel(seen: Sequence[_Seen], step: int) -> bool:
+    return all(value % step == 0 and value // step < 2**8 for one in seen for value in one.values)
+
+
+def _divided(one: _Seen, step: int) -> tuple[int, ...]:
+    return tuple(value // step for value in one.values)
 
 
 def _of_values(
@@ -258,6 +296,11 @@ def _of_values(
             return MaskMap(binary, {low: 0, high: 1}, words=f"two values, {low} and {high}: two classes")
     if len(binary) == 2 and (share := _stray(seen)) is not None:
         words = f"0 and white, and stray values in {share:.2g} of the pixels, which count to the nearer: two classes"
+        return MaskMap(binary, kind="binary", words=words)
+    edges = [one.edges for one in seen if one.edges is not None]
+    many = max(len(one.values) for one in seen) > _BLENDS
+    if len(binary) == 2 and many and edges and min(edges) >= _BLURRED:
+        words = "0 and white, blurred along edges (by JPEG or anti-aliasing): from half of white on one class"
         return MaskMap(binary, kind="binary", words=words)
     few = classes is None or len(classes) == 2
     if few and config.mask_kind == "auto" and (why := _objects(seen, objects=objects)):

@@ -204,9 +204,14 @@ def half_white(values: NDArray[Any]) -> int:
 
 
 def index_values(stored: NDArray[Any], source: str) -> NDArray[Any]:
-    """Return the whole numbers [H, W] of a mask whose channels, 1 or 3, are equal."""
+    """Return the whole numbers [H, W] of a mask whose channels are equal."""
     values = stored[0]
     if not all(np.array_equal(values, channel) for channel in stored[1:]):
+        if len(stored) != 3:
+            raise DataError(
+                f"{source}: a mask of {len(stored)} different channels; one value for each pixel was expected: write a "
+                "mask for each class and name them in data.labels={class: PATTERN, ...}"
+            )
         found = str(stored.dtype)
         if stored.dtype == np.uint8:
             present = present_values(colour_codes(stored))

@@ -26,7 +26,7 @@ from unetkit.data.dataset import division_of
 from unetkit.errors import ConfigError, RunFolderError
 from unetkit.prediction.load import CROSSVAL
 from unetkit.run import Run, open_run
-from unetkit.storage.atomic import atomic_write, make_folder
+from unetkit.storage.atomic import atomic_write, is_taken, make_folder
 
 _NOT_FOLDS = ("none", "given", "last")
 
@@ -191,7 +191,7 @@ def open_folder(path: Path, folds: Folds, *, seeds: int) -> Folder:
         if known["held_out"] != content["held_out"]:
             raise RunFolderError(f"{path}: holds a cross-validation of other images; choose another --out")
         seeds = max(seeds, int(known["seeds"]))
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+    elif is_taken(path):
         raise RunFolderError(f"{path}: is neither an empty folder nor a cross-validation; choose another --out")
     make_folder(path)
     folder = Folder(path, folds, tuple(folds.members(seeds)))

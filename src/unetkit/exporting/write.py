@@ -19,7 +19,7 @@ from unetkit.prediction import Predictor
 from unetkit.prediction.load import build, read_network
 from unetkit.prediction.tiling import bytes_per_pixel
 from unetkit.storage import is_remote, send_file
-from unetkit.storage.atomic import flush, make_folder, temporary_folder
+from unetkit.storage.atomic import flush, folder_for, temporary_folder
 from unetkit.version import __version__
 
 
@@ -126,8 +126,7 @@ def export_network(job: ExportJob, to: str, out: Path, *, accept: Callable[[Path
                 send_file(file, there[file])
             return replace(here, path=there[here.path], files=tuple(there.values()))
     final = out / chosen.main if chosen.main else out
-    make_folder(final.parent)
-    with temporary_folder(final) as folder:
+    with folder_for(final.parent), temporary_folder(final) as folder:
         draft = folder / final.name
         chosen.write(job, draft)
         if chosen.runs_code:

@@ -46,6 +46,7 @@ from unetkit.formats.runtime import Description, ExportedNetwork, Runtime, Runti
 from unetkit.modelfile.card import ExportCard, Output
 from unetkit.modelfile.others import content_of
 from unetkit.storage import local_copy
+from unetkit.storage.atomic import is_taken
 from unetkit.storage.protobuf import WireError
 from unetkit.storage.tree import ZIP_DAMAGE
 
@@ -78,7 +79,7 @@ class Format:
     Attributes:
         what: it is, in a few words.
         suffix: that the file's name must have; of a folder, that of the file in it.
-        main: the file in a folder that is written as a whole; empty: the format is one file.
+        main: the network's file in the folder that the format is; empty: it is a file, which the user names.
         write: writes a file, and no other file but ones with the same stem next to it.
         options: names of the fields of `FileOptions` that it can express.
         output: what comes out where nothing is said.
@@ -255,7 +256,7 @@ def format_for(name: str, out: Path, options: FileOptions) -> Format:
     if chosen is None:
         raise UsageError(f"there is no format {name!r}; there are: {', '.join(FORMATS)}")
     if chosen.main:
-        if out.exists() and not (out.is_dir() and ((out / chosen.main).exists() or not any(out.iterdir()))):
+        if is_taken(out) and not (out / chosen.main).exists():
             raise UsageError(f"{out}: is there, and is no folder of the format {name}; choose a new or empty folder")
     elif out.suffix.lower() != chosen.suffix:
         raise UsageError(f"{out}: a file of the format {name} is called FILE{chosen.suffix}; choose such a name")

@@ -135,7 +135,7 @@ def _description(job: ExportJob, name: str, members: dict[str, bytes], *, channe
     return {
         "type": "model",
         "name": re.sub(r"[^\w\- ]+", " ", about.title or f"unetkit {name}").strip()[:64],
-        "description": (about.description or _purpose(card))[:512],
+        "description": (about.description or card.purpose)[:512],
         "documentation": file("README.md"),
         "covers": [file("cover.png")],
         **{key: value for key, value in said.items() if value},
@@ -165,14 +165,8 @@ def _channel_names(card: ExportCard) -> list[str]:
 def _readme(card: ExportCard) -> str:
     scores = "\n".join(f"- {name}: {value:.4f}" for name, value in sorted(card.scores.items()))
     return (
-        f"# A network by unetkit {card.unetkit}\n\n{_purpose(card)}. "
+        f"# A network by unetkit {card.unetkit}\n\n{card.purpose}. "
         "Pixels are normalised by (pixels - mean) / std of every channel, mean "
         f"{', '.join(f'{value:g}' for value in card.mean)}, std {', '.join(f'{value:g}' for value in card.std)}.\n\n"
         f"## Validation\n\nScores on the images that were held out of its training:\n\n{scores or '- none are known'}\n"
     )
-
-
-def _purpose(card: ExportCard) -> str:
-    of_images = f"{card.image_channels} channel{'s'[: card.image_channels - 1]}"
-    seen = f", each slice with the {card.context} before and after it as further channels" if card.context else ""
-    return f"Segments images with {of_images}{seen} into {', '.join(card.classes)}"

@@ -9,12 +9,13 @@ Legend of shapes: N images, C channels, K classes, H height, W width.
 
 import importlib
 import os
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 import torch
@@ -92,7 +93,7 @@ class RuntimeOptions:
 
 
 def required(module: str, extra: str) -> ModuleType:
-    """Import a package that only some users have.
+    """Import a package that only some users have; runtimes are kept from telling their makers that they are used.
 
     Args:
         module: to import.
@@ -101,7 +102,10 @@ def required(module: str, extra: str) -> ModuleType:
     Raises:
         UsageError: it is not installed.
     """
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime sends to its makers what it runs on
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("NNCF_CI", "1")
+    # OpenVINO's import sends a message by this package, but does without where it is missing.
+    cast(dict[str, Any], sys.modules).setdefault("openvino_telemetry", None)
     try:
         return importlib.import_module(module)
     except ImportError:

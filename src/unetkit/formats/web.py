@@ -22,15 +22,9 @@ def write(job: ExportJob, path: Path) -> None:
     """Write the network to `path`, and the page's other files next to it.
 
     Raises:
-        UsageError: the page is not built, a package is not installed, or the network has more classes than it shows, or
-            sees the slices around each slice.
+        UsageError: the page is not built, a package is not installed, or the network has more classes than it shows.
     """
     card = job.card
-    if card.context:
-        raise UsageError(
-            f"the page shows a network one slice at a time, but this one sees {card.slices} together (model.context="
-            f"{card.context}); choose --to onnx"
-        )
     if len(card.classes) > _MOST_CLASSES:
         raise UsageError(f"the network has {len(card.classes)} classes; the page's masks hold {_MOST_CLASSES} at most")
     bundles = Path(str(resources.files("unetkit") / "bundles"))

@@ -1,10 +1,12 @@
 """Images of any format that unetkit reads, recognised by content; `FORMATS` is the table of them.
 
-Assumes nothing about the name, but of packed files such as `.nii.gz`. Does not know which images belong together.
+Assumes nothing about the name, but of `.nii.gz`. Does not know which images belong together.
 """
 
+import gzip
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -22,11 +24,11 @@ __all__ = [
     "SUFFIXES",
     "Format",
     "Image",
+    "arrays_in",
     "decode_single",
     "has_pages",
     "image_path",
     "is_array",
-    "is_decoded_whole",
     "is_folder",
     "is_image_name",
     "is_zarr",
@@ -97,7 +99,8 @@ FORMATS: tuple[Format, ...] = (
     Format("JPEG 2000", (".jp2", ".j2k"), (b"\0\0\0\x0cjP  \r\n", b"\xff\x4f\xff\x51"), open_raster),
     Format("npy", (".npy",), (b"\x93NUMPY",), _array("npy"), paged=True),
     Format("npz", (".npz",), (b"PK\x03\x04",), _array("npz"), paged=True),
-    Format("HDF5", (".h5", ".hdf5", ".ims"), (b"\x89HDF\r\n",), _array("hdf5"), True, "h5py", "hdf5"),
+    Format("HDF5", (".h5", ".hdf5", ".hdf", ".ims"), (b"\x89HDF\r\n",), _array("hdf5"), True, "h5py", "hdf5"),
+    Format("MATLAB", (".mat",), (b"MATLAB",), _array("matlab"), paged=True),
     Format("NIfTI", (".nii", ".nii.gz"), (), _array("nifti"), True, "nibabel", "nifti"),
     Format("CZI", (".czi",), (b"ZISRAWFILE",), _array("bioio", "bioio_czi"), True, "bioio_czi", "czi"),
     Format("ND2", (".nd2",), (b"\xda\xce\xbe\x0a",), _array("bioio", "bioio_nd2"), True, "bioio_nd2", "nd2"),
@@ -105,9 +108,15 @@ FORMATS: tuple[Format, ...] = (
 )
 """The formats of image files; the first that recognises a file reads it."""
 
-SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes)
+_PACKED = b"\x1f\x8b"  # gzip
+_LARGEST_UNPACKED = 2**30  # bytes
+
+SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes) | frozenset(
+    f"{suffix}.gz" for form in FORMATS if form.opens is open_raster or form.opens is _tiff for suffix in form.suffixes
+)
 """The endings, in lower case, by which images are found in a folder."""
 
+_SEVERAL = frozenset(suffix for form in FORMATS if form.name in ("npz", "HDF5", "MATLAB") for suffix in form.suffixes)
 _HEAD = 16
 
 
@@ -150,6 +159,19 @@ def is_zarr(path: str | Path) -> bool:
 def is_folder(path: Path) -> bool:
     """Tell whether a path is a folder of files, and not an image that happens to be one."""
     return path.is_dir() and not is_zarr(path)
+
+
+@lru_cache(maxsize=4096)
+def _arrays_in(path: Path, modified: int) -> tuple[str, ...]:
+    from unetkit.images import array_files
+
+    return array_files.arrays_in(path)
+
+
+def arrays_in(path: Path) -> tuple[str, ...]:
+    """Return the names of the images in a file of several arrays, to be opened as `file/name`; none for other files."""
+    several = path.suffix.lower() in _SEVERAL and path.is_file()
+    return _arrays_in(path, path.stat().st_mtime_ns) if several else ()
 
 
 def image_path(path: str | Path) -> Path:
@@ -215,19 +237,6 @@ def has_pages(path: Path) -> bool:
     return form is not None and form.paged
 
 
-def is_decoded_whole(path: Path) -> bool:
-    """Tell whether a window of a file is only had by decoding its whole page.
-
-    Raises:
-        DataError: as `has_pages`.
-    """
-    if not path.is_file():
-        return False  # an array in a file
-    with decoding(str(path)), path.open("rb") as handle:
-        form = _format_of(handle.read(_HEAD), path.name)
-    return form is not None and form.opens is open_raster
-
-
 def _only_page(image: Image) -> NDArray[Any]:
     if image.count != 1:
         raise DataError(f"{image.source}: has {image.count} pages; one was expected")
@@ -238,10 +247,22 @@ def _format_of(head: bytes, name: str) -> Format | None:
     return next((form for form in FORMATS if form.recognises(head, name)), None)
 
 
+def _unpacked(file: File) -> BytesIO:
+    """Return the content of a file packed by gzip, of no more bytes than are unpacked."""
+    with file.open() as handle, gzip.open(handle) as packed:
+        content = packed.read(_LARGEST_UNPACKED + 1)
+    if len(content) > _LARGEST_UNPACKED or content.startswith(_PACKED):
+        what = "a packed file" if content.startswith(_PACKED) else f"more than {_LARGEST_UNPACKED:,} bytes"
+        raise DataError(f"{file.source}: unpacks to {what}; unpack it yourself")
+    return BytesIO(content)
+
+
 def _open(file: File, role: Role) -> Image:
     with decoding(file.source):
         with file.open() as handle:
             head = handle.read(_HEAD)
+        if head.startswith(_PACKED) and not file.source.lower().endswith(".nii.gz"):
+            return _open(File(file.source, lambda: _unpacked(file)), role)
         if not head:
             raise DataError(f"{file.source}: the file is empty (0 bytes); an image was expected")
         form = _format_of(head, (file.path or Path(file.source)).name)

@@ -1,8 +1,8 @@
-"""Arrays in files: npy and npz of numpy, HDF5, NIfTI, and microscopes' own files (CZI, ND2, LIF).
+"""Arrays in files: npy and npz of numpy, HDF5, MATLAB, NIfTI, and microscopes' own files (CZI, ND2, LIF).
 
 What an array's axes are is taken from the file where it says so (NIfTI; HDF5 with `axistags` as ilastik writes, or
-dimension labels) and by `axes_by_size` elsewhere. Of npz and HDF5 files with several arrays one is named after the
-file: `file.h5/volumes/raw` or `file.h5:volumes/raw`. No file can run code: arrays of Python objects are refused.
+dimension labels) and by `axes_by_size` elsewhere. Of npz, HDF5 and MATLAB files with several arrays one is named after
+the file: `file.h5/volumes/raw` or `file.h5:volumes/raw`. No file can run code: arrays of Python objects are refused.
 """
 
 import json
@@ -11,14 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError
 from unetkit.images.array import CachedArray, axes_by_size, image_of_array
-from unetkit.images.image import File, Image, PixelSize, Role
+from unetkit.images.image import File, Image, PixelSize, Role, decoding
 
 _LARGEST_PACKED = 2**31
 """Bytes of the largest compressed array that is decoded as a whole."""
@@ -52,10 +53,7 @@ def open_npz(file: File, role: Role) -> Image:
                 f"{file.source}: {name} has {sizes[name]:,} bytes; of a compressed array at most {_LARGEST_PACKED:,} "
                 "are decoded: save it as .npy"
             )
-        with archive.open(f"{name}.npy") as member:
-            version = np.lib.format.read_magic(member)
-            headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-            shape, _, dtype = headers[version](member)
+        shape, dtype = _npz_header(archive, f"{name}.npy")
         if int(np.prod(shape, dtype=object)) * dtype.itemsize > sizes[name]:
             raise DataError(f"{file.source}: {name} promises more pixels {shape} than it holds; write it again")
 
@@ -67,23 +65,28 @@ def open_npz(file: File, role: Role) -> Image:
     return image_of_array(file.source, _Later(shape, dtype, whole), axes_by_size(shape), named=False, decoded="whole")
 
 
-def open_hdf5(file: File, role: Role) -> Image:
+def _npz_header(archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with archive.open(member) as handle:
+        version = np.lib.format.read_magic(handle)
+        headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, _, dtype = headers[version](handle)
+    return shape, dtype
+
+
+def open_hdf5(file: File, role: Role, *, columns_first: bool = False) -> Image:
     """Read the header of an array in an HDF5 file; windows decode the chunks that they touch.
+
+    Args:
+        file: of one or more arrays.
+        role: what it is read as.
+        columns_first: axes that the file does not name are those of MATLAB, the last one first.
 
     Raises:
         DataError: damaged, several arrays and none named, or chunks larger than are decoded.
     """
     h5py = _package("h5py")
     with file.open() as handle, h5py.File(handle, "r") as tree:
-        found: list[str] = []
-
-        def note(name: str, node: Any) -> None:
-            if isinstance(node, h5py.Dataset):
-                found.append(name)
-
-        tree.visititems(note)
-        images = [name for name in found if tree[name].ndim >= 2 and tree[name].dtype.kind in "biuf"]
-        dataset = tree[_named(file, images)]
+        dataset = tree[_named(file, [name for name, shape in _hdf5_arrays(tree) if len(shape) > 1])]
         if dataset.external is not None or dataset.is_virtual:
             raise DataError(f"{file.source}: {dataset.name} takes its pixels from other files; copy it into this one")
         tags = dataset.attrs.get("axistags")
@@ -91,7 +94,8 @@ def open_hdf5(file: File, role: Role) -> Image:
         if tags is not None:
             labels = "".join(str(axis["key"]) for axis in json.loads(tags)["axes"]).lower()
         named = len(labels) == dataset.ndim == len(set(labels)) and {"y", "x"} <= set(labels)
-        axes = labels if named else axes_by_size(dataset.shape)
+        by_size = _matlab_axes(dataset.shape[::-1])[::-1] if columns_first else axes_by_size(dataset.shape)
+        axes = labels if named else by_size
         size = dict(zip(axes, dataset.shape, strict=True))
         array = _Dataset(file, dataset.name, dataset.shape, dataset.dtype)
         # What is not chunked has no filters: its bytes are in the file, and a window of them is bounded by it.
@@ -99,6 +103,97 @@ def open_hdf5(file: File, role: Role) -> Image:
         values = None if dataset.chunks is None or dataset.id.get_create_plist().get_nfilters() == 0 else 1
     cached = CachedArray(file.source, array, chunks, values=values and size.get("c", 1)) if values else array
     return image_of_array(file.source, cached, axes, named=named)
+
+
+def _hdf5_arrays(tree: Any) -> list[tuple[str, tuple[int, ...]]]:
+    """Return the names and shapes of the arrays of numbers in an open HDF5 file; MATLAB's own are left out."""
+    found: list[tuple[str, tuple[int, ...]]] = []
+
+    def note(name: str, node: Any) -> None:
+        if hasattr(node, "shape") and node.shape and node.dtype.kind in "biuf" and not name.startswith("#"):
+            found.append((name, tuple(node.shape)))
+
+    tree.visititems(note)
+    return found
+
+
+_HDF5_MATLAB = b"MATLAB 7.3"
+_MOST_CHANNELS = 4
+_MATLAB_TYPES = {"double": "float64", "single": "float32", "logical": "uint8"} | {
+    f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
+"""What MATLAB calls numbers, and their types."""
+
+
+def open_matlab(file: File, role: Role) -> Image:
+    """Read the header of an array in a MATLAB file; its pixels are read whole, or as of HDF5 from version 7.3 on.
+
+    Raises:
+        DataError: damaged, several arrays and none named, or larger than is decoded.
+    """
+    with file.open() as handle:
+        if handle.read(len(_HDF5_MATLAB)) == _HDF5_MATLAB:
+            return open_hdf5(file, role, columns_first=True)
+        handle.seek(0)
+        arrays = _matlab_arrays(handle)
+    name = _named(file, list(arrays))
+    shape, kind = arrays[name]
+    dtype = np.dtype(_MATLAB_TYPES[kind])
+    if int(np.prod(shape, dtype=object)) * 8 > _LARGEST_PACKED:
+        raise DataError(
+            f"{file.source}: {name} promises {shape}; at most {_LARGEST_PACKED:,} bytes are decoded: save it as .npy"
+        )
+
+    @cache
+    def whole() -> NDArray[Any]:
+        with file.open() as handle:
+            found = _package("scipy.io").loadmat(handle, variable_names=[name])[name]
+            return np.asarray(found).astype(dtype, copy=False)
+
+    return image_of_array(file.source, _Later(shape, dtype, whole), _matlab_axes(shape), named=False, decoded="whole")
+
+
+def _matlab_axes(shape: tuple[int, ...]) -> str:
+    """Name the axes of an array: MATLAB's habit is rows, columns, and then channels and slices."""
+    by_size = axes_by_size(shape)
+    if by_size == "zyx" and shape[2] < shape[0]:
+        return "yxz"
+    return "yxcz" if by_size == "tzyx" and shape[2] <= _MOST_CHANNELS < min(shape[:2]) else by_size
+
+
+def _matlab_arrays(handle: BinaryIO) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return the shape and the class of every array of numbers in a MATLAB file below version 7.3."""
+    found = _package("scipy.io").whosmat(handle)
+    return {name: (tuple(shape), kind) for name, shape, kind in found if kind in _MATLAB_TYPES}
+
+
+_SMALLEST = 8  # rows and columns
+
+
+def arrays_in(path: Path) -> tuple[str, ...]:
+    """Return the names of the images in a file of several arrays; none for other files, or what cannot be read.
+
+    Rows and columns of an image are at least 8.
+    """
+    try:
+        with decoding(str(path)), path.open("rb") as handle:
+            head = handle.read(len(_HDF5_MATLAB))
+            handle.seek(0)
+            if head.startswith(b"\x89HDF") or head == _HDF5_MATLAB:
+                with _package("h5py").File(handle, "r") as tree:
+                    shapes = dict(_hdf5_arrays(tree))
+            elif head.startswith(b"MATLAB"):
+                shapes = {name: shape for name, (shape, _) in _matlab_arrays(handle).items()}
+            elif head.startswith(b"PK"):
+                with zipfile.ZipFile(handle) as archive:
+                    names = [name for name in archive.namelist() if name.endswith(".npy")]
+                    shapes = {name.removesuffix(".npy"): _npz_header(archive, name)[0] for name in names}
+            else:
+                return ()
+    except (DataError, ImportError):
+        return ()
+    images = [name for name, shape in shapes.items() if sum(side >= _SMALLEST for side in shape) > 1]
+    return tuple(images) if len(shapes) > 1 else ()
 
 
 _UNITS = {"mm": "millimeter", "micron": "micrometer", "meter": "meter", "sec": "second", "msec": "millisecond"}
@@ -193,7 +288,7 @@ class _Dask:
 
 
 def _package(name: str) -> Any:
-    """Return a module that has no types; `Format` has made sure that it is installed."""
+    """Return a module that is slow to import or has no types; `Format` has made sure that it is installed."""
     return import_module(name)
 
 

@@ -18,17 +18,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby, product
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from unetkit.errors import UsageError
 from unetkit.images import is_zarr
 from unetkit.images.write import Form, Output
 from unetkit.storage import is_remote, url_of
-from unetkit.storage.atomic import atomic_folder
+from unetkit.storage.atomic import atomic_folder, is_taken
+
+if TYPE_CHECKING:
+    import zarr
 
 SHARD, CHUNK = 1024, 512
 """Sides in pixels of what is written as one file, and of what is decoded at once."""
@@ -74,7 +76,7 @@ def require_new(path: Path) -> None:
     Raises:
         UsageError: it does not.
     """
-    if not is_remote(path) and path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if not is_remote(path) and is_taken(path):
         raise UsageError(f"{path}: is there already, and nothing is overwritten; choose another --out")
     require_place(path)
 
@@ -102,12 +104,16 @@ def create_zarr(root: Path, form: Form) -> "ZarrFilling":
     Raises:
         OSError: the disk did not take it.
     """
+    import zarr  # slow to import
+
     zarr.create_group(store=root, zarr_format=3 if form.version == "0.5" else 2)
     return ZarrFilling(root, form, _create_level(root, form, 0, form.height, form.width))
 
 
 def open_created(root: Path, form: Form) -> "ZarrFilling":
     """Open what `create_zarr` made, in this process or another."""
+    import zarr  # slow to import
+
     return ZarrFilling(root, form, zarr.open_array(root / "0", mode="r+"))
 
 
@@ -125,7 +131,7 @@ class ZarrFilling:
 
     root: Path
     form: Form
-    array: zarr.Array[Any]
+    array: "zarr.Array[Any]"
     begun: dict[tuple[int, int, int], NDArray[Any]] = field(default_factory=dict[tuple[int, int, int], NDArray[Any]])
     missing: dict[tuple[int, int, int], int] = field(default_factory=dict[tuple[int, int, int], int])
 
@@ -179,15 +185,19 @@ class ZarrFilling:
                 for _, row in groupby(_shards(self.form.pages, height, width), key=lambda key: key[:2]):
                     deque(several.map(shrink, row), maxlen=0)
             levels, array = levels + 1, smaller
+        import zarr  # slow to import
+
         group = zarr.open_group(self.root, mode="r+")
         group.attrs.update(_metadata(name, self.form, levels, in_image=in_image))
 
 
-def _create_level(root: Path, form: Form, level: int, height: int, width: int) -> zarr.Array[Any]:
+def _create_level(root: Path, form: Form, level: int, height: int, width: int) -> "zarr.Array[Any]":
     """Create the array of a level; chunks that hold nothing but 0 are not written."""
     size = {**dict(form.page_axes), "c": form.planes, "y": height, "x": width}
     chunk, shard = {"y": CHUNK, "x": CHUNK}, {"c": form.planes, "y": SHARD, "x": SHARD}
     new = form.version == "0.5"
+    import zarr  # slow to import
+
     return zarr.create_array(
         store=root,
         name=str(level),
@@ -216,7 +226,7 @@ def _where(form: Form, page: int, rows: slice, columns: slice, planes: slice = s
     return tuple(where[axis] for axis in form.array_axes)
 
 
-def _store(array: zarr.Array[Any], form: Form, key: tuple[int, int, int], values_KHW: NDArray[Any]) -> None:
+def _store(array: "zarr.Array[Any]", form: Form, key: tuple[int, int, int], values_KHW: NDArray[Any]) -> None:
     """Write one shard, whole."""
     page, row, column = key
     _, tall, wide = values_KHW.shape
@@ -225,13 +235,13 @@ def _store(array: zarr.Array[Any], form: Form, key: tuple[int, int, int], values
 
 
 def _load(
-    array: zarr.Array[Any], form: Form, page: int, rows: slice, columns: slice, planes: slice = slice(None)
+    array: "zarr.Array[Any]", form: Form, page: int, rows: slice, columns: slice, planes: slice = slice(None)
 ) -> NDArray[Any]:
     values = np.asarray(array[_where(form, page, rows, columns, planes)])
     return values if form.planes > 1 else values[None]
 
 
-def _shrink(array: zarr.Array[Any], smaller: zarr.Array[Any], form: Form, key: tuple[int, int, int]) -> None:
+def _shrink(array: "zarr.Array[Any]", smaller: "zarr.Array[Any]", form: Form, key: tuple[int, int, int]) -> None:
     """Write a shard of a smaller level from the four of the larger one that it covers."""
     rows, columns = (slice(2 * SHARD * number, 2 * SHARD * (number + 1)) for number in key[1:])
     planes = (  # one after the other: all of them may be much
@@ -313,6 +323,8 @@ def _colour(number: int) -> tuple[int, int, int]:
 
 def register(path: Path, version: str) -> None:
     """Name a label image in the list that its image keeps."""
+    import zarr  # slow to import
+
     group = zarr.open_group(path.parent, mode="a", zarr_format=3 if version == "0.5" else 2)
     attributes = group.attrs.asdict()
     known = cast(dict[str, Any], attributes.get("ome", {}) if version == "0.5" else attributes)

@@ -19,6 +19,7 @@ Every other axis counts pages. Legend of shapes: C channels, H height, W width.
 import math
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
@@ -73,7 +74,8 @@ def open_tiff(file: File, role: Role) -> Image:
                 array = _decoded(file, series, values)
             samples, pixel_size = _samples(key, source), _pixel_size(tiff)
             found = image_of_array(source, array, axes, samples=samples, pixel_size=pixel_size, named=named)
-            found = replace(found, colours=_colours(tiff, found.channels))
+            with suppress(ValueError, TypeError, IndexError):  # how it is shown is no reason to refuse it
+                found = replace(found, colours=_colours(tiff, found.channels))
             photometric, colours = int(key.photometric), key.colormap
     if colours is not None and role != "image" and found.channels == 1:
         palette = (np.asarray(colours).reshape(3, -1).T >> 8).astype(np.uint8)

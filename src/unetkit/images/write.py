@@ -11,6 +11,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
@@ -163,6 +164,15 @@ def create_tiff(path: Path, form: Form) -> int:
         )
     assert place is not None
     return place[0]
+
+
+def to_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return pixels [H, W], [H, W, 3] or [H, W, 4] as a PNG image of 8 bits, soon rather than small."""
+    from PIL import Image as Pillow  # needed for PNG alone
+
+    file = BytesIO()
+    Pillow.fromarray(pixels).save(file, "PNG", compress_level=1)
+    return file.getvalue()
 
 
 @contextmanager

@@ -5,14 +5,20 @@ that another tab painted. The files of labels are written every few seconds and 
 before it is answered. The worker is started with the server, so that it is warm when the first strokes come; the one
 that ended by itself is started again with the next `start`.
 
+Where the project says so, a training that is paused starts by itself: a few seconds after the last stroke, if two
+classes are painted and there are strokes that it did not have when it was last started or paused. After a failure it
+waits to be started.
+
 Does not know how a network is trained.
 """
 
 import asyncio
 import base64
 import json
+import math
 import secrets
 import threading
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -30,9 +36,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from unetkit.errors import UnetkitError, UsageError
+from unetkit.images.write import to_png
 from unetkit.labelling.guide import Suggestion, choose, first_window
 from unetkit.labelling.project import LabelClass, Project, accepted
-from unetkit.labelling.strokes import Labels, Place, Stroke, to_png
+from unetkit.labelling.strokes import Labels, Place, Stroke
 from unetkit.labelling.worker import Worker, prediction_file
 from unetkit.serving.guard import Access, Guard, Limits, guarded, log
 from unetkit.serving.server import page_routes
@@ -40,6 +47,10 @@ from unetkit.serving.tiles import ImageTiles, tile_answer
 
 LIMITS = Limits(max_bytes=2**27)
 _WRITTEN = 5.0  # seconds between writings of the files of labels
+PAUSE = 3.0
+"""Seconds without a stroke after which a training starts by itself, where the project says so."""
+
+_LOOKED = 0.5  # seconds between looks whether it shall
 _QUIET = 10.0  # seconds after which a silent stream says that it lives
 _HISTORY = 2000  # points of the curves
 
@@ -90,10 +101,19 @@ class AcceptBody(PageBody):
     region: tuple[Number, Number] | None = None
 
 
+Order = Literal["start", "pause", "stop"]
+
+
 class TrainBody(_Body):
     """What the worker shall do."""
 
-    state: Literal["start", "pause", "stop"]
+    state: Order
+
+
+class AutomaticBody(_Body):
+    """Whether a training starts by itself when painting pauses."""
+
+    on: bool
 
 
 class Labelling:
@@ -104,14 +124,16 @@ class Labelling:
         self.project, self.overrides = project, tuple(overrides)
         self.tiles = [ImageTiles(one.image, folder / str(number)) for number, one in enumerate(project.contents.images)]
         self.threads = anyio.CapacityLimiter(8)
-        self.training: dict[str, Any] = {"state": "paused", "step": 0, "loss": None, "dice": None}
         self.history = _history(project.contents.folder)
+        step, loss, dice = self.history[-1] if self.history else (0, None, None)
+        self.training: dict[str, Any] = {"state": "paused", "step": step, "loss": loss, "dice": dice}
         self.versions: dict[Place, str] = {}
         self.windows: dict[Place, list[Suggestion]] = {}
         self.suggested: set[tuple[Place, tuple[int, int, int, int]]] = set()
         self.listeners: dict[asyncio.Queue[str], str] = {}
         self.worker: Worker | None = None
         self.started, self._current = False, ""
+        self.painted_at, self._considered = -math.inf, project.painting.strokes
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
 
@@ -139,6 +161,34 @@ class Labelling:
             if self.worker is not None:
                 self.worker.close()
 
+    def train(self, order: Order) -> None:
+        """Start or stop the training, and tell every tab."""
+        self.started, self._considered = order == "start", self.project.painting.strokes
+        if self.started and self.training.pop("error", None) is not None:
+            self.training["state"] = "waiting"
+        if self.worker is not None and self.worker.alive:
+            self.worker.tell(do=order)
+        elif self.started:
+            self.start_worker()
+        self.told({"event": "training", **self.described})
+
+    def start_after_pause(self) -> None:
+        """Start the training if it shall start by itself now."""
+        project, strokes = self.project, self.project.painting.strokes
+        waits = project.contents.automatic and not self.started and self.training["state"] != "failed"
+        if not waits or strokes == self._considered or time.monotonic() - self.painted_at < PAUSE:
+            return
+        self._considered = strokes
+        with project.changing:
+            trainable = project.painting.is_trainable
+        if trainable:
+            self.train("start")
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The training, as tabs know it."""
+        return self.training | {"started": self.started, "automatic": self.project.contents.automatic}
+
     def told(self, event: dict[str, Any], *, but: str = "") -> None:
         """Send an event to every tab, but the one of a session; from any thread."""
         kind = event.pop("event")
@@ -162,6 +212,7 @@ class Labelling:
             if event["loss"] is not None:
                 self.history.append([event["step"], event["loss"], event["dice"]])
                 del self.history[:-_HISTORY]
+            event = {"event": "training", **self.described}
         elif kind == "prediction":
             place = int(event["image"]), int(event["page"])
             self.versions[place] = event["version"]
@@ -175,7 +226,7 @@ class Labelling:
             if event["code"] and self.training["state"] != "failed":
                 log.warning("the training process ended with code %d", event["code"])
                 self.training |= {"state": "failed", "error": f"the training process ended (code {event['code']})"}
-            event = {"event": "training", **self.training}
+            event = {"event": "training", **self.described}
         self.told(event)
 
     def next(self) -> Suggestion:
@@ -219,7 +270,7 @@ class Labelling:
             "folder": str(contents.folder),
             "classes": classes,
             "images": images,
-            "training": self.training | {"started": self.started, "history": self.history},
+            "training": self.described | {"history": self.history},
             "session": secrets.token_hex(8),
             "tabs": len(self.listeners),
         }
@@ -259,12 +310,21 @@ def labelling_app(project: Project, *, access: Access, folder: Path, overrides: 
                 except UnetkitError as error:
                     log.warning("%s; every stroke is in the journal", error)
 
+        async def look_for_pauses() -> None:
+            while True:
+                await asyncio.sleep(_LOOKED)
+                try:
+                    await anyio.to_thread.run_sync(state.start_after_pause)
+                except OSError as error:
+                    log.warning("the training cannot be started: %s", error)
+
         state.begin()
-        writing = asyncio.create_task(write_now_and_then())
+        tasks = [asyncio.create_task(write_now_and_then()), asyncio.create_task(look_for_pauses())]
         try:
             yield
         finally:
-            writing.cancel()
+            for task in tasks:
+                task.cancel()
             await anyio.to_thread.run_sync(project.write)
             await anyio.to_thread.run_sync(state.end)
 
@@ -338,8 +398,8 @@ class Answers:
         body = await _read(request, StrokeBody)
         top, left, height, width = body.box
         stroke = Stroke(self.place_of(request, body.page), top, left, body.png, body.session, body.number)
-        if stroke.labels().shape != (height, width):
-            found = "{} x {}".format(*stroke.labels().shape)
+        if stroke.labels.shape != (height, width):
+            found = "{} x {}".format(*stroke.labels.shape)
             raise UsageError(f"a box of {height} x {width} px, but a PNG of {found} px; both were expected alike")
         return await self.paint(stroke)
 
@@ -347,7 +407,8 @@ class Answers:
         """Add a stroke, and tell the other tabs."""
         new = await self.thread(lambda: self.project.paint(stroke))
         if new:
-            height, width = stroke.labels().shape
+            self.state.painted_at = time.monotonic()
+            height, width = stroke.labels.shape
             box = [stroke.top, stroke.left, height, width]
             image, page = stroke.place
             event = {"event": "labels", "image": str(image), "page": page, "box": box, "session": stroke.session}
@@ -379,20 +440,22 @@ class Answers:
 
         stroke = await self.thread(made)
         answer = await self.paint(stroke)
-        height, width = stroke.labels().shape
+        height, width = stroke.labels.shape
         painted = {"box": [stroke.top, stroke.left, height, width], "png": base64.b64encode(stroke.png).decode()}
         return JSONResponse(json.loads(bytes(answer.body)) | painted)
 
     async def train(self, request: Request) -> Response:
         """Start or stop the training."""
-        asked = (await _read(request, TrainBody)).state
-        self.state.started = asked == "start"
-        if self.state.worker is None or not self.state.worker.alive:
-            if self.state.started:
-                await self.thread(self.state.start_worker)
-        else:
-            self.state.worker.tell(do=asked)
-        return JSONResponse(self.state.training | {"started": self.state.started})
+        order = (await _read(request, TrainBody)).state
+        await self.thread(lambda: self.state.train(order))
+        return JSONResponse(self.state.described)
+
+    async def automatic(self, request: Request) -> Response:
+        """Let a training start by itself when painting pauses, or not."""
+        on = (await _read(request, AutomaticBody)).on
+        await self.thread(lambda: self.project.set_automatic(on))
+        self.state.told({"event": "training", **self.state.described})
+        return JSONResponse(self.state.described)
 
     async def see(self, request: Request) -> Response:
         """Predict this page first from now on."""
@@ -417,6 +480,7 @@ def _routes(answers: Answers) -> list[Route]:
         Route("/api/project", answers.describe),
         Route("/api/project/classes", answers.classes, methods=["POST"]),
         Route("/api/project/train", answers.train, methods=["POST"]),
+        Route("/api/project/automatic", answers.automatic, methods=["POST"]),
         Route("/api/project/events", answers.events),
         Route("/api/project/next", answers.where),
         Route(image + "/tiles/{page:int}/{level:int}/{column:int}_{row:int}.png", answers.tile),
@@ -435,7 +499,7 @@ async def _events(state: Labelling, request: Request) -> AsyncIterator[str]:
     state.listeners[queue] = request.query_params.get("session", "")
     state.told({"event": "tabs", "tabs": len(state.listeners)})
     try:
-        yield f"event: training\ndata: {json.dumps(state.training)}\n\n"
+        yield f"event: training\ndata: {json.dumps(state.described)}\n\n"
         waited = 0.0
         while not request.state.draining():
             try:

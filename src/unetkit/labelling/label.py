@@ -1,11 +1,11 @@
 """The verb `label`: a project, its server, and what is said at its start and end."""
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unetkit.errors import UsageError
+from unetkit.serving import require_extra
 from unetkit.storage.atomic import temporary_folder
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def label(
         UsageError: the project or the port is in use, or the extra serve is not installed.
         StorageError: the disk does not take the project.
     """
-    if any(find_spec(package) is None for package in ("starlette", "uvicorn")):  # without loading torch here
-        raise UsageError("label needs the extra serve: pip install 'unetkit[serve]'")
+    require_extra()
     from unetkit.labelling.app import labelling_app
     from unetkit.labelling.project import open_project
     from unetkit.serving.guard import access_for

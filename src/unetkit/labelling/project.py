@@ -1,7 +1,7 @@
 """A labelling project: a folder next to the images, with what is painted on them and what is trained on it.
 
     FOLDER/
-      project.json        the images, the classes and their colours
+      project.json        the images, the classes and their colours, whether a training starts by itself
       journal.jsonl       every stroke (see `strokes`): all else follows from it
       labels/             NAME.png, or NAME.tif of a stack: 0 not painted, 1 the first class, 2 the second, ...
       trained/ held-out/  likewise: 255 where painted pixels are trained on, or held out
@@ -21,7 +21,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -42,7 +42,8 @@ from unetkit.data.targets import components
 from unetkit.errors import DataError, UsageError
 from unetkit.images import is_zarr, open_image
 from unetkit.images.image import Image, as_pixels
-from unetkit.labelling.strokes import UNCHANGED, Follower, Journal, Labels, Painting, Place, Stroke, to_png
+from unetkit.images.write import to_png
+from unetkit.labelling.strokes import UNCHANGED, Follower, Journal, Labels, Painting, Place, Stroke
 from unetkit.storage.atomic import atomic_write, make_folder
 from unetkit.storage.lock import locked
 
@@ -126,11 +127,13 @@ class Contents:
         folder: of the project.
         classes: that are painted.
         images: that are painted on.
+        automatic: a training starts by itself when painting pauses.
     """
 
     folder: Path
     classes: tuple[LabelClass, ...]
     images: tuple[ProjectImage, ...]
+    automatic: bool = False
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
@@ -198,7 +201,8 @@ class Contents:
             {"name": one.name, "path": os.path.relpath(one.path, self.folder), "size": list(one.size)}
             for one in self.images
         ]
-        content = {"version": 1, "classes": [asdict(one) for one in self.classes], "images": images}
+        classes = [asdict(one) for one in self.classes]
+        content = {"version": 1, "classes": classes, "automatic": self.automatic, "images": images}
         atomic_write(self.folder / _PROJECT, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
@@ -212,6 +216,7 @@ class Contents:
             content = cast(dict[str, Any], json.loads((folder / _PROJECT).read_text(encoding="utf-8")))
             classes = tuple(LabelClass(str(one["name"]), str(one["colour"])) for one in content["classes"])
             named = [(str(one["name"]), str(one["path"]), tuple(one["size"])) for one in content["images"]]
+            automatic = bool(content.get("automatic", False))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{folder / _PROJECT}: cannot be read ({error}); bring it back from a copy") from error
         paths = [Path(os.path.normpath(folder / path)) for _, path, _ in named]
@@ -222,7 +227,7 @@ class Contents:
                     f"{one.path}: has {one.size[0]} x {one.size[1]} px (rows x columns), but what is painted on it was "
                     f"painted on {size[0]} x {size[1]}; bring that file back, or begin another project"
                 )
-        return cls(folder, classes, images)
+        return cls(folder, classes, images, automatic)
 
 
 def project_folder(path: Path) -> Path:
@@ -274,7 +279,7 @@ class Project:
         image, page = stroke.place
         if not (0 <= image < len(self.contents.images) and 0 <= page < self.contents.images[image].image.count):
             raise UsageError(f"image {image}, page {page}: there is no such page in this project")
-        labels = stroke.labels()
+        labels = stroke.labels
         values = labels[labels != UNCHANGED]
         if values.size and values.max() > len(self.contents.classes):
             raise UsageError(f"a stroke of class {values.max()}; there are {len(self.contents.classes)} classes")
@@ -301,9 +306,21 @@ class Project:
             used = max((int(page.max()) for page in self.painting.pages.values()), default=0)
             if used > len(names):
                 raise UsageError(f"{len(names)} classes, but class {used} is painted; erase it first, or keep it")
-            self.contents = Contents(self.contents.folder, tuple(classes), self.contents.images)
-            self.contents.save()
+            self._save(replace(self.contents, classes=tuple(classes)))
             self._changed |= {image for image, _ in self.painting.pages}
+
+    def set_automatic(self, automatic: bool) -> None:
+        """Let a training start by itself when painting pauses, or not.
+
+        Raises:
+            StorageError: the disk did not take it; nothing changed.
+        """
+        with self._changing:
+            self._save(replace(self.contents, automatic=automatic))
+
+    def _save(self, contents: Contents) -> None:
+        contents.save()
+        self.contents = contents
 
     def write(self) -> None:
         """Bring the files of labels, the list and config.yaml up to date.

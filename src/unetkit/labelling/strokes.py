@@ -19,6 +19,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -46,13 +47,6 @@ Place = tuple[int, int]
 Labels = NDArray[np.uint8]
 
 
-def to_png(pixels: Labels) -> bytes:
-    """Return pixels [H, W] or [H, W, 3] as a PNG image of 8 bits."""
-    file = BytesIO()
-    Pillow.fromarray(pixels).save(file, "PNG", compress_level=1)
-    return file.getvalue()
-
-
 def from_png(content: bytes) -> Labels:
     """Return the grey values [h, w] of a PNG image of 8 bits.
 
@@ -68,7 +62,7 @@ def from_png(content: bytes) -> Labels:
         raise UsageError(f"a stroke that is not a PNG image ({error}); send the box as a grey PNG of 8 bits") from error
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Stroke:
     """A box of labels that was painted.
 
@@ -88,8 +82,9 @@ class Stroke:
     session: str
     number: int
 
+    @cached_property
     def labels(self) -> Labels:
-        """Return the labels [h, w] of the box.
+        """The labels [h, w] of the box.
 
         Raises:
             UsageError: the PNG is none.
@@ -146,7 +141,7 @@ class Painting:
         Raises:
             UsageError: it lies outside its page.
         """
-        labels = stroke.labels()
+        labels = stroke.labels
         page, box = self.at(stroke.place), self.box(stroke, labels)
         np.copyto(page[box], labels, where=labels != UNCHANGED)
         self.pages[stroke.place] = page
@@ -195,6 +190,11 @@ class Painting:
     def part(self, place: Place, *, held_out: bool) -> NDArray[np.bool_]:
         """Return the painted pixels [H, W] of a page that are trained on, or those that are held out."""
         return (self.at(place) > 0) & (self.held_out(place) == held_out)
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether two classes are painted where they are trained on."""
+        return len(frozenset[int]().union(*map(self.classes_in, self.pages))) > 1
 
     def classes_in(self, place: Place) -> frozenset[int]:
         """Return the classes, from 0, that are trained on in a page."""

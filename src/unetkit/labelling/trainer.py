@@ -153,9 +153,7 @@ class Session:
         loss = float(last.loss)  # waits for the device
         state.step += steps
         state.train_seconds += time.perf_counter() - begun
-        painted = trainer.step.batch(state.step - 1).valid
-        share = 1.0 if painted is None else max(float(painted.float().mean()), 1e-9)
-        self._last_loss = loss / share
+        self._last_loss = loss / (1.0 if last.counting is None else max(float(last.counting), 1e-9))
         if not math.isfinite(loss):
             raise DivergedError(
                 f"the loss is {loss} at step {state.step}: the training diverged; the last good checkpoint stands in "
@@ -263,14 +261,14 @@ class Session:
                 start, (labels, valid) = int(store.start[places.index(place)]), self._targets(place, held_out=False)
                 store.labels_P[start : start + labels.size] = torch.from_numpy(labels.ravel())
                 store.valid_P[start : start + labels.size] = torch.from_numpy(valid.ravel())
-        elif places:
+        elif places and (trainer is not None or self.painting.is_trainable):
             samples = InMemory(tuple(self._sample(place, held_out=False) for place in places), self.classes)
             mode = self.config.data.padding_mode
             store = PixelStore.of(samples, self.normalization, self.device, padding_mode=mode)
-            if trainer is not None:
-                trainer.step.set_store(store)
-            elif len(frozenset[int]().union(*map(self.painting.classes_in, places))) > 1:
+            if trainer is None:
                 trainer = self._trainer = self._begin(store)
+            else:
+                trainer.step.set_store(store)
             self._places = places
         if trainer is not None:
             seconds = {"train_seconds": round(trainer.state.train_seconds, 4)}

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from unetkit.errors import UnetkitError
+from unetkit.images.write import to_png
 from unetkit.labelling.guide import Suggestion, choose, rank_windows
 from unetkit.labelling.project import Contents
-from unetkit.labelling.strokes import Place, to_png
+from unetkit.labelling.strokes import Place
 from unetkit.storage.atomic import atomic_write, make_folder
 
 if TYPE_CHECKING:
@@ -86,8 +87,6 @@ class Work:
         """Take a message."""
         if "do" in message:
             self.started = message["do"] == "start"
-            if not self.started:
-                self.session.save()
             self.last_change = self.session.step
         if "see" in message:
             image, page = message["see"]

@@ -68,12 +68,8 @@ class Definition:
         )
 
 
-def find_definition(name: str, cards: Mapping[str, Definition]) -> Definition:
-    """Return the card of a score by its name; `dice_nucleus` finds `dice_{class}`, `..._388` finds `..._{size}`.
-
-    Raises:
-        ConfigError: there is no such score.
-    """
+def definition_in(cards: Mapping[str, Definition], name: str) -> Definition | None:
+    """Return the card of a score by its name, or None; `dice_nucleus` has `dice_{class}`, `..._388` `..._{size}`."""
     if name in cards:
         return cards[name]
     # The longest frame first: `dice_{class}` would take `dice_nucleus_per_image` for a class `nucleus_per_image`.
@@ -82,6 +78,17 @@ def find_definition(name: str, cards: Mapping[str, Definition]) -> Definition:
         found = re.fullmatch(re.escape(frame).replace(re.escape(place), _PLACES[place]), name)
         if found:
             return cards[frame].filled(place, found[1])
+    return None
+
+
+def find_definition(name: str, cards: Mapping[str, Definition]) -> Definition:
+    """Return the card of a score by its name, as `definition_in`.
+
+    Raises:
+        ConfigError: there is no such score.
+    """
+    if (found := definition_in(cards, name)) is not None:
+        return found
     near = difflib.get_close_matches(name, cards, n=1)
     hint = f"did you mean '{near[0]}'?" if near else "one of: " + ", ".join(cards)
     raise ConfigError(f"'{name}' is not the name of a score; {hint}")

@@ -6,11 +6,12 @@ A family keeps something of every image (`of_image`) and makes the scores of the
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from unetkit.errors import ConfigError, UsageError
+from unetkit.errors import UsageError
 from unetkit.metrics import binary, calibration, isbi, legacy, objects, overlap, own, surface
-from unetkit.metrics.definitions import SIZE, Definition, find_definition, size_in
+from unetkit.metrics.definitions import SIZE, Definition, definition_in, size_in
 from unetkit.metrics.objects import ObjectCounts
 from unetkit.metrics.prediction import Metrics, Pooled, Prediction
 
@@ -142,15 +143,10 @@ DEFINITIONS: dict[str, Definition] = {
 }
 
 
+@cache
 def family_of(score: str) -> str:
     """Return the name of the family that a score such as `dice_nucleus` belongs to; any other name is a user's own."""
-    for name, family in FAMILIES.items():
-        try:
-            find_definition(score, family.definitions)
-        except ConfigError:
-            continue
-        return name
-    return "own"
+    return next((name for name, one in FAMILIES.items() if definition_in(one.definitions, score) is not None), "own")
 
 
 def deciding_scores(scores: Mapping[str, float], metric: str | None = None) -> list[str]:

@@ -103,6 +103,13 @@ class ModelCard(BaseModel):
         return self.channels // self.slices
 
     @property
+    def purpose(self) -> str:
+        """What the network does, as a part of a sentence."""
+        of_images = f"{self.image_channels} channel{'s'[: self.image_channels - 1]}"
+        seen = f", each slice with the {self.context} before and after it as further channels" if self.context else ""
+        return f"Segments images with {of_images}{seen} into {', '.join(self.data_classes)}"
+
+    @property
     def own_channels(self) -> slice:
         """Which of the channels that the network is given are those of the slice that it answers for."""
         return slice(self.context * self.image_channels, (self.context + 1) * self.image_channels)

@@ -3,7 +3,7 @@
 Objects are numbers in an image, and for every number a class and a confidence. Every object class is taken by itself: a
 pixel of an object is of the object class that is most probable there. Regions and seeds are connected along edges; a
 region without a seed is an object, too: a thin one may be all border. The same probabilities give the same objects. The
-whole image is held at once; does not know tiles.
+whole image is held at once; `windows` and `merge` do the same by blocks.
 
 Legend of shapes: K classes, C channels, H height, W width, N objects.
 """
@@ -15,7 +15,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.segmentation import watershed  # pyright: ignore[reportUnknownVariableType] untyped
 
 from unetkit.config import BORDER, ObjectsConfig
 from unetkit.errors import ConfigError
@@ -77,6 +76,45 @@ _SMOOTHING = 1.0  # pixels: without it the distance to a ragged edge has peaks o
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """What objects are made of.
+
+    Attributes:
+        foreground: [H, W] float32, the probability of all that is not background.
+        kinds: [H, W] index of the most probable class of objects.
+        core: [H, W] float32, the probability of inside less that of border, where there is a class 'border'.
+    """
+
+    foreground: Heights
+    kinds: NDArray[np.int64]
+    core: Heights | None
+
+    @classmethod
+    def of(cls, probabilities: NDArray[np.float32], classes: Sequence[str]) -> "Evidence":
+        """Return the evidence of probabilities [K, H, W]; some class is an object."""
+        sought, border = object_classes(classes), border_index(classes)
+        foreground = 1 - probabilities[0]
+        if len(sought) == 1:
+            kinds = np.broadcast_to(np.int64(sought[0]), foreground.shape)
+        else:
+            kinds = np.array(sought)[probabilities[sought].argmax(0)]  # the first of equals
+        return cls(foreground, kinds, None if border is None else foreground - 2 * probabilities[border])
+
+    @classmethod
+    def stored(cls, planes: NDArray[np.float32], classes: Sequence[str]) -> "Evidence":
+        """Return the evidence that `planes` gave."""
+        sought, border = object_classes(classes), border_index(classes)
+        kinds = np.broadcast_to(np.int64(sought[0]), planes[0].shape)
+        return cls(planes[0], kinds if len(sought) == 1 else planes[-1].astype(np.int64), planes[1] if border else None)
+
+    def planes(self, classes: Sequence[str]) -> NDArray[np.float32]:
+        """Return as many planes [E, H, W] as hold it: one to three, however many classes there are."""
+        several = len(object_classes(classes)) > 1
+        held = [self.foreground, *([] if self.core is None else [self.core]), *([self.kinds] if several else [])]
+        return np.stack(held).astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """What objects are separated by.
 
@@ -110,14 +148,41 @@ METHODS: dict[str, Callable[[Scene], Ids]] = {
 }
 
 
-def grown(mask: NDArray[np.bool_], seeds: Ids, height: Heights) -> Ids:
-    """Return ids [H, W] of seeds grown over the mask, high places first; a region without a seed is an object, too."""
+def grown(mask: NDArray[np.bool_], seeds: Ids, height: Heights, *, ranked: bool = False) -> Ids:
+    """Return ids [H, W] of seeds grown over the mask, high places first; a region without a seed is an object, too.
+
+    Args:
+        mask: [H, W] where they may grow.
+        seeds: [H, W] their numbers.
+        height: [H, W].
+        ranked: of seeds' pixels of one height, the first one goes first, so that a region is divided alike whatever
+            lies around it; else their order depends on everything in the image, as the watershed's queue does.
+    """
+    # Slow to import.
+    from skimage.segmentation import watershed  # pyright: ignore[reportUnknownVariableType] untyped
+
     whole = regions(mask)  # where a region has one seed or none, it is one object as a whole
     held = np.unique(np.stack([whole[seeds > 0], seeds[seeds > 0]]), axis=1)[0]
     contested = np.bincount(held, minlength=int(whole.max()) + 1) > 1
     disputed = contested[whole]
-    flooded = cast(Ids, watershed(-height, np.where(disputed, seeds, 0), connectivity=1, mask=disputed))
+    starts = np.where(disputed, seeds, 0)
+    depth = _ranks(disputed, starts, height) if ranked else -height
+    flooded = cast(Ids, watershed(depth, starts, connectivity=1, mask=disputed))
     return np.where(disputed, flooded + whole.max(), whole)
+
+
+def _ranks(mask: NDArray[np.bool_], seeds: Ids, height: Heights) -> NDArray[np.float64]:
+    """Return the rank [H, W] of each pixel of a mask by its height, from the highest; of equals, seeds go first."""
+    starts = np.flatnonzero(seeds)
+    places = np.concatenate([starts, np.flatnonzero(mask & (seeds == 0))])
+    levels = -height.ravel()[places]
+    order = np.argsort(levels, kind="stable")
+    alone = order < len(starts)  # every pixel of a seed has a rank of its own
+    steps = np.ones(len(places), bool)
+    steps[1:] = alone[1:] | alone[:-1] | (np.diff(levels[order]) != 0)
+    ranks = np.zeros(mask.shape)
+    ranks.ravel()[places[order]] = np.cumsum(steps)
+    return ranks
 
 
 def _cut(mask: NDArray[np.bool_], min_width: float) -> Ids:
@@ -127,35 +192,65 @@ def _cut(mask: NDArray[np.bool_], min_width: float) -> Ids:
     to the other, is below `min_width` times the lower of their peaks. A peak is half a part's width, a pass half that
     of the narrow place: the rule is the same for small and large objects.
     """
-    height = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask).astype(np.float32), _SMOOTHING)
-    peaks = mask & (height == ndimage.maximum_filter(height, footprint=_CORNERS))
-    parts = grown(mask, regions(peaks), height)
-    # Every two parts that touch, with the highest point where they do; the highest first.
-    found: list[NDArray[Any]] = []
+    height = smoothed(ndimage.distance_transform_edt(mask).astype(np.float32))
+    parts = grown(mask, regions(peaks_of(mask, height)), height)
+    peaks = np.zeros(int(parts.max()) + 1, np.float32)
+    np.maximum.at(peaks, parts.ravel(), height.ravel())
+    return np.array(owners(peaks, *highest_first(*contacts(parts, height)), min_width), np.int32)[parts]
+
+
+def smoothed(distance: Heights) -> Heights:
+    """Return distances [H, W] to the edges of regions, smoothed; pixels that are more than 4 away do not count."""
+    return ndimage.gaussian_filter(distance, _SMOOTHING)
+
+
+def peaks_of(mask: NDArray[np.bool_], height: Heights) -> NDArray[np.bool_]:
+    """Return where the height [H, W] within a mask is that of its highest neighbour or above, corners included."""
+    return mask & (height == ndimage.maximum_filter(height, footprint=_CORNERS))
+
+
+def contacts(parts: Ids, height: Heights) -> tuple[NDArray[np.int64], Heights]:
+    """Return the two parts [2, P], the lower number first, of neighbouring pixels [H, W], and the lower height [P]."""
+    pairs, levels = list[NDArray[np.int64]](), list[Heights]()
     for here, there in NEIGHBOURS:
         touch = (parts[here] != parts[there]) & (parts[here] > 0) & (parts[there] > 0)
-        pair = np.sort(np.stack([parts[here][touch], parts[there][touch]]), axis=0)
-        found.append(np.vstack([pair, np.minimum(height[here], height[there])[touch]]))
-    first, second, level = np.concatenate(found, axis=1)
-    order = np.lexsort((second, first, -level))
-    _, highest = np.unique(np.stack([first, second])[:, order], axis=1, return_index=True)
+        pairs.append(np.sort(np.stack([parts[here][touch], parts[there][touch]]).astype(np.int64), axis=0))
+        levels.append(np.minimum(height[here], height[there])[touch])
+    return np.concatenate(pairs, axis=1), np.concatenate(levels)
 
-    peak = np.zeros(int(parts.max()) + 1, np.float32)
-    np.maximum.at(peak, parts.ravel(), height.ravel())
-    owner = list(range(len(peak)))
 
-    def owner_of(part: int) -> int:
-        while owner[part] != part:
-            owner[part] = owner[owner[part]]
-            part = owner[part]
-        return part
+def highest_first(pairs: NDArray[np.int64], levels: Heights) -> tuple[NDArray[np.int64], Heights]:
+    """Return each pair of [2, P] once, with its highest level, from the highest down; of equals the lowest first."""
+    order = np.lexsort((pairs[1], pairs[0], -levels))
+    pairs, levels = pairs[:, order], levels[order]
+    _, first = np.unique(pairs[0] * (pairs.max(initial=0) + 1) + pairs[1], return_index=True)
+    first.sort()
+    return pairs[:, first], levels[first]
 
-    for place in order[np.sort(highest)]:
-        touching = (owner_of(int(first[place])), owner_of(int(second[place])))
-        low, high = sorted(touching, key=lambda part: peak[part])
-        if float(level[place]) >= min_width * peak[low]:
+
+def owners(peaks: Heights, pairs: NDArray[np.int64], levels: Heights, min_width: float) -> list[int]:
+    """Return the part that each part is joined to, by the passes between them.
+
+    Args:
+        peaks: [N] the highest place of each part.
+        pairs: [2, P] parts that touch, from the highest pass down.
+        levels: [P] their passes.
+        min_width: as of `ObjectsConfig`.
+    """
+    owner = list(range(len(peaks)))
+    for first, second, level in zip(*pairs.tolist(), levels.tolist(), strict=True):
+        low, high = sorted((root_of(owner, first), root_of(owner, second)), key=lambda part: peaks[part])
+        if level >= min_width * peaks[low]:
             owner[low] = high
-    return np.array([owner_of(part) for part in range(len(peak))], np.int32)[parts]
+    return [root_of(owner, part) for part in range(len(peaks))]
+
+
+def root_of(owner: list[int], part: int) -> int:
+    """Return the part that a part belongs to in the end, and shorten the way to it."""
+    while owner[part] != part:
+        owner[part] = owner[owner[part]]
+        part = owner[part]
+    return part
 
 
 def regions(mask: NDArray[np.bool_], *, corners: bool = False) -> Ids:
@@ -183,17 +278,11 @@ def find_objects(probabilities: NDArray[np.float32], classes: Sequence[str], con
     Raises:
         ConfigError: no class is an object, or the method needs a class 'border' that is not there.
     """
-    sought, border = object_classes(classes), border_index(classes)
-    if not sought:
-        raise ConfigError(f"of the classes {', '.join(classes)} none is an object; name one besides '{BORDER}'")
+    sought = object_classes(classes)
     method = METHODS[method_for(classes, config)]
-    foreground = 1 - probabilities[0]
-    core = None if border is None else foreground - 2 * probabilities[border]
+    evidence = Evidence.of(probabilities, classes)
+    foreground, kinds, core = evidence.foreground, evidence.kinds, evidence.core
     mask = foreground > config.threshold
-    if len(sought) == 1:
-        kinds = np.broadcast_to(np.int64(sought[0]), mask.shape)
-    else:
-        kinds = np.array(sought)[probabilities[sought].argmax(0)]  # the first of equals
     ids = np.zeros(mask.shape, np.int32)
     for kind in sought:
         own = mask if len(sought) == 1 else mask & (kinds == kind)
@@ -213,8 +302,10 @@ def method_for(classes: Sequence[str], config: ObjectsConfig) -> str:
     """Return the method that is used for a network of these classes.
 
     Raises:
-        ConfigError: it needs a class 'border' that is not there.
+        ConfigError: no class is an object, or the method needs a class 'border' that is not there.
     """
+    if not object_classes(classes):
+        raise ConfigError(f"of the classes {', '.join(classes)} none is an object; name one besides '{BORDER}'")
     bordered = border_index(classes) is not None
     if config.method == "auto":
         return "borders" if bordered else "distance"

@@ -272,6 +272,9 @@ _AHEAD = 3
 _OF_OBJECTS = 80
 """Bytes of a pixel of a block while its parts are found: their numbers and classes, places and sums."""
 
+_OF_SPLITTING = 200
+"""Bytes of a pixel of a window while objects are split: distances, peaks, the queue of the watershed."""
+
 
 def choose_tiles(
     predictor: Predictor,
@@ -282,6 +285,7 @@ def choose_tiles(
     memory: float | None,
     workers: int,
     objects: bool = False,
+    halo: int = 0,
     chosen: Tiles | None = None,
 ) -> Tiles:
     """Choose tiles so that a process that predicts blocks stays below `memory`, its whole resident set.
@@ -294,6 +298,7 @@ def choose_tiles(
         memory: gigabytes that each process may take; None: half of what is free, for all of them together.
         workers: how many processes.
         objects: whether objects are made of the probabilities.
+        halo: pixels around a block that they are split by, after all blocks were predicted.
         chosen: these tiles and no others.
 
     Raises:
@@ -309,6 +314,9 @@ def choose_tiles(
     start = resident_memory() + _STARTING + (_DASK if workers > 1 else 0) + _reading(image) + block
     stored = image.dtype.itemsize if image.dtype.kind == "u" and image.dtype.itemsize <= 2 else 4
     seen = stored * image.channels * (8 if predictor.config.tta else 1) * _AHEAD
+    window = math.prod(min(side + 2 * halo, length) for length in (form.height, form.width)) if halo else 0
+    splitting = resident_memory() + _STARTING + (_DASK if workers > 1 else 0)
+    splitting += window * (_OF_SPLITTING + _AHEAD * 4 * form.planes)
     least = float("inf")
     for step in _steps(predictor, form, side) if chosen is None else (chosen.step,):
         call = chosen.memory * 1e9 if chosen else min(predictor.config.memory * 1e9, max(allowed - start, 1e6))
@@ -316,8 +324,10 @@ def choose_tiles(
         whole = 4 * len(predictor.classes) * area if objects or plan.note else 0
         largest, given = _pixels(plan, form, side)
         fixed, needed = start + whole + seen * given, per_pixel * largest
-        least = min(least, fixed + needed)
-        if fixed + needed <= allowed and (needed <= call or chosen or step is None or predictor.config.tile):
+        least = min(least, max(fixed + needed, splitting))
+        if max(fixed + needed, splitting) <= allowed and (
+            needed <= call or chosen or step is None or predictor.config.tile
+        ):
             return Tiles(step, call / 1e9)
     smallest = f"{least / 1e9 + 0.005:.2f} GB"
     if memory is None:

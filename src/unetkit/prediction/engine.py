@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from unetkit.devices import available_cores, threads_of
@@ -39,15 +40,7 @@ from unetkit.prediction.blocks import (
     write_block,
 )
 from unetkit.prediction.journal import Journal, finish, open_journal
-from unetkit.prediction.labels import (
-    PARTS,
-    Labels,
-    forget,
-    known_folder,
-    label_block,
-    table_of,
-    write_parts,
-)
+from unetkit.prediction.labels import EVIDENCE, PARTS, Labels, Rule, forget, table_of
 from unetkit.prediction.load import LoadOptions, Model
 from unetkit.prediction.predictor import Predictor
 from unetkit.prediction.regions import open_region
@@ -56,7 +49,6 @@ from unetkit.prediction.schedule import TRIES, Crew, Staged, crew_of
 from unetkit.prediction.tables import table, write_table
 from unetkit.progress import Progress
 from unetkit.storage import is_remote
-from unetkit.storage.atomic import make_folder
 from unetkit.version import __version__
 
 
@@ -169,12 +161,15 @@ def predict_in_blocks(
     work.require_possible(out, tiff=tiff)
     image = open_fitting(predictor, source)
     predictor.require_usable(image.shape[-3:])
-    objects = result in OBJECTS
+    rule = Rule.of(predictor, through_depth=result == "volumes") if result in OBJECTS else None
+    held = rule.evidence(form) if rule and rule.halo else form
+    fills = rule is None or table_of(out) != out
     blocks, asked = Blocks(form), _identity(predictor, image, source, form, result, work)
-    if (shape := open_region(region, image)) is not None and region is not None:
-        asked |= {"region": input_checksum(shape.mask, region)}
+    if (within := open_region(region, image)) is not None:
+        asked |= {"region": input_checksum(within.mask, within.path)}
     with open_journal(out, asked, resume=work.resume, overwrite=work.overwrite) as journal:
-        choose = partial(choose_tiles, predictor, form, image, side=blocks.side, objects=objects, workers=work.workers)
+        choose = partial(choose_tiles, predictor, held, image, side=blocks.side, workers=work.workers)
+        choose = partial(choose, objects=rule is not None, halo=rule.halo if rule else 0)
         chosen = _chosen(journal, choose, work, progress)
         job = Job(
             hashlib.sha256(json.dumps([asked, chosen, str(out.absolute())]).encode()).hexdigest(),
@@ -182,27 +177,34 @@ def predict_in_blocks(
             work.device,
             work.options,
             source.absolute() if not is_remote(source) else source,
-            (journal.folder / PARTS if objects else journal.output).absolute(),
-            form,
+            (journal.output if rule is None else journal.folder / (EVIDENCE if rule.halo else PARTS)).absolute(),
+            held,
             tiff,
             result,
             *chosen,
             region if region is None or is_remote(region) else region.absolute(),
         )
+        labels = Labels(job, (journal.folder / PARTS).absolute(), form, rule) if rule else None
         if not journal.chosen:
-            create_target(job.path, form, tiff=tiff)
-            if objects:
-                create_target(journal.output, form, tiff=False)
-                make_folder(known_folder(job))
+            if labels is None or labels.rule.halo:
+                create_target(job.path, held, tiff=tiff)
+            if labels is not None:
+                labels.create()
+                if fills:
+                    create_target(journal.output, form, tiff=False)
             journal.begin({"tiles": list(job.tiles), "threads": job.threads})
         try:
             with crew_of(work.workers, work.dask) as crew:
-                _verify(journal, crew, job)
-                compute, write = (label_block, write_parts) if objects else (predict_block, write_block)
-                step = Staged(partial(read_pixels, job), partial(compute, job), partial(write, job))
-                carry_out(journal, blocks, crew, step, progress)
-                found = _merge(predictor, job, out, crew, progress) if objects else None
-            finish_target(journal.output, form, out, tiff=tiff)
+                stages = _stages(job, labels)
+                for number, stage in enumerate(stages):
+                    _verify(journal, blocks, crew, stage.check, number)
+                for number, stage in enumerate(stages):
+                    if number:
+                        progress.log("splitting objects")
+                    carry_out(journal, blocks, crew, stage.step, progress, number)
+                found = _finish_objects(labels, out, crew, journal, progress) if labels else None
+            if fills:
+                finish_target(journal.output, form, out, tiff=tiff)
             finish(journal, out)
         finally:
             opened.cache_clear()
@@ -213,20 +215,44 @@ def predict_in_blocks(
     return Made(plan_of(planned, form, job.tiles.step, side=blocks.side).note, found)
 
 
-def _merge(predictor: Predictor, job: Job, out: Path, crew: Crew, progress: Progress) -> int:
+class _Stage(NamedTuple):
+    """What is done for every block before the next stage begins, and how to read back the checksum of what it wrote."""
+
+    step: Staged
+    check: Callable[[int], str]
+
+
+def _stages(job: Job, labels: Labels | None) -> list[_Stage]:
+    read, write, check = partial(read_pixels, job), partial(write_block, job), partial(read_block, job)
+    if labels is None:
+        return [_Stage(Staged(read, partial(predict_block, job), write), check)]
+    if not labels.rule.halo:
+        return [_Stage(Staged(read, labels.label, labels.write), labels.written)]
+    predicted = _Stage(Staged(read, labels.predict, write), check)
+    return [predicted, _Stage(Staged(labels.seen, labels.split, labels.write), labels.written)]
+
+
+def _finish_objects(labels: Labels, out: Path, crew: Crew, journal: Journal, progress: Progress) -> int:
     """Make objects of the parts of all blocks, write their numbers and their table; return how many there are.
 
     Raises:
         FailedBlocksError: of some blocks the numbers could not be written.
     """
-    blocks, labels = Blocks(job.form), Labels(job, job.result == "volumes")
+    blocks, rule, place = Blocks(labels.form), labels.rule, table_of(out)
     progress.log("joining objects across blocks")
-    pairs = crew(labels.touching, range(len(blocks)))
-    objects = labels.merge((_whole(blocks, pair) for pair in pairs), predictor.object_config)
-    for one in crew(labels.relabel, range(len(blocks))):
-        _whole(blocks, one)
-    columns = table(objects, predictor.classes, job.form, through_depth=labels.through_depth)
-    write_table(table_of(out), columns)
+    contacts = crew(labels.touching, range(len(blocks)))
+    objects = labels.merge(_whole(blocks, contact) for contact in contacts)
+    columns = table(objects, rule.classes, labels.form, through_depth=rule.through_depth)
+    if place != out:
+        for one in crew(labels.relabel, range(len(blocks))):
+            _whole(blocks, one)
+        write_table(place, columns)
+        return len(objects)
+    if not rule.through_depth:  # every page numbers its own; they follow each other
+        pages = objects.low[:, 0]
+        columns["label"] = (np.arange(len(pages)) - np.searchsorted(pages, pages) + 1).tolist()
+    write_table(journal.folder / out.name, {"image": [labels.job.source.name] * len(objects)} | columns)
+    (journal.folder / out.name).replace(journal.output)
     return len(objects)
 
 
@@ -289,12 +315,12 @@ def _chosen(journal: Journal, choose: Callable[..., Tiles], work: Work, progress
     return tiles, threads_of(threads)
 
 
-def _verify(journal: Journal, crew: Crew, job: Job) -> None:
+def _verify(journal: Journal, blocks: Blocks, crew: Crew, check: Callable[[int], str], stage: int) -> None:
     """Forget those blocks that are not as the journal has them: the disk may have lost them with the machine."""
-    done = journal.done
-    for number, found in crew(partial(read_block, job), list(done)):
-        if found != done[number]:
-            del done[number]
+    done, first = journal.done, stage * len(blocks)
+    for number, found in crew(check, [entry - first for entry in done if 0 <= entry - first < len(blocks)]):
+        if found != done[first + number]:
+            del done[first + number]
 
 
 def carry_out(
@@ -303,28 +329,38 @@ def carry_out(
     crew: Crew,
     step: Callable[[int], str],
     progress: Progress,
+    stage: int = 0,
 ) -> None:
     """Do the step of every block that is not done, and note each.
+
+    Args:
+        journal: of what is done: block n of a stage is entry n + stage * blocks.
+        blocks: all of them.
+        crew: who does it.
+        step: what is done.
+        progress: follows it.
+        stage: how many steps of every block were done before.
 
     Raises:
         FailedBlocksError: of some blocks it failed every time.
     """
-    done, failed, pixels = journal.done, dict[int, Exception](), 0
-    left, started = [number for number in range(len(blocks)) if number not in done], time.monotonic()
-    if len(left) < len(blocks):
-        progress.log(f"resumed: {len(blocks) - len(left)} of {len(blocks)} blocks are there")
-    progress.update(len(done), len(blocks), {})
+    first, failed, pixels = stage * len(blocks), dict[int, Exception](), 0
+    left = [number for number in range(len(blocks)) if first + number not in journal.done]
+    done, started = len(blocks) - len(left), time.monotonic()
+    if done:
+        progress.log(f"resumed: {done} of {len(blocks)} blocks are there")
+    progress.update(done, len(blocks), {})
     for number, made in crew(step, left):
         if isinstance(made, Exception):
             failed[number] = made
             continue
-        journal.add(number, made)
-        block = blocks[number]
+        journal.add(first + number, made)
+        block, done = blocks[number], done + 1
         pixels += (block.rows.stop - block.rows.start) * (block.columns.stop - block.columns.start)
         seconds = time.monotonic() - started
-        remaining = seconds / (len(done) - len(blocks) + len(left)) * (len(blocks) - len(done))
+        remaining = seconds / (done - len(blocks) + len(left)) * (len(blocks) - done)
         figures = {"Mpx/s": f"{pixels / 1e6 / seconds:.2f}", "left": _clock(remaining)}
-        progress.update(len(done), len(blocks), figures)
+        progress.update(done, len(blocks), figures)
     if failed:
         shown = [f"{_described(blocks, number)}: {error or type(error).__name__}" for number, error in failed.items()]
         more = f"; and {len(shown) - 3} more" if len(shown) > 3 else ""

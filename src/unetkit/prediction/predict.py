@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from unetkit.devices import cpu_threads
 from unetkit.errors import UsageError
+from unetkit.formats.runtime import required
 from unetkit.images import has_pages, image_path, is_folder
 from unetkit.images.convert import Writer, image_writer
 from unetkit.images.image import ALL
@@ -35,7 +36,7 @@ from unetkit.objects.find import border_index, colour_of
 from unetkit.prediction.blocks import reason_against, values_of
 from unetkit.prediction.crops import prefetch
 from unetkit.prediction.engine import Work, predict_in_blocks
-from unetkit.prediction.labels import table_of
+from unetkit.prediction.labels import TABLES, table_of
 from unetkit.prediction.load import LoadOptions, Model, load, members
 from unetkit.prediction.predictor import Part, Predictor, require_probabilities
 from unetkit.prediction.regions import Region, open_region, parts_within, regions_for
@@ -221,7 +222,7 @@ def predict_objects(
     """Find the objects of an image file, a stack, or a folder of images, and write them.
 
     The objects of a page are made of all its probabilities at once: four bytes a class and pixel are held in memory.
-    Those of an OME-Zarr are made block by block, of images and volumes of any size: they are connected regions.
+    Those of an OME-Zarr, and of a table with `memory` or `workers`, are made block by block, at any size.
 
     Args:
         model: a run, its folder, a network file, an exported file, or a Predictor.
@@ -256,16 +257,17 @@ def predict_objects(
     work = Work(workers, dask, memory, resume, overwrite, model, device, options or {})
     within = None if roi is None else image_path(roi)
     with cpu_threads((options or {}).get("threads")):
-        if image_writer(Path(out)) is ome_zarr:
+        table, large = Path(out).suffix.lower() in TABLES, work.in_blocks or through_depth
+        if image_writer(Path(out)) is ome_zarr or (table and large):
             if outlines:
                 raise UsageError(f"{out}: outlines are drawn on single images; leave --outlines out")
-            return objects_to_zarr(
+            return objects_in_blocks(
                 predictor, source, out, through_depth=through_depth, roi=within, work=work, progress=progress
             )
-        if work.in_blocks or through_depth:
+        if large:
             raise UsageError(
                 f"{out}: --workers, --dask, --memory, --resume and --through-depth are for objects of any size; choose "
-                "a name with .ome.zarr"
+                "a name with .ome.zarr, .csv or .parquet"
             )
         return objects_to_file(predictor, source, out, outlines=outlines, roi=within, progress=progress)
 
@@ -445,7 +447,7 @@ class _Writing:
             tiff=task.writer is tiff_stack,
             result="probabilities" if self.probabilities else "masks",
             work=work,
-            region=None if task.region is None else image_path(task.region.mask.source),
+            region=None if task.region is None else task.region.path,
             progress=self.progress,
         )
         return replace(task, note=made.note)
@@ -586,7 +588,7 @@ def objects_to_file(
     )
 
 
-def objects_to_zarr(
+def objects_in_blocks(
     predictor: Predictor,
     source: str | Path,
     out: str | Path,
@@ -596,12 +598,12 @@ def objects_to_zarr(
     work: Work | None = None,
     progress: Progress | None = None,
 ) -> Predicted:
-    """Find the objects of an image or a volume of any size, block by block, and write labels and a table of them.
+    """Find the objects of an image or a volume of any size, block by block; write labels and a table, or it alone.
 
     Args:
-        predictor: the network, and how objects are made of its probabilities: as connected regions.
+        predictor: the network, and how objects are made of its probabilities.
         source: an image file.
-        out: an OME-Zarr; the table is beside it, NAME.csv.
+        out: an OME-Zarr, beside which the table is, NAME.csv; or a .csv or .parquet, the table alone.
         through_depth: objects go through the slices of a volume; else each slice has its own.
         roi: as of `predict_to_file`.
         work: who computes the blocks, and what becomes of an earlier output; None: this process.
@@ -609,20 +611,24 @@ def objects_to_zarr(
 
     Raises:
         DataError, UsageError, StorageError, FailedBlocksError: as `predict_to_file`.
+        ConfigError: its classes and the section `objects` do not go together.
     """
     begun, source, out, work = time.monotonic(), image_path(source), Path(out), work or Work()
     require_probabilities(predictor)
-    method = predictor.object_config.method
-    if method in ("distance", "borders") or (method == "auto" and border_index(predictor.classes) is not None):
+    asked, bordered = predictor.object_config.method, border_index(predictor.classes) is not None
+    method = method_for(predictor.classes, predictor.object_config)
+    if through_depth and method != "components" and (asked != "auto" or bordered):
         raise UsageError(
-            f"{out}: objects of any size are connected regions, which objects.method={method} would cut; give "
-            "objects.method=components, or choose a name with .tif"
+            f"{out}: objects.method={asked} would cut what goes through slices; give objects.method=components"
         )
     reason = "a folder is no volume" if is_folder(source) else reason_against(predictor)
     if reason is not None or is_remote(out):
         raise UsageError(f"{out}: objects cannot be made in blocks: {reason or 'they are written on this machine'}")
-    require_place(out)
     image, table = open_fitting(predictor, source), table_of(out)
+    if table != out:
+        require_place(out)
+    elif table.suffix.lower() == ".parquet":
+        required("pyarrow.parquet", "parquet")
     for path in (out, table):
         require_free(path, overwrite=work.overwrite, resume=work.resume)
     card = predictor.card.model_dump(mode="json")
@@ -638,9 +644,10 @@ def objects_to_zarr(
         region=regions_for([source], roi)[source],
         progress=progress or NoProgress(),
     )
-    notes = (*predictor.notes, "objects are connected regions: those that touch are one, and holes are left", made.note)
+    regions = ("objects are connected regions: those that touch are one, and holes are left",) if through_depth else ()
+    notes = (*predictor.notes, *regions, *([made.note] if made.note else []))
     found = PredictedFile(source, image.count, image.height, image.width, made.objects)
-    return Predicted((out, table), (found,), time.monotonic() - begun, tuple(note for note in notes if note))
+    return Predicted((out,) if table == out else (out, table), (found,), time.monotonic() - begun, notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ ObjectsKeys = TypedDict(
         "objects.min_size": int | None,
         "objects.min_confidence": float | None,
         "objects.fill_holes": bool | None,
+        "objects.halo": int | None,
         "objects.chosen": str | None,
         "objects.chosen_on": str | None,
     },

@@ -24,8 +24,9 @@ from unetkit.prediction.predictor import Part
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Where something may be found in an image."""
+    """Where something may be found in an image: the file of a mask, and the mask."""
 
+    path: Path
     mask: Image
 
     def within(self, values_KHW: Tensor, page: int, rows: slice, columns: slice, *, background: bool = True) -> Tensor:
@@ -42,11 +43,12 @@ def parts_within(
     region: Region | None, parts: Iterator[tuple[int, Part]], *, background: bool
 ) -> Iterator[tuple[int, Part]]:
     """Yield the parts of pages as `Region.within` gives them."""
+    if region is None:
+        yield from parts
+        return
     for page, part in parts:
-        values_KHW = part.probabilities_KHW
-        if region is not None:
-            values_KHW = region.within(values_KHW, page, part.rows, part.columns, background=background)
-        yield page, Part(part.rows, part.columns, values_KHW)
+        kept_KHW = region.within(part.probabilities_KHW, page, part.rows, part.columns, background=background)
+        yield page, Part(part.rows, part.columns, kept_KHW)
 
 
 def open_region(path: Path | None, image: Image) -> Region | None:
@@ -63,7 +65,7 @@ def open_region(path: Path | None, image: Image) -> Region | None:
             f"{path}: {mask.count} pages of {mask.height} x {mask.width}, but {image.source} has {image.count} of "
             f"{image.height} x {image.width}; give a region of the image's size, of one page or as many"
         )
-    return Region(mask)
+    return Region(path, mask)
 
 
 def regions_for(images: Sequence[Path], roi: Path | None) -> dict[Path, Path | None]:

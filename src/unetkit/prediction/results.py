@@ -40,7 +40,7 @@ from unetkit.objects.find import outlined
 from unetkit.prediction.journal import JOURNAL, unfinished_folder
 from unetkit.prediction.predictor import Predictor
 from unetkit.storage import is_remote, place_of, url_of
-from unetkit.storage.atomic import atomic_folder, atomic_path, atomic_write
+from unetkit.storage.atomic import atomic_folder, atomic_path, atomic_write, is_taken
 
 
 def open_fitting(predictor: Predictor, source: Path, sections: Sequence[Path] = ()) -> Image:
@@ -135,7 +135,7 @@ def require_free(out: Path, *, overwrite: bool, resume: bool = False) -> None:
     Raises:
         UsageError: it is there.
     """
-    if is_remote(out) or not out.exists() or overwrite or (out.is_dir() and not any(out.iterdir())):
+    if is_remote(out) or overwrite or not is_taken(out):
         return
     if resume and (unfinished_folder(out) / JOURNAL).exists():
         return
@@ -150,11 +150,7 @@ def require_empty(folder: Path) -> None:
         UsageError: it is not.
         RemoteError: object storage does not tell.
     """
-    if is_remote(folder):
-        taken = bool(place_of(folder).list())
-    else:
-        taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    if taken:
+    if bool(place_of(folder).list()) if is_remote(folder) else is_taken(folder):
         raise UsageError(f"{url_of(folder)}: is not an empty folder; nothing is overwritten: choose another --out")
 
 

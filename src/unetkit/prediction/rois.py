@@ -68,7 +68,7 @@ class _ImageJ:
             name = f"{page}{self.classes[kind].replace('/', '_')}-{index + 1:0{digits}}"
             roi = _region(parts)
             roi.name, roi.stroke_color = name, bytes((255, *colour_of(kind)))
-            if len(place) == 1 and found.opened.channels == 1:
+            if len(place) == 1 and len(found.pixels_CHW) == 1:
                 roi.position = found.page + 1
             elif place:  # a hyperstack: the object is in all its channels
                 roi.z_position, roi.t_position = place.get("z", 0) + 1, place.get("t", 0) + 1

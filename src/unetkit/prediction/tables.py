@@ -24,6 +24,10 @@ from unetkit.storage.atomic import atomic_path
 
 Table = dict[str, list[Any]]
 
+_WORDS = ("image", "class")
+_WHOLE = ("label", "pixels", "first_page", "last_page", "top", "bottom", "left", "right")
+"""The columns of whole numbers; what is in neither holds floats."""
+
 
 def table(objects: Parts, classes: Sequence[str], form: Form, *, through_depth: bool = False) -> Table:
     """Return the columns of a table of objects, which are numbered in their order.
@@ -67,8 +71,12 @@ def write_table(path: Path, columns: Table) -> None:
     """
     if path.suffix.lower() == ".parquet":
         arrow, parquet = required("pyarrow", "parquet"), required("pyarrow.parquet", "parquet")
+        # The types are named, because those of a table without objects cannot be found from its values.
+        types = dict.fromkeys(columns, arrow.float64()) | dict.fromkeys(_WORDS, arrow.string())
+        types |= dict.fromkeys(_WHOLE, arrow.int64())
+        schema = arrow.schema([(name, types[name]) for name in columns])
         with atomic_path(path) as temporary:
-            parquet.write_table(arrow.table(columns), temporary)
+            parquet.write_table(arrow.table(columns, schema=schema), temporary)
         return
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)

@@ -76,9 +76,7 @@ class Facts:
     @property
     def description(self) -> str:
         """What people say of it, or what it does."""
-        channels = self.network.card.channels
-        does = f"Segments images of {channels} channel{'s'[: channels - 1]} into {', '.join(self.classes)}."
-        return self.about.description or does
+        return self.about.description or f"{self.network.card.purpose}."
 
     @property
     def classes(self) -> tuple[str, ...]:

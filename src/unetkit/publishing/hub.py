@@ -21,7 +21,7 @@ from unetkit.prediction.load import LoadOptions, load
 from unetkit.publishing.facts import Facts, gather
 from unetkit.publishing.readme import readme
 from unetkit.run import Run, open_run
-from unetkit.storage.atomic import atomic_folder, temporary_folder
+from unetkit.storage.atomic import atomic_folder, is_taken, temporary_folder
 from unetkit.version import __version__
 
 
@@ -32,7 +32,7 @@ def write_folder(facts: Facts, folder: Path) -> None:
         UsageError: something is there already.
         StorageError: the disk did not take it.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if is_taken(folder):
         raise UsageError(f"{folder}: is not an empty folder; choose another --out, so that nothing is overwritten")
     with atomic_folder(folder) as temporary:
         _fill(facts, temporary, folder.name)

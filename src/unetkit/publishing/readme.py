@@ -25,10 +25,12 @@ def readme(facts: Facts, *, name: str = "FOLDER") -> str:
     call = f'unetkit.from_pretrained("{name}")' if remote else f'unetkit.load("{name}")'
     card, about, source = facts.network.card, facts.about, _plain(facts.data_name)
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (card.mean, card.std))
+    together = f", {card.slices} slices of {card.image_channels}" if card.context else ""
+    grey = " or [H, W]" if card.channels == 1 else ""
     network = {
         "architecture": facts.network.model.name,
         "trained values": f"{facts.parameters:,}",
-        "input": f"{card.channels} channel{'s'[: card.channels - 1]}, any height and width",
+        "input": f"{card.channels} channel{'s'[: card.channels - 1]}{together}, any height and width",
         "classes": ", ".join(facts.classes),
         "normalisation": f"(pixels - mean) / std, mean {mean}, std {std}",
     }
@@ -51,7 +53,7 @@ def readme(facts: Facts, *, name: str = "FOLDER") -> str:
         "## Use",
         f"    pip install {extra}",
         f"```python\nimport unetkit\n\npredictor = {call}\n"
-        "mask = unetkit.predict(predictor, image)  # [H, W] class indices of an array [H, W], or [C, H, W]\n```",
+        f"mask = unetkit.predict(predictor, image)  # [H, W] class indices of an array [C, H, W]{grey}\n```",
         f"## Network\n\n{_table(['', ''], network.items())}",
         f"## Training\n\n{_table(['', ''], ((key, value) for key, value in training.items() if value))}",
         *_validation(facts.scores),

@@ -264,7 +264,7 @@ def compare_runs(packed: Run, again: Run) -> Reproduction:
     parted = next((step for step, loss in losses.items() if others.get(step) != loss), None)
     scores, found = known.evaluation.scores, new.evaluation.scores
     pairs = [Parting(name, value, found.get(name, math.inf)) for name, value in scores.items()]
-    apart = [one for one in pairs if one.packed != one.again and not math.isnan(one.packed + one.again)]
+    apart = [one for one in pairs if one.packed != one.again and not (math.isnan(one.packed) and math.isnan(one.again))]
     cards = [definition_of(name) for name in deciding_scores(scores, packed.config.train.best_metric)]
     shares = {card.name for card in cards if (card.low, card.high) == (0.0, 1.0)}
     was, now_is = known.environment, new.environment
@@ -281,5 +281,5 @@ def compare_runs(packed: Run, again: Run) -> Reproduction:
         tensor_count=count,
         scores=tuple(apart),
         score_count=len(scores),
-        beyond=tuple(one for one in apart if one.what in shares and abs(one.packed - one.again) > TOLERANCE),
+        beyond=tuple(one for one in apart if one.what in shares and not abs(one.packed - one.again) <= TOLERANCE),
     )

@@ -6,15 +6,12 @@ the worst and best images, and nothing else.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
 
 from markupsafe import Markup
 
 from unetkit.evaluation.score import Evaluation
 from unetkit.metrics import definition_of
-from unetkit.metrics.calibration import Confidence
 from unetkit.reporting import tables
 from unetkit.reporting.history import History, best_validation, extremes, ranking_metric
 from unetkit.reporting.html import Content, Facts, Picture, Table, breakable, render
@@ -29,7 +26,7 @@ from unetkit.reporting.pictures import (
     stretch_note,
     tiles,
 )
-from unetkit.reporting.plots import BLACK, BLUE, ORANGE, STYLE, ranking_curves
+from unetkit.reporting.plots import ranking_curves, reliability_diagram
 from unetkit.reporting.text import shown
 from unetkit.run import OWN_FUNCTIONS, Record, Run
 from unetkit.storage.atomic import atomic_write
@@ -324,33 +321,5 @@ def reliability_part(evaluation: Evaluation, fate: str) -> ReliabilityPart | Non
         "at its word. b: how many pixels are given it. Calibrated: logits divided by the temperature, which was fitted "
         f"on these same images; {fate}."
     )
-    diagram = Picture(_reliability_diagram(confidence), "confidence against the share of right pixels")
+    diagram = Picture(reliability_diagram(confidence), "confidence against the share of right pixels")
     return ReliabilityPart(facts, diagram, caption)
-
-
-def _reliability_diagram(confidence: Confidence) -> bytes:
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with cast(Any, matplotlib).rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 3.4), layout="constrained")
-        axes: Any = figure.subplots(1, 2)
-        axes[0].plot([0, 1], [0, 1], ":", color=BLACK, linewidth=1, label="as certain as right")
-        lowest = 1.0
-        for counts, colour, line, name in (
-            (confidence.reliability, BLUE, "o-", "as it is"),
-            (confidence.calibrated, ORANGE, "s--", "calibrated"),
-        ):
-            pixels, summed, right = counts.top[:, counts.top[0] > 0]  # bins that have any
-            mean = summed / pixels
-            lowest = min(lowest, float(mean.min()))
-            axes[0].plot(mean, right / pixels, line, color=colour, markersize=4, label=name)
-            axes[1].plot(mean, pixels / pixels.sum(), line, color=colour, markersize=4, label=name)
-        axes[0].set(title="a  reliability", xlabel="confidence", ylabel="share of right pixels", ylim=(0, 1.02))
-        axes[1].set(title="b  pixels", xlabel="confidence", ylabel="share of all pixels", yscale="log")
-        for one in axes:
-            one.set_xlim(max(0.0, lowest - 0.05), 1.01)
-            one.legend()
-        buffer = BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()

@@ -3,21 +3,24 @@
 Assumes the lines of a log as `history` gives them. Lines differ in dash as well as in colour.
 """
 
+import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
 from unetkit.metrics import Difference, definition_of
 from unetkit.metrics.binary import Curve
+from unetkit.metrics.calibration import Confidence
 from unetkit.reporting.history import History, best_validation, loss_terms, number_in, series
 
 if TYPE_CHECKING:  # imported where it is needed: it takes half a second
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLACK, BLUE, ORANGE = "#000000", "#0072B2", "#D55E00"
-_COLOURS = (BLACK, BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00")
+_BLACK, _BLUE, _ORANGE = "#000000", "#0072B2", "#D55E00"
+_COLOURS = (_BLACK, _BLUE, _ORANGE, "#009E73", "#CC79A7", "#E69F00")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 _PLOTTED = ("foreground_dice", "pixel_accuracy", "mean_dice", "mean_iou")
 _ROOM_FOR_LEGEND = 0.4  # of the height of the curves, below them
@@ -30,7 +33,7 @@ _ASIDE: dict[str, Any] = {
     "textcoords": "offset points",
     "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
 }
-STYLE = {
+_STYLE = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
@@ -46,6 +49,17 @@ STYLE = {
 }
 
 
+@contextmanager
+def drawing() -> Generator["type[Figure]"]:
+    """Set the style of the figures that the block makes and saves, and let letters pass that the font lacks."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with cast(Any, matplotlib).rc_context(_STYLE), warnings.catch_warnings():  # its stub is not whole
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield Figure
+
+
 def curves(history: History, metric: str) -> dict[str, bytes]:
     """Draw loss, learning rate and validation scores, over steps and over seconds of training.
 
@@ -56,14 +70,9 @@ def curves(history: History, metric: str) -> dict[str, bytes]:
     Returns:
         The figure as files: "svg" and "png".
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    styled = cast(Any, matplotlib).rc_context(STYLE)  # its stub is not whole
     rows = 2 if history.validations else 1
-    with styled, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # class names in letters that the font lacks
-        figure = Figure(figsize=(9.6, 2.9 * rows), layout="constrained")
+    with drawing() as new_figure:
+        figure = new_figure(figsize=(9.6, 2.9 * rows), layout="constrained")
         places: Any = figure.subplots(rows, 2, squeeze=False)
         _draw_losses(places[0][0], history)
         rate: Axes = places[0][1]
@@ -74,7 +83,7 @@ def curves(history: History, metric: str) -> dict[str, bytes]:
         if history.validations:
             _draw_scores(places[1][0], history, metric, "step")
             _draw_scores(places[1][1], history, metric, "train_seconds")
-        return {kind: _file(figure, kind) for kind in ("svg", "png")}
+        return _files(figure)
 
 
 def dots(groups: Mapping[str, Sequence[float]], metric: str) -> dict[str, bytes]:
@@ -87,11 +96,8 @@ def dots(groups: Mapping[str, Sequence[float]], metric: str) -> dict[str, bytes]
     Returns:
         The figure as files: "svg" and "png".
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with cast(Any, matplotlib).rc_context(STYLE):  # its stub is not whole
-        figure = Figure(figsize=(max(9.6, 1.1 * len(groups) + 1.5), 2.9), layout="constrained")
+    with drawing() as new_figure:
+        figure = new_figure(figsize=(max(9.6, 1.1 * len(groups) + 1.5), 2.9), layout="constrained")
         axes: Any = figure.subplots()
         for place, values in enumerate(groups.values()):
             offsets = [place + 0.3 * (number + 0.5) / len(values) - 0.15 for number in range(len(values))]
@@ -100,7 +106,7 @@ def dots(groups: Mapping[str, Sequence[float]], metric: str) -> dict[str, bytes]
         axes.set_xticks(range(len(groups)), list(groups))
         axes.set(title=f"{metric} of every image out of fold; line: mean", ylabel=metric)
         axes.grid(axis="x", visible=False)
-        return {kind: _file(figure, kind) for kind in ("svg", "png")}
+        return _files(figure)
 
 
 def overlaid(runs: Mapping[str, History], metric: str) -> bytes:
@@ -110,14 +116,10 @@ def overlaid(runs: Mapping[str, History], metric: str) -> bytes:
         runs: the logs by the names of the runs, each with at least one line of steps.
         metric: the score of the validations.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
     validated = any(series(history.validations, "step", metric)[0] for history in runs.values())
     rows, entries = 2 if validated else 1, -(-len(runs) // 3)
-    with cast(Any, matplotlib).rc_context(STYLE), warnings.catch_warnings():  # its stub is not whole
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # runs named in letters that the font lacks
-        figure = Figure(figsize=(9.6, 2.9 * rows + 0.25 * entries), layout="constrained")
+    with drawing() as new_figure:
+        figure = new_figure(figsize=(9.6, 2.9 * rows + 0.25 * entries), layout="constrained")
         places: Any = figure.subplots(rows, 2, squeeze=False)
         for index, (name, history) in enumerate(runs.items()):
             line = {
@@ -146,17 +148,13 @@ def with_intervals(scores: Mapping[str, tuple[float, float | None, float | None]
         scores: value, lower and upper end by name; None: no interval is known.
         metric: the name of the score.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with cast(Any, matplotlib).rc_context(STYLE), warnings.catch_warnings():  # its stub is not whole
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # runs named in letters that the font lacks
-        figure = Figure(figsize=(9.6, 0.9 + 0.26 * len(scores)), layout="constrained")
+    with drawing() as new_figure:
+        figure = new_figure(figsize=(9.6, 0.9 + 0.26 * len(scores)), layout="constrained")
         axes: Any = figure.subplots()
         for place, (value, low, high) in enumerate(scores.values()):
             if low is not None and high is not None:
-                axes.plot([low, high], [place, place], color=BLUE, linewidth=2.5, alpha=0.5)
-            axes.plot([value], [place], "o", color=BLUE, markersize=5)
+                axes.plot([low, high], [place, place], color=_BLUE, linewidth=2.5, alpha=0.5)
+            axes.plot([value], [place], "o", color=_BLUE, markersize=5)
         axes.set_yticks(range(len(scores)), list(scores))
         axes.set(ylim=(len(scores) - 0.5, -0.5), xlabel=metric)
         axes.grid(axis="y", visible=False)
@@ -171,13 +169,9 @@ def differences(images: Mapping[str, tuple[float, float]], difference: Differenc
         difference: over all of them.
         metric: the name of the score.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
     highest = definition_of(metric).better == "higher"
-    with cast(Any, matplotlib).rc_context(STYLE), warnings.catch_warnings():  # its stub is not whole
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # images named in letters that the font lacks
-        figure = Figure(figsize=(9.6, 3.6), layout="constrained")
+    with drawing() as new_figure:
+        figure = new_figure(figsize=(9.6, 3.6), layout="constrained")
         axes: Any = figure.subplots()
         axes.axhspan(difference.low, difference.high, color=_COLOURS[1], alpha=0.15, label="95 % interval of the whole")
         axes.axhline(difference.value, color=_COLOURS[1], label=f"whole: {difference.value:+.4f}")
@@ -203,14 +197,10 @@ def ranking_curves(classes: Mapping[str, Curve]) -> bytes:
     Args:
         classes: the curves by the names of the classes, at least one.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with cast(Any, matplotlib).rc_context(STYLE), warnings.catch_warnings():  # its stub is not whole
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # class names in letters that the font lacks
-        figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    with drawing() as new_figure:
+        figure = new_figure(figsize=(9.6, 4.2), layout="constrained")
         axes: Any = figure.subplots(1, 2)
-        axes[0].plot([0, 1], [0, 1], ":", color=BLACK, linewidth=0.8)
+        axes[0].plot([0, 1], [0, 1], ":", color=_BLACK, linewidth=0.8)
         for index, (name, curve) in enumerate(classes.items()):
             line = _line(index) | {"color": _line(index + 1)["color"]}
             circle = {"ms": 8, "mfc": "none", "mec": line["color"]}
@@ -226,6 +216,30 @@ def ranking_curves(classes: Mapping[str, Curve]) -> bytes:
         for one, place in zip(axes, ("lower right", "center left"), strict=True):
             one.set(xlim=(-0.01, 1.01), ylim=(0, 1.02))
             one.legend(loc=place)
+        return _file(figure, "svg")
+
+
+def reliability_diagram(confidence: Confidence) -> bytes:
+    """Draw which share of the pixels of each confidence is right, and how many pixels are given it, as SVG."""
+    with drawing() as new_figure:
+        figure = new_figure(figsize=(9.6, 3.4), layout="constrained")
+        axes: Any = figure.subplots(1, 2)
+        axes[0].plot([0, 1], [0, 1], ":", color=_BLACK, linewidth=1, label="as certain as right")
+        lowest = 1.0
+        for counts, colour, line, name in (
+            (confidence.reliability, _BLUE, "o-", "as it is"),
+            (confidence.calibrated, _ORANGE, "s--", "calibrated"),
+        ):
+            pixels, summed, right = counts.top[:, counts.top[0] > 0]  # bins that have any
+            mean = summed / pixels
+            lowest = min(lowest, float(mean.min()))
+            axes[0].plot(mean, right / pixels, line, color=colour, markersize=4, label=name)
+            axes[1].plot(mean, pixels / pixels.sum(), line, color=colour, markersize=4, label=name)
+        axes[0].set(title="a  reliability", xlabel="confidence", ylabel="share of right pixels", ylim=(0, 1.02))
+        axes[1].set(title="b  pixels", xlabel="confidence", ylabel="share of all pixels", yscale="log")
+        for one in axes:
+            one.set_xlim(max(0.0, lowest - 0.05), 1.01)
+            one.legend()
         return _file(figure, "svg")
 
 
@@ -265,6 +279,13 @@ def _line(index: int) -> dict[str, Any]:
     return {"color": _COLOURS[index % len(_COLOURS)], "linestyle": _DASHES[index % len(_DASHES)]}
 
 
+def _files(figure: "Figure") -> dict[str, bytes]:
+    """Return a figure as SVG and as PNG; it is laid out once."""
+    svg = _file(figure, "svg")
+    figure.set_layout_engine("none")
+    return {"svg": svg, "png": _file(figure, "png")}
+
+
 def _file(figure: "Figure", kind: str) -> bytes:
     buffer = BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
@@ -285,20 +306,17 @@ def trial_scores(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequenc
         logarithmic: the keys whose numbers are drawn by magnitude.
         higher: whether higher scores are better.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
     keys = list(trials[0][2])
     rows = -(-(len(keys) + 1) // 3)
-    with cast(Any, matplotlib).rc_context(STYLE):  # its stub is not whole
-        figure = Figure(figsize=(9.6, 2.7 * rows), layout="constrained")
+    with drawing() as new_figure:
+        figure = new_figure(figsize=(9.6, 2.7 * rows), layout="constrained")
         places: list[Any] = list(figure.subplots(rows, 3, squeeze=False).ravel())
         so_far, best = list[float](), list[float]()
         for value, finished, _ in trials:
             so_far += [value] if finished else []
             best.append((max if higher else min)(so_far, default=float("nan")))
         _draw_trials(places[0], range(len(trials)), trials)
-        places[0].plot(range(len(trials)), best, color=ORANGE, drawstyle="steps-post")
+        places[0].plot(range(len(trials)), best, color=_ORANGE, drawstyle="steps-post")
         places[0].set(xlabel="trial", ylabel=metric)
         for axes, key in zip(places[1:], keys, strict=False):
             at, names = _axis_of([values[key] for _, _, values in trials])
@@ -316,15 +334,10 @@ def trial_scores(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequenc
 
 def parallel(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequence[str], *, higher: bool) -> bytes:
     """Draw a line a trial through its values and its score, each on an axis of its own, as SVG; as `trial_scores`."""
-    import math
-
-    import matplotlib
-    from matplotlib.figure import Figure
-
     keys = list(trials[0][2])
     columns = list[list[float]]()
-    with cast(Any, matplotlib).rc_context(STYLE):  # its stub is not whole
-        figure = Figure(figsize=(9.6, 3.2), layout="constrained")
+    with drawing() as new_figure:
+        figure = new_figure(figsize=(9.6, 3.2), layout="constrained")
         axes: Any = figure.subplots()
         for place, key in enumerate((*keys, metric)):
             texts = [values[key] if key in values else repr(score) for score, _, values in trials]
@@ -336,12 +349,14 @@ def parallel(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequence[st
             for height in told if names else (min(columns[-1]), max(columns[-1])):
                 short = told[height] if names else f"{float(told[height]):.3g}"
                 axes.annotate(short, (place, height), (4, 0), fontsize=8, va="center", zorder=5, **_ASIDE)
-            axes.axvline(place, color=BLACK, linewidth=0.8)
+            axes.axvline(place, color=_BLACK, linewidth=0.8)
         order = sorted(range(len(trials)), key=lambda index: trials[index][0] if higher else -trials[index][0])
         for rank, index in enumerate(order):
             strength = 0.15 + 0.85 * (rank / max(1, len(order) - 1)) ** 2
             width = 2.2 if rank == len(order) - 1 else 1.1
-            axes.plot(range(len(columns)), [one[index] for one in columns], color=BLUE, alpha=strength, linewidth=width)
+            axes.plot(
+                range(len(columns)), [one[index] for one in columns], color=_BLUE, alpha=strength, linewidth=width
+            )
         axes.set_xticks(range(len(columns)), [*keys, metric])
         axes.set_yticks([])
         axes.set_xlim(-0.2, len(columns) - 0.6)
@@ -351,9 +366,9 @@ def parallel(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequence[st
 
 
 def _draw_trials(axes: "Axes", at: Sequence[float], trials: Sequence[TrialPoint]) -> None:
-    for finished, fill in ((True, BLUE), (False, "none")):
+    for finished, fill in ((True, _BLUE), (False, "none")):
         points = [(x, one[0]) for x, one in zip(at, trials, strict=True) if one[1] == finished]
-        axes.plot([x for x, _ in points], [y for _, y in points], "o", color=BLUE, mfc=fill, markersize=4)
+        axes.plot([x for x, _ in points], [y for _, y in points], "o", color=_BLUE, mfc=fill, markersize=4)
 
 
 def _axis_of(texts: Sequence[str]) -> tuple[list[float], list[str]]:

@@ -8,6 +8,7 @@ import json
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -282,5 +283,11 @@ def frame_of(name: str, classes: Sequence[str]) -> str:
     Raises:
         ConfigError: there is no such score.
     """
-    frames = {frame.replace("{class}", label): frame for frame in DEFINITIONS for label in class_labels(classes)}
-    return frames.get(name) or definition_of(name).name
+    return _frames(tuple(classes)).get(name) or definition_of(name).name
+
+
+@cache
+def _frames(classes: tuple[str, ...]) -> dict[str, str]:
+    """Return the frame of every score that could be there by the score's name."""
+    labels = class_labels(classes)
+    return {frame.replace("{class}", label): frame for frame in DEFINITIONS for label in labels}

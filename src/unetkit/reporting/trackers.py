@@ -101,8 +101,8 @@ class _MLflow:
         self.client.log_artifact(self.run, str(path), "pictures" if path.suffix == ".png" else None)
 
 
-def _mlflow_client(run: Run | None) -> "tuple[MlflowClient, str]":
-    """Return a client and its store: that of MLflow's own settings, else a file next to a run folder."""
+def _mlflow_store(run: Run | None) -> str:
+    """Return the store of MLflow's own settings, else a file next to a run folder; nothing is opened."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # else it sends to its makers how it is used
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a training does not wait minutes for a server
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -113,9 +113,15 @@ def _mlflow_client(run: Run | None) -> "tuple[MlflowClient, str]":
     store = mlflow.get_tracking_uri()
     if run is not None and not mlflow.is_tracking_uri_set():
         store = f"sqlite:///{run.path.resolve().parent / 'mlflow.db'}"
+    return store
+
+
+def _mlflow_client(store: str) -> "MlflowClient":
+    import mlflow
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the packages that it stands on
-        return mlflow.MlflowClient(tracking_uri=store), store
+        return mlflow.MlflowClient(tracking_uri=store)
 
 
 @contextmanager
@@ -123,7 +129,8 @@ def _mlflow(run: Run) -> Generator[Tracker]:
     from mlflow.entities import Param
     from mlflow.exceptions import MlflowException
 
-    client, store = _mlflow_client(run)
+    store = _mlflow_store(run)
+    client = _mlflow_client(store)
     kept = _kept(run, "mlflow")
     if kept is None:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or _PROJECT
@@ -222,10 +229,10 @@ def require_trackers(wanted: Sequence[Tracking]) -> None:
         if spec is None or spec.origin is None:  # a folder of that name is no package
             raise UsageError(f"train.track: {name} is not installed; write: pip install 'unetkit[{name}]'")
     if "mlflow" in wanted:
-        client, store = _mlflow_client(None)
+        store = _mlflow_store(None)
         if store.startswith("http"):
             try:
-                client.search_experiments(max_results=1)
+                _mlflow_client(store).search_experiments(max_results=1)
             except Exception as error:
                 raise UsageError(
                     f"train.track: MLflow's server {_without_password(store)} does not answer ({_first_line(error)}); "
@@ -235,7 +242,7 @@ def require_trackers(wanted: Sequence[Tracking]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Trackers:
-    """The trackers of a run that are open; one that fails is closed with a warning."""
+    """The trackers of a run that are open; one that fails is left out with a warning."""
 
     open: dict[str, Tracker]
     progress: Progress
@@ -269,6 +276,24 @@ class Trackers:
 
 
 @contextmanager
+def _closing(tracker: AbstractContextManager[Tracker], name: str, trackers: Trackers) -> Generator[Tracker]:
+    """Give a tracker whose failure to close is a warning; what the training itself raises passes."""
+    opened = tracker.__enter__()
+    raised: BaseException | None = None
+    try:
+        yield opened
+    except BaseException as error:
+        raised = error
+        raise
+    finally:
+        try:
+            tracker.__exit__(type(raised) if raised else None, raised, raised.__traceback__ if raised else None)
+        except Exception as error:
+            if error is not raised:
+                trackers.failed(name, error)
+
+
+@contextmanager
 def tracked(run: Run, progress: Progress, *, wanted: bool = True) -> Generator[Trackers]:
     """Open the trackers of a run, each with all that the log holds.
 
@@ -281,7 +306,7 @@ def tracked(run: Run, progress: Progress, *, wanted: bool = True) -> Generator[T
     with ExitStack() as stack:
         for name in dict.fromkeys(run.config.train.track if wanted else ()):
             try:
-                trackers.open[name] = stack.enter_context(_OPEN[name](run))
+                trackers.open[name] = stack.enter_context(_closing(_OPEN[name](run), name, trackers))
             except Exception as error:
                 trackers.failed(name, error)
         for record in run.read_log() if trackers.open else ():

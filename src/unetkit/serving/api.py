@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from unetkit.devices import release_freed_memory
 from unetkit.prediction.results import open_fitting
 from unetkit.serving.jobs import Job, Jobs, Memory
 from unetkit.serving.layers import COLUMNS, Layers, compute
@@ -96,6 +97,7 @@ class Service:
         for job in self.jobs.of_image(upload.id):
             self.jobs.remove(job)
         self.uploads.remove(upload)
+        release_freed_memory()
 
     def shown(self, text: str) -> str:
         """Return a text without paths of this machine."""
@@ -134,7 +136,7 @@ async def predict(request: Request) -> Response:
         megapixels = image.count * image.height * image.width / 1e6
         work = functools.partial(_write, served, source, output, suffix, None)
         job = Job(owner, work, folder, megapixels, service.max_seconds)
-        service.jobs.add(job, line=_line(megapixels))
+        service.jobs.add(job, line=line_of(megapixels))
         if not await over(request, job, wait):
             return JSONResponse({"job": job.id}, 202)
         made = _made(service, job)
@@ -165,7 +167,8 @@ def _file(form: Form) -> Path:
     return form.file
 
 
-def _line(megapixels: float) -> str:
+def line_of(megapixels: float) -> str:
+    """Return the line that work waits in: short work does not wait for long work."""
     return "short" if megapixels <= _SHORT_MEGAPIXELS else "long"
 
 
@@ -243,7 +246,7 @@ async def image(request: Request) -> Response:
     upload = _upload(request)
     if request.method != "DELETE":
         return JSONResponse(upload.described())
-    service_of(request).remove(upload)
+    await service_of(request).in_thread(service_of(request).remove, upload)
     return Response(status_code=204)
 
 
@@ -267,7 +270,7 @@ async def add_job(request: Request) -> Response:
     require_space(service.uploads.folder, Layers.bytes_of(len(served.predictor.classes), fitting))
     before = [job for job in service.jobs.of_image(upload.id) if job.is_over]
     for old in before[: max(0, len(before) + 1 - _KEPT_OF_AN_IMAGE)]:
-        service.jobs.remove(old)
+        await service.in_thread(service.jobs.remove, old)
 
     def work(job: Job) -> None:
         levels = Levels(fitting.height, fitting.width)
@@ -276,7 +279,7 @@ async def add_job(request: Request) -> Response:
 
     megapixels = fitting.count * fitting.height * fitting.width / 1e6
     job = Job(owner, work, service.uploads.new_folder(), megapixels, service.max_seconds, source=upload.id)
-    service.jobs.add(job, line=_line(megapixels))
+    service.jobs.add(job, line=line_of(megapixels))
     return JSONResponse({"job": job.id}, 202)
 
 
@@ -359,11 +362,11 @@ async def job_result(request: Request) -> Response:
     suffix, wait = asked.get("format", ".tif"), _seconds(asked.get("wait", "20"))
     output = job.layers.served.asked(asked.get("output", "masks"), suffix)
     result = job.results.get((output, suffix))
-    if result is None or result.state in ("failed", "cancelled"):
+    if result is None or result.state in ("failed", "cancelled") or not service.jobs.keeps(result):
         await service.in_thread(require_possible, job.layers.served, upload.path, output, suffix)
         work = functools.partial(_write, job.layers.served, upload.path, output, suffix, job.layers)
         result = Job(owner, work, service.uploads.new_folder(), job.megapixels, service.max_seconds)
-        job.results[output, suffix] = service.jobs.add(result, line=_line(job.megapixels))
+        job.results[output, suffix] = service.jobs.add(result, line=line_of(job.megapixels))
     if await over(request, result, wait):
         return _file_of(service, result)
     return JSONResponse({"job": result.id}, 202)

@@ -25,7 +25,7 @@ from starlette.routing import Route
 from unetkit.devices import cpu_threads
 from unetkit.errors import DataError
 from unetkit.images.image import as_pixels
-from unetkit.serving.api import Service, over, owner_of, service_of
+from unetkit.serving.api import Service, line_of, over, owner_of, service_of
 from unetkit.serving.jobs import Job
 from unetkit.serving.served import Served
 from unetkit.version import __version__
@@ -162,7 +162,7 @@ async def _infer(request: Request, service: Service, served: Served, owner: str,
 
     megapixels = given.images_NCHW[:, 0].size / 1e6
     job = Job(owner, work, service.uploads.new_folder(), megapixels, service.max_seconds)
-    service.jobs.add(job, line="short" if megapixels <= 4 else "long")
+    service.jobs.add(job, line=line_of(megapixels))
     try:
         await over(request, job, service.max_seconds + 60)
     finally:

@@ -2,7 +2,8 @@
 
 There are two lines, each with a thread: short work does not wait for long work. Who waits too long or too often is told
 when to come again. A job ends by itself, by a cancel, at its time limit, or when the server ends; it hears of that when
-its work says how far it is. What a job has made lies in a folder of its own, which is removed with it.
+its work says how far it is. What a job has made lies in a folder of its own, which is removed with it. A job that asks
+for more memory than was free when it began fails; the process lives on.
 
 Does not know what work is.
 """
@@ -22,6 +23,7 @@ from typing import Any, Literal
 
 from starlette.exceptions import HTTPException
 
+from unetkit.devices import bound_memory, is_out_of_memory
 from unetkit.errors import UnetkitError
 from unetkit.serving.layers import Layers
 
@@ -235,6 +237,10 @@ class Jobs:
             raise HTTPException(404, "there is no such job (any more); results are kept for an hour")
         return found
 
+    def keeps(self, job: Job) -> bool:
+        """Tell whether a job was not removed."""
+        return job.id in self._jobs
+
     def of_image(self, number: str) -> list[Job]:
         """Return the jobs of an image."""
         return [job for job in list(self._jobs.values()) if job.source == number]
@@ -287,6 +293,7 @@ class Jobs:
 
     def _do(self, job: Job) -> None:
         try:
+            bound_memory()
             job.folder.mkdir(mode=0o700, exist_ok=True)
             job.update(job.done, job.total, {})
             job.work(job)
@@ -296,11 +303,11 @@ class Jobs:
         except UnetkitError as failure:
             log.info("job %s: %s", job.id[:8], " ".join(str(failure).split()))
             self._end(job, "failed", " ".join(str(failure).split()))
-        except MemoryError:
-            self._end(job, "failed", "this takes more memory than there is; give a smaller image")
-        except Exception:
+        except Exception as failure:
             log.exception("job %s failed", job.id[:8])
-            self._end(job, "failed", f"this is a defect of unetkit; the log has it as {job.id[:8]}")
+            defect = f"this is a defect of unetkit; the log has it as {job.id[:8]}"
+            no_memory = "this takes more memory than there is; give a smaller image"
+            self._end(job, "failed", no_memory if is_out_of_memory(failure) else defect)
         else:
             self.megapixels += job.megapixels
             self._end(job, "done")

@@ -27,7 +27,7 @@ from unetkit.errors import DataError
 from unetkit.images.blocks import Blocks
 from unetkit.images.image import Image
 from unetkit.images.omewrite import SHARD
-from unetkit.images.write import Form
+from unetkit.images.write import Form, to_png
 from unetkit.models import decide
 from unetkit.objects import find_objects, object_classes
 from unetkit.objects.find import colour_of, outermost
@@ -36,7 +36,7 @@ from unetkit.prediction.predict import scores_of
 from unetkit.prediction.predictor import Predictor
 from unetkit.progress import Progress
 from unetkit.serving.served import Served
-from unetkit.serving.tiles import Levels, new_array, png, shrink
+from unetkit.serving.tiles import Levels, new_array, shrink
 
 COLUMNS = ("number", "class", "page", "x", "y", "width", "height", "area", "score")
 _MOST_ROWS = 100_000
@@ -179,17 +179,20 @@ class Layers:
             raise HTTPException(404, f"there is no layer {layer[:50]!r} of page {page}")
         rows, columns = self.levels.window(level, column, row)
         if layer == "objects":
-            return png(self._outlines(page, level, rows, columns))
+            return to_png(self._outlines(page, level, rows, columns))
         times = self.levels.shrunk(level)
+        down_H: NDArray[np.int64] = (np.arange(int(rows.start), int(rows.stop)) << times) // SHARD
+        across_W: NDArray[np.int64] = (np.arange(int(columns.start), int(columns.stop)) << times) // SHARD
+        known_HW = self._known[page][down_H[:, None], across_W]
+        if not known_HW.any():  # most tiles of a large image that is being computed
+            return to_png(np.zeros((*known_HW.shape, 4), np.uint8))
         if times == 0:
             p_KHW = np.array(self._whole[page, :, rows, columns])
         else:
             p_KHW = self._small[level][page, :, rows, columns].astype(np.float32) / 255
-        down_H: NDArray[np.int64] = (np.arange(int(rows.start), int(rows.stop)) << times) // SHARD
-        across_W: NDArray[np.int64] = (np.arange(int(columns.start), int(columns.stop)) << times) // SHARD
         shown = self._coloured(layer, torch.from_numpy(p_KHW), threshold)
-        shown[~self._known[page][down_H[:, None], across_W]] = 0
-        return png(shown)
+        shown[~known_HW] = 0
+        return to_png(shown)
 
     def _coloured(self, layer: str, p_KHW: torch.Tensor, threshold: float | None) -> NDArray[np.uint8]:
         """Return red, green, blue and opacity [H, W, 4]."""
@@ -266,6 +269,7 @@ def compute(layers: Layers, image: Image, progress: Progress) -> None:
             crops = planned.crops(image.page(block.page), plan, block.rows, block.columns)
             for part in planned.window(crops, plan, block.rows, block.columns):
                 layers.put(block.page, part.rows, part.columns, part.probabilities_KHW.cpu().numpy())
+                progress.update(done, total, {})  # may end the work
             layers.show(block.page, block.rows, block.columns)
             yield
 

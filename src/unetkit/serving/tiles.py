@@ -11,11 +11,13 @@ Does not know what the image is for. Legend of shapes: C channels, H height, W w
 import math
 import os
 import shutil
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from unetkit.devices import available_cores
 from unetkit.images.image import ALL, Image
+from unetkit.images.write import to_png
 from unetkit.storage.atomic import not_written
 
 TILE = 256
@@ -85,15 +89,15 @@ class Levels:
 
 
 def halved(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the means [..., (H + 1) // 2, (W + 1) // 2] of every two by two values, in their type."""
+    """Return the means [..., (H + 1) // 2, (W + 1) // 2] of every two by two pixels, in their type."""
     height, width = values.shape[-2:]
     if height % 2 or width % 2:
         edges = [(0, 0)] * (values.ndim - 2) + [(0, height % 2), (0, width % 2)]
         values = np.pad(values, edges, "edge")
-    wide = values.astype(np.float32 if values.dtype.kind == "f" else np.uint32)
-    rows = wide[..., ::2, :] + wide[..., 1::2, :]
+    wide = {"u1": np.uint16, "u2": np.uint32, "f4": np.float32}[values.dtype.str[1:]]
+    rows = np.add(values[..., ::2, :], values[..., 1::2, :], dtype=wide)
     total = rows[..., ::2] + rows[..., 1::2]
-    return (total / 4 if values.dtype.kind == "f" else (total + 2) // 4).astype(values.dtype)
+    return total / 4 if values.dtype.kind == "f" else ((total + 2) >> 2).astype(values.dtype)
 
 
 def shrink(
@@ -123,20 +127,12 @@ def new_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArr
     """
     try:
         made = np.lib.format.open_memmap(path, "w+", dtype, shape)
-        with path.open("r+b") as handle:
-            os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+        if sys.platform == "linux":  # elsewhere a full disk is told by the write itself
+            with path.open("r+b") as handle:
+                os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
     except OSError as failure:
         raise not_written(path, failure) from failure
     return made
-
-
-def png(values: NDArray[np.uint8]) -> bytes:
-    """Return [H, W], [H, W, 3] or [H, W, 4] as a PNG."""
-    from PIL import Image as Pillow
-
-    output = BytesIO()
-    Pillow.fromarray(values).save(output, format="PNG", compress_level=1)
-    return output.getvalue()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,13 +142,11 @@ class ImageTiles:
     Attributes:
         image: whose pages are shown.
         folder: of its levels, made and removed as they are needed.
-        whole: a window is only had by decoding the whole page, as `is_decoded_whole` tells.
-        building: is held while a page's levels are made, so that memory is that of one block or page.
+        building: is held while a page's levels are made, so that memory is that of a few blocks or one page.
     """
 
     image: Image
     folder: Path
-    whole: bool = False
     building: threading.Lock = field(default_factory=threading.Lock)
     _made: OrderedDict[tuple[int, tuple[int, ...]], Path] = field(
         default_factory=OrderedDict[tuple[int, tuple[int, ...]], Path]
@@ -169,9 +163,7 @@ class ImageTiles:
         Raises:
             DataError: it cannot be read.
         """
-        level = max(number for number in range(self.levels.count) if math.prod(self.levels.size(number)) <= _LOOKED_AT)
-        shown = self._level(page, self._channels(None), level)
-        low, high = (float(value) for value in np.percentile(shown, _PERCENTILES))
+        low, high = (float(value) for value in np.percentile(self._made_of(page, None, "some"), _PERCENTILES))
         return (low, high) if high > low else (low, low + 1)
 
     def tile(
@@ -199,10 +191,10 @@ class ImageTiles:
         if last and not self._kept:
             values_CHW = self.image.page(page)[ALL, rows, columns][[*channels]]
         else:
-            values_CHW = self._level(page, channels, level)[:, rows, columns]
+            values_CHW = self._made_of(page, channel, str(level))[:, rows, columns]
         scale = 255 / (high - low) if high > low else 0.0
         shown = ((values_CHW.astype(np.float32) - low) * scale + 0.5).clip(0, 255).astype(np.uint8)
-        return png(np.moveaxis(shown, 0, -1) if len(shown) == 3 else shown[0])
+        return to_png(np.moveaxis(shown, 0, -1) if len(shown) == 3 else shown[0])
 
     def _channels(self, channel: int | None) -> tuple[int, ...]:
         if channel is not None and channel >= self.image.channels:
@@ -212,17 +204,21 @@ class ImageTiles:
 
     @property
     def _kept(self) -> bool:
-        return self.whole or self.image.height * self.image.width <= _SMALL
+        """Whether the page itself is written too: it is small, or decoded as a whole for every window."""
+        image = self.image
+        page_bytes = math.prod(image.shape[-3:]) * image.dtype.itemsize
+        decoded_whole = image.piece is not None and image.piece.bytes >= page_bytes
+        return decoded_whole or image.height * image.width <= _SMALL
 
-    def _level(self, page: int, channels: tuple[int, ...], level: int) -> NDArray[Any]:
-        """Return a level [C, H, W] of a page; the first call makes all of them."""
+    def _made_of(self, page: int, channel: int | None, name: str) -> NDArray[Any]:
+        """Return a level [C, H, W] of a page, or `some` of its pixels; the first call makes all of them."""
         with self.building:
-            key = (page, channels)
+            key = (page, channels := self._channels(channel))
             if key not in self._made:
                 self._make_room()
                 self._made[key] = self._build(page, channels)
             self._made.move_to_end(key)
-            return np.load(self._made[key] / f"{level}.npy", mmap_mode="r")
+            return np.load(self._made[key] / f"{name}.npy", mmap_mode="r")
 
     def _make_room(self) -> None:
         page_bytes = self.image.height * self.image.width * self.image.dtype.itemsize * 4
@@ -230,7 +226,7 @@ class ImageTiles:
             shutil.rmtree(self._made.popitem(last=False)[1], ignore_errors=True)
 
     def _build(self, page: int, channels: tuple[int, ...]) -> Path:
-        """Write the levels of a page, the page itself if it is kept, and return their folder."""
+        """Write the levels of a page, the page itself if it is kept, and some of its pixels; return their folder."""
         levels, folder = self.levels, self.folder / f"{page}-{'-'.join(map(str, channels))}"
         folder.mkdir(parents=True, exist_ok=True)
         pixels, (height, width) = self.image.page(page), (self.image.height, self.image.width)
@@ -243,14 +239,24 @@ class ImageTiles:
             for level in range(levels.count - 1)
         }
 
+        every = math.ceil(math.sqrt(height * width / _LOOKED_AT))
+        some = new_array(folder / "some.npy", first.dtype, (len(channels), -(-height // every), -(-width // every)))
+
         def put(level: int, top: int, left: int, values_CHW: NDArray[Any]) -> None:
             made[level][:, top : top + values_CHW.shape[1], left : left + values_CHW.shape[2]] = values_CHW
 
-        for top in range(0, height, _ROWS):
-            for left in range(0, width, _COLUMNS):
-                rows, columns = slice(top, min(top + _ROWS, height)), slice(left, min(left + _COLUMNS, width))
-                read = pixels[ALL, rows, columns][[*channels]] if source is None else source[:, rows, columns]
-                shrink(levels, top, left, read, put)
+        def make(corner: tuple[int, int]) -> None:
+            top, left = corner
+            rows, columns = slice(top, min(top + _ROWS, height)), slice(left, min(left + _COLUMNS, width))
+            read = pixels[ALL, rows, columns][[*channels]] if source is None else source[:, rows, columns]
+            shrink(levels, top, left, read, put)
+            few = read[:, -top % every :: every, -left % every :: every]
+            down, across = -(-top // every), -(-left // every)
+            some[:, down : down + few.shape[1], across : across + few.shape[2]] = few
+
+        with ThreadPoolExecutor(min(4, available_cores())) as threads:
+            for _ in threads.map(make, product(range(0, height, _ROWS), range(0, width, _COLUMNS))):
+                pass
         for level in range(levels.count - 2 - _IN_BLOCKS, -1, -1):
             made[level][:] = halved(made[level + 1])
         return folder

@@ -25,7 +25,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from unetkit.errors import DataError, StorageError
-from unetkit.images import is_decoded_whole, open_image
+from unetkit.images import open_image
 from unetkit.images.image import ALL, Image
 from unetkit.serving.tiles import ImageTiles
 from unetkit.storage.atomic import not_written
@@ -300,7 +300,7 @@ class Uploads:
         assert form.file is not None
         page = image.page(image.count // 2)
         _ = page[ALL, slice(0, 1), slice(0, 1)]
-        tiles = ImageTiles(image, form.folder / "levels", is_decoded_whole(form.file))
+        tiles = ImageTiles(image, form.folder / "levels")
         upload = Upload(form.folder.name, owner, form.file, image, tiles, tiles.range(image.count // 2))
         self._images[upload.id] = upload
         return upload

@@ -140,6 +140,11 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def is_taken(folder: Path) -> bool:
+    """Tell whether something stands where a folder is to be made: a file, or a folder that is not empty."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it where they are missing; object storage needs none.
 
@@ -152,6 +157,24 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise not_written(folder, error) from error
+
+
+@contextmanager
+def folder_for(folder: Path) -> Generator[None]:
+    """Make a folder for what the block writes, as `make_folder`; where it writes nothing, what was made is gone.
+
+    Raises:
+        StorageError: it cannot be made there.
+    """
+    missing = [] if is_remote(folder) else [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        make_folder(folder)
+        yield
+    except BaseException:
+        for one in missing:
+            with suppress(OSError):  # another process has written there
+                one.rmdir()
+        raise
 
 
 def owner_name() -> str:

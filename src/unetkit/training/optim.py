@@ -2,8 +2,9 @@
 
 Muon is momentum whose matrix is made orthogonal before it moves the weights (Jordan et al. 2024), for convolutions. A
 kernel counts as the matrix [outputs, inputs * height * width]; the nearest orthogonal matrix is found by a few steps of
-Newton and Schulz's iteration with a quintic polynomial, as published, in bfloat16. It is for kernels inside the
-network; biases, norms and the last layer belong to AdamW. PyTorch's own Muon takes matrices alone.
+Newton and Schulz's iteration with a quintic polynomial, as published, in bfloat16, or in float32 where the device only
+imitates bfloat16: that took half of a step. It is for kernels inside the network; biases, norms and the last layer
+belong to AdamW. PyTorch's own Muon takes matrices alone.
 """
 
 import math
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from unetkit.config import OptimizerConfig
+from unetkit.devices import multiplies_bfloat16
 from unetkit.errors import ConfigError
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -49,7 +51,8 @@ class Muon(torch.optim.Optimizer):
 
 def _orthogonal(kernel: Tensor) -> Tensor:
     """Return the nearly orthogonal matrix nearest to a kernel; tall ones are scaled to move as far as wide ones."""
-    matrix = F.normalize(kernel.flatten().bfloat16(), dim=0, eps=1e-7).view(len(kernel), -1)
+    dtype = torch.bfloat16 if multiplies_bfloat16(kernel.device) else torch.float32
+    matrix = F.normalize(kernel.flatten().to(dtype), dim=0, eps=1e-7).view(len(kernel), -1)
     rows, columns = matrix.shape
     matrix = matrix.T if rows > columns else matrix
     linear, cubic, quintic = _QUINTIC

@@ -133,7 +133,12 @@ def _opened(config: Config, path: str) -> Dataset:
 
 
 def prepare(
-    config: Config, *, checked: bool = False, own_split: bool = False, own_metrics: Collection[str] = ()
+    config: Config,
+    *,
+    checked: bool = False,
+    own_split: bool = False,
+    own_metrics: Collection[str] = (),
+    searching: bool = False,
 ) -> Prepared:
     """Open the data of a configuration, check it, and fill in what the configuration leaves to the data.
 
@@ -142,6 +147,7 @@ def prepare(
         checked: this data has been checked before.
         own_split: nobody asked for the configuration's split: data that is divided by its makers keeps their division.
         own_metrics: names of the user's own metrics, which may choose the best weights.
+        searching: it is the first of many that are compared, none of which scores the test set.
 
     Raises:
         ConfigError: no data is named, or the configuration contradicts the data.
@@ -182,7 +188,9 @@ def prepare(
         "test": [dataset[index].name for index in split.test],
         "normalization": {"mean": normalization.mean, "std": normalization.std},
     }
-    if split.test:
+    if split.test and searching:
+        notes.append("note: the test set takes no part in the search")
+    elif split.test:
         notes.append(f"note: test set of {len(split.test)}: scored once at the end and used for nothing else")
     notes += context_note(split, around)
     if report is not None:

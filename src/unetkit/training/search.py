@@ -35,7 +35,7 @@ from unetkit.reporting.search import BEST, Search, Trial, write_page
 from unetkit.reporting.trackers import require_trackers
 from unetkit.run import Record, open_run
 from unetkit.storage import is_remote, url_of
-from unetkit.storage.atomic import atomic_write, make_folder
+from unetkit.storage.atomic import atomic_write, is_taken, make_folder
 from unetkit.storage.lock import locked
 from unetkit.training.prepare import absolute_data_path, prepare
 from unetkit.training.train import resume, train
@@ -169,7 +169,7 @@ def search(
     if launched_world().size > 1:
         raise UsageError("a search trains in one process; start it without torchrun")
     out, progress = Path(out), progress or NoProgress()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if is_taken(out):
         raise RunFolderError(f"{out}: is not an empty folder; go on with a search by --resume {out}, or choose another")
     config = load_config(source, [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])])
     ranges = _ranges(over, config)
@@ -192,11 +192,11 @@ def _divided(config: Config, progress: Progress, *, own_split: bool) -> Config:
     Raises:
         UsageError, ConfigError, DataError: it cannot be trained on, or nothing is held out.
     """
-    prepared = prepare(config, own_split=own_split)
+    prepared = prepare(config, own_split=own_split, searching=True)
     if not prepared.split.validation:
         raise UsageError("nothing is held out (data.split.method: none), by which trials could be compared")
     for note in prepared.notes:
-        progress.log(note if "test set of" not in note else "note: the test set takes no part in the search")
+        progress.log(note)
     found = {"path": absolute_data_path(str(config.data.path)), "split": prepared.config.data.split}
     return config.model_copy(update={"data": config.data.model_copy(update=found)})
 

@@ -53,11 +53,19 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step measured, still on the device: reading it would make the step wait."""
+    """What a step measured, still on the device: reading it would make the step wait.
+
+    Attributes:
+        loss: the mean over the process's share of the batch.
+        terms: what it is the weighted sum of, by name.
+        lr: the learning rate.
+        counting: the share of the pixels that count, from 0 to 1; None: all of them.
+    """
 
     loss: Tensor
     terms: Tensors
     lr: float
+    counting: Tensor | None = None
 
 
 class TrainStep:
@@ -165,7 +173,8 @@ class TrainStep:
         self.model.zero_grad(set_to_none=True)
         losses: list[Tensor] = []
         terms: list[Tensors] = []
-        for part in self.batch(step).parts(train.accumulate):
+        batch = self.batch(step)
+        for part in batch.parts(train.accumulate):
             with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
                 logits = self._forward(part.pixels)
             loss, named = self.loss(logits, part.labels, part.weights, part.valid)
@@ -182,7 +191,8 @@ class TrainStep:
         if self.average is not None:
             self.average.update(step)
         means = {name: torch.stack([named[name] for named in terms]).mean() for name in terms[0]}
-        return StepResult(torch.stack(losses).mean(), means, share * self.config.optimizer.lr)
+        counting = None if batch.valid is None else batch.valid.float().mean()
+        return StepResult(torch.stack(losses).mean(), means, share * self.config.optimizer.lr, counting)
 
     def tensors(self) -> Tensors:
         """Return the state as named tensors: the weights to predict with, and the rest under `training/`."""

@@ -19,7 +19,14 @@ import torch
 from unetkit.config import Config, ConfigSource, load_config, preset_names
 from unetkit.configuring import configure, training_lines
 from unetkit.data.dataset import Subset
-from unetkit.devices import available_cores, choose_device, choose_precision, cpu_threads, keep_freed_memory
+from unetkit.devices import (
+    available_cores,
+    choose_device,
+    choose_precision,
+    cpu_threads,
+    imitation_note,
+    keep_freed_memory,
+)
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
 from unetkit.evaluation.score import Evaluation, score_predictor, validated_families
@@ -30,7 +37,7 @@ from unetkit.prediction import Predictor
 from unetkit.progress import NoProgress, Progress, ProgressFile
 from unetkit.reporting.report import report
 from unetkit.reporting.trackers import require_trackers, tracked
-from unetkit.run import Follow, Run, create_run, now, open_run
+from unetkit.run import Follow, Run, create_run, now, open_run, require_new
 from unetkit.storage import Mirror, is_remote
 from unetkit.storage.atomic import make_folder
 from unetkit.training.cost import time_steps
@@ -127,6 +134,8 @@ def fit(
     """
     begun, world = time.perf_counter(), launched_world()
     require_trackers(config.train.track)
+    if world.is_main_process and not is_remote(out):
+        require_new(Path(out))  # before the data is read and steps are timed
     prepared = prepare(config, own_split=own_split, own_metrics=own.metrics)
     own.try_out(Subset(prepared.dataset, prepared.split.validation), len(prepared.classes))
     choose_precision(config.train.precision, choose_device(config.train.device))  # refuses before anything is written
@@ -314,7 +323,7 @@ def _train(
         torch.random.fork_rng(),
         joined(world, device),
     ):
-        for note in (*prepared.notes, *own.notes()):
+        for note in (*prepared.notes, *own.notes(), *imitation_note(config.train.precision, device)):
             progress.log(note)
         store = prepared.fill(device, world, progress)
         normalization, held_out = prepared.normalization.repeated(config.model.slices), prepared.split.validation

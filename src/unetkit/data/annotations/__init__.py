@@ -11,7 +11,16 @@ from unetkit.data.annotations.coco import read_coco
 from unetkit.data.annotations.imagej import holds_regions, read_regions
 from unetkit.data.annotations.json_files import read_geojson, read_labelme, read_supervisely, read_via
 from unetkit.data.annotations.records import AnnotatedImage, AnnotationFormat
-from unetkit.data.annotations.text_files import is_cvat, is_runs, is_yolo, read_cvat, read_runs, read_yolo
+from unetkit.data.annotations.text_files import (
+    is_cvat,
+    is_imagescope,
+    is_runs,
+    is_yolo,
+    read_cvat,
+    read_imagescope,
+    read_runs,
+    read_yolo,
+)
 from unetkit.errors import DataError
 
 __all__ = [
@@ -43,6 +52,7 @@ FORMATS: tuple[AnnotationFormat, ...] = (
     AnnotationFormat("GeoJSON", (".geojson", ".json"), _has(b'"Feature'), read_geojson),
     AnnotationFormat("Supervisely", (".json",), _has(b'"objects"', b'"size"', b'"height"'), read_supervisely),
     AnnotationFormat("CVAT", (".xml",), is_cvat, read_cvat, one_image=False),
+    AnnotationFormat("ImageScope", (".xml",), is_imagescope, read_imagescope),
     AnnotationFormat("YOLO", (".txt",), is_yolo, read_yolo, numbered=True),
     AnnotationFormat("run lengths", (".csv",), is_runs, read_runs, one_image=False),
     AnnotationFormat("ImageJ regions", (".zip", ".roi"), holds_regions, read_regions),

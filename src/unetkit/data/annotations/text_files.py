@@ -1,11 +1,11 @@
-"""Text of annotation tools: YOLO's segmentation labels, run lengths in a .csv as Kaggle has them, CVAT's XML."""
+"""Text of annotation tools: YOLO's labels, run lengths in a .csv as Kaggle has them, XML of CVAT and of ImageScope."""
 
 import csv
 import io
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from xml.parsers import expat
 
@@ -187,9 +187,6 @@ class _Cvat:
         self.images.append(image)
         self.image = None
 
-    def refuse(self, *_: object) -> None:
-        raise DataError(f"{self.source}: declares a document type; CVAT's annotations have none")
-
 
 def _cvat_outline(kind: str, its: Mapping[str, str]) -> Outline:
     def number(key: str) -> float:
@@ -220,11 +217,86 @@ def read_cvat(content: bytes, source: str) -> list[AnnotatedImage]:
         DataError: not XML, a document type, or a mark without its numbers.
     """
     cvat = _Cvat(source)
+    _follow(content, source, cvat.start, cvat.end, "CVAT's annotations")
+    return cvat.images
+
+
+def _follow(
+    content: bytes,
+    source: str,
+    start: Callable[[str, dict[str, str]], None],
+    end: Callable[[str], None],
+    expected: str,
+) -> None:
+    """Call two functions for every element of an XML file, as it begins and as it ends.
+
+    Raises:
+        DataError: not XML, or a document type, whose entities could fill the memory or name other files.
+    """
+
+    def refuse(*_: object) -> None:
+        raise DataError(f"{source}: declares a document type; {expected} have none")
+
     parser = expat.ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler = cvat.start, cvat.end
-    parser.StartDoctypeDeclHandler = cvat.refuse  # entities could fill the memory, or name other files
+    parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, refuse
     try:
         parser.Parse(content, True)
     except expat.ExpatError as error:
-        raise DataError(f"{source}: not whole XML ({error}); CVAT's annotations were expected") from error
-    return cvat.images
+        raise DataError(f"{source}: not whole XML ({error}); {expected} were expected") from error
+
+
+def is_imagescope(content: bytes) -> bool:
+    """Tell whether a file is ImageScope's XML, which slide scanners of Aperio come with."""
+    return b"<Annotations" in content[:2000] and b"<Region" in content
+
+
+class _ImageScope:
+    """Follows the elements of a file: layers, each with a name, and the regions in them."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.shapes: list[Shape] = []
+        self.left_out = Counter[str]()
+        self.title = ""
+        self.kind = ""
+        self.corners: list[float] = []
+
+    def start(self, kind: str, its: dict[str, str]) -> None:
+        if kind == "Annotation":
+            self.title = its.get("Name", "")
+        elif kind == "Region":
+            self.kind = "hole" if its.get("NegativeROA") == "1" else _SCOPE_KINDS.get(its.get("Type", "0"), "other")
+            self.corners = []
+        elif kind == "Vertex":
+            try:
+                corner = [float(its["X"]), float(its["Y"])]
+            except (KeyError, ValueError) as error:
+                raise DataError(
+                    f"{self.source}: region {len(self.shapes)}: {error} is missing or no number; export it again"
+                ) from error
+            self.corners += corner
+
+    def end(self, kind: str) -> None:
+        if kind != "Region" or not self.corners:
+            return
+        place = f"region {len(self.shapes)}"
+        if not all(map(math.isfinite, self.corners)):
+            raise DataError(f"{self.source}: {place}: a corner that is no number; export it again")
+        if self.kind == "outline" and len(self.corners) >= 6:
+            self.shapes.append(Shape(self.title, Polygons([[self.corners]]), place))
+        else:
+            self.left_out[self.kind if self.kind != "outline" else "point"] += 1
+
+
+_SCOPE_KINDS = {"0": "outline", "1": "outline", "2": "ellipse", "3": "arrow", "4": "ruler"}
+
+
+def read_imagescope(content: bytes, source: str) -> list[AnnotatedImage]:
+    """Read the outlines of one image; the class is the name of their layer.
+
+    Raises:
+        DataError: not XML, a document type, or a corner without its numbers.
+    """
+    scope = _ImageScope(source)
+    _follow(content, source, scope.start, scope.end, "ImageScope's annotations")
+    return [AnnotatedImage("", tuple(scope.shapes), left_out=dict(scope.left_out))]

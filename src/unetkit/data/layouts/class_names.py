@@ -6,6 +6,7 @@ their name ({"0": "background", "1": "cell"}); regions, which are lists of value
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
@@ -13,6 +14,7 @@ from unetkit.data.kinds import ClassNames
 from unetkit.errors import DataError
 from unetkit.storage.tree import Tree
 
+_VALUE = re.compile("[0-9]{1,9}")
 _IGNORED = ("ignore", "ignored", "void", "unlabeled", "unlabelled")
 
 
@@ -24,7 +26,7 @@ def class_names(tree: Tree) -> ClassNames | None:
             continue
         try:
             rows = reader(tree.read(path).decode("utf-8-sig"))
-        except (DataError, UnicodeDecodeError, json.JSONDecodeError):
+        except (DataError, ValueError, RecursionError):
             continue
         kept = {key: name for key, name in rows.items() if name.lower() not in _IGNORED}
         classes = tuple(dict.fromkeys(sorted(kept.values(), key=lambda name: name.lower() != "background")))
@@ -43,10 +45,10 @@ def read_dataset_json(text: str) -> dict[str, str]:
     if not isinstance(labels, dict):
         return {}
     rows = cast(dict[str, Any], labels)
-    if all(isinstance(value, int) for value in rows.values()):
-        return {str(value): name for name, value in rows.items()}
-    by_value = all(key.isdecimal() and isinstance(name, str) for key, name in rows.items())
-    return dict(rows) if by_value else {}
+    if all(type(value) is int for value in rows.values()):
+        rows = {str(value): name for name, value in rows.items()}
+    fits = all(_VALUE.fullmatch(key) and isinstance(name, str) for key, name in rows.items())
+    return dict(sorted(rows.items(), key=lambda row: int(row[0]))) if fits else {}
 
 
 def read_labelmap(text: str) -> dict[str, str]:

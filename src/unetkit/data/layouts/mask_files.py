@@ -25,13 +25,14 @@ from unetkit.data.dataset import UNDIVIDED, Account, Dataset, Division, Files, I
 from unetkit.data.kinds import ClassNames, decide
 from unetkit.data.layouts.annotated import Annotations, Painter, find_annotations, painter_of
 from unetkit.data.layouts.class_names import class_names
+from unetkit.data.layouts.lists import Lists, find_lists
 from unetkit.data.layouts.matcher import Match, Pair, alternative, join, pages_of, recognise
 from unetkit.data.layouts.names import OBJECT_WORDS, Group, Name, make_groups, matching, tokens
 from unetkit.data.layouts.nuclei import draw_masks
 from unetkit.data.masks import MaskMap
 from unetkit.data.outlines import Objects
 from unetkit.errors import DataError
-from unetkit.images import SUFFIXES, is_image_name, open_image
+from unetkit.images import SUFFIXES, arrays_in, is_image_name, open_image
 from unetkit.images.image import Image
 from unetkit.storage.tree import Tree
 
@@ -63,8 +64,10 @@ def is_mask_name(path: Path) -> bool:
 
 
 def images_in(tree: Tree) -> list[str]:
-    """Return the paths of the image files of a folder or an archive."""
-    return [path for path in tree.files if Path(path).suffix.lower() in SUFFIXES]
+    """Return the paths of image files of a folder or an archive, and of the images in its files of several arrays."""
+    inside = {path: arrays_in(tree.root / path) if tree.root.is_dir() else () for path in tree.files}
+    files = (path for path in tree.files if is_image_name(path))
+    return [found for path in files for found in ([f"{path}/{name}" for name in inside[path]] or [path])]
 
 
 def open_matched(tree: Tree, config: DataConfig, *, only: str | None = None) -> Dataset | None:
@@ -76,9 +79,11 @@ def open_matched(tree: Tree, config: DataConfig, *, only: str | None = None) -> 
         only: the one image, or annotation file, that is wanted.
     """
     images = images_in(tree)
-    match = recognise(tree, images)
-    others = [path for path in tree.files if Path(path).suffix.lower() not in SUFFIXES]
-    found = find_annotations(tree, make_groups(images), others)
+    lists = find_lists(tree, images)
+    groups = make_groups(images, lists.name)
+    match = recognise(tree, groups)
+    others = [path for path in tree.files if not is_image_name(path)]
+    found = find_annotations(tree, groups, others)
     if found is not None and (match is None or len(found.match.pairs) > len(match.pairs)):
         outlined = found.match if match is None else replace(found.match, alternatives=(alternative(match.labels[0]),))
         taken = {file.path for file in found.match.images.files}
@@ -89,7 +94,7 @@ def open_matched(tree: Tree, config: DataConfig, *, only: str | None = None) -> 
     if match is not None and only is not None:
         pairs = tuple(pair for pair in match.pairs if only in (pair.image.path, *(mask.path for mask in pair.masks)))
         match = replace(match, pairs=pairs, unlabelled=(), bare=(), orphans=(), doubled=()) if pairs else None
-    return None if match is None else assemble(tree, match, config, found)
+    return None if match is None else assemble(tree, replace(match, lists=lists.files), config, found)
 
 
 def open_patterns(tree: Tree, config: DataConfig) -> Dataset:
@@ -101,28 +106,29 @@ def open_patterns(tree: Tree, config: DataConfig) -> Dataset:
     assert config.images is not None
     assert config.labels is not None
     named = {"": config.labels} if isinstance(config.labels, str) else config.labels
-    files = [path for path in matching(named.get("", ""), tree.files) if Path(path).suffix.lower() not in SUFFIXES]
+    files = [path for path in matching(named.get("", ""), tree.files) if not is_image_name(path)]
     if files:
         images = _found(tree, config.images, f"data.images={config.images}")
         region = None if config.roi is None else _found(tree, config.roi, f"data.roi={config.roi}")
         found = find_annotations(tree, [images], files, region)
         if found is not None:
             return assemble(tree, found.match, config, found)
-    labels = {title: _found(tree, pattern, f"data.labels={pattern}") for title, pattern in named.items()}
+    lists = find_lists(tree, images_in(tree))
+    labels = {title: _found(tree, pattern, f"data.labels={pattern}", lists) for title, pattern in named.items()}
     region = None if config.roi is None else _found(tree, config.roi, f"data.roi={config.roi}")
     others = {file.path for group in (*labels.values(), *([region] if region else [])) for file in group.files}
-    images = _found(tree, config.images, f"data.images={config.images}", but=others)
-    match = join(images, labels, region)
+    images = _found(tree, config.images, f"data.images={config.images}", lists, but=others)
+    match = replace(join(images, labels, region), lists=lists.files)
     if len(labels) == 1 and not isinstance(config.labels, str):
         match = replace(match, titles=tuple(labels))
     return assemble(tree, match, config)
 
 
-def _found(tree: Tree, pattern: str, key: str, but: Iterable[str] = ()) -> Group:
+def _found(tree: Tree, pattern: str, key: str, lists: Lists = Lists(), but: Iterable[str] = ()) -> Group:  # noqa: B008 frozen
     left = set(but)
     paths = [path for path in matching(pattern, images_in(tree)) if path not in left]
     if paths:
-        return Group.of(map(Name.of, paths))
+        return Group.of(map(lists.name, paths))
     if not any(letter in pattern for letter in "*?[") and not (tree.root / pattern).exists():
         raise DataError(f"{tree.root / pattern}: there is no such file or folder")
     others = Counter(Path(path).suffix.lower() for path in matching(pattern, tree.files))
@@ -431,6 +437,7 @@ def _account(
         taken.append(("test set", f"{len(division.test)} images, scored once at the end and used for nothing else"))
     if division.held_out:
         by = "as the list says" if match.listed else "those of folders or files named val"
+        by = f"as {' and '.join(match.lists[:3])} say" if match.lists else by
         taken.append(("held out", f"{len(division.held_out)} images, {by}"))
     if division.serial:
         taken.append(("order", "sections of a stack: data.split.method=auto holds out neighbouring ones"))
@@ -452,7 +459,7 @@ def _account(
     section |= pinned(meaning) if isinstance(meaning, MaskMap) else {"classes": list(meaning.classes)}
     shown = tuple((key, write_inline(value)) for key, value in section.items()) if not match.listed else ()
     used = meaning.files if isinstance(meaning, Painter) else frozenset[str]()
-    used |= {path for path in tree.files if tree.source(path) == names}
+    used |= {path for path in tree.files if tree.source(path) == names or path in match.lists}
     return Account(tuple(taken), tuple(unsure), _unused(tree, match, used), shown)
 
 
@@ -471,7 +478,7 @@ def _unused(tree: Tree, match: Match, taken: Set[str]) -> tuple[str, ...]:
     known = [alternative.split("'")[1] for alternative in match.alternatives]
     groups = [group for group in make_groups(match.unused) if group.pattern not in known]
     found = [f"{group.pattern} ({len(group.files)})" if len(group.files) > 1 else group.pattern for group in groups]
-    others = [path for path in tree.files if Path(path).suffix.lower() not in SUFFIXES and path not in taken]
+    others = [path for path in tree.files if not is_image_name(path) and path not in taken]
     by_suffix = Counter(Path(path).suffix.lower() or Path(path).name for path in others)
     for suffix, count in by_suffix.items():
         first = next(path for path in others if (Path(path).suffix.lower() or Path(path).name) == suffix)
@@ -485,8 +492,9 @@ _SUFFIXES = (".tif", ".tiff")
 
 
 def is_isbi_folder(folder: Path) -> bool:
-    """Tell whether a folder holds a stack under one of the challenge's names."""
-    return any(find_stack(folder, name) for name in (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES))
+    """Tell whether a folder holds the challenge's stacks, or one of them and no other images."""
+    there = [find_stack(folder, name) is not None for name in (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES)]
+    return all(there[:2]) or (any(there) and len(image_files(folder)) == sum(there))
 
 
 def find_stack(folder: Path, name: str) -> Path | None:

@@ -10,7 +10,7 @@ Assumes that a data set lies below one folder. Does not know what the values of 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
@@ -26,7 +26,6 @@ from unetkit.data.layouts.names import (
     Group,
     Name,
     Token,
-    make_groups,
 )
 from unetkit.errors import DataError
 from unetkit.images import open_bytes, open_image
@@ -228,6 +227,7 @@ class Match:
         unused: paths that were taken for nothing.
         doubled: pairs of masks that belong to one image; the first is taken.
         listed: the pairs come from a list, not from patterns.
+        lists: files that say which part of the set images belong to.
         objects: each mask of a pair is one object.
     """
 
@@ -245,6 +245,7 @@ class Match:
     unsure: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     listed: bool = False
+    lists: tuple[str, ...] = ()
     objects: bool = False
 
 
@@ -295,9 +296,9 @@ def unlabelled_folders(pairs: Sequence[Pair], lone: Sequence[Name]) -> tuple[Nam
     )
 
 
-def recognise(tree: Tree, paths: Iterable[str]) -> Match | None:
-    """Find images and their masks among the image files of a folder or an archive; None where there are none."""
-    groups = make_groups(paths)[:_MOST_GROUPS]
+def recognise(tree: Tree, files: Sequence[Group]) -> Match | None:
+    """Find images and their masks among groups of image files of a folder or an archive; None where there are none."""
+    groups = files[:_MOST_GROUPS]
     looks = {group: Look.at(tree, group) for group in groups}
     likeness = {group: looks[group].likeness(group) for group in groups}
     best: tuple[float, Group] | None = None
@@ -317,7 +318,7 @@ def recognise(tree: Tree, paths: Iterable[str]) -> Match | None:
                 continue
             partners.setdefault(images, []).append(found)
             share = len(found.masks) / max(len(group.files) for group in groups)
-            score = share + 0.15 * min(likeness[masks] - likeness[images], 6.0)
+            score = share + 0.15 * min(likeness[masks] - likeness[images], 6.0) - 0.2 * images.is_secondary
             if best is None or score > best[0]:
                 best = score, images
     if best is None:
@@ -366,7 +367,10 @@ def _in_words(look: Look) -> str:
 
 
 def _rank(one: Partner, looks: Mapping[Group, Look]) -> tuple[float, ...]:
-    """Return what masks are preferred by: words for labels, many images, more than two values, the first of several."""
+    """Return what masks are preferred by, best first.
+
+    Whole outlines rather than marks, words for labels, many images, more than two values, the first of several.
+    """
     folder, stem = one.group.role_words
     look = looks[one.group]
     clean = look.levels <= 2 or look.flat >= _FLAT
@@ -374,7 +378,7 @@ def _rank(one: Partner, looks: Mapping[Group, Look]) -> tuple[float, ...]:
     several = 0.0 if look.levels <= 2 else 1.0
     order = [word for file in one.group.files[:1] for word in file.words]
     later = sum(word in ("second", "third", "fourth", "fifth") for word in order)
-    return clean, named - later, len(one.masks) // 2, several, len(one.masks)
+    return clean, not one.group.is_secondary, named - later, len(one.masks) // 2, several, len(one.masks)
 
 
 @dataclass
@@ -407,7 +411,8 @@ class _Masks:
         folder, stem = one.group.role_words
         if (folder | stem) & REGION_WORDS and not (folder | stem) & LABEL_WORDS:
             return True
-        if len(masks) < 2 or np.mean([mask.mean() for mask in masks]) < 0.3:
+        share = float(np.mean([mask.mean() for mask in masks] or [0.0]))
+        if len(masks) < 2 or share < 0.3 or share == 1:
             return False
         return float(np.median([(first == other).mean() for first, other in combinations(masks, 2)])) >= _SAME_REGION
 

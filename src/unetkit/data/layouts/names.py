@@ -28,6 +28,13 @@ LABEL_WORDS = frozenset(
 )
 REGION_WORDS = frozenset({"fov", "roi", "rois", "region", "regions"})
 OBJECT_WORDS = frozenset({"instance", "instances", "inst", "ids", "objects"})
+SECONDARY_WORDS = frozenset(
+    {"distance", "distances", "overlay", "overlays", "preview", "previews", "thumbnail", "thumbnails", "heatmap"}
+    | {"heatmaps", "vague", "contour", "contours", "edge", "edges", "skeleton", "skeletons", "weight", "weights"}
+    | {"tra", "track", "tracks", "tracking", "marker", "markers", "seeds", "centers", "centres", "points", "dots"}
+)
+"""Words for what is made of images and masks, or marks objects without outlines: taken where nothing better is."""
+
 ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 _GENERAL = frozenset(
     {*ORDINALS, "binary", "class", "map", "maps", "data", "all", "final", "png", "tif", "files", "full"}
@@ -48,19 +55,27 @@ _ORDINAL = re.compile(r"(?<![0-9])([1-9])(?:st|nd|rd|th)(?![a-z])")
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
 _COMPOUND = re.compile(f"({'|'.join(sorted(PARTS, key=len, reverse=True))})({'|'.join(sorted(ROLES))})")
 
+_ALONE = {"x": "images", "y": "labels"}
+_ARRAYS = ("", ".npy")
+"""The endings of arrays: one in a file of several has none."""
+
 Token = str | int
 Drop = Literal["nothing", "words", "all"]
 Key = TypeVar("Key")
 
 
 def tokens(text: str) -> list[Token]:
-    """Cut a text into lower-case words and numbers: `Image_01L` gives image, 1, l; ordinals such as `1st` are words."""
+    """Cut a text into lower-case words and numbers: `Image_01L` gives image, 1, l; ordinals such as `1st` are words.
+
+    X and Y next to a part of the set, as in `X_train`, are images and labels.
+    """
     found: list[Token] = []
     for token in _TOKEN.findall(_ORDINAL.sub(lambda match: f" {ORDINALS[int(match[1])]} ", text)):
         word = token.lower()
         compound = _COMPOUND.fullmatch(word)
         found += [int(word)] if _is_number(word) else [*compound.groups()] if compound else [word]
-    return found
+    left = [token for token in found if token not in PARTS]
+    return [_ALONE.get(str(token), token) for token in found] if len(left) == 1 < len(found) else found
 
 
 def _is_number(word: str) -> bool:
@@ -123,19 +138,26 @@ class Name:
         return tuple(found)
 
     @cached_property
+    def tokens(self) -> tuple[Token, ...]:
+        """The tokens of the name without its folders; of arrays, X and y are images and labels."""
+        found = tokens(self.stem)
+        return tuple(_ALONE.get(str(token), token) for token in found) if self.suffix in _ARRAYS else tuple(found)
+
+    @cached_property
     def words(self) -> tuple[Token, ...]:
         """All tokens of the path that do not name a part or a role."""
-        found = [token for text in (*self.folders, self.stem) for token in tokens(text)]
+        found = [*(token for text in self.folders for token in tokens(text)), *self.tokens]
         return tuple(token for token in found if not _is_part(token) and token not in ROLES)
 
     @cached_property
     def roles(self) -> frozenset[Token]:
         """The words of the name, without its folders, that name a role."""
-        return frozenset(token for token in tokens(self.stem) if token in ROLES)
+        return frozenset(token for token in self.tokens if token in ROLES)
 
 
 def stem_of(file: str) -> str:
-    """Return a file's name without its ending, `.ome` included, and without an image's in `a.png.json`."""
+    """Return a file's name without its ending, `.ome` and `.gz` included, and without an image's in `a.png.json`."""
+    file = file.removesuffix(".gz")
     stem = PurePosixPath(file).stem
     if not is_image_name(file) and is_image_name(stem):
         stem = PurePosixPath(stem).stem
@@ -204,6 +226,14 @@ class Group:
         return shared & ROLES, some[0].roles.intersection(*(file.roles for file in some[1:]))
 
     @cached_property
+    def is_secondary(self) -> bool:
+        """Whether its names say that it is made of others, or marks objects without their outlines."""
+        name = self.files[0]
+        return not SECONDARY_WORDS.isdisjoint(
+            (*(word for text in name.folders[-1:] for word in tokens(text)), *name.tokens)
+        )
+
+    @cached_property
     def title(self) -> str:
         """What the group's own folder or ending is called where that is no word for a role; else nothing."""
         folder = self.files[0].folders[-1] if self.files[0].folders else ""
@@ -267,9 +297,9 @@ def files_of_one_image(group: Group) -> tuple[str, ...]:
     return ()
 
 
-def make_groups(paths: Iterable[str]) -> list[Group]:
-    """Put files into groups that differ in their keys alone, the largest first."""
-    names = [Name.of(path) for path in paths]
+def make_groups(paths: Iterable[str], name_of: Callable[[str], Name] = Name.of) -> list[Group]:
+    """Put files into groups that differ in their keys alone, the largest first; `name_of` takes a path apart."""
+    names = [name_of(path) for path in paths]
     merged = _merged_folders(names)
     found: dict[tuple[tuple[str, ...], str], list[Name]] = defaultdict(list)
     for folder, files in _by(names, lambda name: merged[name.template]).items():

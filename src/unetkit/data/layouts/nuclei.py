@@ -8,7 +8,6 @@ Legend of shapes: C channels, H height, W width.
 
 from collections.abc import Sequence
 from functools import partial
-from os.path import splitext
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from unetkit.config import DataConfig
 from unetkit.data.dataset import Account, Dataset, Item, ItemDataset, kept, require_same_size
 from unetkit.data.outlines import Objects
 from unetkit.errors import DataError
-from unetkit.images import SUFFIXES, decode_single
+from unetkit.images import SUFFIXES, decode_single, is_image_name
 from unetkit.storage.tree import Tree
 
 CLASSES = ("background", "object")
@@ -80,7 +79,7 @@ def group(tree: Tree, folder: str) -> dict[str, list[str]]:
     grouped: dict[str, list[str]] = {}
     for name in tree.files:
         parts = name.split("/")
-        if len(parts) >= 3 and parts[-2] == folder and splitext(name)[1].lower() in SUFFIXES:
+        if len(parts) >= 3 and parts[-2] == folder and is_image_name(name):
             grouped.setdefault("/".join(parts[:-2]), []).append(name)
     return grouped
 
