@@ -3,8 +3,8 @@
     python scripts/notebooks.py                 # run all of notebooks/
     python scripts/notebooks.py course volume   # or some
 
-mkdocs calls `on_files` (`hooks` in mkdocs.yml), which runs every notebook and adds its page to the site. Nothing is
-written next to the sources. Needs the extra `notebooks`.
+mkdocs calls `on_files` (`hooks` in mkdocs.yml), which runs every notebook and adds its page to the site; a translation
+shows what its original showed. Nothing is written next to the sources. Needs the extra `notebooks`.
 """
 
 import os
@@ -52,6 +52,17 @@ def executed(path: Path) -> Any:
     return notebook
 
 
+def translated(path: Path, original: Any) -> Any:
+    """Return a translated notebook with the outputs of the original, whose code it shares."""
+    import jupytext
+
+    notebook: Any = jupytext.read(path)
+    outputs = [cell.outputs for cell in original.cells if cell.cell_type == "code"]
+    for cell, shown in zip((one for one in notebook.cells if one.cell_type == "code"), outputs, strict=True):
+        cell.outputs = shown
+    return notebook
+
+
 def page(notebook: Any) -> str:
     """Return a notebook with its outputs as Markdown; links to docs/ become links inside of the site."""
     parts: list[str] = []
@@ -79,7 +90,11 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
     for path in sorted(NOTEBOOKS.glob("*.md")):
-        files.append(File.generated(config, f"notebooks/{path.name}", content=page(executed(path))))
+        if not path.stem.endswith(".zh"):
+            notebook, twin = executed(path), path.with_suffix(".zh.md")
+            files.append(File.generated(config, f"notebooks/{path.name}", content=page(notebook)))
+            if twin.exists():
+                files.append(File.generated(config, f"notebooks/{twin.name}", content=page(translated(twin, notebook))))
     return files
 
 

@@ -1,19 +1,21 @@
 """Write into the documentation what the code knows: keys, scores, and what becomes of the older systems' keys.
 
-    python scripts/write_reference.py            # write configuration.md, metrics.md and older-systems-table.md of docs
+    python scripts/write_reference.py            # write configuration.md, metrics.md and others of docs
     python scripts/write_reference.py --check    # exit 1 where a page is not what the code says
 
 In a page, the text between `<!-- begin NAME -->` and `<!-- end -->` is replaced. Readers of the sources see what
-readers of the site see.
+readers of the site see. configuration.zh.md and metrics.zh.md are written, too, with the translations of
+`chinese.yaml`: what has none stands there in English, and `--check` names it.
 """
 
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from unetkit.config import load_config
@@ -23,18 +25,28 @@ from unetkit.legacy.configs.tensorflow import TensorFlowSettings
 from unetkit.legacy.configs.values import Settings
 from unetkit.legacy.configs.zoo_keys import ZooSettings
 from unetkit.metrics import FAMILIES, Definition
-from unetkit.metrics.definitions import said_range
+from unetkit.metrics.definitions import CLASS, said_range
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BEGIN, END = "<!-- begin {} -->\n", "<!-- end -->"
+CHINESE = Path(__file__).with_name("chinese.yaml")
+
+Say = Callable[[str], str]  # a text of the code -> what stands in the page
 
 
 def main() -> int:
     """Write or check the pages; return the exit code."""
     stale = False
-    pages = {"configuration": configuration(), "metrics": metrics(), "older-systems-table": older_systems()}
-    for name, text in pages.items():
-        page = DOCS / f"{name}.md"
+    say = Chinese()
+    pages = {
+        "configuration": configuration(str),
+        "configuration.zh": configuration(say),
+        "metrics": metrics(),
+        "metrics.zh": metrics_in_short(say),
+        "older-systems-table": older_systems(),
+    }
+    for file, text in pages.items():
+        page, name = DOCS / f"{file}.md", file.removesuffix(".zh")
         current = page.read_text(encoding="utf-8")
         before, rest = current.split(BEGIN.format(name))
         wanted = f"{before}{BEGIN.format(name)}\n{text.strip()}\n\n{END}{rest.split(END, 1)[1]}"
@@ -44,7 +56,34 @@ def main() -> int:
         elif wanted != current:
             page.write_text(wanted, encoding="utf-8")
             print(f"written: {page}")
-    return int(stale)
+    for text in say.lacking:
+        print(f"{CHINESE.name} has no translation; add one (en, zh), or correct the one of its older form: {text}")
+    for text in say.unasked:
+        print(f"{CHINESE.name} translates what no page says any more; take it out: {text}")
+    return int(stale or ("--check" in sys.argv[1:] and bool(say.lacking or say.unasked)))
+
+
+class Chinese:
+    """The texts of the code in Chinese.
+
+    Attributes:
+        lacking: the texts that were asked for and have no translation.
+        unasked: the translated texts that were not asked for so far.
+    """
+
+    def __init__(self) -> None:
+        """Read the translations."""
+        pairs = yaml.safe_load(CHINESE.read_text(encoding="utf-8"))
+        self._texts = {pair["en"]: pair["zh"] for pair in pairs}
+        self.lacking: dict[str, None] = {}
+        self.unasked = dict.fromkeys(self._texts)
+
+    def __call__(self, text: str) -> str:
+        """Return a text in Chinese, or as it is where there is no translation."""
+        self.unasked.pop(text, None)
+        if text not in self._texts:
+            self.lacking[text] = None
+        return self._texts.get(text, text)
 
 
 def metrics() -> str:
@@ -57,23 +96,43 @@ def metrics() -> str:
     return "\n".join(sections)
 
 
-def configuration() -> str:
+def metrics_in_short(say: Say) -> str:
+    """Return a table of the scores of every family, a row each that links to the score's section, in Markdown."""
+    sections: list[str] = []
+    for name, family in FAMILIES.items():
+        computed = say("{}; computed {}.").format(say(family.about), say(family.when))
+        sections += [f"## `{name}`\n", f"{computed}\n"]
+        if family.definitions:
+            names = ("score", "meaning", "classes", "averaging", "range")
+            sections += [f"| {' | '.join(say(name) for name in names)} |", "|---|---|---|---|---|"]
+        for card in family.definitions.values():
+            link = f"[`{card.name}`](metrics.md#{re.sub('[{}]', '', card.name)})"
+            meaning = say("; ").join(say(part) for part in card.meaning.split("; "))
+            cells = (meaning, say(card.classes), say(card.averaging), say(said_range(card)))
+            sections.append(f"| {link} | {' | '.join(_quoted(_escaped(cell)) for cell in cells)} |")
+        sections.append("")
+    return "\n".join(sections)
+
+
+def configuration(say: Say) -> str:
     """Return a table of the keys of every section, with the values of the `isbi` preset, in Markdown."""
     config = load_config("isbi", [])
-    return "\n".join(f"### {name}\n\n{_table(getattr(config, name), name)}" for name in type(config).model_fields)
+    heads = " | ".join(say(name) for name in ("key", "value", "meaning"))
+    parts: list[str] = []
+    for name in type(config).model_fields:
+        section = getattr(config, name)
+        about = say(section.__doc__ or "")
+        parts += [f"### {name}\n", f"{about}\n", f"| {heads} |", "|---|---|---|", *_rows(section, name, say), ""]
+    return "\n".join(parts)
 
 
-def _table(section: BaseModel, path: str) -> str:
-    return "\n".join([f"{section.__doc__}\n", "| key | value | meaning |", "|---|---|---|", *_rows(section, path), ""])
-
-
-def _rows(section: BaseModel, path: str) -> Iterator[str]:
+def _rows(section: BaseModel, path: str, say: Say) -> Iterator[str]:
     for key, field in type(section).model_fields.items():
         value = getattr(section, key)
         if isinstance(value, BaseModel):
-            yield from _rows(value, f"{path}.{key}")
+            yield from _rows(value, f"{path}.{key}", say)
         else:
-            yield f"| `{path}.{key}` | `{_as_yaml(value)}` | {_escaped(field.description or '')} |"
+            yield f"| `{path}.{key}` | `{_as_yaml(value)}` | {_escaped(say(field.description or ''))} |"
 
 
 def _as_yaml(value: Any) -> str:
@@ -165,8 +224,8 @@ def _section(card: Definition) -> str:
     rows = {
         "formula": f"`{card.formula}`",
         "range": said_range(card),
-        "classes": card.classes,
-        "averaging": card.averaging,
+        "classes": _quoted(card.classes),
+        "averaging": _quoted(card.averaging),
         "absent class": card.absent,
         "decision": card.threshold,
         "pixels": card.resolution,
@@ -174,6 +233,11 @@ def _section(card: Definition) -> str:
     }
     table = "\n".join(f"| {name} | {_escaped(text)} |" for name, text in rows.items())
     return f"### `{card.name}`\n\n| | |\n|---|---|\n{table}\n"
+
+
+def _quoted(text: str) -> str:
+    """Keep `{class}` from being read as an attribute of the table's cell."""
+    return text.replace(CLASS, f"`{CLASS}`")
 
 
 def _escaped(text: str) -> str:
