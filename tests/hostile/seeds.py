@@ -18,6 +18,7 @@ import scipy.io
 import tifffile
 import torch
 from PIL import Image
+from roifile import ROI_TYPE, ImagejRoi
 
 import unetkit
 from unetkit.config import ModelConfig, load_config
@@ -85,6 +86,7 @@ def data_sets(root: Path) -> dict[str, Path]:
     content = {"images": pictures, "annotations": annotations, "categories": [{"id": 3, "name": "cell"}]}
     (coco / "annotations" / "instances_train2017.json").write_text(json.dumps(content))
     found["data coco"] = coco
+    found |= annotations_of_tools(root)
     (root / "config.yaml").write_text(
         "model: {width: 4, depth: 2}\ntrain: {steps: 3, batch: 2}\ndata: {path: sample}\n"
     )
@@ -94,6 +96,39 @@ def data_sets(root: Path) -> dict[str, Path]:
         "cfg_unet = {'model': 'unet_medical', 'lr': 0.0001, 'epochs': 400, 'batchsize': 16}\n"
     )
     return found | {f"config {one}": root / one for one in ("config.yaml", "zoo.yaml", "config.py")}
+
+
+def annotations_of_tools(root: Path) -> dict[str, Path]:
+    """One image with a file of each annotation tool next to it."""
+    corners, shares = [[2, 2], [12, 2], [12, 12], [2, 12]], "0.05 0.05 0.3 0.05 0.3 0.3 0.05 0.3"
+    shape = {"name": "polygon", "all_points_x": [2, 12, 12], "all_points_y": [2, 2, 12]}
+    ring = {"type": "Polygon", "coordinates": [[*corners, corners[0]]]}
+    region = ImagejRoi.frompoints(np.array(corners))
+    region.roitype = ROI_TYPE.POLYGON
+    regions = io.BytesIO()
+    with zipfile.ZipFile(regions, "w") as archive:
+        archive.writestr("cell-1.roi", region.tobytes())
+    files: dict[str, str | bytes] = {
+        "labelme/a.json": json.dumps(
+            {"imagePath": "a.png", "imageHeight": 40, "imageWidth": 40, "shapes": [{"label": "x", "points": corners}]}
+        ),
+        "via/via.json": json.dumps({"a": {"filename": "a.png", "regions": [{"shape_attributes": shape}]}}),
+        "geojson/a.geojson": json.dumps({"type": "FeatureCollection", "features": [{"geometry": ring}]}),
+        "cvat/c.xml": '<annotations><image name="a.png" width="40" height="40"><polygon label="x" '
+        'points="2,2;12,2;12,12"/><mask label="x" rle="1,3" left="20" top="20" width="2" height="2"/>'
+        "</image></annotations>",
+        "yolo/a.txt": f"0 {shares}\n1 {shares}\n",
+        "runs/t.csv": "ImageId,EncodedPixels\na,1 5 100 3\na,200 20\n",
+        "imagej/a.zip": regions.getvalue(),
+    }
+    found: dict[str, Path] = {}
+    for name, content in files.items():
+        place = root / "annotated" / name
+        place.parent.mkdir(parents=True)
+        place.write_bytes(content if isinstance(content, bytes) else content.encode())
+        Image.fromarray(PIXELS.images[0]).save(place.parent / "a.png")
+        found[f"data {place.parent.name}"] = place.parent
+    return found
 
 
 def networks(root: Path, shared: Path | None, *, fast: bool) -> dict[str, Path]:

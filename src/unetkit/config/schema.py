@@ -135,8 +135,9 @@ class DataConfig(Section):
     )
     labels: str | dict[str, str] | None = Field(
         default=None,
-        description="likewise the masks, paired with the images by what their names share; several patterns are a "
-        "class each, the later ones on top: {membrane: '**/membranes/*.png', synapse: '**/synapses/*.png'}",
+        description="likewise the masks, or annotation files such as 'labels/*.json' and 'train.csv', paired with the "
+        "images by what their names share; several patterns of masks are a class each, the later ones on top: "
+        "{membrane: '**/membranes/*.png', synapse: '**/synapses/*.png'}",
     )
     roi: str | None = Field(
         default=None,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from unetkit.errors import DataError
 from unetkit.images.image import File, Image, Role, decoding
-from unetkit.images.raster import decode_raster, open_raster
+from unetkit.images.raster import decode_plain_png, decode_raster, open_raster
 from unetkit.storage import is_remote, local_copy
 
 __all__ = [
@@ -206,6 +206,9 @@ def decode_single(content: bytes, source: str, role: Role = "image") -> NDArray[
     Raises:
         DataError: as `open_image`, or more than one page.
     """
+    plain = decode_plain_png(content)
+    if plain is not None:
+        return plain
     form = _format_of(content[:_HEAD], source) if content else None
     if form is not None and form.opens is open_raster and not form.paged:
         return decode_raster(BytesIO(content), source, role)  # its header is read once

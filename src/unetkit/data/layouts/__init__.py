@@ -162,14 +162,17 @@ def _open(path: str | Path | None, config: DataConfig) -> Dataset:
         if place.is_file() and not is_archive(place):
             return _open_file(place, config)
         tree = open_tree(place)
+        archives = [place / name for name in tree.files if name.lower().endswith(".zip")] if place.is_dir() else []
+        downloaded = len(archives) == 1 and not images_in(tree)
+        if downloaded and not any(name.lower().endswith(".json") for name in tree.files):
+            return _open(archives[0], config)
         layout = next((layout for layout in LAYOUTS if layout.recognises(tree)), None)
         dataset = layout.opens(tree, config) if layout else open_matched(tree, config)
         if layout is not None and config.channels is not None and isinstance(dataset, ItemDataset) and dataset.names:
             return replace(dataset, items=tuple(with_channels(item, config.channels) for item in dataset.items))
         if dataset is None:
-            archives = [place / name for name in tree.files if name.lower().endswith(".zip")] if place.is_dir() else []
-            if len(archives) == 1 and not images_in(tree):
-                return _open(archives[0], config)  # as it was downloaded
+            if downloaded:
+                return _open(archives[0], config)
             several = f"; give one of the archives, such as {archives[0]}" if archives else ""
             raise DataError(f"{place}: not a data set that is known ({_contents(tree)}){several}; {_KNOWN}")
         return dataset

@@ -89,8 +89,8 @@ def open_matched(tree: Tree, config: DataConfig, *, only: str | None = None) -> 
         taken = {file.path for file in found.match.images.files}
         match = replace(outlined, unused=tuple(path for path in images if path not in taken))
     elif found is not None and match is not None:
-        other = f"{alternative(found.match.labels[0])} ({found.form.name})"
-        match, found = replace(match, alternatives=(*match.alternatives, other)), None
+        others = [f"{alternative(found.match.labels[0])} ({found.form.name})"] if found.match.pairs else []
+        match, found = replace(match, alternatives=(*match.alternatives, *others)), None
     if match is not None and only is not None:
         pairs = tuple(pair for pair in match.pairs if only in (pair.image.path, *(mask.path for mask in pair.masks)))
         match = replace(match, pairs=pairs, unlabelled=(), bare=(), orphans=(), doubled=()) if pairs else None
