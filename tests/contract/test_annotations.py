@@ -23,7 +23,6 @@ from unetkit.checks import check
 from unetkit.config import DataConfig, load_config
 from unetkit.data import convert, open_dataset
 from unetkit.data.annotations import FORMATS, format_of
-from unetkit.data.annotations.text_files import read_imagescope
 from unetkit.data.dataset import account_of, division_of
 from unetkit.data.layouts import open_usable
 from unetkit.data.outlines import Objects, Polygons, Shape, Spans, draw_runs, draw_shapes
@@ -490,7 +489,7 @@ def test_regions_of_imagej_of_every_kind_and_on_pages(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path)
     assert dataset.classes == ("background", "object")
     assert len(dataset) == 9
-    counts = [int(dataset[page].labels.sum()) for page in range(9)]  # type: ignore[union-attr] - all have labels
+    counts = [int(dataset[page].labels.sum()) for page in range(9)]
     assert counts[0] == 30
     assert 18 <= counts[1] <= 30
     assert counts[2:] == [0] * 7
@@ -578,21 +577,6 @@ BROKEN: dict[str, tuple[str, object, str]] = {
     ),
     "ImageJ": ("a.roi", "Iout" + "\0" * 70, "a.roi"),
 }
-
-
-def test_regions_of_imagescope_are_told_apart_by_their_layers() -> None:
-    corners = "".join(f'<Vertex X="{x}" Y="{y}" Z="0"/>' for x, y in ((1, 1), (9, 1), (9, 9)))
-    own = '<Attributes><Attribute Name="Area" Value="3"/></Attributes>'
-    region = f'<Region Type="0">{own}<Vertices>{corners}</Vertices></Region>'
-    layers = [
-        f'<Annotation Name=""><Attributes><Attribute Name="{name}"/></Attributes><Regions>{region * count}'
-        f'<Region Type="3"><Vertices>{corners}</Vertices></Region>'
-        f'<Region Type="0" NegativeROA="1"><Vertices>{corners}</Vertices></Region></Regions></Annotation>'
-        for name, count in (("Epithelial", 1), ("Lymphocyte", 2))
-    ]
-    (image,) = read_imagescope(f"<Annotations>{''.join(layers)}</Annotations>".encode(), "a.xml")
-    assert [shape.name for shape in image.shapes] == ["Epithelial", "Lymphocyte", "Lymphocyte"]
-    assert image.left_out == {"arrow": 2, "hole": 2}
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -703,4 +687,4 @@ def test_run_lengths_give_what_the_masks_of_a_public_set_say(shared: Path, tmp_p
         place = place_of[whole_set[index].name]
         np.testing.assert_array_equal(dataset[place].labels, whole_set[index].labels)
         found: Any = dataset[place].instances
-        assert len(np.unique(found)) == len(np.unique(whole_set[index].instances))  # type: ignore[arg-type]
+        assert len(np.unique(found)) == len(np.unique(whole_set[index].instances))
