@@ -15,7 +15,7 @@ from unetkit.errors import UsageError
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_a_command_and_leaves_nothing_half_written(tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "unetkit", "data", "sample", "--out", str(tmp_path), "--slices", "400"]
+    command = [sys.executable, "-m", "unetkit", "data", "sample", "--out", str(tmp_path), "--slices", "80"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not list(tmp_path.iterdir()):
             assert process.poll() is None

@@ -47,6 +47,7 @@ def test_gaps_are_closed_as_on_the_whole_page(closing: Predictor, page: Path, tm
     assert (found < left_open.probabilities(pixels)[1] - 0.05).mean() > 0.003
 
 
+@pytest.mark.slow
 def test_objects_and_masks_have_closed_gaps(
     closing: Predictor, page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

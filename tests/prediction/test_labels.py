@@ -72,6 +72,7 @@ def test_objects_are_those_of_the_whole(bright: tuple[Predictor, Path], through_
     assert sorted(one.name for one in out.parent.iterdir()) == ["cells.csv", "cells.ome.zarr", "volume.tif"]
 
 
+@pytest.mark.slow
 def test_labelling_is_resumed_to_the_same_numbers(
     bright: tuple[Predictor, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
