@@ -88,10 +88,10 @@ def peer(track: Track, seed: int, *, rate: float, tuned: bool) -> Side:
         set_learning_rates(optimizers, rate_share(recipe, number, track.steps))
         network.train()
         network.zero_grad(set_to_none=True)
-        pixels, labels, weights = feed.batch(number)
-        with torch.autocast(track.device.type, torch.bfloat16, enabled=tuned):
-            logits = network(pixels.contiguous(memory_format=layout))
-        loss, _ = feed.loss(logits, labels, weights)
+        batch = feed.batch(number)
+        with torch.autocast(track.device.type, feed.precision, enabled=tuned and feed.precision != torch.float32):
+            logits = network(batch.pixels.contiguous(memory_format=layout))
+        loss, _ = feed.loss(logits, batch.labels, batch.weights, batch.valid)
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 import torch
 
+from unetkit.config import load_config
 from unetkit.models import Geometry
+from unetkit.training.patches import PixelStore
+from unetkit.training.prepare import prepare
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -92,3 +95,15 @@ def test_a_record_is_added_at_the_end(measure: ModuleType, tmp_path: Path) -> No
 def test_a_spread_names_median_lowest_and_highest(measure: ModuleType) -> None:
     assert measure.spread([3.0, 1.0, 2.5]) == "2.5 (1.0 to 3.0)"
     assert measure.spread([0.12345], 4) == "0.1235 (0.1235 to 0.1235)"
+
+
+def test_the_peer_trains_on_the_batches_of_the_preset(script: ModuleType) -> None:
+    pytest.importorskip("monai")
+    sides, config = __import__("sides"), load_config("isbi", ["data.path=sample", "train.steps=2", "train.patch=64"])
+    prepared, device = prepare(config), torch.device("cpu")
+    store = PixelStore.of(prepared.training, prepared.normalization, device)
+    track = sides.Track(prepared, store, device)
+    peer = sides.peer(track, 0, rate=1e-3, tuned=True)
+    assert torch.isfinite(peer.step(0))
+    peer.network.eval()
+    assert 0 < track.predictor(peer).bytes_per_pixel < 1e5

@@ -318,7 +318,7 @@ def bytes_per_pixel(
     step, smallest = geometry.multiple, geometry.fitting_input_size(1)
     small, middle, large = (
         _living_bytes(network, torch.zeros(1, channels, side, side, device=device))
-        for side in (smallest, smallest + step, smallest + 2 * step)
+        for side in (smallest + step, smallest + 2 * step, smallest + 3 * step)  # some norms need two pixels at least
     )
     return max(a - 2 * b + c for a, b, c in zip(small, middle, large, strict=True)) / (2 * step**2)
 
