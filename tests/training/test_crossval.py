@@ -211,9 +211,15 @@ def test_folders_and_evaluations_are_compared(folder: Path, data: Path, tmp_path
     assert unetkit.compare(folder / "fold-0-seed-0", folder, data=other).difference.images == 2
     with pytest.raises(UsageError, match="v_rand_thinned_other_folds has no values of single images"):
         unetkit.compare(folder, folder, metric="v_rand_thinned_other_folds")
-    (tmp_path / "odd.json").write_text("[1]")
-    with pytest.raises(UsageError, match="not an evaluation"):
-        unetkit.compare(folder, tmp_path / "odd.json")
+    for odd in (
+        "[1]",
+        "{",
+        '{"images": [{"name": 1.5, "scores": {}}]}',
+        '{"images": [{"name": "a", "scores": {"x": "y"}}]}',
+    ):
+        (tmp_path / "odd.json").write_text(odd)
+        with pytest.raises(UsageError, match="not an evaluation"):
+            unetkit.compare(folder, tmp_path / "odd.json")
 
 
 @pytest.mark.parametrize("metric", ["rand_error", "pixel_error"])

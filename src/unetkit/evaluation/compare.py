@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from unetkit.data import Dataset
 from unetkit.data.split import stack_of
@@ -124,7 +125,10 @@ def compare(
             raise UsageError(f"{metric} has no values of single images to draw from; name another --metric")
         notes.append(f"{metric} is of counts over all images; compared is {used}")
     how: Any = {"rule": error_of if used in _POOLED else as_it_is, "better": definition_of(used).better}
-    values = [_values(one, used) for one in scored]
+    try:
+        values = [_values(one, used) for one in scored]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{used}: not a table of numbers in one of the two ({error}); evaluate it anew") from error
     there = np.all([np.isfinite(one).reshape(*one.shape[:2], -1).all((0, 2)) for one in values], axis=0)
     if not there.any():
         raise UsageError(f"no image has a value of {used} in both; name another --metric")
@@ -140,6 +144,27 @@ def compare(
     return Comparison(used, one, other, difference, dict(zip(kept, each, strict=True)), tuple(notes))
 
 
+class _Image(BaseModel):
+    name: str
+    scores: dict[str, float | None]
+
+
+class _Isbi(BaseModel):
+    rand_counts: list[list[list[float]]] | None = None
+    pixel_counts: list[list[list[float]]] | None = None
+    v_rand_thinned: dict[str, Any] | None = None
+    v_info_thinned: dict[str, Any] | None = None
+    warping_error: dict[str, Any] | None = None
+
+
+class _Evaluation(BaseModel):
+    """What is read of a file that a user gives."""
+
+    images: list[_Image]
+    scores: dict[str, float | None] = {}
+    isbi: _Isbi | None = None
+
+
 def _scored(
     model: Model, metric: str, data: str | Path | None, progress: Progress | None, *, trust: bool
 ) -> dict[str, Any]:
@@ -150,11 +175,11 @@ def _scored(
     if data is None and path is not None and file is not None and file.suffix == ".json" and file.is_file():
         try:
             known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            whole = all("name" in image and "scores" in image for image in known["images"])
-        except (OSError, ValueError, KeyError, TypeError):
-            known, whole = {}, False
-        if not whole:
-            raise UsageError(f"{file}: not an evaluation; expected a file that unetkit evaluate --json wrote")
+            _Evaluation.model_validate(known)
+        except (OSError, ValueError, RecursionError) as error:
+            raise UsageError(
+                f"{file}: not an evaluation; expected a file that unetkit evaluate --json wrote"
+            ) from error
         where: dict[str, Any] = (known.get("isbi") if metric in _ISBI else known.get("scores")) or {}
         if family == "overlap" or where.get(_POOLED.get(metric, metric)) is not None:
             return known
