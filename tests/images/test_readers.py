@@ -261,6 +261,13 @@ def test_a_packed_file_has_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         open_image(tmp_path / "a.pgm.gz")
 
 
+def test_a_file_of_structures_alone_is_told(tmp_path: Path) -> None:
+    scipy.io.savemat(tmp_path / "a.mat", {"truth": {"mask": GREY}})
+    assert arrays_in(tmp_path / "a.mat") == ()
+    with pytest.raises(DataError, match=r"a\.mat: holds no array of numbers \(structures are not read\)"):
+        open_image(tmp_path / "a.mat")
+
+
 def test_the_images_of_a_file_of_several_arrays_are_named(tmp_path: Path) -> None:
     arrays = {"raw": STACK, "labels/ids": STACK, "centres": np.zeros((3, 2))}
     with h5py.File(tmp_path / "a.h5", "w") as file:

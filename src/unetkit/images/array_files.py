@@ -223,9 +223,8 @@ def open_nifti(file: File, role: Role) -> Image:
     units = dict(
         zip("xyzt", [*[header.header.get_xyzt_units()[0]] * 3, header.header.get_xyzt_units()[1]], strict=True)
     )
-    names = {"mm": "millimeter", "micron": "micrometer", "meter": "meter", "sec": "second", "msec": "millisecond"}
     steps = zip("xyzt", header.header.get_zooms(), strict=False)
-    known = {axis: PixelSize(float(step), names[units[axis]]) for axis, step in steps if units[axis] in names}
+    known = {axis: PixelSize(float(step), _UNITS[units[axis]]) for axis, step in steps if units[axis] in _UNITS}
     return image_of_array(file.source, array, axes, pixel_size=known, decoded="whole" if packed else None)
 
 
@@ -300,6 +299,8 @@ def _named(file: File, arrays: list[str], what: str = "array") -> str:
     """
     if file.inside in arrays or (not file.inside and len(arrays) == 1):
         return file.inside or arrays[0]
-    shown = ", ".join(sorted(arrays)[:6]) + (", ..." if len(arrays) > 6 else "") or "none"
+    if not arrays:
+        raise DataError(f"{file.source}: holds no {what} of numbers (structures are not read); save the pixels as one")
+    shown = ", ".join(sorted(arrays)[:6]) + (", ..." if len(arrays) > 6 else "")
     asked = f"no {what} {file.inside}" if file.inside else f"{len(arrays)} {what}s"
     raise DataError(f"{file.source}: holds {asked} ({shown}); name one {what} after the file: FILE/NAME")
