@@ -300,7 +300,9 @@ def _named(file: File, arrays: list[str], what: str = "array") -> str:
     if file.inside in arrays or (not file.inside and len(arrays) == 1):
         return file.inside or arrays[0]
     if not arrays:
-        raise DataError(f"{file.source}: holds no {what} of numbers (structures are not read); save the pixels as one")
+        raise DataError(
+            f"{file.source}: holds no {what} of numbers (structures and links are not read); save the pixels as one"
+        )
     shown = ", ".join(sorted(arrays)[:6]) + (", ..." if len(arrays) > 6 else "")
     asked = f"no {what} {file.inside}" if file.inside else f"{len(arrays)} {what}s"
     raise DataError(f"{file.source}: holds {asked} ({shown}); name one {what} after the file: FILE/NAME")
