@@ -27,6 +27,28 @@ def test_a_signal_ends_a_command_and_leaves_nothing_half_written(tmp_path: Path,
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_signal_that_native_code_turns_into_an_error_of_its_own_is_told_as_a_signal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def replaced(prog_name: str) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except BaseException:  # as numpy's tofile does
+            raise TypeError("expected str, bytes or os.PathLike object, not BufferedWriter") from None
+
+    monkeypatch.setattr(cli, "app", replaced)
+    monkeypatch.setattr(sys, "argv", ["unetkit"])
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "unetkit: stopped by SIGTERM; nothing is left half-written\n"
+
+
 @pytest.mark.parametrize("error", [MemoryError("Unable to allocate 40 GiB"), RuntimeError("[x] can't allocate memory")])
 def test_too_little_memory_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception

@@ -15,19 +15,21 @@ __all__ = ["app", "data", "evaluate", "export", "label", "main", "predict", "pub
 _LESS = "choose a smaller size, patch, tile or batch, or fewer images at once"
 
 
+_received: list[int] = []  # signals, in their order
+
+
 class _Stopped(BaseException):
     """A signal: what is not whole yet is removed on the way out. No error, so that nothing takes it for one."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    raise _Stopped(number)
+    _received.append(number)
+    raise _Stopped
 
 
 def main() -> None:
     """Run the command and turn the errors of our tree into one line and their exit code."""
+    _received.clear()
     for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else [])):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _stop)
@@ -37,22 +39,32 @@ def main() -> None:
         if empty is not None:  # an empty path would stand for the current folder
             raise UsageError(f"found the empty argument '{empty}'; is a variable of the shell not set?")
         app(prog_name="unetkit")
-    except _Stopped as stopped:
-        print(
-            f"unetkit: stopped by {signal.Signals(stopped.number).name}; nothing is left half-written", file=sys.stderr
-        )
-        sys.exit(128 + stopped.number)
-    except MemoryError as error:
-        complain(f"this takes more memory than there is ({error or 'out of memory'}); {_LESS}")
-        sys.exit(2)
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # as PyTorch says it
-            raise
-        complain(f"this takes more memory than there is; {_LESS}")
-        sys.exit(2)
-    except InterruptedRun as error:
-        complain(error)
-        sys.exit(128 + error.signal_number)
-    except UnetkitError as error:
-        complain(error)
-        sys.exit(error.exit_code)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        # Native code may put an error of its own in the place of ours, as numpy's tofile does.
+        sys.exit(_told_stop(_received[0]) if _received else _told(error))
+
+
+def _told_stop(number: int) -> int:
+    print(f"unetkit: stopped by {signal.Signals(number).name}; nothing is left half-written", file=sys.stderr)
+    return 128 + number
+
+
+def _told(error: BaseException) -> int:
+    """Say what went wrong in one line: the exit code. What is no error of ours is raised again."""
+    match error:
+        case InterruptedRun():
+            complain(error)
+            return 128 + error.signal_number
+        case UnetkitError():
+            complain(error)
+            return error.exit_code
+        case MemoryError():
+            complain(f"this takes more memory than there is ({error or 'out of memory'}); {_LESS}")
+            return 2
+        case RuntimeError() if "can't allocate memory" in str(error):  # as PyTorch says it
+            complain(f"this takes more memory than there is; {_LESS}")
+            return 2
+        case _:
+            raise error
