@@ -16,7 +16,7 @@ def harness(script: str, *words: str) -> None:
 
 
 def test_damaged_files_and_traps_are_read_or_refused() -> None:
-    harness("files.py", "--count", "200", "--fast")
+    harness("files.py", "--count", "120", "--fast")
 
 
 @pytest.mark.slow  # a moment that depends on the load of the machine

@@ -23,7 +23,7 @@ from unetkit.images.convert import convert_image
 from unetkit.images.write import Form
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.prediction import Predictor, engine, predict_to_file
-from unetkit.prediction.blocks import choose_tiles
+from unetkit.prediction.blocks import choose_tiles, network_checksum
 from unetkit.prediction.engine import Work
 from unetkit.prediction.predict import predict_file
 from unetkit.storage.lock import locked
@@ -324,3 +324,12 @@ def spawned() -> list[int]:
         except psutil.Error:
             continue
     return found
+
+
+def test_the_checksum_of_a_function_reads_no_file(
+    around: Callable[..., Predictor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = network_checksum(around(lambda x: x), None)
+    (tmp_path / "other.bin").write_bytes(b"1")
+    assert network_checksum(around(lambda x: x), None) == before

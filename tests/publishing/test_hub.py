@@ -126,7 +126,10 @@ def test_a_network_goes_to_a_hub_and_comes_back_to_the_same_bits(run: Run, about
     assert again.card == fetched.card
 
 
-def test_what_a_hub_has_not_and_silence_are_said_in_one_line(run: Run, cache: Path) -> None:
+def test_what_a_hub_has_not_and_silence_are_said_in_one_line(
+    run: Run, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)  # its tries are seconds apart
     with serving() as (endpoint, repositories):
         repositories["ada/other"] = {"config.json": b"{}"}
         with pytest.raises(RemoteError, match="no such repository"):

@@ -35,7 +35,7 @@ def test_a_service_that_fails_and_is_slow_gives_the_same(faults, tmp_path: Path)
     network = build_model(ModelConfig(in_channels=1, num_classes=2, width=4, depth=2)).eval()
     card = ModelCard(classes=("a", "b"), mean=(127.0,), std=(64.0,))
     predictor = Predictor(network, network.geometry, card, torch.device("cpu"))
-    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 255, (2, 1500, 1100), np.uint8))
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 255, (1, 1500, 1100), np.uint8))
     convert_image(tmp_path / "a.npy", "s3://lab/many.ome.zarr")
     faults.every, faults.delay = 10, 0.02
     for source, out in (("s3://lab/many.ome.zarr", "far.tif"), (tmp_path / "a.npy", "near.tif")):

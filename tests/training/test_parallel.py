@@ -119,6 +119,7 @@ def test_a_killed_process_ends_the_job_and_two_resume_bit_identically(workplace:
     assert all(torch.equal(tensor, right[name]) for name, tensor in left.items())
 
 
+@pytest.mark.slow
 def test_a_run_of_two_goes_on_as_one_with_the_same_batches(workplace: Path, together: Path) -> None:
     _end(_new_run(workplace, "constant", "train.steps=10", "optimizer.schedule=constant", "optimizer.warmup=0.0"))
     extend(workplace / "constant", overrides=["train.steps=20"])

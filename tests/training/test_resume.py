@@ -98,7 +98,7 @@ def _moments(kinds: list[signal.Signals], seed: int) -> Iterator[tuple[int, sign
 @pytest.mark.parametrize(
     ("kills", "ends"),
     [
-        (2, [signal.SIGTERM, signal.SIGINT]),
+        (1, [signal.SIGTERM]),
         pytest.param(8, [signal.SIGTERM, signal.SIGINT] * 2, marks=pytest.mark.slow),
     ],
 )

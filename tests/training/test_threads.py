@@ -8,6 +8,7 @@ import torch
 
 import unetkit
 from unetkit.config import load_config
+from unetkit.data import write_sample
 from unetkit.progress import NoProgress
 from unetkit.training import cost, train
 from unetkit.training.cost import StepTime, time_steps
@@ -66,11 +67,10 @@ def test_a_run_keeps_the_number_it_began_with(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(train, "time_steps", lambda *_, **__: StepTime({1: 0.1, 2: 0.5}, 0.4, stable=False))
     config = {"model": {"widths": [2, 4]}, "train": SMALL["train"] | {"checkpoint_every": 15}}
-    run = unetkit.train(config, data="sample", out=tmp_path / "run", progress=Lines())
+    data = write_sample(tmp_path / "data", slices=5, size=64)
+    run = unetkit.train(config, data=data, out=tmp_path / "run", progress=Lines())
     assert run.config.train.threads == 1
     assert [line for line in lines if "train.threads=1" in line and "one thread got 40 % of a core" in line]
     assert unetkit.resume(run.path).config.train.threads == 1
-    given = unetkit.train(
-        config, data="sample", out=tmp_path / "given", overrides=["train.threads=2", "train.steps=25"]
-    )
+    given = unetkit.train(config, data=data, out=tmp_path / "given", overrides=["train.threads=2", "train.steps=25"])
     assert given.config.train.threads == 2

@@ -384,8 +384,11 @@ def _pixels(plan: Plan, form: Form, side: int) -> tuple[int, int]:
     return math.prod(longest), math.prod(needed)
 
 
-def network_checksum(predictor: Predictor, model: Model) -> str:
-    """Return the SHA-256 of a network: of its weights and card, or of the file that it was exported to."""
+def network_checksum(predictor: Predictor, model: Model | None) -> str:
+    """Return the SHA-256 of a network: of its card, and of its weights or the file that it was exported to.
+
+    Of a function, which is in no file (`model` is None), it is that of the card.
+    """
     digest = hashlib.sha256(predictor.card.model_dump_json(exclude={"predict", "objects"}).encode())
     if isinstance(predictor.network, nn.Module):
         for name, value in sorted(predictor.network.state_dict().items()):

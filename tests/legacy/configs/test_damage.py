@@ -59,7 +59,7 @@ def test_any_values(name: str, changed: dict[str, Any], bug_compatible: bool) ->
     translate(FILES[name] | changed, bug_compatible=bug_compatible)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(st.dictionaries(st.sampled_from([*NAMES, "cfg_unet", "data", "x"]), VALUES), st.sets(st.sampled_from(NAMES)))
 def test_any_mapping(values: dict[str, Any], missing: set[str]) -> None:
     translate(values)
