@@ -270,3 +270,14 @@ def test_an_empty_path_is_refused(
     assert ended.code == 2
     assert "found the empty argument" in ended.err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_version_is_printed(command: Command) -> None:
+    assert command("--version").out == f"unetkit {unetkit.__version__}\n"
+
+
+def test_verbs_are_listed_in_the_order_of_the_work_each_in_few_words(command: Command) -> None:
+    listed = [line.split()[0] for line in command("-h").out.partition("Commands:")[2].splitlines() if line[2:3].strip()]
+    order = ["data", "plan", "train", "evaluate", "predict", "export", "pack", "metrics"]
+    assert [verb for verb in listed if verb in order] == order
+    assert "unetkit train" not in command("-h").out

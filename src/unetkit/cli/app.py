@@ -1,6 +1,7 @@
 """What the verbs share: the application that they are registered with, their common options, and how they speak."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -8,16 +9,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
+from typer.core import TyperGroup
 
 from unetkit.errors import UnetkitError, UsageError
+from unetkit.version import __version__
 
 if TYPE_CHECKING:
     from unetkit.formats.runtime import Activation
     from unetkit.prediction.load import LoadOptions
     from unetkit.progress import Progress
 
+_ROAD: Sequence[str] = (
+    *("data", "plan", "train", "crossval", "search", "evaluate", "compare", "runs", "report", "predict", "label"),
+    *("serve", "export", "check", "bench", "pack", "reproduce", "config", "metrics"),
+)
+
+
+class _InOrder(TyperGroup):
+    """The verbs, listed in the order in which one needs them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(self.commands, key=_ROAD.index)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if found := super().get_command(ctx, cmd_name):
+            found.short_help = re.split(r"[:;.](?:\s|$)", found.help or "")[0]  # without its example
+        return found
+
+
 app = typer.Typer(
-    help="From a stack of microscope images and a handful of masks to a trained U-Net.",
+    cls=_InOrder,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -26,6 +47,22 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Get data, and make it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"unetkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version and exit", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """From a stack of microscope images and a handful of masks to a trained U-Net."""
+
 
 Overrides = Annotated[
     list[str] | None,
