@@ -25,16 +25,20 @@ _ROAD: Sequence[str] = (
 )
 
 
-class _InOrder(TyperGroup):
+class _Brief(TyperGroup):
+    """Verbs, each listed by the first words of its help, without its example."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if found := super().get_command(ctx, cmd_name):
+            found.short_help = re.split(r"[:;.](?:\s|$)", found.help or "")[0]
+        return found
+
+
+class _InOrder(_Brief):
     """The verbs, listed in the order in which one needs them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(self.commands, key=_ROAD.index)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if found := super().get_command(ctx, cmd_name):
-            found.short_help = re.split(r"[:;.](?:\s|$)", found.help or "")[0]  # without its example
-        return found
 
 
 app = typer.Typer(
@@ -45,7 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Get data, and make it.", no_args_is_help=True)
+data_app = typer.Typer(cls=_Brief, help="Get data, and make it.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 
