@@ -51,6 +51,12 @@ def train(data: Path, out: Path, overrides: Sequence[str]) -> tuple[Run, float]:
     return open_run(out), time.perf_counter() - started
 
 
+def held_out(run: Run) -> Dataset:
+    """Return the images that a run held out."""
+    dataset = open_dataset(str(run.config.data.path), config=run.config.data)
+    return in_memory(dataset, split_dataset(dataset, run.config.data.split).validation)
+
+
 def score_objects(run: Run) -> dict[str, float]:
     """Make objects of the held-out images and score them."""
     predictor = unetkit.load(run)
@@ -60,7 +66,7 @@ def score_objects(run: Run) -> dict[str, float]:
                 true_objects(sample.labels, sample.instances, predictor.data_classes),
                 find_objects(predictor.probabilities(sample.pixels), predictor.classes, ObjectsConfig()),
             ).count()
-            for sample in samples_of(_held_out(run))
+            for sample in samples_of(held_out(run))
         ]
     return pool_objects(counts)
 
@@ -76,11 +82,6 @@ def table(run: Run, scores: dict[str, float], seconds: float) -> Iterator[str]:
         yield f"  {words:44} {'–' if value is None else f'{value:.4f}'}   {name}"
     phases = ", ".join(f"{name} {value:.1f}" for name, value in summary["seconds"].items())
     yield f"seconds: {seconds:.1f} for the whole command, of them {phases}"
-
-
-def _held_out(run: Run) -> Dataset:
-    dataset = open_dataset(str(run.config.data.path), config=run.config.data)
-    return in_memory(dataset, split_dataset(dataset, run.config.data.split).validation)
 
 
 def main() -> None:
