@@ -93,7 +93,8 @@ napari: ## install the plugin for napari next to the project, and run its tests 
 	$(VENV)-napari/bin/python -m pytest plugins/napari --config-file plugins/napari/pyproject.toml
 
 hostile: $(VENV)/.dev ## damage 10,000 files and kill 100 commands, and print what held (hours)
-	$(BIN)/python tests/hostile/files.py --count 10000
+	@mkdir -p build
+	$(BIN)/python tests/hostile/files.py --count 10000 --journal build/hostile.jsonl  # goes on where it was stopped
 	$(BIN)/python tests/hostile/files.py --count 300 --seed 1 --strace
 	$(BIN)/python tests/hostile/kills.py --count 100
 

@@ -470,7 +470,7 @@ def test_the_description_itself_and_an_archive_with_a_folder_in_it(tmp_path: Pat
 
 
 def test_large_members_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("unetkit.storage.tree.LARGEST_FILE", 100_000)
+    monkeypatch.setenv("UNETKIT_MOST_BYTES", "100000")
     files = package_05(before=FIXED, after=SIGMOID)
     for name in ("weights.onnx", "net.onnx"):
         path = archive(files | {name: bytes(200_000)}, tmp_path / f"{name}.zip")

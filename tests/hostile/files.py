@@ -1,6 +1,9 @@
 """Mutated and hostile files over every reader: what was refused, and what was worse; a table.
 
-    python tests/hostile/files.py [--count 10000] [--seed 0] [--seconds 20] [--strace] [--json FILE]
+    python tests/hostile/files.py [--count 10000] [--seed 0] [--seconds 20] [--strace] [--journal FILE]
+
+Each case follows from the seed and its number alone. With --journal, how it ended is a line of a file, and the same
+command goes on where the last one was stopped.
 
 A worker process opens one case after the other, and says how each ended. It sees every file that is opened, every
 process and every connection, by an audit hook of Python; with --strace the system calls of the same process are looked
@@ -133,6 +136,7 @@ def open_case(kind: str, path: Path) -> None:
     from unetkit.configuring import configure
     from unetkit.data import open_dataset
     from unetkit.images import open_image
+    from unetkit.labelling.project import open_project
     from unetkit.run import open_run
 
     what = kind.split(" ", 1)[1] if kind.startswith("trap ") else kind
@@ -146,6 +150,12 @@ def open_case(kind: str, path: Path) -> None:
             dataset[index]
     elif kind.startswith("config") or what.startswith(("yaml", "python")):
         configure(str(path))
+    elif kind == "project":
+        project = open_project(path)
+        try:
+            project.write()
+        finally:
+            project.close()
     elif kind == "scores":
         unetkit.compare(path, path)
     elif kind == "run":
@@ -327,10 +337,39 @@ def traced(log: Path, root: Path) -> list[str]:
     return bad
 
 
+class Account:
+    """How cases ended, by kind, and what was found; those of a journal are known from the start.
+
+    Attributes:
+        table: how many ended how, by kind.
+        found: the answers that must not be.
+        known: numbers of the damaged files that the journal has.
+    """
+
+    def __init__(self, journal: Path | None) -> None:
+        self.table, self.found, self.known = dict[str, Counter[str]](), list[dict[str, Any]](), set[int]()
+        lines = journal.read_text().splitlines() if journal is not None and journal.exists() else []
+        for line in lines:
+            case = json.loads(line)
+            self.known.add(case["number"])
+            self.note(**case)
+        self.journal = None if journal is None else journal.open("a", buffering=1)
+
+    def note(self, *, kind: str, outcome: str, said: str, seconds: float, number: int | None = None) -> bool:
+        """Count a case, and return whether it must not be."""
+        self.table.setdefault(kind, Counter()).update(("tried", outcome))
+        case = {"number": number, "kind": kind, "outcome": outcome, "said": said, "seconds": round(seconds, 3)}
+        if outcome not in ("read", "refused"):
+            self.found.append(case)
+        if self.journal is not None and number is not None and number not in self.known:
+            print(json.dumps(case), file=self.journal)
+        return outcome not in ("read", "refused")
+
+
 def run(
-    count: int, seed: int, seconds: float, *, strace: bool, fast: bool, only: str = "", kept: Path | None = None
-) -> dict[str, Any]:
-    """Make and open cases, and return how many ended how, by kind, and what was found."""
+    count: int, seed: int, seconds: float, *, strace: bool, fast: bool, only: str, kept: Path | None, account: Account
+) -> None:
+    """Make and open cases."""
     import seeds as made
 
     root = Path(tempfile.mkdtemp(prefix="unetkit-hostile-"))
@@ -348,46 +387,38 @@ def run(
     (root / "case" / "traps").mkdir()
     traps = made.traps(root / "case" / "traps", good)
     own = [str(root / "seeds" / "stack-of-run")]  # which the run names as its data
-    worker, table, found = (
-        Worker(root, root / "trace" if strace else None),
-        dict[str, Counter[str]](),
-        list[dict[str, Any]](),
-    )
-
-    def note(kind: str, answer: dict[str, Any], name: str) -> None:
-        counts = table.setdefault(kind, Counter())
-        counts.update(("tried", answer["outcome"]))
-        if answer["outcome"] not in ("read", "refused"):
-            found.append({"kind": kind, "case": name, **answer})
-            if kept is not None and (root / "case" / name).is_dir():
-                shutil.copytree(root / "case" / name, kept / name, dirs_exist_ok=True)
-
+    worker = Worker(root, root / "trace" if strace else None)
     for kind, path in {**good, **traps}.items():  # good files first: what is imported on first use is no finding
         if only in kind:
             for _ in range(2 if kind in good else 1):
                 folder = path if path.is_dir() else path.parent
                 answer = worker.ask({"kind": kind, "path": _opened(path), "folder": str(folder), "own": own}, seconds)
             if kind in traps:
-                note("traps", answer, kind)
+                account.note(**answer | {"kind": "traps", "said": f"{kind}: {answer['said']}"})
             elif answer["outcome"] != "read":
-                note("good files", {**answer, "outcome": "code" if answer["outcome"] == "code" else "traceback"}, kind)
+                outcome = "code" if answer["outcome"] == "code" else "traceback"
+                account.note(**answer | {"kind": "good files", "outcome": outcome, "said": f"{kind}: {answer['said']}"})
     if (root / "case" / "traps" / made.MARKER).exists():
-        note("traps", {"outcome": "code", "said": "the marker is there", "seconds": 0.0}, "marker")
-    kinds, draw = [kind for kind in good if only in kind], random.Random(seed)
-    for number in range(count):
+        account.note(kind="traps", outcome="code", said="the marker is there", seconds=0.0)
+    kinds = [kind for kind in good if only in kind]
+    begun, left = time.perf_counter(), [number for number in range(count) if number not in account.known]
+    for done, number in enumerate(left, 1):
         kind, folder = kinds[number % len(kinds)], root / "case" / f"{seed}-{number}"
         folder.mkdir()
-        path = make_case(good[kind], folder, draw)
+        path = make_case(good[kind], folder, random.Random(f"{seed}-{number}"))
         answer = worker.ask({"kind": kind, "path": str(path), "folder": str(folder), "own": own}, seconds)
-        note(kind, answer, folder.name)
+        if account.note(kind=kind, number=number, **answer) and kept is not None and folder.is_dir():
+            shutil.copytree(folder, kept / folder.name, dirs_exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
+        if done % 100 == 0:
+            each = (time.perf_counter() - begun) / done
+            print(
+                f"{done} of {len(left)} files, {each:.2f} s each; {len(account.found)} bad", file=sys.stderr, flush=True
+            )
     worker.stop()
-    if strace:
-        bad = traced(root / "trace", root)
-        for line in bad[:20]:
-            note("system calls", {"outcome": "code", "said": line, "seconds": 0.0}, "strace")
+    for line in traced(root / "trace", root)[:20] if strace else ():
+        account.note(kind="system calls", outcome="code", said=line, seconds=0.0)
     shutil.rmtree(root, ignore_errors=True)
-    return {"table": {kind: dict(counts) for kind, counts in table.items()}, "found": found}
 
 
 def _opened(path: Path) -> str:
@@ -405,27 +436,32 @@ def main() -> None:
     parser.add_argument("--strace", action="store_true")
     parser.add_argument("--fast", action="store_true", help="without the files that take long to make")
     parser.add_argument("--only", default="", help="kinds with this in their names")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--journal", type=Path, help="a file for how each case ended, to go on from")
     parser.add_argument("--keep", type=Path, help="copy the cases that were found bad here")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work is not None:
         work(given.work)
         return
-    result = run(
-        given.count, given.seed, given.seconds, strace=given.strace, fast=given.fast, only=given.only, kept=given.keep
+    account, total = Account(given.journal), Counter[str]()
+    run(
+        given.count,
+        given.seed,
+        given.seconds,
+        strace=given.strace,
+        fast=given.fast,
+        only=given.only,
+        kept=given.keep,
+        account=account,
     )
-    total = Counter[str]()
     print(f"{'kind':<40}" + "".join(f"{name:>10}" for name in OUTCOMES))
-    for kind, counts in result["table"].items():
+    for kind, counts in account.table.items():
         total.update(counts)
         print(f"{kind:<40}" + "".join(f"{counts.get(name, 0):>10}" for name in OUTCOMES))
     print(f"{'all':<40}" + "".join(f"{total[name]:>10}" for name in OUTCOMES))
-    for one in result["found"]:
-        print(f"\n{one['kind']}, case {one['case']}: {one['outcome']} after {one['seconds']:.1f} s\n{one['said']}")
-    if given.json is not None:
-        given.json.write_text(json.dumps(result, indent=1))
-    sys.exit(bool(result["found"]))
+    for one in account.found:
+        print(f"\n{one['kind']}, case {one['number']}: {one['outcome']} after {one['seconds']:.1f} s\n{one['said']}")
+    sys.exit(bool(account.found))
 
 
 if __name__ == "__main__":

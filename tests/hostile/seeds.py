@@ -13,6 +13,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
+import nibabel
 import numpy as np
 import scipy.io
 import tifffile
@@ -24,6 +26,8 @@ import unetkit
 from unetkit.config import ModelConfig, load_config
 from unetkit.data import write_sample
 from unetkit.data.layouts.synthetic import generate
+from unetkit.images.convert import convert_image
+from unetkit.labelling.project import open_project
 from unetkit.legacy.networks import MILESIAL
 from unetkit.models import build_model
 from unetkit.training.train import train
@@ -49,10 +53,18 @@ def images(root: Path) -> dict[str, Path]:
         tifffile.imwrite(folder / f"{name}.tif", grey, **options)
     tifffile.imwrite(folder / "float.tif", grey.astype(np.float32) / 255)
     colour = np.stack([grey[0]] * 3, 2)
-    for suffix in ("png", "jpg", "bmp"):
+    for suffix in ("png", "jpg", "bmp", "gif", "webp", "ppm", "jp2"):
         Image.fromarray(colour).save(folder / f"colour.{suffix}")
     Image.fromarray(grey[0].astype(np.uint16) * 200).save(folder / "deep.png")
     scipy.io.savemat(folder / "matlab.mat", {"image": grey[0]}, do_compression=True)
+    np.save(folder / "array.npy", grey)
+    np.savez_compressed(folder / "arrays.npz", image=grey)
+    with h5py.File(folder / "arrays.h5", "w") as file:
+        file.create_dataset("raw", data=grey, chunks=(1, 16, 16), compression="gzip")
+    for suffix in ("nii", "nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(grey.T, np.eye(4)), folder / f"volume.{suffix}")
+    for version in ("0.4", "0.5"):
+        convert_image(folder / "imagej.tif", folder / f"volume-{version}.ome.zarr", version=version)
     (folder / "packed.tif.gz").write_bytes(gzip.compress((folder / "plain.tif").read_bytes()))
     return {f"image {path.name}": path for path in sorted(folder.iterdir())}
 
@@ -67,6 +79,11 @@ def data_sets(root: Path) -> dict[str, Path]:
         Image.fromarray(PIXELS.images[number]).save(place / "image.png")
         Image.fromarray(one * 255).save(place / "mask.png")
     found["data folders"] = root / "folders"
+    shutil.copytree(root / "folders", root / "project")
+    project = open_project(root / "project")
+    project.write()
+    project.close()
+    found["project"] = root / "project"
     with zipfile.ZipFile(root / "nuclei.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for part, pixels in (("images", PIXELS.images[0]), ("masks", one * 255)):
             stored = io.BytesIO()

@@ -27,6 +27,15 @@ def test_a_signal_ends_a_command_and_leaves_nothing_half_written(tmp_path: Path,
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_signal_after_the_work_is_done_says_nothing_more(tmp_path: Path) -> None:
+    program = "import atexit, signal; from unetkit.cli import main; "
+    program += "atexit.register(signal.raise_signal, signal.SIGTERM); main()"
+    command = [sys.executable, "-c", program, "data", "sample", "--out", str(tmp_path), "--slices", "4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"written: {tmp_path}\n", "")
+    assert done.returncode == -signal.SIGTERM
+
+
 def test_a_signal_that_native_code_turns_into_an_error_of_its_own_is_told_as_a_signal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

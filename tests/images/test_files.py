@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from unetkit.errors import DataError
+from unetkit.errors import DataError, UsageError
 from unetkit.images import open_bytes, open_image, read_single
 from unetkit.images.convert import convert_image
-from unetkit.images.image import LARGEST_PAGE, MOST_PAGES, as_pixels
+from unetkit.images.image import as_pixels
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (13, 17), np.uint8)
@@ -179,7 +179,7 @@ def test_an_uncompressed_stack_is_mapped_and_not_read(tmp_path: Path, monkeypatc
         (png_of_size(20_000, 20_000), "decompression bomb"),
         (
             png_of_size(11_600, 11_600),
-            f"{11_600**2:,} pixels in one piece; of compressed pixels at most {LARGEST_PAGE:,}",
+            f"{11_600**2:,} pixels in one piece; of compressed pixels at most {2**27:,} pixels",
         ),
         (tiff(np.dstack([RGB, GREY]), photometric="separated"), "has 4 channels of ink (CMYK)"),
     ],
@@ -281,6 +281,49 @@ def test_a_part_of_an_ome_set_is_refused(tmp_path: Path, *, present: bool) -> No
         open_image(tmp_path / "a.ome.tif")
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_set_of_one_folder_is_opened_where_companions_are_allowed(tmp_path: Path, compression: str | None) -> None:
+    names = ("a.ome.tif", "b.ome.tif", "c.ome.tif")
+    blocks = [BLOCK.format(z=number, name=name, uuid=number) for number, name in enumerate(names)]
+    options = {"compression": compression, "description": OME.format(planes=3, blocks="".join(blocks))}
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(tiff(GREY + np.uint8(number), metadata=None, **options))
+    image = open_image(tmp_path / "b.ome.tif", companions=True)
+    assert (image.axes, image.count) == ("zcyx", 3)
+    for number in range(3):
+        np.testing.assert_array_equal(image.read(number)[0], GREY + np.uint8(number))
+    (tmp_path / "c.ome.tif").write_bytes(tiff(np.vstack([GREY, GREY]), metadata=None, **options))
+    with pytest.raises(DataError, match="the files of its set differ in size or type"):
+        open_image(tmp_path / "b.ome.tif", companions=True)
+    (tmp_path / "c.ome.tif").write_bytes(b"II*\0" + b"\xff" * 8)
+    with pytest.raises(DataError, match=r"c\.ome\.tif: truncated or damaged"):
+        open_image(tmp_path / "b.ome.tif", companions=True)
+    (tmp_path / "c.ome.tif").unlink()
+    with pytest.raises(DataError, match=r"its set has the file c\.ome\.tif, which is missing"):
+        open_image(tmp_path / "b.ome.tif", companions=True)
+
+
+@pytest.mark.parametrize("name", ["../secret.tif", "link.tif", "", "..", "{folder}/secret.tif"])
+def test_a_set_never_leads_out_of_its_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    (tmp_path / "secret.tif").write_bytes(tiff(255 - GREY))
+    (folder / "link.tif").symlink_to(tmp_path / "secret.tif")
+    other = name.format(folder=tmp_path)
+    blocks = [BLOCK.format(z=0, name="a.ome.tif", uuid=1), BLOCK.format(z=1, name=other, uuid=2)]
+    (folder / "a.ome.tif").write_bytes(ome(2, *blocks))
+    with pytest.raises(DataError, match="which lies in another folder"):
+        open_image(folder / "a.ome.tif", companions=True)
+
+
+@pytest.mark.parametrize("blocks", ['<TiffData IFD="0" PlaneCount="99999999999"/>', '<TiffData NumPlanes="70000"/>'])
+def test_planes_that_a_file_promises_are_not_allocated(blocks: str) -> None:
+    with pytest.raises(DataError, match=r"its OME-XML promises [\d,]+ pages; it has 1: copy it again"):
+        open_bytes(ome(1, blocks), "x.tif")
+    with pytest.raises(DataError, match="its OME-XML promises 5,000,000,000 pages"):
+        open_bytes(ome(5_000_000_000, '<TiffData IFD="0"/>'), "x.tif")
+
+
 def test_an_ome_file_with_fewer_pages_than_it_promises_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.ome.tif").write_bytes(ome(2, '<TiffData IFD="0" PlaneCount="2"/>'))
     with pytest.raises(DataError, match="its OME-XML promises more"):
@@ -294,9 +337,26 @@ def test_an_ome_file_may_be_renamed(tmp_path: Path) -> None:
 
 def test_a_file_of_very_many_pages_is_refused_at_once() -> None:
     header, entries = struct.pack("<2sHI", b"II", 42, 8), struct.pack("<H", 0)
-    pages = [entries + struct.pack("<I", 8 + 6 * (number + 1)) for number in range(MOST_PAGES + 1)]
+    pages = [entries + struct.pack("<I", 8 + 6 * (number + 1)) for number in range(2**16 + 1)]
     with pytest.raises(DataError, match="has more than 65,536 pages"):
         open_bytes(header + b"".join(pages) + bytes(6), "x.tif")
+
+
+def test_limits_are_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = tiff(STACK & 1, compression="zlib", rowsperstrip=STACK.shape[1])
+    frames = tiff(STACK)
+    monkeypatch.setenv("UNETKIT_MOST_BYTES", str(GREY.nbytes - 1))
+    with pytest.raises(DataError, match=f"{GREY.nbytes} bytes in one piece.*or allow more with UNETKIT_MOST_BYTES="):
+        open_bytes(stored, "x.tif")
+    monkeypatch.setenv("UNETKIT_MOST_BYTES", str(GREY.nbytes))
+    np.testing.assert_array_equal(open_bytes(stored, "x.tif").read(1)[0], STACK[1] & 1)
+    monkeypatch.setenv("UNETKIT_MOST_PAGES", "2")
+    with pytest.raises(DataError, match="more than 2 pages.*or allow more with UNETKIT_MOST_PAGES="):
+        open_bytes(frames, "x.tif")
+    for wrong in ("much", "0", "-1", "1e9"):
+        monkeypatch.setenv("UNETKIT_MOST_PAGES", wrong)
+        with pytest.raises(UsageError, match=f"UNETKIT_MOST_PAGES: found '{wrong}'.*a whole number above 0"):
+            open_bytes(frames, "x.tif")
 
 
 WHOLE = {

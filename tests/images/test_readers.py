@@ -18,11 +18,10 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from unetkit import images
 from unetkit.errors import DataError
 from unetkit.images import FORMATS, SUFFIXES, arrays_in, open_bytes, open_image
 from unetkit.images.array import axes_by_size
-from unetkit.images.image import LARGEST_PAGE, PixelSize
+from unetkit.images.image import PixelSize
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 37, 53
@@ -256,7 +255,7 @@ def test_every_ending_of_the_table_has_a_case_or_a_package_of_its_own() -> None:
 def test_a_packed_file_has_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.pgm.gz").write_bytes(gzip.compress(b"P5 64 64 255\n" + bytes(64 * 64)))
     assert open_image(tmp_path / "a.pgm.gz").read(0).shape == (1, 64, 64)
-    monkeypatch.setattr(images, "_LARGEST_UNPACKED", 4000)
+    monkeypatch.setenv("UNETKIT_MOST_BYTES", "4000")
     with pytest.raises(DataError, match=r"a\.pgm\.gz: unpacks to more than 4,000 bytes"):
         open_image(tmp_path / "a.pgm.gz")
 
@@ -357,7 +356,7 @@ def test_headers_that_promise_too_much_are_not_allocated(tmp_path: Path) -> None
         tree.create_dataset("chunk", (20_000, 20_000), "u1", chunks=(20_000, 20_000), compression="gzip")
     image = open_image(tmp_path / "a.h5/raw")
     assert not image[1, slice(99_990, None), slice(0, 9)].any()  # it streams
-    with pytest.raises(DataError, match=f"at most {LARGEST_PAGE:,} are decoded at once"):
+    with pytest.raises(DataError, match=f"at most {2**27:,} pixels are decoded at once"):
         image.read(0)
     with pytest.raises(DataError, match="400,000,000 pixels in one piece"):
         open_image(tmp_path / "a.h5/chunk")

@@ -1,5 +1,6 @@
 """What is painted is an ordinary data set: unpainted pixels count nowhere, and every verb reads it."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,3 +166,46 @@ def test_accepting_takes_the_region_or_the_box_and_leaves_what_is_painted(folder
     assert ((labels == truth + 1).sum()) == truth.size - 1
     with pytest.raises(UsageError, match="outside"):
         accepted(painter.project, (0, 0), predicted, ("tab", 4), box=(90, 0, 10, 10))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"name": "a"', '"name": "../../escaped"'),
+        ('"name": "b"', '"name": "a"'),
+        ('"#2f6fde"', '"red;}"'),
+        ('"version": 1', '"version": [[[1e999]]]'),
+        ('"size": [', '"size": [1e999, '),
+        ('"images": [', '"images": {"x": ['),
+    ],
+)
+def test_a_damaged_project_is_one_line(folder: Path, opened: Open, old: str, new: str) -> None:
+    painter = opened(folder)
+    painter.project.close()
+    file = painter.project.contents.folder / "project.json"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    with pytest.raises(DataError, match=r"project\.json: .*bring it back from a copy$"):
+        open_project(folder)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"image": 7}, {"image": -1}, {"page": 1}, {"top": 5000}, {"left": 1e999}, {"png": "AAAA"}, {"png": [1]}],
+    ids=str,
+)
+def test_a_damaged_stroke_is_one_line_and_leaves_the_project_to_others(
+    folder: Path, opened: Open, changed: dict[str, object]
+) -> None:
+    painter = opened(folder)
+    painter.lines((0, 0), bright_discs(0)[1])
+    painter.project.close()
+    journal = painter.project.contents.journal
+    lines = journal.read_text().splitlines()
+    for _ in range(2):  # the lock of the first is let go
+        journal.write_text("\n".join([json.dumps(json.loads(lines[0]) | changed), *lines[1:]]) + "\n")
+        with pytest.raises(DataError, match=r"journal\.jsonl, line 1: .*or delete that line$"):
+            open_project(folder)
+    journal.write_text("\n".join(lines) + "\n")
+    open_project(folder).close()

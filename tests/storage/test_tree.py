@@ -101,7 +101,7 @@ def test_an_archive_that_was_cut_or_is_none(tmp_path: Path) -> None:
 
 def test_an_entry_that_promises_too_much_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed(tmp_path / "x.zip", "a.png")
-    monkeypatch.setattr("unetkit.storage.tree.LARGEST_FILE", 100)
+    monkeypatch.setenv("UNETKIT_MOST_BYTES", "100")
     tree = open_tree(tmp_path / "x.zip")
     with pytest.raises(DataError, match=r"x\.zip/a\.png: promises 800 bytes; at most 100 are read"):
         tree.read("a.png")

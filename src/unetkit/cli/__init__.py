@@ -30,9 +30,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command and turn the errors of our tree into one line and their exit code."""
     _received.clear()
-    for number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else [])):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, _stop)
+    ends = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else []))
+    ends = [number for number in ends if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+    for number in ends:
+        signal.signal(number, _stop)
     try:
         ours = takewhile(lambda word: word != "--", sys.argv[1:])  # an older system's flags follow
         empty = next((word for word in ours if not word or (word.startswith("--") and word.endswith("="))), None)
@@ -44,6 +45,9 @@ def main() -> None:
     except BaseException as error:
         # Native code may put an error of its own in the place of ours, as numpy's tofile does.
         sys.exit(_told_stop(_received[0]) if _received else _told(error))
+    finally:
+        for number in ends:  # Python's own end has no place for an error: it would print a traceback and go on
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _told_stop(number: int) -> int:

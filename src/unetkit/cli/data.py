@@ -69,6 +69,10 @@ def data_convert(
         bool, typer.Option("--labels", help="an image of labels: smaller levels take the nearest, not the mean")
     ] = False,
     ome_version: Annotated[OmeVersion, typer.Option(help="version of OME-Zarr")] = OmeVersion.new,
+    companions: Annotated[
+        bool,
+        typer.Option("--companions", help="the image is one of an OME-TIFF set: read the others in its folder"),
+    ] = False,
 ) -> None:
     """Write a data set with labels as multi-class folders, ID/image.png and ID/mask.png; or an image as another file.
 
@@ -90,7 +94,8 @@ def data_convert(
         raise UsageError("no output is named; add --out DIR, or a second name: data convert volume.tif volume.ome.zarr")
     with show_progress("converting") as progress:
         if named is not None and image_writer(place) is not None:
-            convert_image(named, place, labels=labels, version=ome_version.value, progress=progress)
+            version = ome_version.value
+            convert_image(named, place, labels=labels, version=version, companions=companions, progress=progress)
         else:
             given = [*words, *([f"data.path={json.dumps(named)}"] if named else [])]
             section = configure({} if config is None else config, given, flags=flags).config.data

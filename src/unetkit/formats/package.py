@@ -40,8 +40,9 @@ from unetkit.formats.runtime import (
     reason,
     required,
 )
+from unetkit.limits import MOST_BYTES
 from unetkit.storage.atomic import temporary_folder
-from unetkit.storage.tree import LARGEST_FILE, ZIP_DAMAGE, open_tree
+from unetkit.storage.tree import ZIP_DAMAGE, open_tree
 
 WEIGHTS = "weights.onnx"
 """The member with unetkit's card, of a package that unetkit wrote."""
@@ -146,8 +147,10 @@ def _read_below(folder: Path, name: str) -> bytes:
         whole = file.resolve(strict=True)
         if not whole.is_relative_to(folder.resolve()):
             raise ModelFileError(f"{file}: lies outside the package; put a copy of the file into it")
-        if whole.stat().st_size > LARGEST_FILE:
-            raise ModelFileError(f"{file}: has {whole.stat().st_size:,} bytes; at most {LARGEST_FILE:,} are read")
+        if whole.stat().st_size > MOST_BYTES.value:
+            raise ModelFileError(
+                f"{file}: has {whole.stat().st_size:,} bytes; at most {MOST_BYTES.value:,} are read: {MOST_BYTES.more}"
+            )
         return whole.read_bytes()
     except OSError as error:
         raise ModelFileError(f"{file}: cannot be read ({error.strerror}); get the whole package") from None

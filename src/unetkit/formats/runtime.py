@@ -25,7 +25,7 @@ from torch import Tensor
 
 from unetkit.errors import DataError, ModelFileError, UsageError
 from unetkit.modelfile.card import ExportCard
-from unetkit.storage.tree import LARGEST_FILE, ZIP_DAMAGE, read_entry
+from unetkit.storage.tree import ZIP_DAMAGE, read_entry
 
 _LONGEST_REASON = 200
 
@@ -268,11 +268,11 @@ def read_member(ending: str) -> Callable[[Path], str | None]:
     return read
 
 
-def member_of(path: Path, ending: str, at_most: int = LARGEST_FILE) -> bytes | None:
+def member_of(path: Path, ending: str, at_most: int | None = None) -> bytes | None:
     """Return the first archive member whose name ends so; None where there is none.
 
     Raises:
-        ModelFileError: it is damaged, or larger than `at_most` bytes.
+        ModelFileError: it is damaged, or larger than `at_most` bytes (None: `limits.MOST_BYTES`).
     """
     with zipfile.ZipFile(path) as archive:
         entry = next((entry for entry in archive.infolist() if entry.filename.endswith(ending)), None)

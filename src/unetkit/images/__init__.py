@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from unetkit.errors import DataError
 from unetkit.images.image import File, Image, Role, decoding
 from unetkit.images.raster import decode_plain_png, decode_raster, open_raster
+from unetkit.limits import MOST_BYTES
 from unetkit.storage import is_remote, local_copy
 
 __all__ = [
@@ -109,7 +110,6 @@ FORMATS: tuple[Format, ...] = (
 """The formats of image files; the first that recognises a file reads it."""
 
 _PACKED = b"\x1f\x8b"  # gzip
-_LARGEST_UNPACKED = 2**30  # bytes
 
 SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes) | frozenset(
     f"{suffix}.gz" for form in FORMATS if form.opens is open_raster or form.opens is _tiff for suffix in form.suffixes
@@ -125,13 +125,15 @@ def is_image_name(name: str | Path) -> bool:
     return str(name).lower().endswith(tuple(SUFFIXES))
 
 
-def open_image(path: Path, role: Role = "image") -> Image:
+def open_image(path: Path, role: Role = "image", *, companions: bool = False) -> Image:
     """Open an image file: its header is read and checked, its pixels are not.
 
     Args:
         path: a file; of one with several arrays, `file.h5/name` or `file.h5:name`; a zarr, one of its levels or
             labels, on the disk or in object storage.
         role: what it is read as.
+        companions: of an OME-TIFF that is one of a set, open the others, too, which lie in its folder; without, it is
+            refused.
 
     Raises:
         DataError: missing, empty, unreadable, damaged, of another form, or larger than is decoded; a format whose
@@ -146,7 +148,7 @@ def open_image(path: Path, role: Role = "image") -> Image:
         before, _, after = str(path).rpartition(":")
         places = [(above, path.relative_to(above).as_posix()) for above in path.parents] + [(Path(before), after)]
         file, inside = next(((place, name.strip("/")) for place, name in places if place.is_file()), (path, ""))
-    return _open(File(str(path), lambda: file.open("rb"), file, inside), role)
+    return _open(File(str(path), lambda: file.open("rb"), file, inside, companions), role)
 
 
 def is_zarr(path: str | Path) -> bool:
@@ -250,9 +252,9 @@ def _format_of(head: bytes, name: str) -> Format | None:
 def _unpacked(file: File) -> BytesIO:
     """Return the content of a file packed by gzip, of no more bytes than are unpacked."""
     with file.open() as handle, gzip.open(handle) as packed:
-        content = packed.read(_LARGEST_UNPACKED + 1)
-    if len(content) > _LARGEST_UNPACKED or content.startswith(_PACKED):
-        what = "a packed file" if content.startswith(_PACKED) else f"more than {_LARGEST_UNPACKED:,} bytes"
+        content = packed.read(MOST_BYTES.value + 1)
+    if len(content) > MOST_BYTES.value or content.startswith(_PACKED):
+        what = "a packed file" if content.startswith(_PACKED) else f"more than {MOST_BYTES.value:,} bytes"
         raise DataError(f"{file.source}: unpacks to {what}; unpack it yourself")
     return BytesIO(content)
 

@@ -65,7 +65,8 @@ class CachedArray:
             source: the file, for messages.
             array: reads one chunk at a time; each slice that it is asked for is a chunk's, cut at the array's end.
             chunks: the lengths of a chunk.
-            values: of a pixel; a chunk or a window may then have `LARGEST_PAGE` pixels, of up to four values each.
+            values: of a pixel; a chunk or a window may then have `limits.MOST_PIXELS` pixels, of up to four values
+                each.
                 None: what is stored is not compressed, and its size is bounded by the file's.
 
         Raises:
@@ -105,7 +106,7 @@ class CachedArray:
 
     def _require_bounded(self, count: int) -> None:
         if self._values is not None:
-            require_bounded(self._source, count // min(self._values, 4))
+            require_bounded(self._source, count // min(self._values, 4), count * self.dtype.itemsize)
 
     def _chunk(self, number: tuple[int, ...]) -> NDArray[Any]:
         with self._lock:

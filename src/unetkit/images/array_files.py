@@ -20,9 +20,7 @@ from numpy.typing import NDArray
 from unetkit.errors import DataError
 from unetkit.images.array import CachedArray, axes_by_size, image_of_array
 from unetkit.images.image import File, Image, PixelSize, Role, decoding
-
-_LARGEST_PACKED = 2**31
-"""Bytes of the largest compressed array that is decoded as a whole."""
+from unetkit.limits import MOST_BYTES
 
 
 def open_npy(file: File, role: Role) -> Image:
@@ -48,11 +46,7 @@ def open_npz(file: File, role: Role) -> Image:
     with file.open() as handle, zipfile.ZipFile(handle) as archive:
         sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.infolist()}
         name = _named(file, list(sizes))
-        if sizes[name] > _LARGEST_PACKED:
-            raise DataError(
-                f"{file.source}: {name} has {sizes[name]:,} bytes; of a compressed array at most {_LARGEST_PACKED:,} "
-                "are decoded: save it as .npy"
-            )
+        _require_bounded(f"{file.source}: {name}", sizes[name], ".npy")
         shape, dtype = _npz_header(archive, f"{name}.npy")
         if int(np.prod(shape, dtype=object)) * dtype.itemsize > sizes[name]:
             raise DataError(f"{file.source}: {name} promises more pixels {shape} than it holds; write it again")
@@ -139,10 +133,7 @@ def open_matlab(file: File, role: Role) -> Image:
     name = _named(file, list(arrays))
     shape, kind = arrays[name]
     dtype = np.dtype(_MATLAB_TYPES[kind])
-    if int(np.prod(shape, dtype=object)) * 8 > _LARGEST_PACKED:
-        raise DataError(
-            f"{file.source}: {name} promises {shape}; at most {_LARGEST_PACKED:,} bytes are decoded: save it as .npy"
-        )
+    _require_bounded(f"{file.source}: {name}", int(np.prod(shape, dtype=object)) * dtype.itemsize, ".npy")
 
     @cache
     def whole() -> NDArray[Any]:
@@ -212,11 +203,8 @@ def open_nifti(file: File, role: Role) -> Image:
     packed = file.path.suffix.lower() == ".gz"
     shape: tuple[int, ...] = header.shape
     dtype = np.dtype(header.dataobj[(slice(0, 1),) * len(shape)].dtype)
-    if packed and int(np.prod(shape, dtype=object)) * dtype.itemsize > _LARGEST_PACKED:
-        raise DataError(
-            f"{file.source}: its header promises {shape}, of a compressed volume at most {_LARGEST_PACKED:,} bytes are "
-            "decoded: save it as .nii"
-        )
+    if packed:
+        _require_bounded(file.source, int(np.prod(shape, dtype=object)) * dtype.itemsize, ".nii")
     whole = cache(lambda: np.asarray(header.dataobj))
     array = _Later(shape, dtype, whole) if packed else header.dataobj
     axes = "xyztc"[: len(shape)]
@@ -243,6 +231,15 @@ def open_bioio(file: File, role: Role, plugin: str) -> Image:
     known = {axis: PixelSize(float(step), "micrometer") for axis, step in steps if step}
     axes = str(opened.dims.order).lower()
     return image_of_array(file.source, _Dask(array, array.shape, array.dtype), axes, pixel_size=known, decoded="pages")
+
+
+def _require_bounded(source: str, size: int, plain: str) -> None:
+    """Refuse a compressed array that is decoded as a whole and has more bytes than are allowed."""
+    if size > MOST_BYTES.value:
+        raise DataError(
+            f"{source}: its header promises {size:,} bytes; of a compressed array at most {MOST_BYTES.value:,} are "
+            f"decoded: save it as {plain}, or {MOST_BYTES.more}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ def convert_image(
     *,
     labels: bool = False,
     version: Literal["0.4", "0.5"] = "0.5",
+    companions: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Write an image, stack or volume in another form, with its axes, its channels and its pixel size.
@@ -43,6 +44,7 @@ def convert_image(
         out: a name with .zarr (OME-Zarr), `IMAGE.zarr/labels/NAME`, or a name with .tif.
         labels: the values are labels: smaller levels take the nearest one, not the mean.
         version: of OME-Zarr.
+        companions: the image is one file of an OME-TIFF set, of which all lie in its folder: write the whole.
         progress: follows the blocks.
 
     Raises:
@@ -54,7 +56,7 @@ def convert_image(
         >>> convert_image("volume.tif", "volume.ome.zarr")
     """
     target, progress = Path(out), progress or NoProgress()
-    image, writer = open_image(image_path(source)), image_writer(target)
+    image, writer = open_image(image_path(source), companions=companions), image_writer(target)
     if writer is None:
         raise UsageError(f"{target}: its ending says no form of images; choose a name with .ome.zarr or .tif")
     if target.is_file() and Path(source).exists() and target.samefile(source):

@@ -2,8 +2,7 @@
 
 Every file, of whatever format, is brought to pages of [C, H, W]: axes that are neither rows, columns nor channels, such
 as time and depth, count pages. Nothing is decoded before `read`, and nothing that a header promises is believed without
-bounds: a window of compressed pixels may have `LARGEST_PAGE` of them, and a file `MOST_PAGES` pages, so that a small
-file cannot fill the memory or take minutes. Uncompressed pages are bounded by the file itself.
+the bounds of `unetkit.limits`. Uncompressed pages are bounded by the file itself.
 
 Legend of shapes: C channels, H height, W width.
 """
@@ -22,12 +21,7 @@ from numpy.typing import NDArray
 
 from unetkit.display import thumbnail
 from unetkit.errors import DataError, UnetkitError
-
-LARGEST_PAGE = 2**27
-"""Pixels of the largest compressed window that is decoded at once: 11,585 x 11,585."""
-
-MOST_PAGES = 2**16
-"""Page headers of a TIFF file that are followed. An ImageJ stack above 4 GB has one header for all of its pages."""
+from unetkit.limits import MOST_BYTES, MOST_PIXELS
 
 Role = Literal["image", "mask", "colour-mask"]
 """What a file is read as: the colours of a palette belong to an image and to a mask that is described by colours; in
@@ -46,12 +40,14 @@ class File:
         open: gives the content from its start, each time anew.
         path: of a file on the disk; None for one in memory.
         inside: the name of an array in the file, such as "volumes/raw"; "" where none is named.
+        companions: other files of its own folder that it takes pages from are opened, too.
     """
 
     source: str
     open: Callable[[], BinaryIO]
     path: Path | None = None
     inside: str = ""
+    companions: bool = False
 
 
 Colour = tuple[int, int, int]
@@ -310,17 +306,24 @@ def as_pixels(stored: NDArray[Any], source: str) -> NDArray[Any]:
     return pixels
 
 
-def require_bounded(source: str, pixels: int) -> None:
+def require_bounded(source: str, pixels: int, size: int) -> None:
     """Refuse to decode more compressed pixels at once than are allowed.
 
+    Args:
+        source: the file, for messages.
+        pixels: of the piece.
+        size: of the piece in bytes.
+
     Raises:
-        DataError: more than `LARGEST_PAGE`.
+        DataError: more than `limits.MOST_PIXELS` or `limits.MOST_BYTES`.
     """
-    if pixels > LARGEST_PAGE:
-        raise DataError(
-            f"{source}: its header promises {pixels:,} pixels in one piece; of compressed pixels at most "
-            f"{LARGEST_PAGE:,} are decoded at once: store it as a tiled or an uncompressed TIFF, or cut it into parts"
-        )
+    for found, what, limit in ((pixels, "pixels", MOST_PIXELS), (size, "bytes", MOST_BYTES)):
+        if found > limit.value:
+            raise DataError(
+                f"{source}: its header promises {found:,} {what} in one piece; of compressed pixels at most "
+                f"{limit.value:,} {what} are decoded at once: store it as a tiled or an uncompressed TIFF, "
+                f"or {limit.more}"
+            )
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Images of everyday programs, through Pillow: PNG, JPEG, BMP, GIF, WebP, PPM and PGM, JPEG 2000.
 
-Assumes a seekable file whose first bytes name its format. A file is decoded whole, and bounded by `LARGEST_PAGE`; the
+Assumes a seekable file whose first bytes name its format. A file is decoded whole, and bounded by `unetkit.limits`; the
 frames of a GIF are pages. Sixteen-bit colour PNGs, which Pillow cuts down to eight bits, and JPEG 2000 go through
 imagecodecs. The orientation that a camera notes in a file is not applied: masks are drawn on stored pixels.
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from unetkit.errors import DataError
-from unetkit.images.image import LARGEST_PAGE, MOST_PAGES, File, Image, Piece, Role, decoding, require_bounded
+from unetkit.images.image import File, Image, Piece, Role, decoding, require_bounded
+from unetkit.limits import MOST_PAGES, MOST_PIXELS
 
 _NAMES = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 _PNG_DEPTH, _PNG_COLOUR = 24, 25
@@ -51,8 +52,11 @@ def open_raster(file: File, role: Role) -> Image:
             raise DataError(f"{file.source}: truncated: the mark at the end of a GIF file is missing; copy it again")
         indices = role == "mask" and image.mode in _PALETTE and count == 1  # later frames are given in colours alone
         channels = 1 if image.mode in _GREY or indices or (role == "image" and _is_grey(_palette(image))) else 3
-        if count > MOST_PAGES:
-            raise DataError(f"{file.source}: has {count:,} frames; at most {MOST_PAGES:,} are read")
+        if count > MOST_PAGES.value:
+            raise DataError(
+                f"{file.source}: has {count:,} frames; at most {MOST_PAGES.value:,} are read: cut it into parts, "
+                f"or {MOST_PAGES.more}"
+            )
         deep = image.mode.startswith("I") or (image.format == "PNG" and _png_depth(file) == 16)
         dtype = np.float32 if image.mode == "F" else np.bool_ if image.mode == "1" else np.uint16 if deep else np.uint8
 
@@ -141,7 +145,7 @@ def decode_plain_png(content: bytes) -> NDArray[np.uint8] | None:
             return None
         packed += [content[place + 8 : end]] if kind == b"IDAT" else []
         place = end + 4
-    if kind != b"IEND" or not packed or not 0 < height * width <= LARGEST_PAGE:
+    if kind != b"IEND" or not packed or not 0 < height * width <= MOST_PIXELS.value:
         return None
     try:
         lines = deflate_decode(b"".join(packed), out=height * (width + 1))
@@ -189,7 +193,7 @@ def _opened(handle: BinaryIO, source: str) -> Pillow.Image:
         raise DataError(f"{source}: truncated, damaged or not an image; write it again") from None
     except Pillow.DecompressionBombError as error:
         raise DataError(f"{source}: {error}; cut it into parts, or store it as a tiled TIFF") from None
-    require_bounded(source, math.prod(image.size))
+    require_bounded(source, math.prod(image.size), math.prod(image.size) * len(image.getbands()))
     return image
 
 

@@ -18,10 +18,11 @@ Every other axis counts pages. Legend of shapes: C channels, H height, W width.
 
 import math
 import struct
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from typing import Any, BinaryIO
+from functools import partial
+from typing import Any, BinaryIO, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -29,10 +30,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError
-from unetkit.images import image
 from unetkit.images.array import CachedArray, axes_by_size, image_of_array
-from unetkit.images.image import Colour, File, Image, PixelSize, Role
+from unetkit.images.image import Colour, File, Image, PixelSize, Role, decoding
 from unetkit.images.raster import from_palette
+from unetkit.limits import MOST_PAGES
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MINISWHITE, _SEPARATED, _COLOURS = 0, 5, (2, 6, 8)
@@ -51,6 +52,13 @@ _MOST_NAMELESS = 4
 """Channels without names that an OME file is believed to have."""
 
 
+class _Part(NamedTuple):
+    """A file of an image, most often the only one, and its size in bytes."""
+
+    file: File
+    size: int
+
+
 def open_tiff(file: File, role: Role) -> Image:
     """Read the headers of a TIFF file; an uncompressed stack in a file of the disk is mapped into memory.
 
@@ -59,24 +67,29 @@ def open_tiff(file: File, role: Role) -> Image:
             decoded.
     """
     source = file.source
-    with file.open() as handle:
+    with ExitStack() as opened:
+        handle = opened.enter_context(file.open())
         size = _require_whole_chain(handle, source)
         # Not `_multifile`: the XML of an OME-TIFF may name any file of this machine; only the named one is opened.
-        with tifffile.TiffFile(handle, _multifile=False) as tiff:
-            _require_complete(tiff, source)
-            series = _only_series(tiff, source)
-            key, stored = series.keyframe, _stored_bytes(tiff, source, size)
-            axes, named = _axes(tiff, series)
-            if series.dataoffset is not None and file.path is not None:
-                array = _mapped(tiff, series, file, size)
-            else:
-                values = None if min(stored, size) >= series.nbytes else key.samplesperpixel
-                array = _decoded(file, series, values)
-            samples, pixel_size = _samples(key, source), _pixel_size(tiff)
-            found = image_of_array(source, array, axes, samples=samples, pixel_size=pixel_size, named=named)
-            with suppress(ValueError, TypeError, IndexError):  # how it is shown is no reason to refuse it
-                found = replace(found, colours=_colours(tiff, found.channels))
-            photometric, colours = int(key.photometric), key.colormap
+        tiff = opened.enter_context(tifffile.TiffFile(handle, _multifile=False))
+        files = {tiff.filename: _Part(file, size)} | _companions(tiff, file)
+        if len(files) > 1:
+            handle.seek(0)
+            tiff = opened.enter_context(tifffile.TiffFile(handle))
+        series = _only_series(tiff, source)
+        key = series.keyframe
+        stored, size = _stored_bytes(tiff.pages if len(files) == 1 else series.pages, files)
+        axes, named = _axes(tiff, series)
+        if series.dataoffset is not None and file.path is not None and len(files) == 1:
+            array = _mapped(tiff, series, file, size)
+        else:
+            values = None if min(stored, size) >= series.nbytes else key.samplesperpixel
+            array = _decoded(files, series, values)
+        samples, pixel_size = _samples(key, source), _pixel_size(tiff)
+        found = image_of_array(source, array, axes, samples=samples, pixel_size=pixel_size, named=named)
+        with suppress(ValueError, TypeError, IndexError):  # how it is shown is no reason to refuse it
+            found = replace(found, colours=_colours(tiff, found.channels))
+        photometric, colours = int(key.photometric), key.colormap
     if colours is not None and role != "image" and found.channels == 1:
         palette = (np.asarray(colours).reshape(3, -1).T >> 8).astype(np.uint8)
 
@@ -95,6 +108,11 @@ def open_tiff(file: File, role: Role) -> Image:
 
 
 def _only_series(tiff: tifffile.TiffFile, source: str) -> tifffile.TiffPageSeries:
+    for one in _ome(tiff).iter() if tiff.is_ome else ():  # tifffile makes a list of as many
+        planes = math.prod(int(one.get(f"Size{axis}", 1)) for axis in "ZCT")
+        planes = max(planes, *(int(one.get(name, 0)) for name in ("PlaneCount", "NumPlanes")))
+        if planes > MOST_PAGES.value:
+            raise DataError(f"{source}: its OME-XML promises {planes:,} pages; it has {len(tiff.pages)}: copy it again")
     found = list(tiff.series)
     if len(found) != 1:
         sizes = sorted({f"{one.shape[-2]} x {one.shape[-1]} ({one.dtype})" for one in found if one.ndim >= 2})
@@ -115,40 +133,57 @@ def _mapped(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, file: File
     return np.memmap(file.path, dtype, "r", series.dataoffset, series.shape)
 
 
-def _decoded(file: File, series: tifffile.TiffPageSeries, values: int | None) -> CachedArray:
+def _decoded(files: dict[str, _Part], series: tifffile.TiffPageSeries, values: int | None) -> CachedArray:
     """Return an array that decodes strips or tiles when they are touched."""
-    key, pages = series.keyframe, list(series.pages)
+    key, pages, file = series.keyframe, list(series.pages), next(iter(files.values())).file
     lead = series.shape[: len(series.shape) - len(key.shape)]
     if key.imagedepth > 1 or len(pages) != math.prod(lead) or series.shape != (*lead, *key.shape) or None in pages:
+        if len(files) > 1:
+            raise DataError(f"{file.source}: the files of its set are no planes of one stack; save it as one file")
         return CachedArray(file.source, _Whole(file, series.shape, series.dtype), series.shape, values=values)
-    parts = [(tuple(page.dataoffsets), tuple(page.databytecounts), page.jpegtables) for page in pages if page]
+    if len({page.hash for page in pages if page}) > 1:
+        raise DataError(f"{file.source}: the files of its set differ in size or type; save the stack as one file")
+    parts = [
+        _Segmented(
+            files[page.parent.filename].file, tuple(page.dataoffsets), tuple(page.databytecounts), page.jpegtables
+        )
+        for page in pages
+        if page
+    ]
     tall, wide = (key.tilelength, key.tilewidth) if key.is_tiled else (key.rowsperstrip, key.imagewidth)
     chunk = {"Y": tall, "X": wide, "S": 1 if key.planarconfig == _SEPARATE else key.samplesperpixel}
     # Both are made from bytes of the file, which will be closed.
     header, decode = key.jpegheader if key.compression in _JPEG else None, key.decode
-    array = _Segments(file, series.shape, series.dtype, key, parts, header, decode)
+    array = _Segments(series.shape, series.dtype, key, parts, header, decode)
     return CachedArray(file.source, array, [1] * len(lead) + [chunk[axis] for axis in key.axes], values=values)
+
+
+class _Segmented(NamedTuple):
+    """Where the strips or tiles of a page lie: the file, offsets, numbers of bytes, and the page's JPEG tables."""
+
+    file: File
+    offsets: tuple[int, ...]
+    counts: tuple[int, ...]
+    tables: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Segments:
-    """The strips or tiles of a file; the slices that it is asked for are those of one of them.
+    """The strips or tiles of a series; the slices that it is asked for are those of one of them.
 
     Attributes:
-        file: where they lie.
         shape: of the series: the axes that count pages, then those of a page.
         dtype: of the pixels.
         key: the page whose header says how all are decoded.
-        pages: offsets, numbers of bytes and JPEG tables of every page's segments.
+        pages: every page's segments.
         header: what their JPEG streams begin with; None where they have their own, or are compressed otherwise.
         decode: from the bytes of a segment and its number to its pixels.
     """
 
-    file: File
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     key: tifffile.TiffPage
-    pages: list[tuple[tuple[int, ...], tuple[int, ...], bytes | None]]
+    pages: list[_Segmented]
     header: bytes | None
     decode: Callable[..., Any]
 
@@ -162,11 +197,11 @@ class _Segments:
         down, across = -(-key.imagelength // tall), -(-key.imagewidth // wide)
         plane = own["S"].start if key.planarconfig == _SEPARATE and "S" in own else 0
         number: int = (plane * down + own["Y"].start // tall) * across + own["X"].start // wide
-        offsets, counts, tables = self.pages[page]
+        file, offsets, counts, tables = self.pages[page]
         lengths = [part.stop - part.start for part in where]
         if counts[number] == 0:  # a tile that was never written
             return np.zeros(lengths, self.dtype)
-        with self.file.open() as handle:
+        with file.open() as handle:
             handle.seek(offsets[number])
             content = handle.read(counts[number])
         options = {"jpegtables": tables, "jpegheader": self.header} if key.compression in _JPEG else {}
@@ -271,36 +306,57 @@ def _ome(tiff: tifffile.TiffFile) -> ElementTree.Element:
     return ElementTree.fromstring(tiff.pages.first.description)
 
 
-def _require_complete(tiff: tifffile.TiffFile, source: str) -> None:
-    """Refuse an OME-TIFF whose XML takes pages from other files: this one is a part of a set.
+def _companions(tiff: tifffile.TiffFile, file: File) -> dict[str, _Part]:
+    """Return the other files that the XML of an OME-TIFF takes pages from, where these may be opened, by their names.
 
     A file that names one file alone is whole, whatever that one was called when it was written.
-    """
-    if not tiff.is_ome:
-        return
-    blocks = [element for element in _ome(tiff).iter() if element.tag.endswith("TiffData")]
-    named = [next((part.get("FileName", part.text) for part in block), None) for block in blocks]
-    if len(set(named)) > 1:
-        others = ", ".join(sorted({str(name) for name in named if name is not None})[:3])
-        raise DataError(
-            f"{source}: is a part of an OME-TIFF set ({others}, ...), and only the named file is opened: save the "
-            "whole stack as one file"
-        )
-
-
-def _stored_bytes(tiff: tifffile.TiffFile, source: str, size: int) -> int:
-    """Return how many bytes the pages take in the file.
 
     Raises:
-        DataError: a page's pixels lie beyond the end of the file.
+        DataError: it is a part of a set and is to be opened alone, or others are missing, damaged or in other folders.
+    """
+    if not tiff.is_ome:
+        return {}
+    blocks = [element for element in _ome(tiff).iter() if element.tag.endswith("TiffData")]
+    named = [next((part.get("FileName", part.text) for part in block), None) for block in blocks]
+    if len(set(named)) <= 1:
+        return {}
+    names = sorted({str(name) for name in named if name is not None})
+    if not file.companions or file.path is None:
+        raise DataError(
+            f"{file.source}: is a part of an OME-TIFF set ({', '.join(names[:3])}, ...), and only the named file is "
+            f"opened: join the set first, with unetkit data convert {file.source} WHOLE.ome.zarr --companions"
+        )
+    folder, found = file.path.parent, dict[str, _Part]()
+    for name in names:
+        place = folder / name
+        if name in (".", "..") or place.name != name or place.resolve().parent != folder.resolve():
+            raise DataError(
+                f"{file.source}: its set has the file {name[:80]!r}, which lies in another folder; put a copy of every "
+                "file into one folder, under the names that they had"
+            )
+        if not place.is_file():
+            raise DataError(f"{file.source}: its set has the file {name}, which is missing; copy the whole set")
+        if place.name != file.path.name:
+            one = File(str(place), partial(place.open, "rb"), place)
+            with decoding(one.source), one.open() as handle:
+                found[name] = _Part(one, _require_whole_chain(handle, one.source))
+    return found
+
+
+def _stored_bytes(pages: Iterable[Any], files: dict[str, _Part]) -> tuple[int, int]:
+    """Return how many bytes the pages take, and how many their files have.
+
+    Raises:
+        DataError: a page's pixels lie beyond the end of its file.
     """
     total = 0
-    for number, page in enumerate(tiff.pages):
+    for number, page in enumerate(pages):
+        file, size = files[page.parent.filename]
         ends = [start + count for start, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if max(ends, default=0) > size:
-            raise DataError(f"{source}: truncated: the pixels of page {number} lie beyond its end; copy it again")
+            raise DataError(f"{file.source}: truncated: the pixels of page {number} lie beyond its end; copy it again")
         total += sum(page.databytecounts)
-    return total
+    return total, sum(part.size for part in files.values())
 
 
 def _require_whole_chain(handle: BinaryIO, source: str) -> int:
@@ -321,10 +377,10 @@ def _require_whole_chain(handle: BinaryIO, source: str) -> int:
     (offset,) = struct.unpack_from(order + pointer, head, 8 if big else 4)
     seen: set[int] = set()
     while offset:
-        if len(seen) >= image.MOST_PAGES:
+        if len(seen) >= MOST_PAGES.value:
             raise DataError(
-                f"{source}: has more than {image.MOST_PAGES:,} pages; cut it into parts, or save it as an uncompressed "
-                "ImageJ stack"
+                f"{source}: has more than {MOST_PAGES.value:,} pages; cut it into parts, save it as an uncompressed "
+                f"ImageJ stack, or {MOST_PAGES.more}"
             )
         if offset in seen or offset >= size:
             raise DataError(f"{source}: truncated or damaged: page header {len(seen)} is missing; copy the file again")

@@ -25,11 +25,12 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, ValidationError
 
 from unetkit.config import Config, DataConfig, load_config
 from unetkit.config.io import annotated_yaml
@@ -101,6 +102,24 @@ class ProjectImage:
             DataError: they cannot be read.
         """
         return as_pixels(self.image.read(page), self.image.source)
+
+
+class _StoredClass(BaseModel):
+    name: Annotated[str, Field(min_length=1)]
+    colour: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
+
+
+class _StoredImage(BaseModel):
+    name: Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")]  # files of labels are called so
+    path: str
+    size: tuple[int, int]
+
+
+class _Stored(BaseModel):
+    version: Literal[1]
+    classes: Annotated[list[_StoredClass], Field(min_length=2, max_length=_MOST_CLASSES)]
+    images: Annotated[list[_StoredImage], Field(min_length=1)]
+    automatic: bool = False
 
 
 class Row(NamedTuple):
@@ -212,22 +231,24 @@ class Contents:
         Raises:
             DataError: it is damaged, or an image is missing or has another size than it had.
         """
+        file = folder / _PROJECT
         try:
-            content = cast(dict[str, Any], json.loads((folder / _PROJECT).read_text(encoding="utf-8")))
-            classes = tuple(LabelClass(str(one["name"]), str(one["colour"])) for one in content["classes"])
-            named = [(str(one["name"]), str(one["path"]), tuple(one["size"])) for one in content["images"]]
-            automatic = bool(content.get("automatic", False))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{folder / _PROJECT}: cannot be read ({error}); bring it back from a copy") from error
-        paths = [Path(os.path.normpath(folder / path)) for _, path, _ in named]
-        images = _opened([name for name, _, _ in named], paths)
-        for one, (_, _, size) in zip(images, named, strict=True):
-            if one.size != size:
+            stored = _Stored.model_validate_json(file.read_bytes())
+        except (OSError, ValidationError) as error:
+            first = error.errors()[0] if isinstance(error, ValidationError) else None
+            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
+            raise DataError(f"{file}: cannot be read ({what}); bring it back from a copy") from error
+        names = [one.name for one in stored.images]
+        if len({one.name for one in stored.classes}) < len(stored.classes) or len(set(names)) < len(names):
+            raise DataError(f"{file}: names a class or an image twice; bring it back from a copy")
+        images = _opened(names, [Path(os.path.normpath(folder / one.path)) for one in stored.images])
+        for one, (height, width) in zip(images, (image.size for image in stored.images), strict=True):
+            if one.size != (height, width):
                 raise DataError(
                     f"{one.path}: has {one.size[0]} x {one.size[1]} px (rows x columns), but what is painted on it was "
-                    f"painted on {size[0]} x {size[1]}; bring that file back, or begin another project"
+                    f"painted on {height} x {width}; bring that file back, or begin another project"
                 )
-        return cls(folder, classes, images, automatic)
+        return cls(folder, tuple(LabelClass(one.name, one.colour) for one in stored.classes), images, stored.automatic)
 
 
 def project_folder(path: Path) -> Path:
@@ -249,19 +270,26 @@ class Project:
             DataError: the journal is damaged.
         """
         self.contents = contents
-        self._held = ExitStack()
-        try:
-            self._held.enter_context(locked(contents.folder / ".lock"))
-        except BlockingIOError:
-            raise UsageError(
-                f"{contents.folder}: is open in another `unetkit label`; paint there, or stop it first"
-            ) from None
         self._changing = threading.RLock()
-        self._journal = Journal(contents.journal)
-        self._held.callback(self._journal.close)
         self.painting = Painting(contents.sizes)
-        for stroke in Follower(contents.journal).new():
-            self.painting.apply(stroke)
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(contents.folder / ".lock"))
+            except BlockingIOError:
+                raise UsageError(
+                    f"{contents.folder}: is open in another `unetkit label`; paint there, or stop it first"
+                ) from None
+            self._journal = Journal(contents.journal)
+            held.callback(self._journal.close)
+            follower = Follower(contents.journal)
+            for stroke in follower.new():
+                try:
+                    self._require_fitting(stroke)
+                except UsageError as error:
+                    place = f"{contents.journal}, line {follower.line}"
+                    raise DataError(f"{place}: {error}; bring it back from a copy, or delete that line") from error
+                self.painting.apply(stroke)
+            self._held = held.pop_all()
         self._changed = {image for image, _ in self.painting.pages}
 
     @property
@@ -276,6 +304,17 @@ class Project:
             UsageError: no such page, a box outside it, or a class that there is not.
             StorageError: the disk did not take it; nothing changed.
         """
+        self._require_fitting(stroke)
+        with self._changing:
+            if stroke.number <= self.painting.numbers.get(stroke.session, 0):
+                return False
+            self._journal.append(stroke)
+            self.painting.apply(stroke)
+            self._changed.add(stroke.place[0])
+        return True
+
+    def _require_fitting(self, stroke: Stroke) -> None:
+        """Refuse a stroke that is not of a page, a box and classes of this project."""
         image, page = stroke.place
         if not (0 <= image < len(self.contents.images) and 0 <= page < self.contents.images[image].image.count):
             raise UsageError(f"image {image}, page {page}: there is no such page in this project")
@@ -283,14 +322,7 @@ class Project:
         values = labels[labels != UNCHANGED]
         if values.size and values.max() > len(self.contents.classes):
             raise UsageError(f"a stroke of class {values.max()}; there are {len(self.contents.classes)} classes")
-        with self._changing:
-            if stroke.number <= self.painting.numbers.get(stroke.session, 0):
-                return False
-            self.painting.box(stroke, labels)
-            self._journal.append(stroke)
-            self.painting.apply(stroke)
-            self._changed.add(image)
-        return True
+        self.painting.box(stroke, labels)
 
     def set_classes(self, classes: Sequence[LabelClass]) -> None:
         """Name and colour the classes anew; none that was painted may go.

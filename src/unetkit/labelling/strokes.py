@@ -111,7 +111,7 @@ class Stroke:
             png = base64.b64decode(record["png"], validate=True)
             top, left, number = (int(record[key]) for key in ("top", "left", "number"))
             return cls(place, top, left, png, str(record["session"]), number)
-        except (ValueError, KeyError, TypeError, binascii.Error) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError, binascii.Error) as error:
             raise DataError(f"{source}: damaged ({error}); bring it back from a copy, or delete that line") from error
 
 

@@ -1,7 +1,7 @@
 """Files below a folder or inside a .zip archive, under one set of names.
 
 Assumes that the archive does not change while it is read. A name that would lead out of the archive is refused, and so
-is an entry that promises more than `LARGEST_FILE` bytes; an entry never becomes more than its directory promises.
+is an entry that promises more than `limits.MOST_BYTES`; an entry never becomes more than its directory promises.
 Nothing is ever unpacked to the disk.
 """
 
@@ -17,9 +17,7 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from unetkit.errors import DataError
-
-LARGEST_FILE = 2**30
-"""Bytes of the largest file that is read from an archive."""
+from unetkit.limits import MOST_BYTES
 
 _UNSAFE = re.compile(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)|[\\\x00-\x1f]")
 """An absolute name, a drive, a step upwards, a backslash or a control character."""
@@ -114,19 +112,23 @@ def _open_archive(path: Path) -> Tree:
 
     def read(name: str) -> bytes:
         with one_at_a_time:
-            return read_entry(archive, entries[name], f"{path}/{name}", LARGEST_FILE)
+            return read_entry(archive, entries[name], f"{path}/{name}")
 
     return Tree(path, _visible(entries), read)
 
 
-def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, source: str, at_most: int) -> bytes:
+def read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, source: str, at_most: int | None = None) -> bytes:
     """Return the content of an archive's file, of no more bytes than its directory promises.
 
     Raises:
-        DataError: it promises more than `at_most` bytes, is damaged, or packed in a way that has no bounds.
+        DataError: it promises more than `at_most` bytes (None: `limits.MOST_BYTES`), is damaged, or packed in a way
+            that has no bounds.
     """
-    if entry.file_size > at_most:
-        raise DataError(f"{source}: promises {entry.file_size:,} bytes; at most {at_most:,} are read")
+    if entry.file_size > (at_most or MOST_BYTES.value):
+        more = "" if at_most else f": unpack the archive, or {MOST_BYTES.more}"
+        raise DataError(
+            f"{source}: promises {entry.file_size:,} bytes; at most {at_most or MOST_BYTES.value:,} are read{more}"
+        )
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile inflates others unbounded
         raise DataError(
             f"{source}: packed by method {entry.compress_type} of .zip; only deflate is read: pack it again"

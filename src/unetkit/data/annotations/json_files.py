@@ -18,7 +18,7 @@ from unetkit.data.annotations.records import BOM, AnnotatedImage, Point, Record,
 from unetkit.data.outlines import Bitmap, Outline, Polygons, Ring, Shape, ellipse, rectangle
 from unetkit.errors import DataError
 from unetkit.images import decode_single
-from unetkit.images.image import LARGEST_PAGE
+from unetkit.limits import MOST_PIXELS
 
 _CLASS_KEYS = ("class", "label", "category", "type", "name")
 """Of an attribute that names the class of a region, in the order of preference."""
@@ -87,7 +87,7 @@ def _bitmap(text: str, left: int, top: int, source: str, *, packed: bool = False
     """
     try:
         content = b64decode(text, validate=True)
-        content = decompressobj().decompress(content, LARGEST_PAGE) if packed else content
+        content = decompressobj().decompress(content, MOST_PIXELS.value) if packed else content
     except (Base64Error, ZlibError) as error:
         raise DataError(f"{source}: a mask that is not base64 of a PNG file ({error}); export it again") from error
     return Bitmap(top, left, (decode_single(content, f"{source}: its mask", "mask") != 0).any(axis=0))

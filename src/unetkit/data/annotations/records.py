@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from unetkit.data.outlines import Shape
 from unetkit.errors import DataError
-from unetkit.images.image import LARGEST_PAGE
 
 BOM = b"\xef\xbb\xbf"
 """With which some editors begin a text in UTF-8."""
 
-Side = Annotated[int, Field(ge=1, le=LARGEST_PAGE)]
+LONGEST_SIDE = 2**27
+
+Side = Annotated[int, Field(ge=1, le=LONGEST_SIDE)]
 """Rows or columns of an image."""
 
 Point = tuple[FiniteFloat, FiniteFloat]

@@ -12,10 +12,10 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.data.annotations.records import BOM, AnnotatedImage
+from unetkit.data.annotations.records import BOM, LONGEST_SIDE, AnnotatedImage
 from unetkit.data.outlines import Bitmap, Outline, Polygons, Shape, Spans, ellipse, rectangle
 from unetkit.errors import DataError
-from unetkit.images.image import LARGEST_PAGE
+from unetkit.limits import MOST_PIXELS
 
 _IMAGE_COLUMNS = ("imageid", "image_id", "image", "filename", "file_name", "img_id", "img", "id", "imageid_classid")
 _RUN_COLUMNS = ("encodedpixels", "encoded_pixels", "rle", "rle_mask", "mask_rle", "segmentation", "annotation")
@@ -113,7 +113,7 @@ def read_runs(content: bytes, source: str) -> list[AnnotatedImage]:
         text, place = (row.get(run_column) or "").strip(), f"line {line}"
         found[image] += [] if text.lower() in _NONE else [(name, _pairs(text, f"{source}, {place}"), place)]
         sides = [(row.get(key or "") or "").strip() for key in (height, width)]
-        if all(side.isdecimal() and 0 < int(side) <= LARGEST_PAGE for side in sides):
+        if all(side.isdecimal() and 0 < int(side) <= LONGEST_SIDE for side in sides):
             sizes[image] = int(sides[0]), int(sides[1])
     every = [pairs for objects in found.values() for _, pairs, _ in objects if len(pairs)]
     from_zero = any(pairs[:, 0].min() == 0 for pairs in every)
@@ -181,7 +181,7 @@ class _Cvat:
         if kind != "image" or self.image is None:
             return
         sides = [self.image.get(key, "") for key in ("height", "width")]
-        known = all(side.isdecimal() and 0 < int(side) <= LARGEST_PAGE for side in sides)
+        known = all(side.isdecimal() and 0 < int(side) <= LONGEST_SIDE for side in sides)
         size = (int(sides[0]), int(sides[1])) if known else None
         image = AnnotatedImage(self.image.get("name", ""), tuple(self.shapes), size, dict(self.left_out))
         self.images.append(image)
@@ -204,7 +204,7 @@ def _cvat_outline(kind: str, its: Mapping[str, str]) -> Outline:
         return ellipse(number("cx"), number("cy"), number("rx"), number("ry"), turned)
     top, left, height, width = (int(its[key]) for key in ("top", "left", "height", "width"))
     counts = [int(word) for word in its["rle"].split(",")]
-    if min(counts) < 0 or height < 1 or width < 1 or sum(counts) != height * width or sum(counts) > LARGEST_PAGE:
+    if min(counts) < 0 or height < 1 or width < 1 or sum(counts) != height * width or sum(counts) > MOST_PIXELS.value:
         raise ValueError("rle")
     inside = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return Bitmap(top, left, inside.reshape(height, width))
