@@ -199,6 +199,10 @@ def edited(path: Path, change: Any) -> None:
     (path / "zarr.json").write_text(json.dumps(content))
 
 
+def scaled(multiscale: Any, by: list[float]) -> None:
+    multiscale["datasets"][0]["coordinateTransformations"][0]["scale"] = by
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -212,6 +216,11 @@ def edited(path: Path, change: Any) -> None:
             lambda one: one["datasets"][0].update(coordinateTransformations=7),
             "metadata is wrong at multiscales.0.datasets.0",
         ),
+        (lambda one: scaled(one, [1.0, 1, 0, 1, 1]), "scales 5 axes by 1.0, 1.0, 0.0, 1.0, 1.0; a number above 0"),
+        (lambda one: scaled(one, [1.0, 1, 1, -2, 1]), "scales 5 axes by"),
+        (lambda one: scaled(one, [1.0, 1, 1, 1, float("inf")]), "scales 5 axes by"),
+        (lambda one: scaled(one, [1.0, float("nan"), 1, 1, 1]), "scales 5 axes by"),
+        (lambda one: scaled(one, [4.0, 4]), "scales 5 axes by 4.0, 4.0; a number above 0 for each"),
     ],
 )
 def test_metadata_that_lies_gets_one_line(change: Any, words: str, tmp_path: Path) -> None:
@@ -242,10 +251,35 @@ def test_plain_arrays_and_groups(tmp_path: Path) -> None:
     group.create_array("raw", data=VOLUME[0, 0], dimension_names=["z", "y", "x"])
     assert open_image(tmp_path / "two.zarr").shape == (2, 1, 21, 37)
     group.create_array("labels", data=VOLUME[0, 0])
-    with pytest.raises(DataError, match=r"without multiscales that holds labels, raw; name one"):
+    with pytest.raises(DataError, match=r"that holds labels, raw; name one image, as .*two.zarr/labels"):
         open_image(tmp_path / "two.zarr")
     assert open_image(tmp_path / "two.zarr/raw").shape == (2, 1, 21, 37)
     assert not is_zarr(tmp_path)
+
+
+def test_an_image_of_a_plate_or_of_several_series_is_named(tmp_path: Path) -> None:
+    plate, well = tmp_path / "plate.zarr", {"images": [{"path": "0"}, {"path": "1"}], "version": "0.5"}
+    zarr.create_group(plate, attributes={"ome": {"version": "0.5", "plate": {"wells": [{"path": "B/3"}]}}})
+    zarr.create_group(plate / "B")
+    zarr.create_group(plate / "B/3", attributes={"ome": {"version": "0.5", "well": well}})
+    for field in "01":
+        write(tmp_path / "field.ome.zarr", form(), PAGES)
+        (tmp_path / "field.ome.zarr").rename(plate / "B/3" / field)
+    for path in (plate, plate / "B", plate / "B/3"):
+        with pytest.raises(DataError) as caught:
+            open_image(path)
+        assert str(caught.value).endswith(f"name one image, as {plate}/B/3/0")
+    assert open_image(plate / "B/3/0").shape == open_image(plate / "B/3/1").shape
+    zarr.create_group(tmp_path / "empty.zarr")
+    with pytest.raises(DataError, match="that holds nothing; an image was expected"):
+        open_image(tmp_path / "empty.zarr")
+
+
+def test_a_packed_zarr_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "a.ome.zarr", form(), PAGES)
+    packed = shutil.make_archive(str(tmp_path / "a.ome.zarr"), "zip", tmp_path / "a.ome.zarr")
+    with pytest.raises(DataError, match=r"a.ome.zarr.zip: is a packed zarr; unpack it"):
+        open_image(Path(packed))
 
 
 def test_no_pickled_values_are_read(tmp_path: Path) -> None:
