@@ -11,6 +11,7 @@ import tifffile
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image as Picture
 
 from unetkit.errors import DataError, UsageError
 from unetkit.images import is_zarr, open_image
@@ -172,6 +173,24 @@ def test_a_stack_goes_to_ome_zarr_and_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_image(tmp_path / "b.tif").read(1), open_image(tmp_path / "a.ome.zarr/1").read(1))
     with pytest.raises(UsageError, match="its ending says no form"):
         convert_image(tmp_path / "a.npy", tmp_path / "b.jpg")
+
+
+def test_a_folder_of_sections_is_a_volume_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    slices = np.random.default_rng(0).integers(0, 2, (12, 20, 30), np.uint8) * np.uint8(255)
+    for number, one in enumerate(slices):
+        picture = Picture.fromarray(one)
+        (picture.convert("1") if number % 2 else picture).save(tmp_path / "raw" / f"s{number}.png")  # 8 bits, 1 bit
+    (tmp_path / "raw" / "notes.txt").write_text("not a section")
+    convert_image(tmp_path / "raw", tmp_path / "raw.ome.zarr")
+    found = open_image(tmp_path / "raw.ome.zarr")
+    np.testing.assert_array_equal([found.read(page)[0] for page in range(found.count)], slices)
+    Picture.fromarray(slices[0, 1:]).save(tmp_path / "raw" / "s12.png")
+    with pytest.raises(DataError, match=r"s12.png: is 1 x 19 x 30 \(uint8\), .*s0.png is 1 x 20 x 30 \(uint8\); sect"):
+        convert_image(tmp_path / "raw", tmp_path / "b.ome.zarr")
+    with pytest.raises(DataError, match="a folder without image files"):
+        convert_image(tmp_path, tmp_path / "b.ome.zarr")
+    assert not (tmp_path / "b.ome.zarr").exists()
 
 
 def test_pages_in_another_order_stay_in_it(tmp_path: Path) -> None:

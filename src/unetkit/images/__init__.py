@@ -4,6 +4,7 @@ Assumes nothing about the name, but of `.nii.gz`. Does not know which images bel
 """
 
 import gzip
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,6 +33,7 @@ __all__ = [
     "is_folder",
     "is_image_name",
     "is_zarr",
+    "natural",
     "open_bytes",
     "open_image",
     "read_single",
@@ -123,6 +125,12 @@ _HEAD = 16
 def is_image_name(name: str | Path) -> bool:
     """Tell whether a file's name ends as that of an image does."""
     return str(name).lower().endswith(tuple(SUFFIXES))
+
+
+def natural(path: str) -> list[tuple[int, int, str]]:
+    """Return what sorts paths with their numbers by value."""
+    pieces = re.split(r"([0-9]{1,18})", path)
+    return [(0, int(piece), piece) if number % 2 else (1, 0, piece) for number, piece in enumerate(pieces)]
 
 
 def open_image(path: Path, role: Role = "image") -> Image:
