@@ -23,6 +23,7 @@ from unetkit.storage import is_remote, local_copy
 __all__ = [
     "FORMATS",
     "SUFFIXES",
+    "ZARR",
     "Format",
     "Image",
     "arrays_in",
@@ -118,13 +119,16 @@ SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes) | f
 )
 """The endings, in lower case, by which images are found in a folder."""
 
+ZARR = ".zarr"
+"""The ending of images that are folders."""
+
 _SEVERAL = frozenset(suffix for form in FORMATS if form.name in ("npz", "HDF5", "MATLAB") for suffix in form.suffixes)
 _HEAD = 16
 
 
 def is_image_name(name: str | Path) -> bool:
     """Tell whether a file's name ends as that of an image does."""
-    return str(name).lower().endswith(tuple(SUFFIXES))
+    return str(name).lower().endswith((*SUFFIXES, ZARR))
 
 
 def natural(path: str) -> list[tuple[int, int, str]]:
@@ -177,7 +181,14 @@ def _arrays_in(path: Path, modified: int) -> tuple[str, ...]:
 
 
 def arrays_in(path: Path) -> tuple[str, ...]:
-    """Return the names of the images in a file of several arrays, to be opened as `file/name`; none for other files."""
+    """Return the names of the images in a file of several arrays, to be opened as `file/name`; none for other files.
+
+    Of an OME-Zarr that is the image itself, "", and its labels.
+    """
+    if is_zarr(path):
+        from unetkit.images.omezarr import label_names  # zarr is slow to import
+
+        return ("", *(f"labels/{name}" for name in label_names(path)))
     several = path.suffix.lower() in _SEVERAL and path.is_file()
     return _arrays_in(path, path.stat().st_mtime_ns) if several else ()
 
