@@ -20,6 +20,8 @@ from unetkit.data import open_dataset, split_dataset
 from unetkit.data.dataset import ItemDataset, account_of, division_of
 from unetkit.data.layouts import open_usable
 from unetkit.errors import DataError
+from unetkit.images.omewrite import ome_zarr
+from unetkit.images.write import Form
 from unetkit.storage.tree import open_tree
 
 SIZE = 48
@@ -398,6 +400,13 @@ CASES = {
         },
         unused="ImageSets/Main/train.txt",
     ),
+    "volumes with their labels inside": Case(
+        {"day{}.ome.zarr": "stack", "day{}.ome.zarr/labels/cells": "labels"}, numbers=("1", "2"), images=10
+    ),
+    "volumes in folders": Case({"raw/{}.zarr": "stack", "labels/{}.zarr": "labels"}, numbers=("a", "b"), images=10),
+    "a volume with its labels": Case(
+        {"train-volume.ome.zarr": "stack", "train-labels.ome.zarr": "labels"}, numbers=("",), images=5
+    ),
     "left over": Case(
         {"images/{}.png": "grey", "masks/{}.png": "white"},
         extra={"overview.png": "rgb"},
@@ -410,7 +419,11 @@ def write(path: Path, kind: str, seed: int) -> None:
     inside = next((above for above in path.parents if above.suffix in (".npz", ".hdf", ".mat")), None)
     (inside or path).parent.mkdir(parents=True, exist_ok=True)
     pixels = KINDS[kind](seed)
-    if inside is not None:
+    if any(part.endswith(".zarr") for part in path.parts):
+        with ome_zarr(path, Form(np.uint8, SIZE, SIZE, len(pixels), (), None)) as output:
+            for page, values in enumerate(pixels):
+                output.put(page, 0, 0, values[None])
+    elif inside is not None:
         write_array(inside, path.relative_to(inside).as_posix(), pixels)
     elif path.suffix == ".npy":
         np.save(path, pixels)

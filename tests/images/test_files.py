@@ -204,6 +204,15 @@ def test_pages_of_two_sizes_are_refused() -> None:
         open_bytes(buffer.getvalue(), "s.tif")
 
 
+def test_images_of_their_own_in_one_file_are_counted() -> None:
+    content = BytesIO()
+    with tifffile.TiffWriter(content, ome=True) as tiff:
+        for _ in range(2):
+            tiff.write(np.zeros((3, 16, 16), np.uint8), metadata={"axes": "ZYX"})
+    with pytest.raises(DataError, match=r"a.ome.tif: holds 2 images \(series\) of 16 x 16 \(uint8\); save each"):
+        open_bytes(content.getvalue(), "a.ome.tif")
+
+
 def test_a_single_page_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "s.tif"
     path.write_bytes(tiff(STACK))

@@ -11,6 +11,7 @@ import tifffile
 import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image as Picture
 
 from unetkit.errors import DataError, UsageError
 from unetkit.images import is_zarr, open_image
@@ -174,6 +175,24 @@ def test_a_stack_goes_to_ome_zarr_and_back(tmp_path: Path) -> None:
         convert_image(tmp_path / "a.npy", tmp_path / "b.jpg")
 
 
+def test_a_folder_of_sections_is_a_volume_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    slices = np.random.default_rng(0).integers(0, 2, (12, 20, 30), np.uint8) * np.uint8(255)
+    for number, one in enumerate(slices):
+        picture = Picture.fromarray(one)
+        (picture.convert("1") if number % 2 else picture).save(tmp_path / "raw" / f"s{number}.png")  # 8 bits, 1 bit
+    (tmp_path / "raw" / "notes.txt").write_text("not a section")
+    convert_image(tmp_path / "raw", tmp_path / "raw.ome.zarr")
+    found = open_image(tmp_path / "raw.ome.zarr")
+    np.testing.assert_array_equal([found.read(page)[0] for page in range(found.count)], slices)
+    Picture.fromarray(slices[0, 1:]).save(tmp_path / "raw" / "s12.png")
+    with pytest.raises(DataError, match=r"s12.png: is 1 x 19 x 30 \(uint8\), .*s0.png is 1 x 20 x 30 \(uint8\); sect"):
+        convert_image(tmp_path / "raw", tmp_path / "b.ome.zarr")
+    with pytest.raises(DataError, match="a folder without image files"):
+        convert_image(tmp_path, tmp_path / "b.ome.zarr")
+    assert not (tmp_path / "b.ome.zarr").exists()
+
+
 def test_pages_in_another_order_stay_in_it(tmp_path: Path) -> None:
     tifffile.imwrite(
         tmp_path / "a.tif", PAGES[:, 0].reshape(2, 2, 21, 37), metadata={"axes": "ZTYX"}, photometric="minisblack"
@@ -199,6 +218,10 @@ def edited(path: Path, change: Any) -> None:
     (path / "zarr.json").write_text(json.dumps(content))
 
 
+def scaled(multiscale: Any, by: list[float]) -> None:
+    multiscale["datasets"][0]["coordinateTransformations"][0]["scale"] = by
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -212,6 +235,11 @@ def edited(path: Path, change: Any) -> None:
             lambda one: one["datasets"][0].update(coordinateTransformations=7),
             "metadata is wrong at multiscales.0.datasets.0",
         ),
+        (lambda one: scaled(one, [1.0, 1, 0, 1, 1]), "scales 5 axes by 1.0, 1.0, 0.0, 1.0, 1.0; a number above 0"),
+        (lambda one: scaled(one, [1.0, 1, 1, -2, 1]), "scales 5 axes by"),
+        (lambda one: scaled(one, [1.0, 1, 1, 1, float("inf")]), "scales 5 axes by"),
+        (lambda one: scaled(one, [1.0, float("nan"), 1, 1, 1]), "scales 5 axes by"),
+        (lambda one: scaled(one, [4.0, 4]), "scales 5 axes by 4.0, 4.0; a number above 0 for each"),
     ],
 )
 def test_metadata_that_lies_gets_one_line(change: Any, words: str, tmp_path: Path) -> None:
@@ -242,10 +270,35 @@ def test_plain_arrays_and_groups(tmp_path: Path) -> None:
     group.create_array("raw", data=VOLUME[0, 0], dimension_names=["z", "y", "x"])
     assert open_image(tmp_path / "two.zarr").shape == (2, 1, 21, 37)
     group.create_array("labels", data=VOLUME[0, 0])
-    with pytest.raises(DataError, match=r"without multiscales that holds labels, raw; name one"):
+    with pytest.raises(DataError, match=r"that holds labels, raw; name one image, as .*two.zarr/labels"):
         open_image(tmp_path / "two.zarr")
     assert open_image(tmp_path / "two.zarr/raw").shape == (2, 1, 21, 37)
     assert not is_zarr(tmp_path)
+
+
+def test_an_image_of_a_plate_or_of_several_series_is_named(tmp_path: Path) -> None:
+    plate, well = tmp_path / "plate.zarr", {"images": [{"path": "0"}, {"path": "1"}], "version": "0.5"}
+    zarr.create_group(plate, attributes={"ome": {"version": "0.5", "plate": {"wells": [{"path": "B/3"}]}}})
+    zarr.create_group(plate / "B")
+    zarr.create_group(plate / "B/3", attributes={"ome": {"version": "0.5", "well": well}})
+    for field in "01":
+        write(tmp_path / "field.ome.zarr", form(), PAGES)
+        (tmp_path / "field.ome.zarr").rename(plate / "B/3" / field)
+    for path in (plate, plate / "B", plate / "B/3"):
+        with pytest.raises(DataError) as caught:
+            open_image(path)
+        assert str(caught.value).endswith(f"name one image, as {plate}/B/3/0")
+    assert open_image(plate / "B/3/0").shape == open_image(plate / "B/3/1").shape
+    zarr.create_group(tmp_path / "empty.zarr")
+    with pytest.raises(DataError, match="that holds nothing; an image was expected"):
+        open_image(tmp_path / "empty.zarr")
+
+
+def test_a_packed_zarr_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "a.ome.zarr", form(), PAGES)
+    packed = shutil.make_archive(str(tmp_path / "a.ome.zarr"), "zip", tmp_path / "a.ome.zarr")
+    with pytest.raises(DataError, match=r"a.ome.zarr.zip: is a packed zarr; unpack it"):
+        open_image(Path(packed))
 
 
 def test_no_pickled_values_are_read(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Gaps that are closed by blocks, against the whole page."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from unetkit.errors import StorageError
+from unetkit.errors import StorageError, UsageError
 from unetkit.images import open_image
+from unetkit.images.write import Form
 from unetkit.prediction import Predictor, predict_to_file
+from unetkit.prediction.blocks import choose_tiles
 from unetkit.prediction.engine import Work
 from unetkit.prediction.gaps import Gaps
 from unetkit.prediction.predict import objects_in_blocks
@@ -45,6 +48,35 @@ def test_gaps_are_closed_as_on_the_whole_page(closing: Predictor, page: Path, tm
     np.testing.assert_allclose(found, closing.probabilities(pixels)[1], rtol=0, atol=1e-6)
     left_open = closing.with_options({"close_gaps": False})
     assert (found < left_open.probabilities(pixels)[1] - 0.05).mean() > 0.003
+
+
+def test_pages_do_not_know_each_other(closing: Predictor, page: Path, tmp_path: Path) -> None:
+    pixels = tifffile.imread(page)[:40]
+    stack = np.stack([pixels, pixels[::-1], np.full_like(pixels, 255)])
+    tifffile.imwrite(tmp_path / "stack.tif", stack, photometric="minisblack")
+    predict_to_file(closing, tmp_path / "stack.tif", tmp_path / "p.tif", probabilities=True, work=Work(memory=9.0))
+    for found, one in zip(tifffile.imread(tmp_path / "p.tif"), stack, strict=True):
+        np.testing.assert_allclose(found, closing.probabilities(one[None])[1], rtol=0, atol=1e-6)
+
+
+def test_what_is_joined_is_bounded_before_the_start_and_when_it_is_counted(
+    closing: Predictor, page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form, image = Form(np.uint8, 12000, 12000, 1, (), None), open_image(page)
+    choose = partial(choose_tiles, closing, form, image, side=1024, workers=1, closing=True)
+    with pytest.raises(UsageError, match="closing gaps in a page of 12000 x 12000 pixels takes up to") as refused:
+        choose(memory=2)
+    choose(memory=float(str(refused.value).rpartition("--memory ")[2].removesuffix("GB")) + 0.1)
+
+    monkeypatch.setattr("unetkit.prediction.gaps.OF_CONTOUR", 1e8)  # as if there were more of them than in noise
+    tifffile.imwrite(tmp_path / "cells.tif", tifffile.imread(page)[:40], photometric="minisblack")
+    predict = partial(predict_to_file, closing, tmp_path / "cells.tif", tmp_path / "p.tif")
+    for _ in range(2):
+        with pytest.raises(UsageError, match=r"page 0 has \d+ contours, .* give --memory \S+GB --resume") as refused:
+            predict(work=Work(memory=9.0, resume=True))
+    enough = float(str(refused.value).rpartition("--memory ")[2].removesuffix("GB --resume"))
+    predict(work=Work(memory=enough, resume=True))
+    assert {one.name for one in tmp_path.iterdir()} == {"cells.tif", "p.tif"}
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ Assumes nothing about the name, but of `.nii.gz`. Does not know which images bel
 """
 
 import gzip
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,7 @@ from unetkit.storage import is_remote, local_copy
 __all__ = [
     "FORMATS",
     "SUFFIXES",
+    "ZARR",
     "Format",
     "Image",
     "arrays_in",
@@ -33,6 +35,7 @@ __all__ = [
     "is_folder",
     "is_image_name",
     "is_zarr",
+    "natural",
     "open_bytes",
     "open_image",
     "read_single",
@@ -116,13 +119,22 @@ SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes) | f
 )
 """The endings, in lower case, by which images are found in a folder."""
 
+ZARR = ".zarr"
+"""The ending of images that are folders."""
+
 _SEVERAL = frozenset(suffix for form in FORMATS if form.name in ("npz", "HDF5", "MATLAB") for suffix in form.suffixes)
 _HEAD = 16
 
 
 def is_image_name(name: str | Path) -> bool:
     """Tell whether a file's name ends as that of an image does."""
-    return str(name).lower().endswith(tuple(SUFFIXES))
+    return str(name).lower().endswith((*SUFFIXES, ZARR))
+
+
+def natural(path: str) -> list[tuple[int, int, str]]:
+    """Return what sorts paths with their numbers by value."""
+    pieces = re.split(r"([0-9]{1,18})", path)
+    return [(0, int(piece), piece) if number % 2 else (1, 0, piece) for number, piece in enumerate(pieces)]
 
 
 def open_image(path: Path, role: Role = "image", *, companions: bool = False) -> Image:
@@ -171,7 +183,14 @@ def _arrays_in(path: Path, modified: int) -> tuple[str, ...]:
 
 
 def arrays_in(path: Path) -> tuple[str, ...]:
-    """Return the names of the images in a file of several arrays, to be opened as `file/name`; none for other files."""
+    """Return the names of the images in a file of several arrays, to be opened as `file/name`; none for other files.
+
+    Of an OME-Zarr that is the image itself, "", and its labels.
+    """
+    if is_zarr(path):
+        from unetkit.images.omezarr import label_names  # zarr is slow to import
+
+        return ("", *(f"labels/{name}" for name in label_names(path)))
     several = path.suffix.lower() in _SEVERAL and path.is_file()
     return _arrays_in(path, path.stat().st_mtime_ns) if several else ()
 

@@ -44,6 +44,8 @@ def open_npz(file: File, role: Role) -> Image:
         DataError: damaged, several arrays and none named, or larger than is decoded.
     """
     with file.open() as handle, zipfile.ZipFile(handle) as archive:
+        if {".zgroup", ".zarray", "zarr.json"} & {name.rpartition("/")[2] for name in archive.namelist()}:
+            raise DataError(f"{file.source}: is a packed zarr; unpack it and give its folder")
         sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.infolist()}
         name = _named(file, list(sizes))
         _require_bounded(f"{file.source}: {name}", sizes[name], ".npy")

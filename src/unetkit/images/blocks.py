@@ -63,6 +63,11 @@ class Blocks:
         """The number of blocks."""
         return self.form.pages * self.down * self.across
 
+    def of_page(self, page: int) -> range:
+        """Return the numbers of the blocks of a page."""
+        count = self.down * self.across
+        return range(page * count, (page + 1) * count)
+
     def __getitem__(self, number: int) -> Block:
         """Return a block by its number; iteration ends with the last one."""
         if not 0 <= number < len(self):

@@ -1,4 +1,4 @@
-"""One image from one form into another: any file that is read to OME-Zarr or TIFF, block by block.
+"""One image from one form into another: any file that is read, or a folder of sections, to OME-Zarr or TIFF.
 
 Legend of shapes: C channels, H height, W width.
 """
@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from unetkit.errors import UsageError
-from unetkit.images import image_path, open_image
+from unetkit.errors import DataError, UsageError
+from unetkit.images import image_path, is_folder, is_image_name, natural, open_image
+from unetkit.images.image import Image, stacked
 from unetkit.images.omewrite import SHARD, ome_zarr
 from unetkit.images.write import Form, Output, tiff_stack
 from unetkit.progress import NoProgress, Progress
@@ -28,6 +29,20 @@ def image_writer(out: Path) -> Writer | None:
     return tiff_stack if out.suffix.lower() in (".tif", ".tiff") else None
 
 
+def _opened(path: Path, companions: bool) -> Image:
+    """Open an image, or the image files of a folder as the slices of one.
+
+    Raises:
+        DataError: as `open_image` and `stacked`; a folder without images.
+    """
+    if not is_folder(path):
+        return open_image(path, companions=companions)
+    names = [file.name for file in path.iterdir() if is_image_name(file.name) and not file.name.startswith(".")]
+    if not names:
+        raise DataError(f"{path}: is a folder without image files; give an image, or a folder of sections")
+    return stacked([open_image(path / name) for name in sorted(names, key=natural)])
+
+
 def convert_image(
     source: str | Path,
     out: str | Path,
@@ -40,7 +55,8 @@ def convert_image(
     """Write an image, stack or volume in another form, with its axes, its channels and its pixel size.
 
     Args:
-        source: any image that is read; nothing but the block at hand is in memory, where its format allows it.
+        source: any image that is read, or a folder of sections, which are taken in the order of their numbers; nothing
+            but the block at hand is in memory, where its format allows it.
         out: a name with .zarr (OME-Zarr), `IMAGE.zarr/labels/NAME`, or a name with .tif.
         labels: the values are labels: smaller levels take the nearest one, not the mean.
         version: of OME-Zarr.
@@ -56,7 +72,7 @@ def convert_image(
         >>> convert_image("volume.tif", "volume.ome.zarr")
     """
     target, progress = Path(out), progress or NoProgress()
-    image, writer = open_image(image_path(source), companions=companions), image_writer(target)
+    image, writer = _opened(image_path(source), companions), image_writer(target)
     if writer is None:
         raise UsageError(f"{target}: its ending says no form of images; choose a name with .ome.zarr or .tif")
     if target.is_file() and Path(source).exists() and target.samefile(source):

@@ -257,6 +257,29 @@ def joined(images: Sequence[Image]) -> Image:
     return replace(middle, shape=(*middle.shape[:-3], channels, *middle.shape[-2:]), decode=decode)
 
 
+def stacked(images: Sequence[Image]) -> Image:
+    """Return the stack whose slices are images of one page, one after the other; of two values, they are 0 and 255.
+
+    Raises:
+        DataError: images of several pages, or of other sizes, channels or types than the first one.
+    """
+    forms = [(image.shape, np.dtype(np.uint8) if image.dtype == np.bool_ else image.dtype) for image in images]
+    for image, form in zip(images, forms, strict=True):
+        if image.count > 1 or form != forms[0]:
+            here, there = (f"{' x '.join(map(str, shape))} ({dtype})" for shape, dtype in (form, forms[0]))
+            raise DataError(
+                f"{image.source}: is {here}, {images[0].source} is {there}; sections of a stack are single images of "
+                "one size and type"
+            )
+
+    def decode(page: int, rows: slice, columns: slice) -> NDArray[Any]:
+        stored = images[page].decode(0, rows, columns)
+        return stored * np.uint8(255) if stored.dtype == np.bool_ else stored
+
+    shape, dtype = forms[0]
+    return replace(images[0], axes="zcyx", shape=(len(images), *shape[-3:]), dtype=dtype, decode=decode, named=False)
+
+
 def neighbours(stacks: Iterable[NDArray[np.intp]], context: int) -> NDArray[np.intp]:
     """Return the numbers [N, 2 * context + 1] of the slices that each of N slices is seen with.
 

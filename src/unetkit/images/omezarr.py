@@ -156,7 +156,9 @@ def _largest(group: zarr.Group, source: str) -> tuple[Array, _Multiscale | None,
         only = images or [node for _, node in nodes if isinstance(node, zarr.Array)]
         if len(only) != 1:
             shown = ", ".join(node.basename for node in only[:6] or [node for _, node in nodes][:6]) or "nothing"
-            raise DataError(f"{source}: a zarr group without multiscales that holds {shown}; name one: {source}/NAME")
+            first = _first_image(group, source)
+            advice = f"name one image, as {source}/{first}" if first else "an image was expected"
+            raise DataError(f"{source}: a zarr group without multiscales that holds {shown}; {advice}")
         return _largest(only[0], source) if isinstance(only[0], zarr.Group) else (only[0], None, "")
     level = multiscale.datasets[0].path
     if level.startswith("/") or ".." in level.split("/"):
@@ -165,6 +167,16 @@ def _largest(group: zarr.Group, source: str) -> tuple[Array, _Multiscale | None,
     if not isinstance(array, zarr.Array):
         raise DataError(f"{source}: its metadata names the level {level[:60]!r}, but no array is there; copy it again")
     return array, multiscale, level
+
+
+def _first_image(group: zarr.Group, source: str) -> str | None:
+    """Return the path of the first image below a group, of a plate or a set of series; None: there is none."""
+    for name, node in sorted(group.members()):
+        if isinstance(node, zarr.Array) or _multiscale(node, source):
+            return name
+        if below := _first_image(node, source):
+            return f"{name}/{below}"
+    return None
 
 
 def _axes(array: Array, multiscale: _Multiscale | None, level: str, source: str) -> tuple[str, dict[str, PixelSize]]:
@@ -181,9 +193,13 @@ def _axes(array: Array, multiscale: _Multiscale | None, level: str, source: str)
         )
     own = [change for one in multiscale.datasets if one.path == level for change in one.coordinateTransformations]
     steps = np.ones(array.ndim)
-    for change in [*multiscale.coordinateTransformations, *own]:
-        if change.scale is not None and len(change.scale) == array.ndim:
-            steps = steps * change.scale
+    for scale in [one.scale for one in (*multiscale.coordinateTransformations, *own) if one.scale is not None]:
+        if len(scale) != array.ndim or not all(0 < step < float("inf") for step in scale):
+            raise DataError(
+                f"{source}: its metadata scales {array.ndim} axes by {', '.join(map(str, scale))[:60]}; a number above "
+                "0 for each was expected"
+            )
+        steps = steps * scale
     found = zip(multiscale.axes, steps, strict=True)
     return "".join(names), {axis.name: PixelSize(float(step), axis.unit) for axis, step in found if axis.unit}
 

@@ -116,6 +116,9 @@ def _only_series(tiff: tifffile.TiffFile, source: str) -> tifffile.TiffPageSerie
     found = list(tiff.series)
     if len(found) != 1:
         sizes = sorted({f"{one.shape[-2]} x {one.shape[-1]} ({one.dtype})" for one in found if one.ndim >= 2})
+        if len(sizes) == 1:
+            each = f"{len(found)} images (series) of {sizes[0]}"
+            raise DataError(f"{source}: holds {each}; save each as a file of its own")
         raise DataError(f"{source}: its pages differ ({', '.join(sizes) or 'none'}); one size and type was expected")
     if tiff.is_ome and any(page is None for page in found[0].pages):
         raise DataError(f"{source}: has {len(tiff.pages)} pages, but its OME-XML promises more; copy it again")

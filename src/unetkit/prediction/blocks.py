@@ -290,6 +290,29 @@ _OF_OBJECTS = 80
 _OF_SPLITTING = 200
 """Bytes of a pixel of a window while objects are split: distances, peaks, the queue of the watershed."""
 
+OF_CONTOUR = 550
+"""Bytes of a contour while the regions of a page are joined."""
+
+_OF_CLOSING = 40
+"""Bytes of a contour while the gaps of a block are closed: what it separates, its key and its strength."""
+
+_CONTOURS = 0.0345
+"""Contours in a pixel of noise; what is smooth has fewer. Noise that is smoothed by 2 pixels has 1 / (16 pi sqrt(3))
+minima a pixel (Bond and Efstathiou 1987), and on a plane as many regions have up to three times as many borders."""
+
+
+def allowed_memory(device: torch.device, memory: float | None, workers: int) -> float:
+    """Return the bytes that a process may hold.
+
+    Args:
+        device: that computes; the memory of other devices than the CPU is not bounded.
+        memory: gigabytes that each process may take; None: half of what is free, for all of them together.
+        workers: how many processes.
+    """
+    if memory is not None:
+        return memory * 1e9
+    return free_memory(device) / 2 / workers if device.type == "cpu" else float("inf")
+
 
 def choose_tiles(
     predictor: Predictor,
@@ -301,6 +324,7 @@ def choose_tiles(
     workers: int,
     objects: bool = False,
     halo: int = 0,
+    closing: bool = False,
     chosen: Tiles | None = None,
 ) -> Tiles:
     """Choose tiles so that a process that predicts blocks stays below `memory`, its whole resident set.
@@ -314,14 +338,13 @@ def choose_tiles(
         workers: how many processes.
         objects: whether objects are made of the probabilities.
         halo: pixels around a block that they are split by, after all blocks were predicted.
+        closing: whether gaps are closed, which takes what the contours of a page take.
         chosen: these tiles and no others.
 
     Raises:
         UsageError: the smallest tiles need more.
     """
-    allowed = memory * 1e9 if memory is not None else free_memory(predictor.device) / 2 / workers
-    if predictor.device.type != "cpu":
-        allowed = memory * 1e9 if memory is not None else float("inf")
+    allowed = allowed_memory(predictor.device, memory, workers)
     per_pixel = predictor.bytes_per_pixel * predictor.config.batch if predictor.device.type == "cpu" else 0.0
     area = min(side, form.height) * min(side, form.width)
     # Values are held while they are made, packed and written, and the index of a class as torch finds it.
@@ -331,7 +354,10 @@ def choose_tiles(
     seen = stored * image.channels * (8 if predictor.config.tta else 1) * _AHEAD
     window = math.prod(min(side + 2 * halo, length) for length in (form.height, form.width)) if halo else 0
     splitting = resident_memory() + _STARTING + (_DASK if workers > 1 else 0)
+    joining = splitting + (OF_CONTOUR * _CONTOURS * form.height * form.width if closing else 0)
     splitting += window * (_OF_SPLITTING + _AHEAD * 4 * form.planes)
+    splitting += _OF_CLOSING * _CONTOURS * form.height * form.width if closing else 0
+    afterwards = max(splitting, joining)
     least = float("inf")
     for step in _steps(predictor, form, side) if chosen is None else (chosen.step,):
         call = chosen.memory * 1e9 if chosen else min(predictor.config.memory * 1e9, max(allowed - start, 1e6))
@@ -339,8 +365,8 @@ def choose_tiles(
         whole = 4 * len(predictor.classes) * area if objects or plan.note else 0
         largest, given = _pixels(plan, form, side)
         fixed, needed = start + whole + seen * given, per_pixel * largest
-        least = min(least, max(fixed + needed, splitting))
-        if max(fixed + needed, splitting) <= allowed and (
+        least = min(least, max(fixed + needed, afterwards))
+        if max(fixed + needed, afterwards) <= allowed and (
             needed <= call or chosen or step is None or predictor.config.tile
         ):
             return Tiles(step, call / 1e9)
@@ -350,10 +376,13 @@ def choose_tiles(
             f"half of the memory that is free is {allowed / 1e9:.2f} GB for each of {workers} processes, but one needs "
             f"{smallest}; give fewer workers, or --memory {smallest.replace(' ', '')}"
         )
-    raise UsageError(
-        f"--memory {memory:g}GB: the smallest tiles of this network need {smallest} in a process, of which "
-        f"{start / 1e9:.2f} GB are there before the network computes; give --memory {smallest.replace(' ', '')}"
-    )
+    if least > afterwards:
+        what = f"the smallest tiles of this network need {smallest} in a process, of which {start / 1e9:.2f} GB are "
+        what += "there before the network computes"
+    else:
+        what = f"after the network, {'closing gaps' if joining > splitting else 'finding objects'} in a page of "
+        what += f"{form.width} x {form.height} pixels takes up to {smallest} in a process"
+    raise UsageError(f"--memory {memory:g}GB: {what}; give --memory {smallest.replace(' ', '')}")
 
 
 def _reading(image: Image) -> float:

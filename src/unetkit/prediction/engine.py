@@ -28,6 +28,7 @@ from unetkit.prediction.blocks import (
     Job,
     Result,
     Tiles,
+    allowed_memory,
     choose_tiles,
     input_checksum,
     network_checksum,
@@ -174,7 +175,7 @@ def predict_in_blocks(
     with open_journal(out, asked, resume=work.resume, overwrite=work.overwrite) as journal:
         choose = partial(choose_tiles, with_gaps(predictor), kept, image, side=blocks.side, workers=work.workers)
         halo = max(rule.halo if rule else 0, GAP_HALO if closing else 0)
-        choose = partial(choose, objects=rule is not None, halo=halo)
+        choose = partial(choose, objects=rule is not None, halo=halo, closing=closing)
         chosen = _chosen(journal, choose, work, progress)
         folder = journal.folder.absolute()
         target = folder / (journal.output.name if rule is None else EVIDENCE if stored else PARTS)
@@ -204,7 +205,8 @@ def predict_in_blocks(
             journal.begin({"tiles": list(job.tiles), "threads": job.threads})
         try:
             with crew_of(work.workers, work.dask) as crew:
-                _carry_out(_stages(job, labels, gaps), journal, blocks, crew, progress)
+                allowed = allowed_memory(predictor.device, work.memory, work.workers)
+                _carry_out(_stages(job, labels, gaps), journal, blocks, crew, progress, allowed)
                 found = _finish_objects(labels, out, crew, journal, progress) if labels else None
             if fills:
                 finish_target(journal.output, form, out, tiff=tiff)
@@ -255,11 +257,14 @@ def _stages(job: Job, labels: Labels | None, gaps: Gaps | None) -> list[_Stage]:
     return stages
 
 
-def _carry_out(stages: list[_Stage], journal: Journal, blocks: Blocks, crew: Crew, progress: Progress) -> None:
+def _carry_out(
+    stages: list[_Stage], journal: Journal, blocks: Blocks, crew: Crew, progress: Progress, allowed: float
+) -> None:
     """Do one stage after the other, as far as the journal does not have it.
 
     Raises:
         FailedBlocksError: of some blocks a stage failed every time.
+        UsageError: joining takes more than the bytes that are allowed.
     """
     for number, stage in enumerate(stages):
         _verify(journal, blocks, crew, stage.check, number)
@@ -267,9 +272,11 @@ def _carry_out(stages: list[_Stage], journal: Journal, blocks: Blocks, crew: Cre
         if number:
             progress.log(name)
         carry_out(journal, blocks, crew, step, progress, number)
-        if gaps is not None:
-            gaps.number()
-            gaps.join(_whole(blocks, one) for one in crew(gaps.contours, range(len(blocks))))
+        for page in range(blocks.form.pages if gaps else 0):
+            assert gaps is not None
+            gaps.number(page)
+            contours = crew(gaps.contours, blocks.of_page(page))
+            gaps.join(page, (_whole(blocks, one) for one in contours), allowed=allowed)
 
 
 def _finish_objects(labels: Labels, out: Path, crew: Crew, journal: Journal, progress: Progress) -> int:

@@ -5,7 +5,7 @@ are found, which are known in every window by their lowest place. The heights an
 and across their borders, are added up in the order of blocks; regions are joined on that graph as in an image that is
 held whole. At last every block raises its own pixels. Where basins, and those that water flows over from, reach no
 further than `GAP_HALO` less 8 pixels out of a block, the result is that of the whole page, up to the order in which
-float64 numbers are added up. The process that joins holds all contours: some 13,000 in a megapixel of thin membranes.
+float64 numbers are added up. Pages are joined one after the other; the process that joins holds all contours of one.
 
 Legend of shapes: K classes, H height, W width, N basins, E contours.
 """
@@ -21,13 +21,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unetkit.devices import release_freed_memory
+from unetkit.devices import release_freed_memory, resident_memory
+from unetkit.errors import UsageError
 from unetkit.images.blocks import Block, Blocks, checksum, create_target, open_target
 from unetkit.images.write import Form
 from unetkit.objects.contours import Contours, contours_of, own_basins, raised, strengths_of, with_background
 from unetkit.objects.find import Evidence
 from unetkit.objects.windows import View
-from unetkit.prediction.blocks import Job, Result, opened, probabilities_of, values_of
+from unetkit.prediction.blocks import OF_CONTOUR, Job, Result, opened, probabilities_of, values_of
 from unetkit.prediction.crops import Crop
 from unetkit.storage.atomic import atomic_path, make_folder
 
@@ -102,16 +103,16 @@ class Gaps:
         """
         return checksum(self._ids(self._blocks[number])[None])
 
-    def number(self) -> None:
-        """Number the basins of all blocks by their lowest places, and keep that in a file.
+    def number(self, page: int) -> None:
+        """Number the basins of a page by their lowest places, and keep that in a file.
 
         Raises:
             StorageError: the disk did not take it.
         """
-        each = [np.load(self._folder / f"{number}.npy") for number in range(len(self._blocks))]
+        each = [np.load(self._folder / f"{number}.npy") for number in self._blocks.of_page(page)]
         offsets = np.cumsum([0, *map(len, each)])
         _, nodes = np.unique(np.concatenate(each), return_inverse=True)
-        with atomic_path(self.path.with_name("nodes.npy")) as temporary, temporary.open("wb") as handle:
+        with atomic_path(self._numbers(page)) as temporary, temporary.open("wb") as handle:
             np.save(handle, offsets)
             np.save(handle, nodes + 1)
 
@@ -124,14 +125,29 @@ class Gaps:
         seen = slice(own[0].stop), slice(own[1].stop)
         return contours_of(self._nodes(view)[seen], walls_HW[seen], own)
 
-    def join(self, contours: Iterable[tuple[int, Contours]]) -> None:
-        """Join regions on the graph of all contours, and keep their strengths in a file.
+    def join(self, page: int, contours: Iterable[tuple[int, Contours]], *, allowed: float) -> None:
+        """Join regions of a page on the graph of its contours, and keep their strengths in a file.
+
+        Args:
+            page: its number.
+            contours: its blocks, and the contours of each; in any order.
+            allowed: bytes that this process may hold.
 
         Raises:
+            UsageError: joining them takes more.
             StorageError: the disk did not take it.
         """
-        sides, strengths = strengths_of([one for _, one in sorted(contours, key=lambda pair: pair[0])])
-        with atomic_path(self.path.with_name("strengths.npy")) as temporary, temporary.open("wb") as handle:
+        each = [one for _, one in sorted(contours, key=lambda pair: pair[0])]
+        count = sum(len(one.lengths) for one in each)
+        release_freed_memory()  # of the network
+        needed = resident_memory() + OF_CONTOUR * count
+        if needed > allowed:
+            raise UsageError(
+                f"page {page} has {count:,} contours, which take {needed / 1e9:.2f} GB to be joined, of "
+                f"{allowed / 1e9:.2f} GB that are allowed; give --memory {needed / 1e9 + 0.05:.1f}GB --resume"
+            )
+        sides, strengths = strengths_of(each)
+        with atomic_path(self._strengths(page)) as temporary, temporary.open("wb") as handle:
             np.save(handle, sides)
             np.save(handle, strengths)
 
@@ -144,7 +160,7 @@ class Gaps:
         """Return the values [K, H, W] of a block by its probabilities with closed gaps."""
         block, predictor = self._blocks[number], opened(self.job).predictor
         view = View(block.page, block.rows, block.columns, self._size, 1)
-        walls_HW = raised(self._nodes(view), planes[0], *_two_of(self.path.with_name("strengths.npy")))
+        walls_HW = raised(self._nodes(view), planes[0], *_two_of(self._strengths(block.page)))
         closed_KHW = with_background(planes[:, *view.own], walls_HW[view.own])
         if self.result in ("masks", "probabilities"):
             white = 1 if self.form.labels else 255
@@ -186,6 +202,12 @@ class Gaps:
     def _basins(self) -> Form:
         return replace(open_form(self.form, ()), dtype=np.uint32)
 
+    def _numbers(self, page: int) -> Path:
+        return self._folder / f"nodes-{page}.npy"
+
+    def _strengths(self, page: int) -> Path:
+        return self._folder / f"strengths-{page}.npy"
+
     def _view(self, block: Block) -> View:
         return View(block.page, block.rows, block.columns, self._size, GAP_HALO)
 
@@ -196,13 +218,13 @@ class Gaps:
         return open_target(self.path, self._basins, tiff=False).get(block.page, block.rows, block.columns)[0]
 
     def _nodes(self, view: View) -> NDArray[np.int64]:
-        """Return the basins [H, W] of a window, as they are numbered over all blocks."""
-        (offsets, nodes), blocks = _two_of(self.path.with_name("nodes.npy")), self._blocks
+        """Return the basins [H, W] of a window, as they are numbered over its page."""
+        (offsets, nodes), blocks = _two_of(self._numbers(view.page)), self._blocks
         found = np.empty([part.stop - part.start for part in view.window], np.int64)
         downs, acrosses = (range(part.start // blocks.side, -(-part.stop // blocks.side)) for part in view.window)
         for down, across in product(downs, acrosses):
-            number = (view.page * blocks.down + down) * blocks.across + across
-            block = blocks[number]
+            number = down * blocks.across + across
+            block = blocks[blocks.of_page(view.page)[number]]
             parts = [
                 slice(max(own.start, seen.start), min(own.stop, seen.stop))
                 for own, seen in zip((block.rows, block.columns), view.window, strict=True)

@@ -29,10 +29,9 @@ from unetkit.data.layouts.mask_files import (
     image_files,
     is_mask_name,
 )
-from unetkit.data.layouts.names import natural
 from unetkit.data.outlines import coco_masks, pack_runs
 from unetkit.errors import DataError, UsageError
-from unetkit.images import SUFFIXES, open_image
+from unetkit.images import SUFFIXES, natural, open_image
 from unetkit.images.image import Image, joined, neighbours
 from unetkit.images.write import Form, tiff_stack
 from unetkit.objects import ObjectMap, describe, object_classes

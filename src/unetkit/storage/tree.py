@@ -54,8 +54,12 @@ def is_archive(path: Path) -> bool:
     return path.is_file() and zipfile.is_zipfile(path)
 
 
-def open_tree(path: Path) -> Tree:
+def open_tree(path: Path, *, is_one: Callable[[Path], bool] = lambda folder: False) -> Tree:
     """List the files of a folder or of a .zip archive.
+
+    Args:
+        path: the folder or archive.
+        is_one: whether a folder below it is one thing, which is listed in place of its files.
 
     Raises:
         DataError: a folder that may not be listed, or an archive that is damaged or holds unsafe names.
@@ -63,9 +67,11 @@ def open_tree(path: Path) -> Tree:
     if path.is_file():
         return _open_archive(path)
     found: list[str] = []
-    for folder, _, names in os.walk(path, onerror=_raise):
+    for folder, folders, names in os.walk(path, onerror=_raise):
         below = PurePosixPath(Path(folder).relative_to(path).as_posix())
-        found += [str(below / name) for name in names]
+        whole = [name for name in folders if is_one(Path(folder, name))]
+        folders[:] = [name for name in folders if name not in whole]
+        found += [str(below / name) for name in (*names, *whole)]
 
     def read(name: str) -> bytes:
         try:

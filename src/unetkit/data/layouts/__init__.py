@@ -38,6 +38,7 @@ from unetkit.data.layouts.mask_files import (
     is_isbi_folder,
     is_mask_name,
     open_arrays,
+    open_files,
     open_isbi,
     open_list,
     open_matched,
@@ -49,7 +50,7 @@ from unetkit.data.masks import MaskMap
 from unetkit.errors import ConfigError, DataError
 from unetkit.images import SUFFIXES, is_array, is_zarr, open_image
 from unetkit.storage import is_remote, local_copy, url_of
-from unetkit.storage.tree import Tree, is_archive, open_tree
+from unetkit.storage.tree import Tree, is_archive
 
 SAMPLE = "sample"
 """The path of the stack that is generated in memory."""
@@ -161,7 +162,7 @@ def _open(path: str | Path | None, config: DataConfig) -> Dataset:
     with _listing(place):
         if place.is_file() and not is_archive(place):
             return _open_file(place, config)
-        tree = open_tree(place)
+        tree = open_files(place)
         archives = [place / name for name in tree.files if name.lower().endswith(".zip")] if place.is_dir() else []
         downloaded = len(archives) == 1 and not images_in(tree)
         if downloaded and not any(name.lower().endswith(".json") for name in tree.files):
@@ -210,11 +211,11 @@ def _open_file(path: Path, config: DataConfig) -> Dataset:
         return open_coco_file(path, config)
     if path.stem == TRAIN_IMAGES and find_stack(path.parent, TRAIN_LABELS):
         return open_isbi(path.parent, config)
-    tree = open_tree(path.parent)
+    tree = open_files(path.parent)
     near = replace(tree, files=tuple(name for name in tree.files if "/" not in name))
     dataset = open_matched(near, config, only=path.name) if suffix in SUFFIXES else None
     if form is not None:
-        tree = tree if images_in(tree) else open_tree(path.parent.parent)  # as labels/a.json and images/a.png
+        tree = tree if images_in(tree) else open_files(path.parent.parent)  # as labels/a.json and images/a.png
         name = path.relative_to(tree.root).as_posix()
         others = tuple(one for one in tree.files if Path(one).suffix.lower() not in ANNOTATIONS)
         dataset = open_matched(replace(tree, files=(*others, name)), config, only=name)
@@ -262,7 +263,7 @@ def open_images(path: str | Path) -> Dataset:
     place = _existing(path)
     with _listing(place):
         if is_archive(place):
-            return open_bare_nuclei(open_tree(place))
+            return open_bare_nuclei(open_files(place))
         stack = place if place.is_file() else find_stack(place, TEST_IMAGES) or find_stack(place, TRAIN_IMAGES)
         if stack is not None:
             files = [stack]
@@ -271,7 +272,7 @@ def open_images(path: str | Path) -> Dataset:
         else:
             files = [path for path in image_files(place) if not is_mask_name(path)]
         if not files:
-            return open_bare_nuclei(open_tree(place))
+            return open_bare_nuclei(open_files(place))
     stems, complaints, items = Counter(file.stem for file in files), list[str](), list[Item]()
     for file in files:
         with kept(complaints):
@@ -297,7 +298,7 @@ def _open_named(path: str | Path | None, config: DataConfig) -> Dataset:
         if not any(is_remote(one) or Path(one).is_absolute() or one.startswith("..") for one in named):
             if path is None:  # the working folder may hold anything: only what is named is listed
                 return open_patterns(_listed(named), config)
-            return open_patterns(open_tree(root), config)
+            return open_patterns(open_files(root), config)
         whole = {one: str(local_copy(one) if is_remote(one) else (root / one).absolute()) for one in named}
         tree = replace(_listed(list(whole.values())), root=Path("/"))
         found: str | dict[str, str] = {title: whole[one] for title, one in labels.items()}
@@ -317,7 +318,7 @@ def _listed(named: Sequence[str]) -> Tree:
         fixed = Path(one.split("*")[0].split("?")[0].split("[")[0])
         base = fixed if fixed.exists() else fixed.parent
         place = _existing(base if fixed != Path(one) else one)
-        below = [place] if place.is_file() else [place / name for name in open_tree(place).files]
+        below = [place] if place.is_file() else [place / name for name in open_files(place).files]
         files.update(dict.fromkeys(str(path).lstrip("/") for path in below))
     return Tree(Path(), tuple(sorted(files)), lambda name: Path(name).read_bytes())
 

@@ -27,9 +27,10 @@ from unetkit.data.annotations import (
 )
 from unetkit.data.dataset import kept
 from unetkit.data.layouts.matcher import Match, Pair, Partner, join, pair, spread, unlabelled_folders
-from unetkit.data.layouts.names import Group, Name, make_groups, natural
+from unetkit.data.layouts.names import Group, Name, make_groups
 from unetkit.data.outlines import Objects, Polygons, Shape, draw_shapes
 from unetkit.errors import DataError
+from unetkit.images import natural
 from unetkit.storage.tree import Tree
 
 _LOOKED_AT = 5  # files of a group

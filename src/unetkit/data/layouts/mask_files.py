@@ -32,9 +32,9 @@ from unetkit.data.layouts.nuclei import draw_masks
 from unetkit.data.masks import MaskMap
 from unetkit.data.outlines import Objects
 from unetkit.errors import DataError
-from unetkit.images import SUFFIXES, arrays_in, is_image_name, open_image
+from unetkit.images import SUFFIXES, arrays_in, is_image_name, is_zarr, open_image
 from unetkit.images.image import Image
-from unetkit.storage.tree import Tree
+from unetkit.storage.tree import Tree, open_tree
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "train_image")
 MASK_SUFFIXES = ("_mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "-mask", "-label")
@@ -49,7 +49,7 @@ _STACK = "sections"  # the name of the stack that files make
 def image_files(folder: Path) -> list[Path]:
     """Return the image files of a folder, sorted by name, those in folders below it left out."""
     found = (path for path in folder.iterdir() if is_image_name(path.name) and not path.name.startswith("."))
-    return sorted(path for path in found if path.is_file())
+    return sorted(path for path in found if path.is_file() or is_zarr(path))
 
 
 def find_folder(folder: Path, names: Iterable[str]) -> Path | None:
@@ -67,7 +67,16 @@ def images_in(tree: Tree) -> list[str]:
     """Return the paths of image files of a folder or an archive, and of the images in its files of several arrays."""
     inside = {path: arrays_in(tree.root / path) if tree.root.is_dir() else () for path in tree.files}
     files = (path for path in tree.files if is_image_name(path))
-    return [found for path in files for found in ([f"{path}/{name}" for name in inside[path]] or [path])]
+    return [found for path in files for found in ([f"{path}/{name}".rstrip("/") for name in inside[path]] or [path])]
+
+
+def open_files(path: Path) -> Tree:
+    """List the files of a folder or of a .zip archive; a zarr in a folder is one of them.
+
+    Raises:
+        DataError: as `open_tree`.
+    """
+    return open_tree(path, is_one=is_zarr)
 
 
 def open_matched(tree: Tree, config: DataConfig, *, only: str | None = None) -> Dataset | None:

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Literal, TypeVar
 
-from unetkit.images import is_image_name
+from unetkit.images import is_image_name, natural
 
 IMAGE_WORDS = frozenset(
     {"image", "images", "img", "imgs", "im", "raw", "input", "inputs", "picture", "pictures", "photo", "photos"}
@@ -165,11 +165,6 @@ def stem_of(file: str) -> str:
 
 
 _ORDER = ("", "train", "val", "test")
-
-
-def natural(path: str) -> list[tuple[int, int, str]]:
-    """Return what sorts paths with their numbers by value."""
-    return [(0, int(piece), piece) if _is_number(piece) else (1, 0, piece) for piece in re.split(r"([0-9]+)", path)]
 
 
 @dataclass(frozen=True)
