@@ -33,6 +33,10 @@ const t = translator({
   apply: ["Apply to files and objects", "应用到文件和实例"],
   file: ["File", "文件"],
   noObjects: ["No objects were found.", "未找到实例。"],
+  restarted: [
+    "The server ended while it worked on this image, and was started again. Send the image again; if that ends it once more, its log says by what.",
+    "服务器在处理该图像时意外终止，现已重新启动。请重新发送图像；若再次终止，请查看服务器日志。",
+  ],
   noModels: ["The server has no model.", "服务器上没有模型。"],
 });
 
@@ -149,7 +153,7 @@ async function lost(id: string): Promise<void> {
     await follow(await request<Job>(`/api/jobs/${id}`));
   } catch (error) {
     if (state.job !== null) state.job = { ...state.job, state: "failed" };
-    throw error;
+    throw error instanceof ApiError && error.status === 404 ? new Error(t("restarted")) : error;
   }
 }
 
