@@ -1,7 +1,7 @@
 // The page of `unetkit label`: paint on images, see what a network makes of it meanwhile, take it or mend it.
 import "./theme.css";
 import "./label.css";
-import { events, post, request } from "./api";
+import { ask, events, post, request } from "./api";
 import { Chart, type Point as Course } from "./chart";
 import { bar, contrastControls, errorLine, layerControl, section, slider, whenResting } from "./controls";
 import { el, icon, refresh } from "./dom";
@@ -372,7 +372,7 @@ function draw(context: CanvasRenderingContext2D, scale: number): void {
   }
 }
 
-const viewer = new Viewer(draw);
+const viewer = new Viewer(draw, (url) => { if (state.connected) ask(url).catch(fail); });
 const above = viewer.canvas;
 
 above.addEventListener("pointerdown", (event) => {

@@ -1,6 +1,6 @@
 // The page of `unetkit serve`: an image goes to the server, its tiles and those of what is made of it come back.
 import "./theme.css";
-import { ApiError, events, post, request, upload, type Job, type Model, type ObjectTable, type Output, type Picture } from "./api";
+import { ApiError, ask, events, post, request, upload, type Job, type Model, type ObjectTable, type Output, type Picture } from "./api";
 import { bar, contrastControls, emptyStage, errorLine, layerControl, section, slider, whenResting } from "./controls";
 import { el, icon, iconButton, refresh } from "./dom";
 import { chooser, onDrop } from "./drop";
@@ -213,7 +213,12 @@ function boxOf(found: Found | null): { x: number; y: number; width: number; heig
   return { x: x!, y: y!, width: width!, height: height! };
 }
 
-const viewer = new Viewer(draw);
+const viewer = new Viewer(draw, (url) => {
+  // Layers come and go; the image itself stays, so that a tile of it that is missing has a reason, which the server says.
+  const picture = state.picture;
+  if (picture === null || !url.startsWith(`/api/images/${picture.id}/`)) return;
+  ask(url).catch((error: unknown) => { if (state.picture === picture) fail(error); });
+});
 viewer.element.addEventListener("keydown", (event) => {
   if (event.target !== viewer.element) return;
   if (event.key === "PageDown" || event.key === "PageUp") turn(state.page + (event.key === "PageDown" ? 1 : -1));

@@ -5,7 +5,7 @@ the line of the socket instead of being refused. Signals go on to the child, and
 for a crash. A child whose parent is killed ends at the same moment.
 
 Only Linux is known to let a process that has loaded this much go on in a copy of itself: elsewhere there is no child,
-and a crash ends the server. Assumes that there are no threads yet.
+and a crash ends the server; so, too, where there are threads already.
 """
 
 import logging
@@ -53,7 +53,7 @@ def keep_serving() -> Kept:
     Raises:
         SystemExit: in the process that called, with the code of the last child.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or threading.active_count() > 1:
         return Kept()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     again = False
