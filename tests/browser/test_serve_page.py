@@ -1,5 +1,6 @@
 """The page of `unetkit serve` in a real browser, against a real server: files, keys, states."""
 
+import os
 import re
 import signal
 import subprocess
@@ -205,3 +206,49 @@ def test_an_image_is_deleted_with_its_page(server: str, visit: Visit, stack: Pat
         page.get_by_role("button", name="Remove the image").click()
     assert answer.value.status == 204
     assert page.context.request.get(server.rstrip("/") + address).status == 404, cookies
+
+
+@pytest.fixture
+def own(network: Path, bundles: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server that a test may harm: its address and its process."""
+    command = [sys.executable, "-m", "unetkit", "serve", str(network), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert process.stdout is not None
+        yield next(found[0] for line in process.stdout if (found := re.search(r"http://\S+", line))), process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="servers are started again on Linux alone")
+def test_a_crash_of_the_server_is_told_and_the_image_can_be_sent_again(
+    own: tuple[str, subprocess.Popen[str]], visit: Visit, stack: Path, tmp_path: Path, drop: Drop
+) -> None:
+    address, process = own
+    page = visit(address, ignore="ERR_|404")
+    large = tmp_path / "large.tif"
+    tifffile.imwrite(large, np.random.default_rng(0).integers(0, 255, (4000, 4000), np.uint8), tile=(256, 256))
+    page.locator("input[type=file]").set_input_files(large)
+    page.get_by_role("status").get_by_text("Segmenting").wait_for()
+    server = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+    os.kill(server, signal.SIGSEGV)
+    page.get_by_role("alert").get_by_text(re.compile("The server ended .* Send the image again")).wait_for()
+    page.get_by_role("status").get_by_text("Failed").wait_for()
+    drop(page, stack)
+    finished(page)
+    assert page.get_by_role("alert").count() == 0
+
+
+def test_a_tile_that_does_not_come_is_told_as_the_server_tells_it(
+    server: str, visit: Visit, tmp_path: Path, drop: Drop
+) -> None:
+    page = visit(server, ignore="404")
+    path = tmp_path / "wide.tif"
+    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 255, (900, 1500), np.uint8))
+    with page.expect_response(lambda answer: answer.url.endswith("/api/images")) as sent:
+        drop(page, path)
+    finished(page)
+    assert page.request.delete(f"{server}api/images/{sent.value.json()['id']}").status == 204
+    page.get_by_role("button", name="Pixel for pixel").click()
+    page.get_by_role("alert").get_by_text("there is no such image (any more); send it again").wait_for()

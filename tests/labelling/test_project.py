@@ -16,6 +16,7 @@ from unetkit.data.dataset import division_of
 from unetkit.errors import DataError, UsageError
 from unetkit.images import read_single
 from unetkit.images.write import to_png
+from unetkit.labelling import project
 from unetkit.labelling.project import LabelClass, accepted, open_project
 from unetkit.labelling.strokes import Stroke
 
@@ -209,3 +210,56 @@ def test_a_damaged_stroke_is_one_line_and_leaves_the_project_to_others(
             open_project(folder)
     journal.write_text("\n".join(lines) + "\n")
     open_project(folder).close()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_large_page_is_painted_on_in_parts_that_are_an_ordinary_data_set(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch, channels: int
+) -> None:
+    monkeypatch.setattr(project, "_LARGEST_PAGE", 10_000)
+    monkeypatch.setattr(project, "PART", 96)
+    pixels = np.random.default_rng(0).integers(0, 4000, (channels, 150, 200), np.uint16)
+    path, truth = tmp_path / "large.tif", bright_discs(0)[1]
+    tifffile.imwrite(path, pixels, photometric="minisblack", metadata={"axes": "CYX"})
+    painter = opened(path)
+    contents = painter.project.contents
+    assert [one.name for one in contents.images] == [f"large-{row}-{column}" for row in (1, 2) for column in (1, 2, 3)]
+    assert contents.sizes == ((96, 96), (96, 96), (96, 8), (54, 96), (54, 96), (54, 8))
+    painter.lines((1, 0), truth)
+    painter.project.close()
+    again = opened(path).project
+    assert again.contents.sizes == contents.sizes
+    np.testing.assert_array_equal(again.contents.images[4].pixels(0), pixels[:, 96:, 96:192])
+    config = load_config(contents.folder / "config.yaml")
+    for sample in samples_of(open_dataset(config.data.path, config=config.data)):
+        np.testing.assert_array_equal(sample.pixels, pixels[:, :96, 96:192])
+        assert sample.labels is not None
+        assert sample.valid is not None
+        np.testing.assert_array_equal(sample.labels[sample.valid], truth[sample.valid])
+
+
+def test_masks_of_a_large_page_are_taken_over_part_by_part(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "_LARGEST_PAGE", 10_000)
+    monkeypatch.setattr(project, "PART", 96)
+    pixels, truth = bright_discs(0, 150)
+    for folder, content in {"images": pixels, "masks": truth.astype(np.uint8) * 255}.items():
+        (tmp_path / folder).mkdir()
+        for name in ("a", "b"):
+            Image.fromarray(content).save(tmp_path / folder / f"{name}.png")
+    painting = opened(tmp_path).project.painting
+    assert len(painting.pages) == 8
+    np.testing.assert_array_equal(painting.at((3, 0)), truth[96:, 96:] + 1)
+    np.testing.assert_array_equal(painting.at((5, 0)), truth[:96, 96:] + 1)
+
+
+def test_an_image_with_parts_that_has_another_size_now_is_refused(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project, "_LARGEST_PAGE", 10_000)
+    Image.fromarray(bright_discs(0, 150)[0]).save(tmp_path / "a.png")
+    opened(tmp_path / "a.png").project.close()
+    Image.fromarray(bright_discs(0, 140)[0]).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"140 x 140 px .* painted on 150 x 150"):
+        opened(tmp_path / "a.png")

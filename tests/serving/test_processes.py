@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -57,6 +58,52 @@ def test_what_is_answered_ends_after_sigterm_and_nothing_is_left(
         assert not list(tmp_path.iterdir())
 
 
+CRASH = """
+import ctypes
+def crash(*given):
+    if "grey" in given[1].name:
+        ctypes.string_at(0)
+    return sound(*given)
+sound = unetkit.serving.api.write_result
+unetkit.serving.api.write_result = crash
+"""
+linux = pytest.mark.skipif(sys.platform != "linux", reason="servers are started again on Linux alone")
+
+
+@linux
+def test_a_crash_ends_what_runs_and_the_server_answers_again_at_its_address(
+    start: Callable[..., Any], network: Path, pictures: Path, tmp_path: Path
+) -> None:
+    with start(tmp_path, network, changes=CRASH) as server:
+        with server.client() as client:
+            expected = _predict(client, pictures / "stack.tif", format=".tif")
+            assert expected.status_code == 200
+            with (pictures / "grey.png").open("rb") as file:
+                assert client.post("/api/images", files={"image": ("kept.png", file)}).status_code == 201
+            before = next(tmp_path.iterdir())
+            assert before.stat().st_mode & 0o077 == 0
+            with pytest.raises(httpx.TransportError):
+                _predict(client, pictures / "grey.png")
+        with server.client() as client:  # waits in the socket's line
+            assert _predict(client, pictures / "stack.tif", format=".tif").content == expected.content
+        assert not before.exists()
+        assert [line.partition("ERROR ")[2] for line in server.lines if "ERROR" in line] == [
+            "the server was ended by SIGSEGV; it is started again, and what it was working on is lost\n"
+        ]
+        assert server.end(signal.SIGTERM) == 128 + signal.SIGTERM
+        assert not list(tmp_path.iterdir())
+
+
+@linux
+def test_a_crash_before_the_server_is_ready_is_told_once(
+    network: Path, tmp_path: Path, start: Callable[..., Any]
+) -> None:
+    crash = "import ctypes, unetkit.serving.app as app; app.load_served = lambda *_, **given: ctypes.string_at(0)"
+    told = "ended by SIGSEGV before it was ready"
+    with pytest.raises(AssertionError, match=told), start(tmp_path, network, changes=crash):
+        pass
+
+
 def test_what_a_kill_left_the_next_server_removes(
     start: Callable[..., Any], network: Path, pictures: Path, tmp_path: Path
 ) -> None:
@@ -65,13 +112,20 @@ def test_what_a_kill_left_the_next_server_removes(
             assert client.post("/api/images", files={"image": ("a.png", file)}).status_code == 201
         assert server.left()
         before = next(tmp_path.iterdir())
-        assert before.stat().st_mode & 0o077 == 0
         server.end(signal.SIGKILL)
+        _until(lambda: not _answers(client))
     assert before.exists()
     with start(tmp_path, network) as server:
         assert not before.exists()
         server.end(signal.SIGINT)
     assert not list(tmp_path.iterdir())
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/v2/health/live").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_a_client_that_goes_away_leaves_nothing(

@@ -61,8 +61,8 @@ function failure(status: number, body: string): ApiError {
   return new ApiError(status === 0 ? t("unreachable") : `HTTP ${status}`, status);
 }
 
-/** Send a request and return its JSON; undefined where the answer is empty. */
-export async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
+/** Send a request and return the text of its answer. */
+export async function ask(path: string, init: RequestInit = {}): Promise<string> {
   let answer: Response;
   try {
     answer = await fetch(path, { credentials: "same-origin", ...init });
@@ -72,6 +72,12 @@ export async function request<T>(path: string, init: RequestInit = {}): Promise<
   }
   const body = await answer.text();
   if (!answer.ok) throw failure(answer.status, body);
+  return body;
+}
+
+/** Send a request and return its JSON; undefined where the answer is empty. */
+export async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
+  const body = await ask(path, init);
   return (body === "" ? undefined : JSON.parse(body)) as T;
 }
 

@@ -1,7 +1,7 @@
 // The page of `unetkit label`: paint on images, see what a network makes of it meanwhile, take it or mend it.
 import "./theme.css";
 import "./label.css";
-import { events, post, request } from "./api";
+import { ask, events, post, request } from "./api";
 import { Chart, type Point as Course } from "./chart";
 import { bar, contrastControls, errorLine, layerControl, section, slider, whenResting } from "./controls";
 import { el, icon, refresh } from "./dom";
@@ -66,7 +66,9 @@ const t = translator({
 });
 
 interface Class { name: string; colour: string; key: string }
-interface Labelled { id: string; name: string; width: number; height: number; pages: number; tile: number; painted: number[]; versions: (string | null)[] }
+interface Labelled { id: string; name: string; width: number; height: number; pages: number; tile: number; painted: number[]; versions: (string | null)[]; part: Part | null }
+/** Where a part of a large image lies: which of these, top, left, height and width, and the sides of the whole. */
+interface Part { of: number; box: [number, number, number, number]; height: number; width: number }
 interface Training { state: "waiting" | "training" | "idle" | "paused" | "failed"; step: number; loss: number | null; dice: number | null; error?: string; started: boolean; automatic: boolean }
 interface Project { name: string; folder: string; classes: Class[]; images: Labelled[]; training: Training & { history: Course[] }; session: string; tabs: number }
 interface Suggestion { image: string; page: number; box: [number, number, number, number]; uncertainty: number | null }
@@ -127,10 +129,11 @@ function update(): void {
 async function open(number: number, page: number): Promise<void> {
   const one = state.project!.images[number]!;
   const other = number !== state.image || canvas === null;
+  const alike = canvas !== null && one.part !== null && one.part.of === image()?.part?.of; // parts of one image
   Object.assign(state, { image: number, page });
   corners = [];
   forecast = null;
-  if (other) {
+  if (other && !alike) {
     const { range } = await request<{ range: [number, number] }>(`/api/project/images/${one.id}/range/${page}`);
     Object.assign(state, { range, low: range[0], high: range[1] });
   }
@@ -328,6 +331,7 @@ function show(): void {
   });
   viewer.layers(layers);
   viewer.redraw();
+  showMap();
 }
 
 /** Labels, prediction, the tool and the window to paint in, over the tiles. */
@@ -368,7 +372,7 @@ function draw(context: CanvasRenderingContext2D, scale: number): void {
   }
 }
 
-const viewer = new Viewer(draw);
+const viewer = new Viewer(draw, (url) => { if (state.connected) ask(url).catch(fail); });
 const above = viewer.canvas;
 
 above.addEventListener("pointerdown", (event) => {
@@ -554,14 +558,41 @@ function layersSection(): HTMLElement {
 
 const images = el("select", {
   className: "grow", hidden: () => (state.project?.images.length ?? 0) < 2, value: () => String(state.image),
-  set: { "aria-label": () => t("image") }, on: { change: () => void open(Number(images.value), 0).catch(fail) },
+  set: { "aria-label": () => t("image") }, on: { change: () => {
+    const at = Number(images.value);
+    void open(at, Math.min(state.page, state.project!.images[at]!.pages - 1)).catch(fail);
+  } },
 });
+/** A large image as a map of its parts, for the pointer; `images` has them all, too. */
+const map = el("div", { className: "map", hidden: () => image()?.part == null, set: { "aria-hidden": "true" } });
+let mapped = "";
+function showMap(): void {
+  const here = image();
+  if (here?.part == null) return;
+  const { of, height, width } = here.part;
+  const parts = state.project!.images.map((one, at) => ({ one, at, part: one.part })).filter(({ part }) => part?.of === of);
+  if (mapped !== `${of} ${state.page}`) {
+    mapped = `${of} ${state.page}`;
+    map.style.aspectRatio = `${width} / ${height}`;
+    map.style.backgroundImage = `url("/api/project/images/${here.id}/overview/${state.page}.png")`;
+    map.replaceChildren(...parts.map(({ at, one, part }) => el("button", {
+      type: "button", tabIndex: -1, title: one.name,
+      style: Object.fromEntries((["top", "left", "height", "width"] as const).map((side, place) => [side, `${(100 * part!.box[place]!) / (place % 2 === 0 ? height : width)}%`])),
+      on: { click: () => void open(at, state.page).catch(fail) },
+    })));
+  }
+  [...map.children].forEach((child, place) => {
+    const { at, one } = parts[place]!;
+    child.className = `${at === state.image ? "here" : ""} ${one.painted[state.page]! > 0 ? "painted" : ""}`;
+  });
+}
+
 function imageSection(): HTMLElement {
   const page = slider({ label: () => t("page"), min: () => 1, max: () => image()?.pages ?? 1, step: () => 1, value: () => state.page + 1, show: (now) => `${now}/${image()?.pages ?? 1}`, change: (now) => turn(now - 1), hidden: () => (image()?.pages ?? 1) < 2 });
   const reset = () => { [state.low, state.high] = state.range; update(); };
   const share = () => t("painted", { share: `${number(100 * (image()?.painted[state.page] ?? 0), 2)} %` });
   return el(
-    "section", { className: "section" }, el("h2", {}, () => t("image")), images, page, el("p", { className: "quiet numbers" }, share),
+    "section", { className: "section" }, el("h2", {}, () => t("image")), images, map, page, el("p", { className: "quiet numbers" }, share),
     ...contrastControls(state, () => state.range, whenResting(show), reset),
   );
 }

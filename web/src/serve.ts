@@ -1,6 +1,6 @@
 // The page of `unetkit serve`: an image goes to the server, its tiles and those of what is made of it come back.
 import "./theme.css";
-import { ApiError, events, post, request, upload, type Job, type Model, type ObjectTable, type Output, type Picture } from "./api";
+import { ApiError, ask, events, post, request, upload, type Job, type Model, type ObjectTable, type Output, type Picture } from "./api";
 import { bar, contrastControls, emptyStage, errorLine, layerControl, section, slider, whenResting } from "./controls";
 import { el, icon, iconButton, refresh } from "./dom";
 import { chooser, onDrop } from "./drop";
@@ -33,6 +33,10 @@ const t = translator({
   apply: ["Apply to files and objects", "应用到文件和实例"],
   file: ["File", "文件"],
   noObjects: ["No objects were found.", "未找到实例。"],
+  restarted: [
+    "The server ended while it worked on this image, and was started again. Send the image again; if that ends it once more, its log says by what.",
+    "服务器在处理该图像时意外终止，现已重新启动。请重新发送图像；若再次终止，请查看服务器日志。",
+  ],
   noModels: ["The server has no model.", "服务器上没有模型。"],
 });
 
@@ -149,7 +153,7 @@ async function lost(id: string): Promise<void> {
     await follow(await request<Job>(`/api/jobs/${id}`));
   } catch (error) {
     if (state.job !== null) state.job = { ...state.job, state: "failed" };
-    throw error;
+    throw error instanceof ApiError && error.status === 404 ? new Error(t("restarted")) : error;
   }
 }
 
@@ -209,7 +213,12 @@ function boxOf(found: Found | null): { x: number; y: number; width: number; heig
   return { x: x!, y: y!, width: width!, height: height! };
 }
 
-const viewer = new Viewer(draw);
+const viewer = new Viewer(draw, (url) => {
+  // Layers come and go; the image itself stays, so that a tile of it that is missing has a reason, which the server says.
+  const picture = state.picture;
+  if (picture === null || !url.startsWith(`/api/images/${picture.id}/`)) return;
+  ask(url).catch((error: unknown) => { if (state.picture === picture) fail(error); });
+});
 viewer.element.addEventListener("keydown", (event) => {
   if (event.target !== viewer.element) return;
   if (event.key === "PageDown" || event.key === "PageUp") turn(state.page + (event.key === "PageDown" ? 1 : -1));

@@ -53,8 +53,8 @@ export class Viewer {
   private unseen = true; // nothing of the image was shown so far
   private pending = 0;
 
-  /** `draw` is called whenever what is seen moves, and after `redraw()`. */
-  constructor(private readonly draw: Draw = () => undefined) {
+  /** `draw` is called whenever what is seen moves, and after `redraw()`; `missing` with the address of a tile that did not come. */
+  constructor(private readonly draw: Draw = () => undefined, missing: (url: string) => void = () => undefined) {
     const tiles = el("div", { className: "tiles" });
     // OpenSeadragon puts a style element into the page, which our policy forbids, unless it finds one of its name.
     const found = document.createElementNS("urn:none", "style");
@@ -80,6 +80,7 @@ export class Viewer {
     found.remove();
     this.seadragon.addHandler("canvas-key", (event) => { event.preventDefaultAction = true; });
     for (const name of ["update-viewport", "resize", "open"] as const) this.seadragon.addHandler(name, () => this.redraw());
+    this.seadragon.addHandler("tile-load-failed", (event) => missing(String(event.tile?.getUrl() ?? "")));
     this.element.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.redraw()).observe(this.element);
   }

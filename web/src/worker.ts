@@ -35,7 +35,7 @@ let file: ImageFile;
 /** Load the runtime and the network; return what computes: webgpu or wasm. */
 async function load(of: Card): Promise<{ backend: string }> {
   card = of;
-  if (!WebAssembly.validate(SIMD)) throw new ImageFailure("noSimd");
+  if (typeof WebAssembly === "undefined" || !WebAssembly.validate(SIMD)) throw new ImageFailure("noSimd");
   const model = new Uint8Array(await (await fetch("model.onnx")).arrayBuffer());
   const gpu = await gpuSession(model);
   const ort = gpu?.ort ?? wasm;

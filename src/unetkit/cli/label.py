@@ -37,22 +37,30 @@ def label(
     """Paint on images in the browser while a network is trained on what is painted: label DIR [train.threads=1 ...]."""
     from unetkit.labelling import label as labelled
     from unetkit.labelling import repeat_newest
+    from unetkit.serving import require_extra
 
     if repeat is not None:
         run = repeat_newest(data, repeat, project=project)
         print(f"written: {run.path}")
         return
+    require_extra()
+    from unetkit.serving.guard import access_for
+    from unetkit.serving.keeper import keep_serving
+    from unetkit.serving.server import listening
+
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
-    names = None if classes is None else [name.strip() for name in classes.split(",")]
-    labelled(
-        data,
-        classes=names,
-        project=project,
-        masks=masks,
-        overrides=overrides or [],
-        host=host,
-        port=port,
-        token=token,
-        no_token=no_token,
-        say=lambda text: print(text, flush=True),
-    )
+    access = access_for(host, token, no_token=no_token)
+    with listening(host, port) as listener:
+        kept = keep_serving()
+        labelled(
+            data,
+            listener,
+            classes=None if classes is None else [name.strip() for name in classes.split(",")],
+            project=project,
+            masks=masks,
+            overrides=overrides or [],
+            host=host,
+            access=access,
+            announce=lambda address: kept.announce(f"open: {address}"),
+            say=kept.say,
+        )

@@ -43,12 +43,14 @@ def serve(
 
     require_extra()
     from unetkit.serving.guard import access_for
+    from unetkit.serving.keeper import keep_serving
     from unetkit.serving.server import listening
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("unetkit.server").setLevel(logging.DEBUG if verbose else logging.INFO)
     access = access_for(host, token, no_token=no_token)
     with listening(host, port) as listener:  # before PyTorch is loaded, which takes seconds
+        kept = keep_serving()
         from unetkit.serving.app import ServeLimits
         from unetkit.serving.app import serve as start
 
@@ -61,5 +63,5 @@ def serve(
             limits=ServeLimits(max_bytes, max_pixels, max_jobs, max_seconds=max_seconds),
             device=device or "auto",
             options=options,
-            announce=lambda text: print(text, flush=True),
+            announce=kept.announce,
         )

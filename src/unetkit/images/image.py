@@ -179,6 +179,16 @@ class Image:
         channels = around.shape[1] * self.channels
         return replace(self, shape=(*self.shape[:-3], channels, *self.shape[-2:]), decode=decode)
 
+    def part(self, rows: slice, columns: slice) -> "Image":
+        """Return the image of a window of every page; the slices have a start and a stop in the page."""
+
+        def decode(page: int, down: slice, across: slice) -> NDArray[Any]:
+            inside = slice(rows.start + down.start, rows.start + down.stop)
+            return self.decode(page, inside, slice(columns.start + across.start, columns.start + across.stop))
+
+        size = rows.stop - rows.start, columns.stop - columns.start
+        return replace(self, shape=(*self.shape[:-2], *size), decode=decode)
+
     def pages_as_channels(self) -> "Image":
         """Return the one page whose channels are the pages of this image, which have one channel each."""
         assert self.channels == 1

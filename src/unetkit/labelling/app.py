@@ -38,7 +38,7 @@ from starlette.routing import Route
 from unetkit.errors import UnetkitError, UsageError
 from unetkit.images.write import to_png
 from unetkit.labelling.guide import Suggestion, choose, first_window
-from unetkit.labelling.project import LabelClass, Project, accepted
+from unetkit.labelling.project import LabelClass, Project, ProjectImage, accepted
 from unetkit.labelling.strokes import Labels, Place, Stroke
 from unetkit.labelling.worker import Worker, prediction_file
 from unetkit.serving.guard import Access, Guard, Limits, guarded, log
@@ -53,6 +53,7 @@ PAUSE = 3.0
 _LOOKED = 0.5  # seconds between looks whether it shall
 _QUIET = 10.0  # seconds after which a silent stream says that it lives
 _HISTORY = 2000  # points of the curves
+_OVERVIEW = 8  # the largest level that is one tile
 
 Answer = TypeVar("Answer")
 Form = TypeVar("Form", bound=BaseModel)
@@ -122,7 +123,13 @@ class Labelling:
     def __init__(self, project: Project, overrides: Sequence[str], folder: Path) -> None:
         """Take a project; `folder` holds tiles and is removed by its owner."""
         self.project, self.overrides = project, tuple(overrides)
-        self.tiles = [ImageTiles(one.image, folder / str(number)) for number, one in enumerate(project.contents.images)]
+        images = project.contents.images
+        self.tiles = [ImageTiles(one.image, folder / str(number)) for number, one in enumerate(images)]
+        self.wholes = {
+            one.path: ImageTiles(one.whole, folder / f"whole-{number}")
+            for number, one in enumerate(images)
+            if one.part is not None
+        }
         self.threads = anyio.CapacityLimiter(8)
         self.history = _history(project.contents.folder)
         step, loss, dice = self.history[-1] if self.history else (0, None, None)
@@ -255,6 +262,7 @@ class Labelling:
                 "width": one.image.width,
                 "height": one.image.height,
                 "pages": one.image.count,
+                "part": None if one.part is None else self._part(one),
                 "tile": 256,
                 "painted": [round(shares.get((number, page), 0.0), 6) for page in range(one.image.count)],
                 "versions": [self.versions.get((number, page)) for page in range(one.image.count)],
@@ -274,6 +282,12 @@ class Labelling:
             "session": secrets.token_hex(8),
             "tabs": len(self.listeners),
         }
+
+    def _part(self, one: ProjectImage) -> dict[str, Any]:
+        """Return where a part of a large page lies."""
+        assert one.part is not None
+        of = list(self.wholes).index(one.path)
+        return {"of": of, "box": list(one.part), "height": one.whole.height, "width": one.whole.width}
 
 
 def _history(folder: Path) -> list[list[Any]]:
@@ -375,6 +389,21 @@ class Answers:
         """Answer with a tile of pixels."""
         image, _ = self.place_of(request, int(request.path_params["page"]))
         return await tile_answer(request, self.state.tiles[image], self.state.threads)
+
+    async def overview(self, request: Request) -> Response:
+        """Answer with the large page that an image is a part of, made small."""
+        image, page = self.place_of(request, int(request.path_params["page"]))
+        one = self.project.contents.images[image]
+        if one.part is None:
+            raise HTTPException(404, "this image is no part of a larger one")
+        tiles = self.state.wholes[one.path]
+
+        def small() -> bytes:
+            low, high = tiles.range(page)
+            return tiles.tile(page, _OVERVIEW, 0, 0, low=low, high=high)
+
+        content = await self.thread(small)
+        return Response(content, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
 
     async def contrast(self, request: Request) -> Response:
         """Answer with the values of a page that are shown black and white."""
@@ -484,6 +513,7 @@ def _routes(answers: Answers) -> list[Route]:
         Route("/api/project/events", answers.events),
         Route("/api/project/next", answers.where),
         Route(image + "/tiles/{page:int}/{level:int}/{column:int}_{row:int}.png", answers.tile),
+        Route(image + "/overview/{page:int}.png", answers.overview),
         Route(image + "/range/{page:int}", answers.contrast),
         Route(image + "/labels/{page:int}.png", answers.labels),
         Route(image + "/prediction/{page:int}.png", answers.prediction),

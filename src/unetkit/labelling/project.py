@@ -5,13 +5,15 @@
       journal.jsonl       every stroke (see `strokes`): all else follows from it
       labels/             NAME.png, or NAME.tif of a stack: 0 not painted, 1 the first class, 2 the second, ...
       trained/ held-out/  likewise: 255 where painted pixels are trained on, or held out
+      parts/              the pixels of parts of large pages that are painted on
       data.csv            an ordinary list of these files: `train`, `evaluate`, `report` and `data check` read it
       config.yaml         an ordinary configuration with this list: `unetkit train FOLDER/config.yaml --out RUN`
       run-1/ ...          ordinary runs: what the page trains; another one begins where the classes change
 
 Masks that are there already are taken over as if they had been painted. Their files and the images are never written
-to. An image stays where it is; its pages are held as labels, 8 bits a pixel, once they were painted on. Files of labels
-are written from the journal: whatever else writes to them is lost.
+to. An image stays where it is; its pages are held as labels, 8 bits a pixel, once they were painted on. An image whose
+pages are large is painted on in parts, each an image of the project: so are memory and time those of a part, whatever
+its size. Files of labels are written from the journal: whatever else writes to them is lost.
 """
 
 import csv
@@ -30,7 +32,7 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from unetkit.config import Config, DataConfig, load_config
 from unetkit.config.io import annotated_yaml
@@ -43,7 +45,7 @@ from unetkit.data.targets import components
 from unetkit.errors import DataError, UsageError
 from unetkit.images import is_zarr, open_image
 from unetkit.images.image import Image, as_pixels
-from unetkit.images.write import to_png
+from unetkit.images.write import Form, tiff_stack, to_png
 from unetkit.labelling.strokes import UNCHANGED, Follower, Journal, Labels, Painting, Place, Stroke
 from unetkit.storage.atomic import atomic_write, make_folder
 from unetkit.storage.lock import locked
@@ -54,7 +56,12 @@ COLOURS = ("#2f6fde", "#f08a24", "#2aa876", "#d6336c", "#8e5bd9", "#c9a400", "#1
 FIRST_CLASSES = ("background", "foreground")
 
 _MOST_CLASSES = 250
-_LARGEST_PAGE = 2**26
+_LARGEST_PAGE = 2**24
+"""Pixels of a page that is painted on as a whole."""
+
+PART = 2048
+"""Rows and columns of the parts of a larger one."""
+
 _PROJECT, _JOURNAL = "project.json", "journal.jsonl"
 
 
@@ -78,12 +85,22 @@ class ProjectImage:
     Attributes:
         name: unique in the project, and safe as a file name.
         path: of its file.
-        image: the file, opened.
+        whole: the file, opened.
+        part: top, left, height and width of the part of its pages that this is; None: they are no parts.
     """
 
     name: str
     path: Path
-    image: Image
+    whole: Image
+    part: tuple[int, int, int, int] | None = None
+
+    @property
+    def image(self) -> Image:
+        """What is painted on."""
+        if self.part is None:
+            return self.whole
+        top, left, height, width = self.part
+        return self.whole.part(slice(top, top + height), slice(left, left + width))
 
     @property
     def size(self) -> tuple[int, int]:
@@ -113,6 +130,7 @@ class _StoredImage(BaseModel):
     name: Annotated[str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$")]  # files of labels are called so
     path: str
     size: tuple[int, int]
+    part: tuple[NonNegativeInt, NonNegativeInt, PositiveInt, PositiveInt] | None = None
 
 
 class _Stored(BaseModel):
@@ -169,6 +187,10 @@ class Contents:
         """Every page of every image."""
         return tuple((number, page) for number, one in enumerate(self.images) for page in range(one.image.count))
 
+    def pixels_of(self, one: ProjectImage) -> Path:
+        """Return the file that has an image's pixels alone."""
+        return one.path if one.part is None else self.folder / "parts" / f"{one.name}.tif"
+
     def sample_name(self, place: Place) -> str:
         """Return the name of a page: that of its image, or `stack[07]`."""
         image, page = place
@@ -186,7 +208,10 @@ class Contents:
         found: list[Row] = []
         for number in sorted({image for image, _ in painting.pages}):
             one = self.images[number]
-            files = [one.path, *(self.folder / part / one.file_name for part in ("labels", "trained", "held-out"))]
+            files = [
+                self.pixels_of(one),
+                *(self.folder / part / one.file_name for part in ("labels", "trained", "held-out")),
+            ]
             path, label, trained, held = (os.path.relpath(file, start) for file in files)
             found.append(Row(path, label, "train", trained))
             if any((windows == 2).any() for (image, _), windows in painting.windows.items() if image == number):
@@ -217,7 +242,12 @@ class Contents:
             StorageError: the disk did not take it.
         """
         images = [
-            {"name": one.name, "path": os.path.relpath(one.path, self.folder), "size": list(one.size)}
+            {
+                "name": one.name,
+                "path": os.path.relpath(one.path, self.folder),
+                "size": [one.whole.height, one.whole.width],
+                **({} if one.part is None else {"part": list(one.part)}),
+            }
             for one in self.images
         ]
         classes = [asdict(one) for one in self.classes]
@@ -241,13 +271,18 @@ class Contents:
         names = [one.name for one in stored.images]
         if len({one.name for one in stored.classes}) < len(stored.classes) or len(set(names)) < len(names):
             raise DataError(f"{file}: names a class or an image twice; bring it back from a copy")
-        images = _opened(names, [Path(os.path.normpath(folder / one.path)) for one in stored.images])
-        for one, (height, width) in zip(images, (image.size for image in stored.images), strict=True):
+        paths = {one.path: Path(os.path.normpath(folder / one.path)) for one in stored.images}
+        opened = dict(zip(paths, _opened(list(paths.values())), strict=True))
+        for one in stored.images:
+            height, width = opened[one.path].height, opened[one.path].width
             if one.size != (height, width):
                 raise DataError(
-                    f"{one.path}: has {one.size[0]} x {one.size[1]} px (rows x columns), but what is painted on it was "
-                    f"painted on {height} x {width}; bring that file back, or begin another project"
+                    f"{paths[one.path]}: has {height} x {width} px (rows x columns), but what is painted on it was "
+                    f"painted on {one.size[0]} x {one.size[1]}; bring that file back, or begin another project"
                 )
+            if one.part and not (one.part[0] + one.part[2] <= height and one.part[1] + one.part[3] <= width):
+                raise DataError(f"{file}: {one.name} is no part of its image; bring it back from a copy")
+        images = tuple(ProjectImage(one.name, paths[one.path], opened[one.path], one.part) for one in stored.images)
         return cls(folder, tuple(LabelClass(one.name, one.colour) for one in stored.classes), images, stored.automatic)
 
 
@@ -386,6 +421,13 @@ class Project:
         one, painting = self.contents.images[image], self.painting
         places = [(image, page) for page in range(one.image.count)]
         helds = [painting.held_out(place) for place in places]
+        pixels = self.contents.pixels_of(one)
+        if not pixels.exists():
+            make_folder(pixels.parent)
+            channels = tuple(f"channel {number + 1}" for number in range(one.image.channels))
+            with tiff_stack(pixels, Form.like(one.image, one.image.dtype, channels, None)) as file:
+                for _, page in places:
+                    file.put(page, 0, 0, one.image.read(page))
         for folder, pages in {
             "labels": [painting.at(place) for place in places],
             "trained": [np.where(held, np.uint8(0), np.uint8(255)) for held in helds],
@@ -431,25 +473,37 @@ def open_project(
     if not 2 <= len(names) <= _MOST_CLASSES or len(set(names)) < len(names):
         raise UsageError(f"{', '.join(names)}: 2 to {_MOST_CLASSES} different classes were expected")
     names_of_images = sample_names([Name(str(one.relative_to(one.anchor))) for one in map(Path.absolute, paths)])
-    images = _opened(names_of_images, paths)
+    images = tuple(
+        one
+        for name, path, image in zip(names_of_images, paths, _opened(paths), strict=True)
+        for one in _parts(name, path, image)
+    )
     made = tuple(LabelClass(name, COLOURS[index % len(COLOURS)]) for index, name in enumerate(names))
     make_folder(folder)
     contents = Contents(folder, made, images)
     project = Project(contents)
-    number_of = {str(one.path): number for number, one in enumerate(images)}
-    pages = Counter[int]()
-    for index in range(0 if labelled is None else len(labelled)):  # where a start was killed, what is missing
-        assert labelled is not None
+    if labelled is not None:
+        _take_over(project, labelled)  # where a start was killed, what is missing
+    contents.save()  # at last: a start that was killed begins again
+    return project
+
+
+def _take_over(project: Project, labelled: Dataset) -> None:
+    """Paint the masks of a data set."""
+    images = project.contents.images
+    pages, number = Counter[str](), 0
+    for index in range(len(labelled)):
         sample = labelled[index]
-        image = number_of.get(sample.source)
-        if image is None or sample.labels is None:
+        if sample.labels is None:
             continue
         painted = (sample.labels + 1).astype(np.uint8)
         painted = painted if sample.valid is None else np.where(sample.valid, painted, np.uint8(0))
-        project.paint(Stroke((image, pages[image]), 0, 0, to_png(painted), "masks", index + 1))
-        pages[image] += 1
-    contents.save()  # at last: a start that was killed begins again
-    return project
+        for image in [place for place, one in enumerate(images) if str(one.path) == sample.source]:
+            number += 1
+            top, left, height, width = images[image].part or (0, 0, *painted.shape)
+            content = to_png(np.ascontiguousarray(painted[top : top + height, left : left + width]))
+            project.paint(Stroke((image, pages[sample.source]), 0, 0, content, "masks", number))
+        pages[sample.source] += 1
 
 
 def _found(path: Path, classes: Sequence[str] | None, *, masks: bool) -> tuple[list[Path], Dataset | None]:
@@ -476,25 +530,37 @@ def _found(path: Path, classes: Sequence[str] | None, *, masks: bool) -> tuple[l
     return sorted(sources), labelled
 
 
-def _opened(names: Sequence[str], paths: Sequence[Path]) -> tuple[ProjectImage, ...]:
-    """Open the images of a project in one form.
+def _opened(paths: Sequence[Path]) -> list[Image]:
+    """Open the files of a project in one form.
 
     Raises:
-        DataError: one cannot be read, is larger than can be painted on, or has other channels than the others.
+        DataError: one cannot be read, or has other channels than the others.
     """
     images, _ = in_one_form([open_image(path) for path in paths], None)
     for image in images:
-        if image.height * image.width > _LARGEST_PAGE:
-            raise DataError(
-                f"{image.source}: {image.height} x {image.width} px a page; pages of at most {_LARGEST_PAGE:,} px are "
-                "painted on: cut it into parts"
-            )
         if image.channels != images[0].channels:
             raise DataError(
                 f"{image.source}: has {image.channels} channels, but {images[0].source} has {images[0].channels}; one "
                 "network cannot take both: label them in two projects"
             )
-    return tuple(ProjectImage(name, path, image) for name, path, image in zip(names, paths, images, strict=True))
+    return list(images)
+
+
+def _parts(name: str, path: Path, image: Image) -> list[ProjectImage]:
+    """Return a file as what is painted on: itself, or the parts of its pages, row by row."""
+    if image.height * image.width <= _LARGEST_PAGE:
+        return [ProjectImage(name, path, image)]
+    tops, lefts = range(0, image.height, PART), range(0, image.width, PART)
+    return [
+        ProjectImage(
+            f"{name}-{row + 1:0{len(str(len(tops)))}}-{column + 1:0{len(str(len(lefts)))}}",
+            path,
+            image,
+            (top, left, min(PART, image.height - top), min(PART, image.width - left)),
+        )
+        for row, top in enumerate(tops)
+        for column, left in enumerate(lefts)
+    ]
 
 
 def accepted(

@@ -235,7 +235,9 @@ class Jobs:
         """
         found = self._jobs.get(number)
         if found is None or found.owner != owner:
-            raise HTTPException(404, "there is no such job (any more); results are kept for an hour")
+            raise HTTPException(
+                404, "there is no such job (any more); results are kept for an hour, if the server is not started again"
+            )
         return found
 
     def keeps(self, job: Job) -> bool:
