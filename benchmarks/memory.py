@@ -31,15 +31,17 @@ OPTIONS: dict[str, list[str]] = {
     "probabilities": ["--probabilities"],
     "objects": ["--objects", "objects.method=components"],
     "through depth": ["--objects", "--through-depth", "objects.method=components"],
+    "closed gaps": ["predict.close_gaps=true"],
     "two workers": ["--workers", "2"],
     "TIFF": [],
 }
 
 LINES = (
     *(("512", "masks"), ("512", "probabilities"), ("4096", "masks"), ("4096", "bfloat16"), ("4096", "probabilities")),
-    *(("4096", "objects"), ("4096", "two workers"), ("4096", "TIFF"), ("12000", "masks"), ("12000 plain", "masks")),
+    *(("4096", "objects"), ("4096", "closed gaps"), ("4096", "two workers"), ("4096", "TIFF")),
+    *(("12000", "masks"), ("12000 plain", "masks")),
     *(("12000", "probabilities"), ("12000", "objects"), ("100000", "masks"), ("100000", "objects")),
-    *(("volume", "masks"), ("volume", "probabilities"), ("volume", "through depth")),
+    *(("volume", "masks"), ("volume", "probabilities"), ("volume", "through depth"), ("volume", "closed gaps")),
 )
 """Images, and what is made of them."""
 

@@ -72,7 +72,7 @@ def test_what_is_joined_is_bounded_before_the_start_and_when_it_is_counted(
     tifffile.imwrite(tmp_path / "cells.tif", tifffile.imread(page)[:40], photometric="minisblack")
     predict = partial(predict_to_file, closing, tmp_path / "cells.tif", tmp_path / "p.tif")
     for _ in range(2):
-        with pytest.raises(UsageError, match=r"page 0 has \d+ contours, .* give --memory \S+GB --resume") as refused:
+        with pytest.raises(UsageError, match=r"\d+ contours of page 0 take .* give --memory \S+GB --resume") as refused:
             predict(work=Work(memory=9.0, resume=True))
     enough = float(str(refused.value).rpartition("--memory ")[2].removesuffix("GB --resume"))
     predict(work=Work(memory=enough, resume=True))

@@ -95,6 +95,22 @@ def test_labelling_is_resumed_to_the_same_numbers(
     assert source.with_name("cells.csv").read_bytes() == source.with_name("whole.csv").read_bytes()
 
 
+def test_more_objects_than_are_allowed_end_in_a_line_and_go_on_with_more_memory(
+    bright: tuple[Predictor, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, source = bright
+    out = source.with_name("cells.ome.zarr")
+    monkeypatch.setattr("unetkit.prediction.labels.OF_PART", 1e9)
+    with pytest.raises(
+        UsageError, match=r"^\d+ parts of objects take .* allowed; give --memory \S+GB --resume$"
+    ) as ended:
+        objects_in_blocks(predictor, source, out, work=Work(memory=8))
+    enough = float(str(ended.value).rpartition("--memory ")[2].removesuffix("GB --resume"))
+    assert enough > 8
+    made = objects_in_blocks(predictor, source, out, work=Work(memory=enough, resume=True))
+    assert made.images[0].objects == 5
+
+
 def test_what_only_whole_images_give_is_refused(bright: tuple[Predictor, Path]) -> None:
     predictor, source = bright
     out = source.with_name("cells.ome.zarr")

@@ -293,6 +293,9 @@ _OF_SPLITTING = 200
 OF_CONTOUR = 550
 """Bytes of a contour while the regions of a page are joined."""
 
+OF_PART = 700
+"""Bytes of a part of an object while those of all blocks are joined."""
+
 _OF_CLOSING = 40
 """Bytes of a contour while the gaps of a block are closed: what it separates, its key and its strength."""
 
@@ -312,6 +315,27 @@ def allowed_memory(device: torch.device, memory: float | None, workers: int) -> 
     if memory is not None:
         return memory * 1e9
     return free_memory(device) / 2 / workers if device.type == "cpu" else float("inf")
+
+
+def require_room(count: int, each: float, what: str, allowed: float) -> None:
+    """Make sure that this process can hold so many things.
+
+    Args:
+        count: how many.
+        each: bytes of one.
+        what: they are, for people.
+        allowed: bytes that the process may hold.
+
+    Raises:
+        UsageError: it would hold more.
+    """
+    release_freed_memory()  # of the network
+    needed = resident_memory() + each * count
+    if needed > allowed:
+        raise UsageError(
+            f"{count} {what} take {needed / 1e9:.2f} GB to be joined, of {allowed / 1e9:.2f} GB that are allowed; give "
+            f"--memory {needed / 1e9 + 0.05:.1f}GB --resume"
+        )
 
 
 def choose_tiles(

@@ -207,7 +207,7 @@ def predict_in_blocks(
             with crew_of(work.workers, work.dask) as crew:
                 allowed = allowed_memory(predictor.device, work.memory, work.workers)
                 _carry_out(_stages(job, labels, gaps), journal, blocks, crew, progress, allowed)
-                found = _finish_objects(labels, out, crew, journal, progress) if labels else None
+                found = _finish_objects(labels, out, crew, journal, progress, allowed) if labels else None
             if fills:
                 finish_target(journal.output, form, out, tiff=tiff)
             finish(journal, out)
@@ -279,16 +279,17 @@ def _carry_out(
             gaps.join(page, (_whole(blocks, one) for one in contours), allowed=allowed)
 
 
-def _finish_objects(labels: Labels, out: Path, crew: Crew, journal: Journal, progress: Progress) -> int:
+def _finish_objects(labels: Labels, out: Path, crew: Crew, journal: Journal, progress: Progress, allowed: float) -> int:
     """Make objects of the parts of all blocks, write their numbers and their table; return how many there are.
 
     Raises:
+        UsageError: joining the parts takes more than the bytes that are allowed.
         FailedBlocksError: of some blocks the numbers could not be written.
     """
     blocks, rule, place = Blocks(labels.form), labels.rule, table_of(out)
     progress.log("joining objects across blocks")
     contacts = crew(labels.touching, range(len(blocks)))
-    objects = labels.merge(_whole(blocks, contact) for contact in contacts)
+    objects = labels.merge((_whole(blocks, contact) for contact in contacts), allowed=allowed)
     columns = table(objects, rule.classes, labels.form, through_depth=rule.through_depth)
     if place != out:
         for one in crew(labels.relabel, range(len(blocks))):

@@ -21,14 +21,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unetkit.devices import release_freed_memory, resident_memory
-from unetkit.errors import UsageError
+from unetkit.devices import release_freed_memory
 from unetkit.images.blocks import Block, Blocks, checksum, create_target, open_target
 from unetkit.images.write import Form
 from unetkit.objects.contours import Contours, contours_of, own_basins, raised, strengths_of, with_background
 from unetkit.objects.find import Evidence
 from unetkit.objects.windows import View
-from unetkit.prediction.blocks import OF_CONTOUR, Job, Result, opened, probabilities_of, values_of
+from unetkit.prediction.blocks import OF_CONTOUR, Job, Result, opened, probabilities_of, require_room, values_of
 from unetkit.prediction.crops import Crop
 from unetkit.storage.atomic import atomic_path, make_folder
 
@@ -138,14 +137,7 @@ class Gaps:
             StorageError: the disk did not take it.
         """
         each = [one for _, one in sorted(contours, key=lambda pair: pair[0])]
-        count = sum(len(one.lengths) for one in each)
-        release_freed_memory()  # of the network
-        needed = resident_memory() + OF_CONTOUR * count
-        if needed > allowed:
-            raise UsageError(
-                f"page {page} has {count:,} contours, which take {needed / 1e9:.2f} GB to be joined, of "
-                f"{allowed / 1e9:.2f} GB that are allowed; give --memory {needed / 1e9 + 0.05:.1f}GB --resume"
-            )
+        require_room(sum(len(one.lengths) for one in each), OF_CONTOUR, f"contours of page {page}", allowed)
         sides, strengths = strengths_of(each)
         with atomic_path(self._strengths(page)) as temporary, temporary.open("wb") as handle:
             np.save(handle, sides)

@@ -30,7 +30,7 @@ from unetkit.images.write import Form
 from unetkit.objects.find import Evidence, Heights
 from unetkit.objects.merge import Contact, Graph, across, touching, united
 from unetkit.objects.windows import Pieces, View, needs_halo, pieces_of
-from unetkit.prediction.blocks import Job, probabilities_of
+from unetkit.prediction.blocks import OF_PART, Job, probabilities_of, require_room
 from unetkit.prediction.crops import Crop
 from unetkit.prediction.predictor import Predictor
 from unetkit.storage.atomic import atomic_path, make_folder
@@ -221,16 +221,20 @@ class Labels:
         self._target("output").put(block, values)
         return checksum(values)
 
-    def merge(self, contacts: Iterable[tuple[int, list[Contact]]]) -> Parts:
+    def merge(self, contacts: Iterable[tuple[int, list[Contact]]], *, allowed: float) -> Parts:
         """Make objects of the parts of all blocks, keep the number of every part in a file, and return the objects.
 
         Args:
             contacts: blocks, and what `touching` said of each.
+            allowed: bytes that this process may hold.
 
         Raises:
+            UsageError: joining the parts takes more.
             StorageError: the disk did not take it.
         """
         count, names = len(Blocks(self.form)), [one.name for one in fields(Parts)]
+        known = (self._known(number, "kinds")[0] for number in range(count))
+        require_room(sum(map(len, known)), OF_PART, "parts of objects", allowed)
         each = [Parts(*self._known(number, *names)) for number in range(count)]
         offsets = np.concatenate([[0], np.cumsum([len(one) for one in each])])
         parts = Parts(*(np.concatenate([getattr(one, name) for one in each]) for name in names))
