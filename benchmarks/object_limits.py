@@ -30,7 +30,7 @@ from unetkit.objects.find import grown, renumbered
 from unetkit.prediction import Predictor
 from unetkit.run import open_run
 
-SHOWN = ("mean_precision", "ap_50", "ap_75", "pq", "sq")
+SHOWN = ("mean_precision", "ap_50", "ap_75", "sq", "aji")
 _COLOURED = 0.03  # mean difference of channels, of the largest value
 _INNER = 0.7  # of an object's depth: what is deeper is its seed
 

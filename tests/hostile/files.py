@@ -367,9 +367,18 @@ class Account:
 
 
 def run(
-    count: int, seed: int, seconds: float, *, strace: bool, fast: bool, only: str, kept: Path | None, account: Account
+    first: int,
+    count: int,
+    seed: int,
+    seconds: float,
+    *,
+    strace: bool,
+    fast: bool,
+    only: str,
+    kept: Path | None,
+    account: Account,
 ) -> None:
-    """Make and open cases."""
+    """Make and open the cases from the first up to their count."""
     import seeds as made
 
     root = Path(tempfile.mkdtemp(prefix="unetkit-hostile-"))
@@ -401,7 +410,7 @@ def run(
     if (root / "case" / "traps" / made.MARKER).exists():
         account.note(kind="traps", outcome="code", said="the marker is there", seconds=0.0)
     kinds = [kind for kind in good if only in kind]
-    begun, left = time.perf_counter(), [number for number in range(count) if number not in account.known]
+    begun, left = time.perf_counter(), [number for number in range(first, count) if number not in account.known]
     for done, number in enumerate(left, 1):
         kind, folder = kinds[number % len(kinds)], root / "case" / f"{seed}-{number}"
         folder.mkdir()
@@ -429,6 +438,7 @@ def main() -> None:
     """Print the table, and end with 1 where there is more in it than what was read and refused."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first case, to divide them among processes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--seconds", type=float, default=20.0, help="of the processor, for one case; ten times on the clock"
@@ -445,6 +455,7 @@ def main() -> None:
         return
     account, total = Account(given.journal), Counter[str]()
     run(
+        given.first,
         given.count,
         given.seed,
         given.seconds,

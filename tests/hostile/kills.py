@@ -1,16 +1,18 @@
 """Commands killed at any moment, and run again: what is half-written, what is left, is the result the same?
 
-    python tests/hostile/kills.py [--count 100] [--seed 0] [--only VERB] [--json FILE]
+    python tests/hostile/kills.py [--count 100] [--seed 0] [--only VERB] [--first 0] [--gently SHARE]
 
-Each kill begins a command anew, waits for a moment between its start and its end (or for one of the changes that it
-makes on the disk), and sends SIGKILL, or SIGTERM for a quarter of them, to the command with all its processes. Then:
-what has its final name must be whole, that is the same bytes as without a kill; after SIGTERM nothing temporary may be
-left; and the same command, run again (a training with --resume), must come to the same results with nothing left.
+A command runs in a fork of this process, which has imported what takes longer than most commands do, or, where it is
+torchrun's, from its start. Each kill begins a command anew, waits for a moment between its start and its end (or for
+one of the changes that it makes on the disk), and sends SIGKILL, or SIGTERM for a share of them, to the command with
+all its processes. Then: what has its final name must be whole, that is the same bytes as without a kill; after SIGTERM
+nothing temporary may be left; and the same command, run again (a training with --resume), must come to the same results
+with nothing left.
 """
 
 import argparse
 import hashlib
-import json
+import importlib
 import os
 import random
 import re
@@ -22,7 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,16 +55,14 @@ class Verb:
         made: names of what it makes.
         again: words of the command that goes on; None: the same.
         prepare: makes the folder ready.
-        whole: whether every file has the same bytes in the end; of others the weights alone.
-        start: of the command, where it is not unetkit itself.
+        prefix: what starts the command where it is not begun in a fork.
     """
 
     words: Callable[[Path], list[str]]
     made: tuple[str, ...]
     again: Callable[[Path], list[str]] | None = None
     prepare: Callable[[Path], object] = lambda folder: None
-    skipped: tuple[str, ...] = ()
-    start: tuple[str, ...] = field(default=(sys.executable, "-m", "unetkit"))
+    prefix: tuple[str, ...] = ()
 
 
 def verbs(base: Path) -> dict[str, Verb]:
@@ -92,10 +92,22 @@ def verbs(base: Path) -> dict[str, Verb]:
         "train": Verb(lambda folder: [*train, "--out", str(folder / "run")], ("run",), again=goes_on),
         "crossval": Verb(lambda folder: [*folds, "--out", str(folder / "folds")], ("folds",)),
         "crossval torchrun": Verb(
-            lambda folder: [*folds, "--out", str(folder / "folds"), "train.batch=2"], ("folds",), start=torchrun
+            lambda folder: [*folds, "--out", str(folder / "folds"), "train.batch=2"], ("folds",), prefix=torchrun
         ),
         "predict file": Verb(
             lambda folder: ["predict", run, f"{images}/a.tif", "--out", str(folder / "o.tif")], ("o.tif",)
+        ),
+        "predict objects": Verb(
+            lambda folder: ["predict", run, f"{images}/a.tif", "--objects", "--out", str(folder / "o.tif")],
+            ("o.tif", "o.csv"),
+        ),
+        "predict zarr": Verb(
+            lambda folder: ["predict", run, f"{images}/a.tif", "--out", str(folder / "o.zarr"), "--overwrite"],
+            ("o.zarr",),
+            again=lambda folder: [
+                *("predict", run, f"{images}/a.tif", "--out", str(folder / "o.zarr")),
+                "--resume" if (folder / "o.zarr.unfinished" / "journal.jsonl").is_file() else "--overwrite",
+            ],
         ),
         "predict folder": Verb(lambda folder: ["predict", run, images, "--out", str(folder / "o")], ("o",)),
         "export safetensors": Verb(
@@ -104,6 +116,13 @@ def verbs(base: Path) -> dict[str, Verb]:
         ),
         "export onnx": Verb(
             lambda folder: ["export", run, "--to", "onnx", "--out", str(folder / "x.onnx")], ("x.onnx",)
+        ),
+        "export torchscript": Verb(
+            lambda folder: ["export", run, "--to", "torchscript", "--out", str(folder / "x.pt")], ("x.pt",)
+        ),
+        "pack": Verb(lambda folder: ["pack", run, "--to", "hub", "--out", str(folder / "hub")], ("hub",)),
+        "data convert image": Verb(
+            lambda folder: ["data", "convert", f"{images}/a.tif", str(folder / "a.zarr")], ("a.zarr",)
         ),
         "data sample": Verb(lambda folder: ["data", "sample", "--out", str(folder / "s"), "--slices", "4"], ("s",)),
         "data convert": Verb(lambda folder: ["data", "convert", data, "--out", str(folder / "c")], ("c",)),
@@ -120,14 +139,12 @@ def verbs(base: Path) -> dict[str, Verb]:
     }
 
 
-def base_in(folder: Path, environment: dict[str, str]) -> Path:
+def base_in(folder: Path) -> Path:
     """Make what the commands need."""
     sample = ["data", "sample", "--out", str(folder / "data"), "--slices", "6", "--size", "64"]
     train = ["train", "isbi", "--data", str(folder / "data"), "--out", str(folder / "run"), *SMALL, "train.steps=4"]
     for words in (sample, [*train, "data.split.folds=2"]):
-        subprocess.run(
-            [sys.executable, "-m", "unetkit", *words], check=True, env=environment, stdout=subprocess.DEVNULL
-        )
+        subprocess.run([sys.executable, "-m", "unetkit", *words], check=True, stdout=subprocess.DEVNULL)
     (folder / "images").mkdir()
     for name in "abcd":
         shutil.copy(folder / "data" / "train-volume.tif", folder / "images" / f"{name}.tif")
@@ -157,28 +174,59 @@ def is_temporary(path: Path, folder: Path) -> bool:
     return any(part.endswith(".part") for part in path.relative_to(folder).parts)
 
 
+@dataclass
+class Begun:
+    """A command that runs, with a group of processes of its own."""
+
+    pid: int
+    said: Path
+    status: int | None = None
+
+    def has_ended(self) -> bool:
+        """Tell whether the command has ended."""
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = status if pid else None
+        return self.status is not None
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end; return its exit code, negative for a signal, and what it said of errors."""
+        if self.status is None:
+            self.status = os.waitpid(self.pid, 0)[1]
+        said = self.said.read_text(errors="replace")
+        self.said.unlink()
+        return os.waitstatus_to_exitcode(self.status), said
+
+
+def begin(verb: Verb, words: list[str]) -> Begun:
+    """Begin a command."""
+    said = Path(tempfile.mkstemp(prefix="said-", dir=os.environ["XDG_CACHE_HOME"])[1])
+    pid = os.fork()
+    if pid:
+        return Begun(pid, said)
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(said, os.O_WRONLY), 2)
+    if verb.prefix:
+        os.execv(verb.prefix[0], [*verb.prefix, *words])
+    from unetkit.cli import main
+
+    sys.argv = ["unetkit", *words]
+    main()
+    raise SystemExit(0)
+
+
 def kill(
-    verb: Verb,
-    folder: Path,
-    reference: dict[str, str],
-    seconds: float,
-    draw: random.Random,
-    environment: dict[str, str],
+    verb: Verb, folder: Path, reference: dict[str, str], seconds: float, draw: random.Random, gently: float
 ) -> tuple[str, str]:
     """Kill a command once and run it again; return the outcome and what there is to say."""
     verb.prepare(folder)
     before = content(folder, verb.made)
     moment, changes = draw.uniform(0.3, 1.05) * seconds, draw.choice((0, 1, 2, 3, 5, 8))
-    soft = draw.random() < 0.25
-    process = subprocess.Popen(
-        [*verb.start, *verb.words(folder)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    soft = draw.random() < gently
+    process = begin(verb, verb.words(folder))
     begun, seen, last = time.monotonic(), 0, None
-    while process.poll() is None:
+    while not process.has_ended():
         if changes:
             now = (
                 sorted(os.listdir(folder)),
@@ -189,25 +237,24 @@ def kill(
             os.killpg(process.pid, signal.SIGTERM if soft else signal.SIGKILL)
             break
         time.sleep(0.002)
-    complaint = process.communicate()[1].decode(errors="replace")
-    early = process.returncode == 0
-    if "Traceback" in complaint and "torch.distributed" not in " ".join(verb.start):
+    code, complaint = process.end()
+    early = code == 0
+    if "Traceback" in complaint and not verb.prefix:
         return "traceback", complaint[-1500:]
     parts = [path for path in folder.rglob("*.part")]
-    if soft and parts and "torch.distributed" not in " ".join(verb.start):
+    if soft and parts and not verb.prefix:
         return "left", f"after SIGTERM: {parts}"
     for name, sha256 in content(folder, verb.made).items():
         whole = {reference.get(name), before.get(name)}
         if sha256 not in whole and reference.get(name) is not None and "/" not in name:
             return "half", name
-    again = [*verb.start, *(verb.again or verb.words)(folder)]
     if verb.made[0] in ("o", "c") and (folder / verb.made[0]).exists() and early:
         return "early", ""
-    done = subprocess.run(again, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        if "nothing is overwritten" in done.stderr or "is not empty" in done.stderr:  # it had come to its end
-            return ("early", "") if content(folder, verb.made) == reference else ("half", done.stderr[-500:])
-        return "traceback" if "Traceback" in done.stderr else "other", f"run again: {done.stderr[-1500:]}"
+    code, said = begin(verb, (verb.again or verb.words)(folder)).end()
+    if code != 0:
+        if re.search("nothing is overwritten|is not empty|is there already", said):  # it had come to its end
+            return ("early", "") if content(folder, verb.made) == reference else ("half", said[-500:])
+        return "traceback" if "Traceback" in said else "other", f"run again: {said[-1500:]}"
     if left := [str(path) for path in folder.rglob("*.part")]:
         return "left", "; ".join(left)
     found = content(folder, verb.made)
@@ -217,43 +264,41 @@ def kill(
     return ("early" if early else "same"), ""
 
 
-def run(count: int, seed: int, only: str) -> tuple[dict[str, Counter[str]], list[str]]:
+def run(count: int, seed: int, only: str, first: int, gently: float) -> tuple[dict[str, Counter[str]], list[str]]:
     """Kill commands in turn, and return how many ended how, by verb, and what was found."""
-    root, draw = Path(tempfile.mkdtemp(prefix="unetkit-kills-")), random.Random(seed)
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT / "src"),
-        "OMP_NUM_THREADS": "1",
-        "XDG_CONFIG_HOME": str(root / "config"),
-    }
-    environment["XDG_CACHE_HOME"] = str(root / "cache")
+    root = Path(tempfile.mkdtemp(prefix="unetkit-kills-"))
+    os.environ |= {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    os.environ |= {"XDG_CONFIG_HOME": str(root / "config"), "XDG_CACHE_HOME": str(root / "cache")}
+    for name in ("base", "config", "cache"):
+        (root / name).mkdir()
+    for name in ("unetkit.cli", "unetkit.training.train", "unetkit.reporting", "unetkit.exporting", "skimage.measure"):
+        importlib.import_module(name)
     table, found = dict[str, Counter[str]](), list[str]()
-    (root / "base").mkdir()
     chosen = {
         name: verb
-        for name, verb in verbs(base_in(root / "base", environment)).items()
+        for name, verb in verbs(base_in(root / "base")).items()
         if only in name and (name != "data fetch" or ISBI.is_dir())
     }
     references = dict[str, tuple[dict[str, str], float]]()
-    for number in range(count):
+    for number in range(first, first + count):
         name = list(chosen)[number % len(chosen)]
         verb, folder = chosen[name], root / "case"
         if name not in references:
             folder.mkdir()
             verb.prepare(folder)
             begun = time.monotonic()
-            done = subprocess.run(
-                [*verb.start, *verb.words(folder)], env=environment, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, (name, done.stderr)
+            code, said = begin(verb, verb.words(folder)).end()
+            assert code == 0, (name, said)
             references[name] = content(folder, verb.made), time.monotonic() - begun
             assert references[name][0], name
             shutil.rmtree(folder)
         folder.mkdir()
-        outcome, said = kill(verb, folder, *references[name], draw, environment)
+        outcome, said = kill(verb, folder, *references[name], random.Random(f"{seed}-{number}"), gently)
         table.setdefault(name, Counter()).update(("tried", outcome))
+        print(f"kill {number}: {name}: {outcome}", file=sys.stderr, flush=True)
         if outcome not in ("same", "early"):
             found.append(f"{name}, kill {number}: {outcome}\n{said}")
-            print(found[-1], file=sys.stderr, flush=True)
+            print(said, file=sys.stderr, flush=True)
         shutil.rmtree(folder)
     shutil.rmtree(root)
     return table, found
@@ -265,16 +310,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="verbs with this in their names")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--first", type=int, default=0, help="number of the first kill, to go on from")
+    parser.add_argument("--gently", type=float, default=0.25, help="share of SIGTERM among the kills")
     given = parser.parse_args()
-    table, found = run(given.count, given.seed, given.only)
+    table, found = run(given.count, given.seed, given.only, given.first, given.gently)
     print(f"{'verb':<24}" + "".join(f"{name:>10}" for name in OUTCOMES))
     for name, counts in {**table, "all": sum(table.values(), Counter[str]())}.items():
         print(f"{name:<24}" + "".join(f"{counts[outcome]:>10}" for outcome in OUTCOMES))
-    if given.json is not None:
-        given.json.write_text(
-            json.dumps({"table": {name: dict(counts) for name, counts in table.items()}, "found": found})
-        )
     print(*found, sep="\n\n")
     sys.exit(bool(found))
 

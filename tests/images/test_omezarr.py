@@ -1,7 +1,10 @@
 """OME-Zarr: what is written is valid and read back by others; what others wrote is read; what lies is refused."""
 
 import json
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Picture
+from zarr.storage import _local
 
 from unetkit.errors import DataError, UsageError
 from unetkit.images import is_zarr, open_image
@@ -130,6 +134,31 @@ def test_the_network_is_kept_in_the_attributes(tmp_path: Path) -> None:
 def test_nothing_is_left_of_what_failed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="could not broadcast"), ome_zarr(tmp_path / "a.ome.zarr", form()) as output:
         output.put(0, 0, 0, PAGES[0][:2])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_where_a_signal_comes_while_zarr_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    put = _local._put
+
+    def slow(path: Path, *given: Any, **options: Any) -> int:  # in a thread of zarr's
+        if "c" in path.parts:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(0.3)
+        return put(path, *given, **options)
+
+    monkeypatch.setattr(_local, "_put", slow)
+    before = signal.signal(signal.SIGUSR1, stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path / "a.ome.zarr", form(pages=1, page_axes=(), channels=("a",)), PAGES[:1, :1])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    time.sleep(0.5)
     assert list(tmp_path.iterdir()) == []
 
 

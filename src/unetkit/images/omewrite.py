@@ -9,6 +9,7 @@ whose centres lie half a pixel further on. Parts of a row of shards are in memor
 Legend of shapes: K channels of a page, H height, W width.
 """
 
+import asyncio
 import colorsys
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -57,11 +58,26 @@ def ome_zarr(path: Path, form: Form) -> Generator[Output]:
     require_new(path)
     form = form_at(path, form)
     with atomic_folder(path) as temporary:
-        filling = create_zarr(temporary, form)
-        yield filling
-        filling.finish(path.name, in_image=image_of(path) is not None)
+        try:
+            filling = create_zarr(temporary, form)
+            yield filling
+            filling.finish(path.name, in_image=image_of(path) is not None)
+        except BaseException:
+            _settle()
+            raise
     if image_of(path) is not None:
         register(path, form.version)
+
+
+def _settle() -> None:
+    """Wait until zarr's own thread has written what it was given: it goes on, in a folder that is to be removed."""
+    from zarr.core.sync import sync  # slow to import
+
+    async def given() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    sync(given())
 
 
 def form_at(path: Path, form: Form) -> Form:
