@@ -26,7 +26,8 @@ RUN find /opt/unetkit -name __pycache__ -type d -prune -exec rm -rf {} +
 
 FROM ${FROM_IMAGE_NAME} AS run
 COPY --from=build /opt/unetkit /opt/unetkit
-RUN useradd --create-home --uid 1000 unetkit && install -d -o unetkit -g unetkit /work
+# Ubuntu's images have a user 1000 already.
+RUN useradd --create-home --non-unique --uid 1000 unetkit && install -d -o unetkit -g unetkit /work
 ENV PATH=/opt/unetkit/bin:$PATH MPLCONFIGDIR=/tmp/matplotlib
 USER unetkit
 WORKDIR /work

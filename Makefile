@@ -90,6 +90,9 @@ $(VENV)/.web: $(VENV)/.dev web/package-lock.json web/build.mjs $(wildcard web/sr
 napari: ## install the plugin for napari next to the project, and run its tests (xvfb-run make napari without a display)
 	@test -x $(VENV)-napari/bin/python || $$($(FIND_PYTHON)) -m venv $(VENV)-napari
 	@$(VENV)-napari/bin/python -m pip install --quiet --constraint constraints.txt --editable . --editable './plugins/napari[test]' 'napari[pyqt6]' pytest-qt
+	@lacking=$$(ldd $(VENV)-napari/lib/python3*/site-packages/PyQt6/Qt6/plugins/platforms/libqxcb.so 2>/dev/null | \
+	awk '/not found/ {print $$1}' | sort -u | tr '\n' ' '); \
+	test -z "$$lacking" || { echo "Qt cannot open a window without $$lacking; docs/napari.md names the packages" >&2; exit 1; }
 	$(VENV)-napari/bin/python -m pytest plugins/napari --config-file plugins/napari/pyproject.toml
 
 hostile: $(VENV)/.dev ## damage 10,000 files and kill 100 commands, and print what held (hours)

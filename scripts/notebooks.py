@@ -1,6 +1,6 @@
 """Run the notebooks in Jupyter, and give the documentation their pages with what they show.
 
-    python scripts/notebooks.py                 # run all of notebooks/
+    python scripts/notebooks.py                 # run all of notebooks/ but translations, whose code is the same
     python scripts/notebooks.py course volume   # or some
 
 mkdocs calls `on_files` (`hooks` in mkdocs.yml), which runs every notebook and adds its page to the site; a translation
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-_LONGEST = 600  # seconds that a cell may take
+_LONGEST = 3600  # seconds that a cell may take, on however busy a machine
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def main() -> int:
     """Run the notebooks named on the command line, or all; return the exit code."""
     failed = 0
-    for path in [NOTEBOOKS / f"{name}.md" for name in sys.argv[1:]] or sorted(NOTEBOOKS.glob("*.md")):
+    for path in [NOTEBOOKS / f"{name}.md" for name in sys.argv[1:]] or originals():
         begun = time.perf_counter()
         try:
             cells = len(executed(path).cells)
@@ -33,6 +33,11 @@ def main() -> int:
             failed += 1
             print(f"{path.name}: {_COLOURS.sub('', str(error))}", file=sys.stderr, flush=True)
     return int(failed > 0)
+
+
+def originals() -> list[Path]:
+    """Return the notebooks that are no translations."""
+    return [path for path in sorted(NOTEBOOKS.glob("*.md")) if not path.stem.endswith(".zh")]
 
 
 def executed(path: Path) -> Any:
@@ -89,12 +94,11 @@ def on_files(files: Any, config: Any) -> Any:
     """Add the pages of the notebooks to the site; called by mkdocs."""
     from mkdocs.structure.files import File
 
-    for path in sorted(NOTEBOOKS.glob("*.md")):
-        if not path.stem.endswith(".zh"):
-            notebook, twin = executed(path), path.with_suffix(".zh.md")
-            files.append(File.generated(config, f"notebooks/{path.name}", content=page(notebook)))
-            if twin.exists():
-                files.append(File.generated(config, f"notebooks/{twin.name}", content=page(translated(twin, notebook))))
+    for path in originals():
+        notebook, twin = executed(path), path.with_suffix(".zh.md")
+        files.append(File.generated(config, f"notebooks/{path.name}", content=page(notebook)))
+        if twin.exists():
+            files.append(File.generated(config, f"notebooks/{twin.name}", content=page(translated(twin, notebook))))
     return files
 
 

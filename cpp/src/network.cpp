@@ -39,8 +39,8 @@ std::unique_ptr<Network> load_network(const Path& path, const Settings& settings
         return runtime.load(path, settings);
     }
     if (path.extension() == ".mindir")
-        throw Error(path.string() + ": is for MindSpore, which this program does without; export the same network to "
-                                    "ONNX: unetkit export RUN --to onnx --out FILE.onnx");
+        throw Error(path.string() + ": is for MindSpore, which this program does without; make an ONNX of it: unetkit export " +
+                    path.string() + " --to onnx --out " + path.stem().string() + ".onnx");
     throw Error(path.string() + ": its ending says no kind of network; expected .xml or .onnx (OpenVINO), or .pt2 (AOTInductor)");
 }
 

@@ -199,6 +199,13 @@ def test_every_check_has_its_case() -> None:
     assert {*CASES, "palettes"} == set(CHECKS)  # palettes lie in files: test_check_data.py
 
 
+def test_patches_of_a_network_that_needs_surroundings_are_not_told_to_be_smaller() -> None:
+    report = checked(NAMED, "train.patch=220", "model.padding=valid")
+    (finding,) = [one for one in report.findings if one.check == "small"]
+    assert "this network needs them" in finding.advice
+    assert "smaller train.patch" not in finding.advice
+
+
 def test_labels_that_are_all_misaligned_are_an_error() -> None:
     turn = SYMMETRIES["turned by 90 degrees clockwise"]
     turned = [replace(one, labels=np.ascontiguousarray(turn(np.asarray(one.labels)))) for one in NAMED]

@@ -409,6 +409,7 @@ def test_onnx_and_mindir(program: Path, exported: Callable, tmp_path: Path) -> N
     run(program, onnx, tmp_path / "image.tif", "--out", tmp_path / "out.tif", "--probabilities")
     expected = network.predictor.probabilities(page[None])[1]
     np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif"), expected, rtol=0, atol=1e-5)
-    (tmp_path / "net.mindir").write_bytes(b"x")
-    complaint = run(program, tmp_path / "net.mindir", tmp_path / "image.tif", "--out", tmp_path / "out.tif", code=2)
-    assert "export the same network to ONNX" in complaint
+    mindir = tmp_path / "net.mindir"
+    mindir.write_bytes(b"x")
+    complaint = run(program, mindir, tmp_path / "image.tif", "--out", tmp_path / "out.tif", code=2)
+    assert f"make an ONNX of it: unetkit export {mindir} --to onnx --out net.onnx" in complaint

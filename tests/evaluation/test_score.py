@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import unetkit
 from unetkit.config import load_config
 from unetkit.data import InMemory, Sample, write_sample
+from unetkit.data.resize import resize_sample
 from unetkit.errors import DataError, UsageError
 from unetkit.evaluation import Folder, Folds, score_folder
 from unetkit.evaluation.score import choose_for, named_families, score_predictor
@@ -36,10 +37,10 @@ def _threshold(x_NCHW: torch.Tensor) -> torch.Tensor:
 class Counted(Predictor):
     """A predictor that remembers the sizes of the images that it was given."""
 
-    def probabilities_of(self, images: Sequence[Pixels]) -> Iterator[NDArray[np.float32]]:
+    def answers_to(self, images: Sequence[Pixels]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32] | None]]:
         """Predict, and remember."""
         seen.extend(pixels_CHW.shape[1:] for pixels_CHW in images)
-        return super().probabilities_of(images)
+        return super().answers_to(images)
 
 
 seen: list[tuple[int, ...]] = []
@@ -78,6 +79,18 @@ def test_legacy_scores_cost_one_more_for_the_size_that_they_are_of() -> None:
     network = predictor()
     score_predictor(network, images(2), metrics=choose_for(network, ["legacy"]))
     assert seen == [(40, 50), (388, 388), (40, 51), (388, 388)]
+
+
+def test_legacy_scores_cost_none_where_the_network_resizes_images_to_that_size_itself() -> None:
+    network = predictor().with_options({"overrides": ["predict.size=[24,32]"]})
+    metrics = choose_for(network, ["legacy"])
+    scores = score_predictor(network, images(2), metrics=metrics).scores
+    assert seen == [(40, 50), (40, 51)]
+    small = [resize_sample(sample, (24, 32), "half-pixel", classes=2) for sample in images(2).samples]
+    alone = score_predictor(network, InMemory(tuple(small), CLASSES), metrics=metrics).scores
+    assert {name: value for name, value in scores.items() if name.endswith("_at_24x32")} == pytest.approx(
+        {name: value for name, value in alone.items() if name.endswith("_at_24x32")}
+    )
 
 
 def test_tuning_and_its_scores_cost_one_prediction_an_image() -> None:

@@ -52,6 +52,19 @@ def test_mindspore(tmp_path: Path) -> None:
     ]
 
 
+def test_the_course_prints_neither_epochs_nor_validations(tmp_path: Path) -> None:
+    assert printed("mindspore-course", tmp_path) == [
+        "dataset length is: 2",
+        "============== Starting Training ==============",
+        "step: 1, loss is 0.5, fps is 4.0",
+        "step: 2, loss is 0.25, fps is 4.0",
+        "step: 1, loss is 0.125, fps is 4.0",
+        "step: 2, loss is 1.0, fps is 2.0",
+        "step: 1, loss is 3.0, fps is 2.0",
+        "============== End Training ==============",
+    ]
+
+
 def test_oneflow_and_its_file(tmp_path: Path) -> None:
     (tmp_path / "Unet_train.txt").write_text("9.0000\n" * 5)  # of a training that was resumed at its beginning
     assert printed("oneflow", tmp_path) == [
@@ -103,6 +116,15 @@ def test_an_evaluation_of_mindspore(metric: str, own_size: bool, dice: float, io
         f"single dice coeff is: {dice}, IOU is: {iou}",
         f"============== Cross valid dice coeff is: {dice}",
         f"============== Cross valid IOU is: {iou}",
+    ]
+
+
+def test_an_evaluation_of_the_course() -> None:
+    assert list(evaluation_lines("mindspore-course", CONTENT, "soft_dice_two_class")) == [
+        "============== Starting Evaluating ============",
+        "single dice coeff is: 0.7",
+        "single dice coeff is: 0.7",
+        "Cross valid dice coeff is: {'dice_coeff': 0.7}",
     ]
 
 

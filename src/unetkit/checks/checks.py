@@ -86,7 +86,10 @@ def small(data: DatasetFacts) -> Iterator[Finding]:
             f"{_count(images, data)} are smaller than a patch of {sides[0]} x {sides[1]} px, the smallest {rows} x "
             f"{columns}: patches are filled up with {filling}"
         )
-        yield Finding("note", found, "a smaller train.patch needs no filling", names(images))
+        advice = "a smaller train.patch needs no filling"
+        if data.config.model.padding == "valid":
+            advice = "this network needs them: it segments less than it sees (model.padding=valid)"
+        yield Finding("note", found, advice, names(images))
 
 
 def two_valued(data: DatasetFacts) -> Iterator[Finding]:

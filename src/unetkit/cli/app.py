@@ -81,10 +81,8 @@ PredictionKeys = Annotated[
     typer.Argument(metavar="[KEY=VALUE]...", help="of predict and objects: objects.threshold=0.4", show_default=False),
 ]
 LogFormatOption = Annotated[
-    Literal["mindspore", "tensorflow", "oneflow"] | None,
-    typer.Option(
-        "--log-format", help="also print an older system's lines: mindspore, tensorflow, oneflow", show_default=False
-    ),
+    Literal["mindspore", "mindspore-course", "tensorflow", "oneflow"] | None,
+    typer.Option("--log-format", help="also print the lines of this older system, in its spelling", show_default=False),
 ]
 DataOption = Annotated[
     str | None, typer.Option("--data", help="the data set: a folder, a file, or 'sample'", show_default=False)

@@ -421,7 +421,7 @@ class TrainConfig(Section):
         description="also keep the course of the training there: tensorboard (RUN/tensorboard), mlflow, wandb "
         "(RUN/wandb, offline); each needs the extra of its name (docs/trackers.md)",
     )
-    log_format: Literal["mindspore", "tensorflow", "oneflow"] | None = Field(
+    log_format: Literal["mindspore", "mindspore-course", "tensorflow", "oneflow"] | None = Field(
         default=None, description="also print the lines that an older system prints, in its spelling; null: ours alone"
     )
     rank_logs: bool = Field(

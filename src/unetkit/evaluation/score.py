@@ -2,7 +2,8 @@
 
 Validations, final scores, reports, cross-validations, tuning and files all come through `score`. What differs is where
 the answers come from: a predictor (`answers_of`, `score_predictor`), the folds of a cross-validation, or files. An
-image costs one prediction; the family legacy, which resizes images before the network, costs a second.
+image costs one prediction; the family legacy, which resizes images before the network, costs a second one where the
+network does not do that by itself.
 
 Images are scored at their own size, and on the classes that the data has: a network's border class counts as the object
 that it belongs to, so that a score means the same with it and without. Which scores there are and how each is computed
@@ -266,9 +267,9 @@ def answers_of(predictor: Predictor, dataset: Dataset, indices: Sequence[int], w
     """
     samples = ((place, dataset[indices[place]]) for place in world.share(len(indices)))
     for alike in _of_one_shape(samples):
-        answered = predictor.probabilities_of([sample.input for _, sample in alike])
-        for (place, sample), probabilities_LHW in zip(alike, answered, strict=True):
-            one = prediction_of(predictor, sample, probabilities_LHW)
+        answered = predictor.answers_to([sample.input for _, sample in alike])
+        for (place, sample), (probabilities_LHW, small_LHW) in zip(alike, answered, strict=True):
+            one = prediction_of(predictor, sample, probabilities_LHW, small_LHW)
             note = predictor.plan(*sample.pixels.shape[1:]).note
             yield Answer(one, {"": place}, () if note is None else (note,))
 
@@ -292,13 +293,19 @@ def _of_one_shape(samples: Iterable[tuple[int, Sample]]) -> Iterator[list[tuple[
     yield from waiting.values()
 
 
-def prediction_of(predictor: Predictor, sample: Sample, probabilities_LHW: NDArray[Any]) -> Prediction:
+def prediction_of(
+    predictor: Predictor,
+    sample: Sample,
+    probabilities_LHW: NDArray[Any],
+    small_LHW: NDArray[Any] | None = None,
+) -> Prediction:
     """Put probabilities next to the truth: a network's own, or the mean of several networks of one kind.
 
     Args:
         predictor: the network, for its classes and how it makes objects.
         sample: the image with its labels.
         probabilities_LHW: of the network's classes, the border among them.
+        small_LHW: the same at the size that the predictor resizes images to; None: computed where it is asked for.
 
     Raises:
         DataError: an image without labels.
@@ -311,7 +318,9 @@ def prediction_of(predictor: Predictor, sample: Sample, probabilities_LHW: NDArr
         # Before the network and not back, as the older systems did.
         small = resize_sample(sample, size, predictor.config.resize or "half-pixel", classes=len(classes))
         assert small.labels is not None
-        p_KHW, valid = of_data(predictor, predictor.probabilities(small.input)), small.valid
+        known_LHW = small_LHW if size == predictor.config.size else None
+        p_LHW = predictor.probabilities(small.input) if known_LHW is None else known_LHW
+        p_KHW, valid = of_data(predictor, p_LHW), small.valid
         return (p_KHW, small.labels) if valid is None else (p_KHW[:, valid][:, None], small.labels[valid][None])
 
     return Prediction(

@@ -16,7 +16,8 @@ import numpy as np
 
 from unetkit.storage.atomic import atomic_write
 
-System = Literal["mindspore", "tensorflow", "oneflow"]
+System = Literal["mindspore", "mindspore-course", "tensorflow", "oneflow"]
+_OF_MINDSPORE: tuple[System, ...] = ("mindspore", "mindspore-course")  # the model zoo, and the course before it
 LOSSES = "Unet_train.txt"
 """The file of OneFlow's training: the mean loss of every epoch, a line each."""
 
@@ -62,7 +63,7 @@ class TrainingLines:
 
     def begin(self) -> None:
         """Print what stands before the first step."""
-        if self.system == "mindspore":
+        if self.system in _OF_MINDSPORE:
             self.log(f"dataset length is: {self.facts.epoch}")
             self.log("============== Starting Training ==============")
         elif self.system == "oneflow":
@@ -81,7 +82,7 @@ class TrainingLines:
         for step, loss in enumerate(losses, done):
             self.losses.append(loss)
             self.spent += each
-            if self.system == "mindspore":
+            if self.system in _OF_MINDSPORE:
                 number = step % self.facts.epoch + 1
                 self.log(f"step: {number}, loss is {np.float32(loss)!s}, fps is {self.facts.batch / each}")
             if (step + 1) % self.facts.epoch == 0:
@@ -120,7 +121,7 @@ class TrainingLines:
 
     def end(self) -> None:
         """Print what stands after the last step."""
-        if self.system == "mindspore":
+        if self.system in _OF_MINDSPORE:
             if self.best is not None:
                 name, (value, epoch) = _eval_name(self.facts.metric), self.best
                 self.log(f"End training, the best {name} is: {value}, the best {name} epoch is {epoch}")
@@ -146,7 +147,7 @@ def evaluation_lines(
             ce, dice = scores[entropy], scores[form]
             values = {"eval_ce_loss": ce, "eval_dice_loss": 1 - dice, "eval_total_loss": ce + 1 - dice}
             yield _dll("()", values | {"eval_dice_score": dice})
-    if system != "mindspore":
+    if system not in _OF_MINDSPORE:
         return
     known = metric if "_dice_" in metric or "_iou_" in metric else "soft_dice_two_class"
     dice = _form(known.replace("_iou_", "_dice_"), scores, own_size=own_size)
@@ -154,6 +155,10 @@ def evaluation_lines(
     if dice not in scores or iou not in scores:
         return
     yield "============== Starting Evaluating ============"
+    if system == "mindspore-course":
+        yield from (f"single dice coeff is: {image[dice]}" for image in images)
+        yield f"Cross valid dice coeff is: { ({'dice_coeff': scores[dice]}) }"
+        return
     for image in images:
         yield f"single dice coeff is: {image[dice]}, IOU is: {image[iou]}"
     yield f"============== Cross valid dice coeff is: {scores[dice]}"

@@ -9,7 +9,7 @@ Legend of shapes: N tiles, C channels, K classes, H height, W width.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from typing import Any, TypedDict
 
 import numpy as np
@@ -90,11 +90,13 @@ class Part:
         rows: of the image.
         columns: of the image.
         probabilities_KHW: of the classes, float32, on the predictor's device.
+        small_KHW: those at `config.size` that they were enlarged from; None where images are not resized.
     """
 
     rows: slice
     columns: slice
     probabilities_KHW: Tensor
+    small_KHW: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,6 @@ class Predictor:
         """
         return next(self.probabilities_of([pixels_CHW]))
 
-    @torch.inference_mode()
     def probabilities_of(self, images: Sequence[Pixels]) -> Iterator[NDArray[np.float32]]:
         """Yield the `probabilities` of each image; those of images of one shape are computed together.
 
@@ -220,9 +221,22 @@ class Predictor:
         Raises:
             DataError, UsageError: as `probabilities`.
         """
+        return (whole_KHW for whole_KHW, _ in self.answers_to(images))
+
+    @torch.inference_mode()
+    def answers_to(self, images: Sequence[Pixels]) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32] | None]]:
+        """Yield what `probabilities_of` yields, and the probabilities at `config.size` that it was enlarged from.
+
+        The second is None where images are not resized, or gaps are closed in what was enlarged.
+
+        Raises:
+            DataError, UsageError: as `probabilities`.
+        """
         for shape, alike in groupby(images, key=np.shape):
             for parts in self._parts_of(list(alike)):
-                yield _gathered(parts, torch.empty(len(self.classes), *shape[1:])).numpy()
+                first = next(parts)
+                small_KHW = None if first.small_KHW is None else first.small_KHW.cpu().numpy()
+                yield _gathered(chain([first], parts), torch.empty(len(self.classes), *shape[1:])).numpy(), small_KHW
 
     def labels(self, pixels_CHW: Pixels) -> NDArray[Any]:
         """Return the index of each pixel's class, [H, W] uint8, or uint16 above 256 classes.
@@ -372,7 +386,7 @@ class Predictor:
             parts = _parts(islice(tiles, count), plan, width if size is None else size[1])
             if size is not None:
                 p_KHW = _gathered(parts, torch.empty(len(self.classes), *size, device=self.device))
-                parts = iter([Part(*whole, resize(p_KHW, (height, width), kind))])
+                parts = iter([Part(*whole, resize(p_KHW, (height, width), kind), p_KHW)])
             if self.config.close_gaps:
                 closed_KHW = self.closed(_gathered(parts, torch.empty(len(self.classes), height, width)).numpy())
                 parts = iter([Part(*whole, torch.from_numpy(closed_KHW).to(self.device))])

@@ -36,7 +36,7 @@ def test_the_course_is_the_zoos_medical_training(text: str, tmp_path: Path) -> N
     file.write_text(text)
     translation = translate_config(file)
     assert translation is not None
-    assert translation.config == load_config("mindspore-unet-medical")
+    assert translation.config == load_config("mindspore-unet-medical", ["train.log_format=mindspore-course"])
     assert "epochs 400" in translation.origins["train.steps"]
     assert "batchsize 16" in translation.origins["train.batch"]
     assert {"name", "distribute_epochs", "resume_ckpt"} <= set(translation.unused)

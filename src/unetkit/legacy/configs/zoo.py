@@ -55,6 +55,7 @@ def translate_course(draft: Draft, documents: Sequence[Values], words: Sequence[
         keys = ("repeat", "epochs", "distribute_epochs")
         passes = {"run_distribute": True, **dict.fromkeys(keys, settings.distribute_epochs)}
     _translate_settings(settings.model_copy(update=passes), draft)
+    draft.set(PROGRAM, {"train.log_format": "mindspore-course"})
 
 
 _COURSE_SAME = (
