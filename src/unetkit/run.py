@@ -268,13 +268,13 @@ class Run:
             RunFolderError: another line is damaged.
         """
         path = self.path / "log.jsonl"
-        lines = path.read_bytes().splitlines() if path.is_file() else []
-        records: list[Record] = []
+        content = path.read_bytes() if path.is_file() else b""
+        lines, records = content.splitlines(), list[Record]()
         for number, line in enumerate(lines, 1):
             record = _parsed(line)
             if record is not None and isinstance(record.get("step"), int):
                 records.append(record)
-            elif number < len(lines):
+            elif number < len(lines) or content.endswith(b"\n"):
                 raise RunFolderError(
                     f"{path}: damaged: line {number} is not a JSON object with a step; delete that line"
                 )

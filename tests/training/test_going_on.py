@@ -141,6 +141,9 @@ def test_a_damaged_line_of_the_log_is_named_and_a_cut_last_one_passed_over(run: 
     lines = log.read_bytes().splitlines()
     log.write_bytes(b"\n".join([*lines, line]))
     assert len(run.read_log()) == len(lines)
+    log.write_bytes(b"\n".join([*lines, line, b""]))
+    with pytest.raises(RunFolderError, match=rf"log\.jsonl: damaged: line {len(lines) + 1} is not a JSON object"):
+        run.read_log()
     log.write_bytes(b"\n".join([line, *lines]))
     with pytest.raises(RunFolderError, match=r"log\.jsonl: damaged: line 1 is not a JSON object"):
         run.read_log()
