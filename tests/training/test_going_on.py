@@ -107,6 +107,15 @@ def test_a_run_that_is_extended_and_stopped_at_once_can_be_resumed(run: Run, mon
     assert Checkpoint.load(resume(run.path).last).card.step == 3
 
 
+def test_what_a_kill_left_out_of_a_beginning_run_is_written_when_it_goes_on(run: Run) -> None:
+    described = run.read_json("data.json")
+    assert described is not None
+    assert "findings" in described
+    (run.path / "data.json").unlink()
+    resume(run.path)
+    assert run.read_json("data.json") == described
+
+
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\xfe", b""])
 @pytest.mark.parametrize("name", ["data.json", "summary.json"])
 def test_a_damaged_file_of_a_run_is_named(run: Run, name: str, content: bytes) -> None:
