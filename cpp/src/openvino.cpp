@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <regex>
 
 #include "error.hpp"
 #include "network.hpp"
@@ -16,7 +17,8 @@ void require_form(const Path& path) {
     if (path.extension() == ".onnx") return;
     std::string head(512, '\0');
     std::ifstream(path, std::ios::binary).read(head.data(), static_cast<std::streamsize>(head.size()));
-    if (head.find("<net ") == std::string::npos || head.find("version=") == std::string::npos)
+    static const std::regex form(R"(\s*(<\?xml[^<>]*>\s*)?<net [^<>]*\bversion="1[01]")");
+    if (!std::regex_search(head, form, std::regex_constants::match_continuous))
         throw Error(path.string() +
                     ": is no file of OpenVINO's; expected one that `unetkit export --to openvino` wrote");
     Path weights = Path(path).replace_extension(".bin");

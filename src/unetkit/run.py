@@ -31,6 +31,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
 from unetkit.config import Config, load_config, plain_yaml
 from unetkit.devices import choose_device, choose_precision, device_name
 from unetkit.display import Display, Records, picture
@@ -48,6 +50,62 @@ Follow = Callable[[Record], None]
 
 OWN_FUNCTIONS = "functions.json"
 """The file that keeps name and source of a loss and metrics of the user's own."""
+
+
+class _Data(BaseModel):
+    dtype: str
+    sha256_pixels: str
+    sha256_labels: str = ""
+    samples: int = 0
+    sizes: dict[str, int] = {}
+    classes: list[str] = []
+    class_shares: list[float] = []
+    class_weights: dict[str, float] = {}
+    normalization: dict[str, list[float]] = {}
+    train: list[str] = []
+    validation: list[str] = []
+    test: list[str] = []
+
+
+class _Environment(BaseModel):
+    command: list[str] = []
+    packages: dict[str, str | None] = {}
+
+
+class _Summary(BaseModel):
+    step: int
+    seconds: dict[str, float]
+    ended: str = ""
+
+
+class _Scored(BaseModel):
+    scores: dict[str, float | None]
+
+
+class _Evaluated(_Scored):
+    images: list[_Scored] = []
+
+
+class _Evaluation(_Evaluated):
+    test: _Evaluated | None = None
+
+
+class _Function(BaseModel):
+    name: str
+    sha256: str
+    source: str
+
+
+_OBJECT = TypeAdapter(dict[str, Any])
+_FORMS: dict[str, TypeAdapter[Any]] = {
+    "data.json": TypeAdapter(_Data),
+    "environment.json": TypeAdapter(_Environment),
+    "evaluation.json": TypeAdapter(_Evaluation),
+    "summary.json": TypeAdapter(_Summary),
+    "tracking.json": TypeAdapter(dict[str, dict[str, Any]]),
+    OWN_FUNCTIONS: TypeAdapter(dict[str, _Function]),
+}
+"""What is read of the files of a run that somebody may have edited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,19 +268,21 @@ class Run:
             RunFolderError: another line is damaged.
         """
         path = self.path / "log.jsonl"
-        lines = path.read_bytes().splitlines() if path.is_file() else []
-        records: list[Record] = []
+        content = path.read_bytes() if path.is_file() else b""
+        lines, records = content.splitlines(), list[Record]()
         for number, line in enumerate(lines, 1):
             record = _parsed(line)
-            if record is not None:
+            if record is not None and isinstance(record.get("step"), int):
                 records.append(record)
-            elif number < len(lines):
-                raise RunFolderError(f"{path}: damaged: line {number} is not a JSON object; delete that line")
+            elif number < len(lines) or content.endswith(b"\n"):
+                raise RunFolderError(
+                    f"{path}: damaged: line {number} is not a JSON object with a step; delete that line"
+                )
         return records
 
     def cut_log(self, *, after_step: int) -> None:
         """Drop the lines of steps that will be done again."""
-        kept = [json.dumps(record) + "\n" for record in self.read_log() if record.get("step", 0) <= after_step]
+        kept = [json.dumps(record) + "\n" for record in self.read_log() if record["step"] <= after_step]
         atomic_write(self.path / "log.jsonl", "".join(kept))
 
     def write_json(self, name: str, value: Any) -> None:
@@ -233,18 +293,23 @@ class Run:
         """Read a JSON file of the folder; None where it is not there.
 
         Raises:
-            RunFolderError: it does not hold a JSON object.
+            RunFolderError: it does not hold a JSON object, or not what is read of it.
         """
         path = self.path / name
         if not path.is_file():
             return None
-        record = _parsed(path.read_bytes())
-        if record is None:
-            raise RunFolderError(
-                f"{path}: damaged: not a JSON object; bring it back from a copy, or delete it: "
-                f"unetkit train --resume {self.place} writes it anew"
-            )
-        return record
+        record, what = _parsed(path.read_bytes()), "not a JSON object"
+        try:
+            if record is not None:
+                _FORMS.get(name, _OBJECT).validate_python(record)
+                return record
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise RunFolderError(
+            f"{path}: damaged: {what}; bring it back from a copy, or delete it: "
+            f"unetkit train --resume {self.place} writes it anew"
+        )
 
     @property
     def is_held(self) -> bool:

@@ -245,6 +245,10 @@ def test_wrong_usage(program: Path, exported: Callable, tmp_path: Path) -> None:
         ([image, image, "--out", out], "its ending says no kind of network"),
         ([write_text(tmp_path / "a.pt2", "x"), image, "--out", out], "which this program was built without"),
         ([write_text(tmp_path / "a.xml", "<x/>"), image, "--out", out], "is no file of OpenVINO's"),
+        (
+            [write_text(tmp_path / "b.xml", '<?xml version="1.0"?><net name="a"/>'), image, "--out", out],
+            "is no file of",
+        ),
         ([network, tmp_path / "none.tif", "--out", out], "none.tif: cannot be read: No such file"),
         ([network, tmp_path / "rgb.tif", "--out", out], "has 3 channels, but the network was trained on images with 1"),
         ([network, image, "--out", tmp_path / "x.png"], "too much for a PNG file"),

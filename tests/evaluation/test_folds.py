@@ -1,4 +1,7 @@
+import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,8 +10,10 @@ from hypothesis import strategies as st
 
 from unetkit.config import load_config
 from unetkit.data import Sample, split_dataset
-from unetkit.errors import ConfigError
+from unetkit.errors import ConfigError, RunFolderError
 from unetkit.evaluation import divide
+from unetkit.evaluation.folds import read_folder
+from unetkit.prediction.load import member_folders
 
 
 @dataclass
@@ -61,3 +66,30 @@ def test_stacks_stay_together() -> None:
         assert len(held) == 3 * len(stacks)
     with pytest.raises(ConfigError):
         divide(load_config({"data": {"split": {"method": "stacks"}}}), Images(names), 7)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"config": 5},
+        {"held_out": 5},
+        {"held_out": [["a"]]},
+        {"seeds": None},
+        {"seeds": float("inf")},
+        {"seeds": 10**12},
+    ],
+    ids=str,
+)
+def test_a_damaged_folder_is_one_line(tmp_path: Path, changed: dict[str, Any]) -> None:
+    (tmp_path / "crossval.json").write_text(json.dumps({"config": {}, "held_out": [[0], [1]], "seeds": 1} | changed))
+    with pytest.raises(RunFolderError, match=r"crossval\.json: is not what `unetkit crossval` wrote"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 99_999, '{"members": 5}', '{"members": ["../other"]}', '{"members": ["/other"]}']
+)
+def test_members_lie_in_their_folder(tmp_path: Path, text: str) -> None:
+    (tmp_path / "crossval.json").write_text(text)
+    with pytest.raises(RunFolderError, match=r"crossval\.json: is not what `unetkit crossval` wrote"):
+        member_folders(tmp_path)

@@ -23,3 +23,11 @@ def test_an_onnx_file_is_one(tmp_path: Path) -> None:
     file = tmp_path / "x.onnx"
     file.write_bytes(b"\x08\x0a\x12\x07pytorch\x1a\x03")
     assert kind_of(file) == "onnx"
+
+
+@pytest.mark.parametrize("text", ['<?xml version="1.0"?><net name="a"/>', '<net version="7">', ' x<net version="11">'])
+def test_what_is_not_quite_openvinos_is_shown_to_none_of_its_readers(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.xml").write_text(text)
+    assert kind_of(tmp_path / "a.xml") is None
+    (tmp_path / "a.xml").write_text('<?xml version="1.0"?>\n<net name="a" version="11">')
+    assert kind_of(tmp_path / "a.xml") == "openvino"

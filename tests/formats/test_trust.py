@@ -46,7 +46,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with zipfile.ZipFile(folder / "savedmodel.zip", "w") as archive:
         archive.writestr("net/saved_model.pb", "")
     (folder / "onnx.onnx").write_bytes(b"\x08\x0a\x12\x07pytorch\x1a\x03")
-    (folder / "openvino.xml").write_text('<?xml version="1.0"?><net></net>')
+    (folder / "openvino.xml").write_text('<?xml version="1.0"?><net name="a" version="11"></net>')
     with zipfile.ZipFile(folder / "aoti.pt2", "w") as archive:
         archive.writestr("net/data/aotinductor/model/_metadata.json", "{}")
     torch.save({"x": torch.ones(1)}, folder / "PyTorch checkpoint.pth")

@@ -94,6 +94,9 @@ def run(program: Path, count: int, seed: int) -> tuple[dict[str, Counter[str]], 
         table.setdefault(part, Counter()).update(("tried", outcome))
         if outcome not in ("done", "refused"):
             found.append(f"{part}, case {number}: {outcome}\n{said[:3000]}")
+            print(found[-1], file=sys.stderr, flush=True)
+        if (number + 1) % 20 == 0:
+            print(f"{number + 1} of {count} runs; {len(found)} bad", file=sys.stderr, flush=True)
         shutil.rmtree(folder)
     shutil.rmtree(root)
     return table, found

@@ -17,7 +17,9 @@ import json
 import os
 import random
 import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -215,13 +217,15 @@ def work(root: Path) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
     resource.setrlimit(resource.RLIMIT_AS, (size + 8 * LARGEST, -1))
+    print(os.getpid(), file=answers, flush=True)
     for line in sys.stdin:
         case = json.loads(line)
         seen.clear()
         Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
         before, begun, said = _resident("VmRSS"), time.process_time(), ""
-        mark(BEGIN)
-        here[:] = [case["folder"], *case["own"], str(root / "tmp"), str(root / "config"), str(root / "cache")]
+        if not case.get("unwatched"):
+            mark(BEGIN)
+            here[:] = [case["folder"], *case["own"], str(root / "tmp"), str(root / "config"), str(root / "cache")]
         try:
             open_case(case["kind"], Path(case["path"]))
             outcome = "read"
@@ -259,32 +263,43 @@ def _resident(what: str) -> int:
 
 
 class Worker:
-    """The process that opens cases; a new one is started after a crash or a hang."""
+    """The process that opens cases; a new one is started after a crash or a hang, and opens the good files first.
+
+    Attributes:
+        good: cases that every process opens before others, so that what is imported on first use is no finding.
+    """
 
     def __init__(self, root: Path, trace: Path | None) -> None:
-        self.root, self.trace, self.process = root, trace, None
+        self.root, self.trace, self.process, self.pid = root, trace, None, 0
+        self.good: list[dict[str, Any]] = []
+
+    def start(self) -> None:
+        """Start the process, and let it open the good files."""
+        calls = "trace=open,openat,openat2,creat,execve,execveat,connect,bind,sendto,fork,vfork"
+        traced = ["unshare", "-n", "strace", "-f", "-qq", "-A", "-e", calls, "-s", "400", "-o", str(self.trace)]
+        command = [*(traced if self.trace else []), sys.executable, __file__, "--work", str(self.root)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self.pid = int(self.process.stdout.readline())
+        for case in self.good:
+            self.ask(case, 60.0)
 
     def ask(self, case: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """Open a case, and return how it ended."""
-        import select
-
-        first = self.process is None
+        """Open a case, and return how it ended; `seconds` are of the processor, on however busy a machine."""
         if self.process is None:
-            calls = "trace=open,openat,openat2,creat,execve,execveat,connect,bind,sendto,fork,vfork"
-            traced = ["unshare", "-n", "strace", "-f", "-qq", "-A", "-e", calls, "-s", "400", "-o", str(self.trace)]
-            command = [*(traced if self.trace else []), sys.executable, __file__, "--work", str(self.root)]
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
-        process, begun = self.process, time.perf_counter()
-        try:
+            self.start()
+        process, begun, used = self.process, time.perf_counter(), self.used()
+        with suppress(BrokenPipeError):
             process.stdin.write(json.dumps(case).encode() + b"\n")
             process.stdin.flush()
-        except BrokenPipeError:
-            pass
-        if not select.select([process.stdout], [], [], 10 * seconds + (120 if first else 0))[0]:
-            self.stop()
-            return {"outcome": "hang", "said": "", "seconds": time.perf_counter() - begun}
+        before = used
+        while not select.select([process.stdout], [], [], 5 * seconds)[0]:
+            now = self.used()
+            if now - used > seconds or now == before:  # it computes for too long, or waits for something
+                self.stop()
+                return {"outcome": "hang", "said": "", "seconds": time.perf_counter() - begun}
+            before = now
         answer = process.stdout.readline()
         if answer:
             found = json.loads(answer)
@@ -293,9 +308,18 @@ class Worker:
         self.process = None
         return {"outcome": "crash", "said": f"ended with {code}", "seconds": time.perf_counter() - begun}
 
+    def used(self) -> float:
+        """Return the seconds of the processor that the process has used."""
+        with suppress(FileNotFoundError):
+            numbers = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+        return 0.0
+
     def stop(self) -> None:
         """End the process."""
         if self.process is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)  # strace does not end it
             self.process.kill()
             self.process.wait()
             self.process.stdin.close()
@@ -397,11 +421,14 @@ def run(
     traps = made.traps(root / "case" / "traps", good)
     own = [str(root / "seeds" / "stack-of-run")]  # which the run names as its data
     worker = Worker(root, root / "trace" if strace else None)
-    for kind, path in {**good, **traps}.items():  # good files first: what is imported on first use is no finding
+    for kind, path in {**good, **traps}.items():
         if only in kind:
-            for _ in range(2 if kind in good else 1):
-                folder = path if path.is_dir() else path.parent
-                answer = worker.ask({"kind": kind, "path": _opened(path), "folder": str(folder), "own": own}, seconds)
+            folder = path if path.is_dir() else path.parent
+            case = {"kind": kind, "path": _opened(path), "folder": str(folder), "own": own}
+            if kind in good:  # what is imported on first use is no finding
+                worker.good.append(case | {"unwatched": True})
+                worker.ask(worker.good[-1], seconds)
+            answer = worker.ask(case, seconds)
             if kind in traps:
                 account.note(**answer | {"kind": "traps", "said": f"{kind}: {answer['said']}"})
             elif answer["outcome"] != "read":
@@ -440,9 +467,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--first", type=int, default=0, help="number of the first case, to divide them among processes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--seconds", type=float, default=20.0, help="of the processor, for one case; ten times on the clock"
-    )
+    parser.add_argument("--seconds", type=float, default=20.0, help="of the processor, for one case")
     parser.add_argument("--strace", action="store_true")
     parser.add_argument("--fast", action="store_true", help="without the files that take long to make")
     parser.add_argument("--only", default="", help="kinds with this in their names")

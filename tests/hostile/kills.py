@@ -165,6 +165,8 @@ def content(folder: Path, made: tuple[str, ...]) -> dict[str, str]:
             found[name] = hashlib.sha256(data[8 + int.from_bytes(data[:8], "little") :]).hexdigest()
         else:
             text = re.sub(rb'"(\w*seconds|created|unetkit)": [^,}]*', b"", path.read_bytes())
+            if name == "p.yaml":  # a plan follows from how fast the machine is just then
+                text = re.sub(rb"#.*|: .*", b"", text)
             found[name] = hashlib.sha256(text.replace(str(folder).encode(), b"")).hexdigest()
     return found
 

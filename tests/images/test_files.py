@@ -1,5 +1,6 @@
 """One image file at a time: what is read, and what every kind of broken file gets."""
 
+import os
 import struct
 import time
 import zlib
@@ -18,6 +19,7 @@ from unetkit.errors import DataError, UsageError
 from unetkit.images import open_bytes, open_image, read_single
 from unetkit.images.convert import convert_image
 from unetkit.images.image import as_pixels
+from unetkit.storage.tree import open_tree
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (13, 17), np.uint8)
@@ -232,6 +234,16 @@ def test_missing_files_folders_and_locked_files(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Path, "open", locked)
     with pytest.raises(DataError, match="permission denied"):
         open_image(tmp_path / "locked.png")
+
+
+def test_a_pipe_is_not_waited_for_and_a_device_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.tif")
+    (tmp_path / "b.tif").symlink_to("/dev/zero")
+    for name in ("a.tif", "b.tif"):
+        with pytest.raises(DataError, match=rf"{name}: is a pipe or a device; an image file was expected"):
+            open_image(tmp_path / name)
+        with pytest.raises(DataError, match=rf"{name}: is a pipe or a device; a file was expected"):
+            open_tree(tmp_path).read(name)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

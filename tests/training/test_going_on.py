@@ -1,5 +1,6 @@
 """A run goes on as it began: edited configurations and damaged files of a run folder are refused in one line."""
 
+import json
 import os
 import shutil
 import signal
@@ -106,6 +107,15 @@ def test_a_run_that_is_extended_and_stopped_at_once_can_be_resumed(run: Run, mon
     assert Checkpoint.load(resume(run.path).last).card.step == 3
 
 
+def test_what_a_kill_left_out_of_a_beginning_run_is_written_when_it_goes_on(run: Run) -> None:
+    described = run.read_json("data.json")
+    assert described is not None
+    assert "findings" in described
+    (run.path / "data.json").unlink()
+    resume(run.path)
+    assert run.read_json("data.json") == described
+
+
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff\xfe", b""])
 @pytest.mark.parametrize("name", ["data.json", "summary.json"])
 def test_a_damaged_file_of_a_run_is_named(run: Run, name: str, content: bytes) -> None:
@@ -114,12 +124,35 @@ def test_a_damaged_file_of_a_run_is_named(run: Run, name: str, content: bytes) -
         run.read_json(name)
 
 
-@pytest.mark.parametrize("line", [b"\xff\xfe", b"5", b'{"step": 1, "lo'])
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("summary.json", "step", None),
+        ("summary.json", "seconds", 5),
+        ("evaluation.json", "scores", []),
+        ("evaluation.json", "images", [{"name": "a"}]),
+        ("data.json", "dtype", 3),
+        ("data.json", "normalization", {"mean": 5}),
+        ("environment.json", "packages", [1]),
+        ("functions.json", "loss", 1),
+    ],
+)
+def test_a_file_of_a_run_that_holds_something_else_is_named(run: Run, name: str, key: str, value: Any) -> None:
+    path = run.path / name
+    path.write_text(json.dumps((json.loads(path.read_bytes()) if path.is_file() else {}) | {key: value}))
+    with pytest.raises(RunFolderError, match=rf"{name}: damaged: {key}.*: .*bring it back from a copy, or delete it"):
+        run.read_json(name)
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"5", b'{"step": 1, "lo', b'{"loss": 1}', b'{"step": "1"}'])
 def test_a_damaged_line_of_the_log_is_named_and_a_cut_last_one_passed_over(run: Run, line: bytes) -> None:
     log = run.path / "log.jsonl"
     lines = log.read_bytes().splitlines()
     log.write_bytes(b"\n".join([*lines, line]))
     assert len(run.read_log()) == len(lines)
+    log.write_bytes(b"\n".join([*lines, line, b""]))
+    with pytest.raises(RunFolderError, match=rf"log\.jsonl: damaged: line {len(lines) + 1} is not a JSON object"):
+        run.read_log()
     log.write_bytes(b"\n".join([line, *lines]))
     with pytest.raises(RunFolderError, match=r"log\.jsonl: damaged: line 1 is not a JSON object"):
         run.read_log()

@@ -18,7 +18,9 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from unetkit.config import Config, SplitConfig, load_config
 from unetkit.data import Dataset, split_dataset
@@ -180,7 +182,7 @@ def open_folder(path: Path, folds: Folds, *, seeds: int) -> Folder:
     if file.is_file():
         known = _read(path)
         # Read as a configuration, so that keys which are newer than the folder have their defaults.
-        before = load_config(known["config"], stored=True).model_dump(mode="json")
+        before = load_config(known.config, stored=True).model_dump(mode="json")
         for section, keys in content["config"].items():
             for key, value in keys.items():
                 if (found := before[section][key]) != value:
@@ -188,9 +190,9 @@ def open_folder(path: Path, folds: Folds, *, seeds: int) -> Folder:
                         f"{path}: holds a cross-validation with {section}.{key}={json.dumps(found)}, not "
                         f"{json.dumps(value)}; run the command that began it, or choose another --out"
                     )
-        if known["held_out"] != content["held_out"]:
+        if known.held_out != content["held_out"]:
             raise RunFolderError(f"{path}: holds a cross-validation of other images; choose another --out")
-        seeds = max(seeds, int(known["seeds"]))
+        seeds = max(seeds, known.seeds)
     elif is_taken(path):
         raise RunFolderError(f"{path}: is neither an empty folder nor a cross-validation; choose another --out")
     make_folder(path)
@@ -208,15 +210,18 @@ def read_folder(path: Path) -> Folder:
         RunFolderError: it is damaged.
     """
     known = _read(path)
-    folds = Folds(load_config(known["config"], stored=True), tuple(tuple(held) for held in known["held_out"]))
-    return Folder(path, folds, tuple(folds.members(known["seeds"])))
+    folds = Folds(load_config(known.config, stored=True), tuple(tuple(held) for held in known.held_out))
+    return Folder(path, folds, tuple(folds.members(known.seeds)))
 
 
-def _read(path: Path) -> dict[str, Any]:
+class _Known(BaseModel):
+    config: dict[str, Any]
+    held_out: list[list[NonNegativeInt]]
+    seeds: Annotated[int, Field(ge=1, le=10_000)]
+
+
+def _read(path: Path) -> _Known:
     try:
-        known = json.loads((path / CROSSVAL).read_text(encoding="utf-8"))
-        if {"config", "held_out", "seeds"} <= known.keys():
-            return known
-    except (OSError, ValueError, AttributeError):
-        pass  # refused below, like a file that lacks its keys
-    raise RunFolderError(f"{path / CROSSVAL}: is not what `unetkit crossval` wrote; choose another --out")
+        return _Known.model_validate_json((path / CROSSVAL).read_bytes())
+    except (OSError, ValidationError):
+        raise RunFolderError(f"{path / CROSSVAL}: is not what `unetkit crossval` wrote; choose another --out") from None

@@ -6,6 +6,7 @@ every machine. Layers in int8 stay in int8; they are made by NNCF.
 """
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -19,11 +20,13 @@ from unetkit.formats.job import ExportJob, silent
 from unetkit.formats.onnx import model_proto
 from unetkit.formats.runtime import CARD_KEY, Runtime, RuntimeOptions, first_bytes, reason, refused, required
 
+# OpenVINO shows what it does not take for its own to the readers of all other formats that it has.
+_FORM = re.compile(rb'\s*(<\?xml[^<>]*>\s*)?<net [^<>]*\bversion="1[01]"')
+
 
 def recognises(path: Path) -> bool:
     """Return whether a file begins as an OpenVINO network does."""
-    start = first_bytes(path, 512).lstrip(b"\xef\xbb\xbf \r\n")
-    return start.startswith((b"<?xml", b"<net")) and b"<net" in start
+    return _FORM.match(first_bytes(path, 512).removeprefix(b"\xef\xbb\xbf")) is not None
 
 
 def card(path: Path) -> str | None:

@@ -156,6 +156,8 @@ def open_image(path: Path, role: Role = "image", *, companions: bool = False) ->
 
         return open_zarr(path, role)
     file, inside = path, ""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise DataError(f"{path}: is a pipe or a device; an image file was expected")
     if not path.exists():
         before, _, after = str(path).rpartition(":")
         places = [(above, path.relative_to(above).as_posix()) for above in path.parents] + [(Path(before), after)]

@@ -4,18 +4,18 @@ What a path holds is recognised by its content: a run, a checkpoint or an export
 file or folder. The folder of a cross-validation holds several networks, its members: together they are an ensemble.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import torch
+from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from unetkit.config import ModelConfig, PredictConfig
 from unetkit.devices import choose_device, dtype
-from unetkit.errors import ModelFileError, RunFolderError, UsageError
+from unetkit.errors import DataError, ModelFileError, RunFolderError, UsageError
 from unetkit.formats import Description, RuntimeOptions, kind_of, open_exported, require_name
 from unetkit.formats.mindspore import read_own_graph
 from unetkit.formats.runtime import Activation
@@ -27,6 +27,7 @@ from unetkit.models import Ensemble, Network, build_model, to_dtype
 from unetkit.prediction.predictor import Predictor, PredictorOptions
 from unetkit.run import Run, open_run
 from unetkit.storage import local_copy
+from unetkit.storage.tree import require_safe
 
 CROSSVAL = "crossval.json"
 """The file that makes a folder that of a cross-validation: its configuration and the names of its members."""
@@ -160,6 +161,10 @@ def read_members(source: Run | str | Path) -> tuple[StoredNetwork, ...]:
     return tuple(found)
 
 
+class _Ensemble(BaseModel):
+    members: list[str]
+
+
 def member_folders(path: Path) -> tuple[Path, ...] | None:
     """Return the run folders of a cross-validation; None where `path` is not the folder of one.
 
@@ -170,8 +175,9 @@ def member_folders(path: Path) -> tuple[Path, ...] | None:
     if not file.is_file():
         return None
     try:
-        return tuple(path / str(name) for name in json.loads(file.read_text(encoding="utf-8"))["members"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        names = _Ensemble.model_validate_json(file.read_bytes()).members
+        return tuple(path / require_safe(name, str(file)) for name in names)
+    except (ValidationError, DataError):
         raise RunFolderError(f"{file}: is not what `unetkit crossval` wrote; bring it back") from None
 
 

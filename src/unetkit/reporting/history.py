@@ -105,7 +105,7 @@ def milestones(history: History, metric: str) -> list[Milestone]:
         for line in history.validations:
             value = number_in(line, metric)
             if value is not None and not better(metric, level, value):
-                found.append(Milestone(level, int(line["step"]), float(line["train_seconds"])))
+                found.append(Milestone(level, int(line["step"]), number_in(line, "train_seconds") or 0.0))
                 break
     return found[-_SHOWN_LEVELS:]
 

@@ -74,6 +74,8 @@ def open_tree(path: Path, *, is_one: Callable[[Path], bool] = lambda folder: Fal
         found += [str(below / name) for name in (*names, *whole)]
 
     def read(name: str) -> bytes:
+        if (path / name).exists() and not (path / name).is_file():
+            raise DataError(f"{path / name}: is a pipe or a device; a file was expected")
         try:
             return (path / name).read_bytes()
         except OSError as error:

@@ -29,7 +29,7 @@ from unetkit.data import (
     split_dataset,
 )
 from unetkit.data.context import around_each, context_note, with_context
-from unetkit.data.dataset import Subset, account_of, division_of, mask_map_of
+from unetkit.data.dataset import Subset, account_of, division_of, mask_map_of, name_of
 from unetkit.data.layouts.mask_files import pinned
 from unetkit.data.resize import Resized
 from unetkit.data.split import with_method
@@ -183,9 +183,9 @@ def prepare(
     border = len(dataset.classes) if data.border_width else None
     weights = PixelWeights.of(config.loss, training, classes=len(targets.classes), border=border)
     description: dict[str, Any] = fingerprint(dataset).to_json() | {
-        "train": [dataset[index].name for index in split.train],
-        "validation": [dataset[index].name for index in split.validation],
-        "test": [dataset[index].name for index in split.test],
+        "train": [name_of(dataset, index)[0] for index in split.train],
+        "validation": [name_of(dataset, index)[0] for index in split.validation],
+        "test": [name_of(dataset, index)[0] for index in split.test],
         "normalization": {"mean": normalization.mean, "std": normalization.std},
     }
     if split.test and searching:

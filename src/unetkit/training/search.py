@@ -222,7 +222,7 @@ def resume_search(path: str | Path, *, trials: int | None = None, progress: Prog
         known: dict[str, Any] = json.loads((path / _SEARCH).read_text(encoding="utf-8"))
         config = load_config(known["config"], stored=True)
         over, total, seed = [str(text) for text in known["over"]], int(trials or known["trials"]), int(known["seed"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise RunFolderError(f"{path}: not the folder of a search ({_SEARCH}); expected what --out named") from None
     ranges = _ranges(over, config)
     for one in ranges:

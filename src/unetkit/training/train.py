@@ -242,7 +242,8 @@ def _go_on(
         newest = run.newest_checkpoint(warn=lambda text: progress.log(f"warning: {text}"))
         if newest is not None:
             _require_unchanged(run, config, newest, overrides)
-        prepared = prepare(config, checked=True, own_metrics=own.metrics)
+        begun_whole = (run.path / "data.json").is_file()
+        prepared = prepare(config, checked=begun_whole, own_metrics=own.metrics)
         if world.is_main_process:
             known = run.read_json("data.json")
             if known is None:
