@@ -591,6 +591,7 @@ CHANNELS = {
     "beginnings": ("images/C1-{}.tif", "images/C2-{}.tif"),
     "numbers": ("images/case_{}_0000.tif", "images/case_{}_0001.tif"),
     "names": ("case {}/t1.tif", "case {}/t2.tif"),
+    "words": ("case {}/flair.tif", "case {}/t1.tif", "case {}/t2.tif"),
     "identifiers": (_IDENTIFIED.format("11"), _IDENTIFIED.format("22")),
 }
 
@@ -600,11 +601,16 @@ def test_channels_in_files_of_their_own_are_one_image(tmp_path: Path, kind: str)
     for seed, number in enumerate(("01", "02", "03", "04")):
         for place, path in enumerate(CHANNELS[kind]):
             write(tmp_path / path.format(number), "grey", 100 * place + seed)
-        write(tmp_path / ("case {}/mask.tif" if kind == "names" else "masks/p_{}.tif").format(number), "white", seed)
+        write(
+            tmp_path / ("case {}/mask.tif" if "case {}" in CHANNELS[kind][0] else "masks/p_{}.tif").format(number),
+            "white",
+            seed,
+        )
     dataset = open_dataset(tmp_path)
     assert len(dataset) == 4
     for seed in range(4):
-        np.testing.assert_array_equal(dataset[seed].pixels, np.stack([picture(seed), picture(100 + seed)]))
+        channels = [picture(100 * place + seed) for place in range(len(CHANNELS[kind]))]
+        np.testing.assert_array_equal(dataset[seed].pixels, np.stack(channels))
         np.testing.assert_array_equal(dataset[seed].labels, blobs(seed))
     account = account_of(dataset)
     assert "channels of one image" in " ".join(account.unsure)
@@ -663,7 +669,12 @@ def test_archives_next_to_each_other_and_in_each_other_are_one_set(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [("scan.dcm", "DICOM: convert it"), ("set.tar.gz", "a packed file: unpack it"), ("a.parquet", "write files")],
+    [
+        ("scan.dcm", "DICOM: convert it"),
+        ("p.mhd", "write them as NIfTI"),
+        ("set.tar.gz", "a packed file: unpack it"),
+        ("a.parquet", "write files"),
+    ],
 )
 def test_what_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, name: str, advice: str) -> None:
     (tmp_path / name).write_bytes(b"?")

@@ -228,6 +228,7 @@ def _open_file(path: Path, config: DataConfig) -> Dataset:
 
 _UNREAD = {
     **dict.fromkeys((".dcm", ".dicom"), "DICOM: convert it to NIfTI, for example by dcm2niix"),
+    **dict.fromkeys((".mhd", ".mha", ".nrrd"), "volumes of ITK: write them as NIfTI, for example by SimpleITK"),
     **dict.fromkeys((".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"), "a packed file: unpack it"),
     **dict.fromkeys((".parquet", ".arrow", ".tfrecord", ".tfrecords", ".mdb", ".pt", ".pkl"), "records: write files"),
     **dict.fromkeys((".ndjson", ".jsonl"), "records: export COCO, or masks"),

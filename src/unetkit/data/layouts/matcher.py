@@ -406,7 +406,8 @@ def recognise(tree: Tree, files: Sequence[Group]) -> Match | None:
     if best is None:
         return None
     images = best[1]
-    siblings = next((way for group in groups for way in ways[group] if images in way), groups)
+    every = (*groups, *(one for group in groups for way in ways[group] for one in way))
+    siblings = next((way for group in groups for way in ways[group] if images in way), every)
     channels = _channels(images, siblings, looks, partners[images])
     found = partners[images]
     if channels:
