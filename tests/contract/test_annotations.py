@@ -231,6 +231,36 @@ def imagej(root: Path, images: dict[str, list[Marked]]) -> None:
             region.tofile(path)
 
 
+def label_studio(root: Path, images: dict[str, list[Marked]]) -> None:
+    tasks = []
+    for number, (file, its) in enumerate(images.items()):
+        about = {"original_width": WIDTH, "original_height": HEIGHT, "from_name": "label", "type": "polygonlabels"}
+        result = [
+            about
+            | {
+                "value": {
+                    "points": [[100 * x / WIDTH, 100 * y / HEIGHT] for x, y in one.corners],
+                    "polygonlabels": [one.name],
+                }
+            }
+            for one in its
+        ]
+        image = f"/data/upload/1/0a1b2c{number:02}-{file}"
+        answers = [{"was_cancelled": True, "result": []}, {"result": result}, {"result": []}]
+        tasks.append({"id": number, "data": {"image": image}, "annotations": answers})
+    put_json(root / "project-1-at-2024.json", tasks)
+
+
+def darwin(root: Path, images: dict[str, list[Marked]]) -> None:
+    for file, its in images.items():
+        found = [
+            {"name": one.name, "polygon": {"paths": [[{"x": x, "y": y} for x, y in one.corners]]}, "slot_names": ["0"]}
+            for one in its
+        ]
+        content = {"version": "2.0", "item": {"name": file, "slots": []}, "annotations": found}
+        put_json(root / "annotations" / f"{Path(file).stem}.json", content)
+
+
 Write = Callable[[Path, dict[str, list[Marked]]], None]
 WRITERS: dict[str, tuple[str, Write]] = {
     "LabelMe": ("LabelMe", labelme),
@@ -239,6 +269,8 @@ WRITERS: dict[str, tuple[str, Write]] = {
     "VIA 1": ("VIA", via_of_version_1),
     "GeoJSON": ("GeoJSON", geojson),
     "Supervisely": ("Supervisely", supervisely),
+    "Label Studio": ("Label Studio", label_studio),
+    "Darwin": ("Darwin", darwin),
     "CVAT": ("CVAT", cvat),
     "ImageScope": ("ImageScope", imagescope),
     "COCO by another name": ("COCO", coco),
@@ -494,104 +526,6 @@ def test_regions_of_imagej_of_every_kind_and_on_pages(tmp_path: Path) -> None:
     assert 18 <= counts[1] <= 30
     assert counts[2:] == [0] * 7
     assert "1 polyline" in " ".join(account_of(dataset).unsure)
-
-
-BROKEN: dict[str, tuple[str, object, str]] = {
-    "LabelMe without points": (
-        "a.json",
-        {"imagePath": "", "shapes": [{"label": "x", "points": [[1, 2]]}]},
-        "shapes.0 (x): a polygon of 2",
-    ),
-    "LabelMe cut off": ("a.json", '{"imagePath": "", "shapes": [{"label"', "EOF"),
-    "LabelMe with a word": (
-        "a.json",
-        {"imagePath": "", "shapes": [{"label": "x", "points": [["a", 2]]}]},
-        "shapes.0.points.0.0",
-    ),
-    "LabelMe far away": (
-        "a.json",
-        {"imagePath": "", "shapes": [{"label": "x", "points": [[1e9, 2]] * 3}]},
-        "far outside",
-    ),
-    "LabelMe of another size": (
-        "a.json",
-        {"imagePath": "", "shapes": [], "imageHeight": 9, "imageWidth": 9},
-        "says 9 x 9",
-    ),
-    "LabelMe deep": ("a.json", '{"imagePath": "", "shapes": ' + "[" * 5000, "recursion limit"),
-    "LabelMe mask": (
-        "a.json",
-        {"imagePath": "", "shapes": [{"label": "x", "shape_type": "mask", "points": [[0, 0], [1, 1]], "mask": "!"}]},
-        "not base64",
-    ),
-    "YOLO box": ("a.txt", "0 0.5 0.5 0.2 0.2\n", "line 1: a box"),
-    "YOLO word": ("a.txt", "0 0.1 0.1 0.2 0.1 0.2 0.2\n0 x\n", "line 2: '0 x'"),
-    "YOLO pixels": ("a.txt", "0 10 10 20 10 20 20\n", "shares of the image"),
-    "YOLO odd": ("a.txt", "0 0.1 0.1 0.2 0.1 0.2 0.2 0.3\n", "line 1: a polygon of 7"),
-    "GeoJSON words": (
-        "a.geojson",
-        {"type": "FeatureCollection", "features": [{"geometry": {"type": "Polygon", "coordinates": "x"}}]},
-        "features.0: coordinates",
-    ),
-    "GeoJSON list": ("a.geojson", {"type": "FeatureCollection", "features": {}}, "features: Input should be"),
-    "Supervisely": (
-        "a.json",
-        {"size": {"height": HEIGHT, "width": WIDTH}, "objects": [{"geometryType": "polygon"}]},
-        "objects.0 (): a polygon without",
-    ),
-    "VIA": (
-        "v.json",
-        {"a": {"filename": "a.png", "regions": [{"shape_attributes": {"name": "circle", "cx": "q"}}]}},
-        "_via_img_metadata.a.regions.0.shape_attributes.cx",
-    ),
-    "VIA corners": (
-        "v.json",
-        {"a": {"filename": "a.png", "regions": [{"shape_attributes": {"name": "polygon", "all_points_x": [1]}}]}},
-        "as many all_points_x",
-    ),
-    "runs odd": ("t.csv", "ImageId,EncodedPixels\na,1 2 3\n", "line 2: run lengths '1 2 3'"),
-    "runs word": ("t.csv", "ImageId,EncodedPixels\na,1 -2\n", "line 2: run lengths '1 -2'"),
-    "runs too far": ("t.csv", "ImageId,EncodedPixels\na,2239 5\n", "has the pixels 1 to 2240"),
-    "runs empty": ("t.csv", "ImageId,EncodedPixels\na,1 0\n", "runs that begin"),
-    "CVAT cut off": ("c.xml", '<annotations><image name="a.png">', "not whole XML"),
-    "CVAT entity": (
-        "c.xml",
-        '<!DOCTYPE x [<!ENTITY y "z">]><annotations><image name="a.png"></image></annotations>',
-        "declares a document type",
-    ),
-    "CVAT word": (
-        "c.xml",
-        '<annotations><image name="a.png"><polygon points="1,x"/></image></annotations>',
-        "a.png, polygon 0",
-    ),
-    "CVAT runs": (
-        "c.xml",
-        '<annotations><image name="a.png"><mask rle="1" left="0" top="0" width="9" height="8"/></image></annotations>',
-        "mask 0: rle",
-    ),
-    "ImageScope corner": (
-        "a.xml",
-        '<Annotations><Annotation><Regions><Region><Vertices><Vertex X="1"/></Vertices></Region>'
-        "</Regions></Annotation></Annotations>",
-        "region 0: 'Y' is missing",
-    ),
-    "ImageJ": ("a.roi", "Iout" + "\0" * 70, "a.roi"),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_is_named_with_the_place(tmp_path: Path, name: str) -> None:
-    file, content, words = BROKEN[name]
-    put_images(tmp_path, ("a",))
-    (tmp_path / file).write_text(content if isinstance(content, str) else json.dumps(content))
-    with pytest.raises(DataError) as caught:
-        open_dataset(tmp_path)[0]
-    message = str(caught.value)
-    assert words in message
-    assert file in message
-    assert "\n" not in message
-    report = check.check_data(tmp_path)
-    assert report.of("error")
 
 
 masks = arrays.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import io, ndimage
 
-from unetkit.config import SplitConfig
+from unetkit.config import SplitConfig, load_config
 from unetkit.data import open_dataset, split_dataset
 from unetkit.data.dataset import ItemDataset, account_of, division_of
 from unetkit.data.layouts import open_usable
@@ -79,6 +79,7 @@ KINDS: dict[str, Callable[[int], NDArray[Any]]] = {
     "three": three,
     "colours": colours,
     "disc": disc,
+    "trimap": lambda seed: np.where(blobs(seed), 2, np.where(blobs(seed + 500), 3, 1)).astype(np.uint8),
     "upper": lambda seed: piece(seed, 4),
     "middle": lambda seed: piece(seed, 18),
     "lower": lambda seed: piece(seed, 32),
@@ -167,6 +168,7 @@ CASES = {
             "plate A/exp {}/seg nuclei.png": "white",
             "plate A/exp {}/preview.png": "thumbnail",
         },
+        classes=("background", "nuclei"),
         unused="preview",
     ),
     "side by side by type": Case({"{}.bmp": "grey", "{}.png": "white"}),
@@ -401,12 +403,73 @@ CASES = {
         unused="ImageSets/Main/train.txt",
     ),
     "volumes with their labels inside": Case(
-        {"day{}.ome.zarr": "stack", "day{}.ome.zarr/labels/cells": "labels"}, numbers=("1", "2"), images=10
+        {"day{}.ome.zarr": "stack", "day{}.ome.zarr/labels/cells": "labels"},
+        numbers=("1", "2"),
+        images=10,
+        classes=("background", "cells"),
     ),
     "volumes in folders": Case({"raw/{}.zarr": "stack", "labels/{}.zarr": "labels"}, numbers=("a", "b"), images=10),
     "a volume with its labels": Case(
         {"train-volume.ome.zarr": "stack", "train-labels.ome.zarr": "labels"}, numbers=("",), images=5
     ),
+    "folders of kinds, mirrored": Case(
+        {
+            "bottle/test/dent/{}.png": "rgb",
+            "bottle/test/large scratch/{}.png": "rgb",
+            "bottle/ground_truth/dent/{}_mask.png": "white",
+            "bottle/ground_truth/large scratch/{}_mask.png": "other",
+        },
+        images=8,
+        extra={f"bottle/train/good/{number}.png": "rgb" for number in ("01", "02", "03", "04", "05")},
+        unused="bottle/train/good",
+    ),
+    "images in two folders": Case(
+        {"part_1/ISIC_00{}.jpg": "rgb", "part_2/ISIC_01{}.jpg": "rgb", "truth/ISIC_00{}_segmentation.png": "white"},
+        images=8,
+        extra={f"truth/ISIC_01{number}_segmentation.png": "white" for number in ("01", "02", "03", "04")},
+    ),
+    "classes told by words": Case(
+        {
+            "images/x{}.png": "grey",
+            "labels/x{}_seg-axon-manual.png": "upper",
+            "labels/x{}_seg-myelin-manual.png": "lower",
+        },
+        classes=("background", "axon", "myelin"),
+    ),
+    "classes of one name in each folder": Case(
+        {"s{}/ct.png": "grey", "s{}/segmentations/liver.png": "upper", "s{}/segmentations/kidney_left.png": "lower"},
+        classes=("background", "kidney_left", "liver"),
+    ),
+    "a class that some images lack": Case(
+        {"im/d_{}.jpg": "rgb", "truth/1. Bleeding/d_{}_BL.tif": "upper"},
+        classes=("background", "bl", "ex"),
+        extra={"truth/2. Exudates/d_01_EX.tif": "lower", "truth/2. Exudates/d_03_EX.tif": "lower"},
+        unsure="2 images, such as im/d_02.jpg, have no mask of ex",
+    ),
+    "a recording with a few labelled frames": Case(
+        {"01/t0{}.tif": "grey", "01_GT/SEG/man_seg0{}.tif": "ids"},
+        numbers=("01", "11", "21"),
+        images=3,
+        classes=OBJECT,
+        objects=True,
+        extra={f"01/t0{number}.tif": "grey" for number in range(30, 40)},
+    ),
+    "parts that only the masks name": Case(
+        {
+            "im/im0{}.png": "grey",
+            "mito-train-val/mito-train/seg0{}.tif": "white",
+            "im/im7{}.png": "grey",
+            "mito-train-val/mito-val/seg7{}.tif": "white",
+        },
+        images=8,
+        held_out=4,
+    ),
+    "a folder that its files repeat": Case({"Patient_{0}/Patient_{0}.png": "grey", "Patient_{0}/GT.png": "white"}),
+    "masks of two kinds as JPEG": Case(
+        {"Radiographs/{}.jpg": "grey", "Segmentation/teeth/{}.jpg": "white", "Expert/{}.jpg": "other"},
+        unsure="data.labels=",
+    ),
+    "no zero": Case({"images/{}.png": "grey", "trimaps/{}.png": "trimap"}, classes=("background", "value2", "value3")),
     "left over": Case(
         {"images/{}.png": "grey", "masks/{}.png": "white"},
         extra={"overview.png": "rgb"},
@@ -501,8 +564,6 @@ def test_each_mask_belongs_to_its_image(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in CASES if "section" not in name])
 def test_what_is_printed_fixes_the_answer(tmp_path: Path, name: str) -> None:
-    from unetkit.config import load_config
-
     lay_out(CASES[name], tmp_path)
     dataset = open_usable(tmp_path)
     words = [f"data.{key}={value}" for key, value in account_of(dataset).section]
@@ -539,8 +600,110 @@ def test_objects_of_masks_are_numbered_by_name_and_belong_to_their_image(tmp_pat
         np.testing.assert_array_equal(dataset[seed].instances, found)
 
 
-def test_channels_in_files_of_their_own_are_named_with_what_to_write(tmp_path: Path) -> None:
-    for stain in ("DAPI", "GFP"):
-        lay_out(Case({f"images/{{}}_{stain}.tif": "grey", "masks/{}.png": "white"}), tmp_path)
-    with pytest.raises(DataError, match=r"images/01_DAPI\.tif and images/01_GFP\.tif seem to be channels .* 'CYX'"):
+_IDENTIFIED = "images/p_{{}}_w{}08582426-c365-50ba-afe5-831b70331329.tif"
+CHANNELS = {
+    "endings": ("images/{}_DAPI.tif", "images/{}_GFP.tif"),
+    "folders": ("images/DAPI/{}.tif", "images/GFP/{}.tif"),
+    "beginnings": ("images/C1-{}.tif", "images/C2-{}.tif"),
+    "numbers": ("images/case_{}_0000.tif", "images/case_{}_0001.tif"),
+    "names": ("case {}/t1.tif", "case {}/t2.tif"),
+    "words": ("case {}/flair.tif", "case {}/t1.tif", "case {}/t2.tif"),
+    "identifiers": (_IDENTIFIED.format("11"), _IDENTIFIED.format("22")),
+}
+
+
+@pytest.mark.parametrize("kind", CHANNELS)
+def test_channels_in_files_of_their_own_are_one_image(tmp_path: Path, kind: str) -> None:
+    for seed, number in enumerate(("01", "02", "03", "04")):
+        for place, path in enumerate(CHANNELS[kind]):
+            write(tmp_path / path.format(number), "grey", 100 * place + seed)
+        write(
+            tmp_path / ("case {}/mask.tif" if "case {}" in CHANNELS[kind][0] else "masks/p_{}.tif").format(number),
+            "white",
+            seed,
+        )
+    dataset = open_dataset(tmp_path)
+    assert len(dataset) == 4
+    for seed in range(4):
+        channels = [picture(100 * place + seed) for place in range(len(CHANNELS[kind]))]
+        np.testing.assert_array_equal(dataset[seed].pixels, np.stack(channels))
+        np.testing.assert_array_equal(dataset[seed].labels, blobs(seed))
+    account = account_of(dataset)
+    assert "channels of one image" in " ".join(account.unsure)
+    words = [f"data.{key}={value}" for key, value in account.section]
+    again = open_dataset(tmp_path, config=load_config({}, words).data)
+    np.testing.assert_array_equal(again[3].pixels, dataset[3].pixels)
+
+
+def test_an_image_of_several_files_lacks_none(tmp_path: Path) -> None:
+    for number in ("01", "02", "03", "04"):
+        write(tmp_path / f"masks/{number}.png", "white", int(number))
+        for place, stain in enumerate(("DAPI", "GFP")):
+            write(tmp_path / f"images/{number}_{stain}.tif", "grey", 10 * place + int(number))
+    write(tmp_path / "images/04_GFP.tif", "thumbnail", 9)
+    with pytest.raises(DataError, match=r"04_GFP\.tif: 1 pages of 12 x 12 .*04_DAPI\.tif, a channel of the same image"):
+        open_dataset(tmp_path)
+
+
+def zarr_of(path: Path, seed: int, *, labels: bool) -> None:
+    import zarr
+
+    levels = [{"axes": [{"name": "y"}, {"name": "x"}], "datasets": [{"path": "0"}]}]
+    group = zarr.open_group(str(path), mode="w", zarr_format=2, attributes={"multiscales": levels})
+    group.create_array("0", data=picture(seed))
+    if labels:
+        held = group.create_group("labels", attributes={"labels": ["cells"]})
+        cells = held.create_group("cells", attributes={"multiscales": levels})
+        cells.create_array("0", data=ids(seed))
+
+
+def test_a_folder_of_zarrs_with_labels_is_a_set(tmp_path: Path) -> None:
+    for seed in range(4):
+        zarr_of(tmp_path / f"well {seed}.ome.zarr", seed, labels=True)
+    dataset = open_dataset(tmp_path)
+    assert [dataset[seed].name for seed in range(4)] == [f"well {seed}" for seed in range(4)]
+    for seed in range(4):
+        np.testing.assert_array_equal(dataset[seed].pixels[0], picture(seed))
+        np.testing.assert_array_equal(dataset[seed].instances, ids(seed))
+
+
+def test_archives_next_to_each_other_and_in_each_other_are_one_set(tmp_path: Path) -> None:
+    import shutil
+
+    lay_out(Case({"images/{}.png": "grey", "masks/{}.png": "white"}), tmp_path / "whole")
+    for place in ("images", "masks"):
+        shutil.make_archive(str(tmp_path / "apart" / place), "zip", tmp_path / "whole", place)
+    shutil.make_archive(str(tmp_path / "one" / "set"), "zip", tmp_path / "apart")
+    loose = open_dataset(tmp_path / "whole")
+    for packed in ("apart", "one", "one/set.zip"):
+        dataset = open_dataset(tmp_path / packed)
+        assert len(dataset) == 4
+        for index in range(4):
+            np.testing.assert_array_equal(dataset[index].pixels, loose[index].pixels)
+            np.testing.assert_array_equal(dataset[index].labels, loose[index].labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("scan.dcm", "DICOM: convert it"),
+        ("p.mhd", "write them as NIfTI"),
+        ("set.tar.gz", "a packed file: unpack it"),
+        ("a.parquet", "write files"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, name: str, advice: str) -> None:
+    (tmp_path / name).write_bytes(b"?")
+    with pytest.raises(DataError, match=advice) as caught:
+        open_dataset(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_masks_of_another_size_are_named(tmp_path: Path) -> None:
+    lay_out(Case({"images/{}.png": "grey", "masks/{}.png": "white"}), tmp_path)
+    for path in (tmp_path / "masks").iterdir():
+        Image.open(path).resize((96, 96), Image.Resampling.NEAREST).save(path)
+    with pytest.raises(
+        DataError, match=r"not as large as images, in pixels: images/\*\.png 48 x 48 and masks/\*\.png 96 x 96"
+    ):
         open_dataset(tmp_path)

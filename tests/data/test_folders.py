@@ -206,6 +206,10 @@ NAMES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "deep": ("dataset.json", "[" * 100_000, ("class1", "class2")),
     "damaged": ("dataset.json", '{"labels"', ("class1", "class2")),
     "colours": ("labelmap.txt", "# label:color\nbackground:0,0,0::\nred:250,0,0::\nblue:0,0,250::\n", ("red", "blue")),
+    "table": ("class_dict.csv", "name, r, g, b\nbackground,0,0,0\nred,250,0,0\nblue,0,0,250\n", ("red", "blue")),
+    "table of values": ("_classes.csv", "Pixel Value, Class\n0, background\n1, cell\n2, edge\n", ("cell", "edge")),
+    "table of words": ("_classes.csv", "Pixel Value, Class\nx, background\n1, cell\n", ("class1", "class2")),
+    "lines": ("label_colors.txt", "0 0 0\tbackground\n250 0 0 red\n0 0 250  blue\n", ("red", "blue")),
 }
 
 
@@ -218,7 +222,7 @@ def test_names_of_classes_next_to_the_masks(tmp_path: Path, name: str, text: str
         (tmp_path / folder).mkdir()
     for number in range(3):
         Image.fromarray(labels * 80).save(tmp_path / f"imagesTr/c_{number}_0000.png")
-        mask = palette[labels] if name.endswith(".txt") else labels
+        mask = palette[labels] if "250" in text else labels
         Image.fromarray(mask).save(tmp_path / f"labelsTr/c_{number}.png")
     (tmp_path / name).write_text(text, encoding="utf-8")
     dataset = open_dataset(tmp_path)

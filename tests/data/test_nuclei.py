@@ -10,6 +10,7 @@ from PIL import Image
 from unetkit.checks.check import before_training
 from unetkit.config import Config, DataConfig
 from unetkit.data import open_dataset, open_images, samples_of
+from unetkit.data.dataset import account_of, division_of
 from unetkit.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -137,5 +138,15 @@ def test_a_folder_with_one_archive_is_that_archive(folder: Path, tmp_path: Path)
     (home / "README.txt").write_text("as it came", encoding="utf-8")
     assert len(open_dataset(home)) == 2
     shutil.copy(archive, home / "test.zip")
-    with pytest.raises(DataError, match=r"give one of the archives, such as .*test\.zip"):
-        open_dataset(home)
+    both = open_dataset(home)
+    assert len(both) == 4
+    assert len(division_of(both).test) == 2
+
+
+def test_a_folder_without_any_masks_is_left_out(folder: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(folder, both / "stage1_train")
+    shutil.copytree(folder, both / "stage1_test", ignore=shutil.ignore_patterns("masks"))
+    dataset = open_dataset(both)
+    assert len(dataset) == 2
+    assert "2 images are left out: stage1_test" in dict(account_of(dataset).taken)["no masks"]

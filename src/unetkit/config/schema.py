@@ -52,7 +52,7 @@ Resize = Literal["half-pixel", "asymmetric"]
 SplitMethod = Literal[
     "auto", "mindspore", "tensorflow", "shuffled", "interleaved", "blocks", "stacks", "last", "given", "none"
 ]
-MaskKind = Literal["classes", "instances", "binary"]
+MaskKind = Literal["classes", "instances", "binary", "channels"]
 PaddingMode = Annotated[
     Literal["reflect", "zeros"],
     BeforeValidator(lambda value: RENAMED_VALUES["padding_mode"].get(str(value), value)),
@@ -128,10 +128,11 @@ class DataConfig(Section):
     path: str | None = Field(
         default=None, description="the data set: a folder, a file, or 'sample' for the generated one"
     )
-    images: str | None = Field(
+    images: str | dict[str, str] | None = Field(
         default=None,
         description="image files where they are not found by themselves: a pattern ('**/raw/*.png'), a folder or a "
-        "file below `path`; or a list of files, a .csv with the columns image, label, split, roi, group",
+        "file below `path`; or a list of files, a .csv with the columns image, label, split, roi, group; several "
+        "patterns are a channel each: {dapi: '**/*_ch00.tif', gfp: '**/*_ch01.tif'}",
     )
     labels: str | dict[str, str] | None = Field(
         default=None,
@@ -156,8 +157,9 @@ class DataConfig(Section):
     )
     mask_kind: MaskKind | Literal["auto"] = Field(
         default="auto",
-        description="classes: a value of a mask is a class; instances: every value but 0 is an object; binary: values "
-        "from half of white on are the class, for anti-aliased masks; auto: told from the values of the set",
+        description="classes: a value of a mask is a class; instances: every value but 0 is an object, whose class a "
+        "second channel may hold; binary: values from half of white on are the class, for anti-aliased masks; "
+        "channels: each channel of a mask is a class, mask_values says which; auto: told from the values of the set",
     )
     mask_values: dict[str, int | Literal["ignore"]] | None = Field(
         default=None,
@@ -602,6 +604,11 @@ class PredictConfig(Section):
         default=None,
         description="which channels of an image with more of them the network is given, counted from 0; "
         "a training takes `data.channels`",
+    )
+    channel_files: Annotated[tuple[str, ...], Field(min_length=2)] | None = Field(
+        default=None,
+        description="the words that tell the files of an image apart where each channel has a file of its own, as in "
+        "a_dapi.tif and a_gfp.tif: [dapi, gfp]; with any of them the others are read; a training takes its data's",
     )
     tta: bool = Field(default=False, description="average over the eight flips and turns")
     threshold: Threshold | dict[str, Threshold] | None = Field(

@@ -11,16 +11,43 @@ from numpy.typing import NDArray
 
 from unetkit.data.dataset import Item
 from unetkit.errors import DataError
-from unetkit.images.image import Image
+from unetkit.images.image import Image, joined
 
 _MOST_PAGES = 8
 """Image without names that may be channels."""
 
 
-def pages_as_channels(image: Image) -> Image:
-    """Return an image with its pages taken for channels, where they may be: 2 to 8 of one channel, without names."""
-    unnamed = not image.named and image.channels == 1 and 1 < image.count <= _MOST_PAGES
-    return image.pages_as_channels() if unnamed else image
+def pages_as_channels(image: Image, pages: int = 1) -> Image:
+    """Return an image with an axis of its pages taken for channels, where its labels have fewer pages.
+
+    That are 2 to 8 pages of one channel, of no name, or the times of a volume, as NIfTI keeps its channels.
+
+    Args:
+        image: of any number of pages.
+        pages: of its labels.
+    """
+    if image.count == pages or image.channels > 1:
+        return image
+    if not image.named and pages == 1 < image.count <= _MOST_PAGES:
+        return image.pages_as_channels()
+    times = dict(zip(image.axes, image.shape, strict=True)).get("t", 1)
+    return image.times_as_channels() if 1 < times <= _MOST_PAGES and image.count == pages * times else image
+
+
+def in_channels(images: Sequence[Image]) -> Image:
+    """Return the image whose channels lie in files of their own, in this order.
+
+    Raises:
+        DataError: files of different sizes or numbers of pages.
+    """
+    first = images[0]
+    for other in images[1:]:
+        if (*other.shape[:-3], *other.shape[-2:]) != (*first.shape[:-3], *first.shape[-2:]):
+            raise DataError(
+                f"{other.source}: {other.count} pages of {other.height} x {other.width} pixels (rows x columns), but "
+                f"{first.source}, a channel of the same image, has {first.count} of {first.height} x {first.width}"
+            )
+    return first if len(images) == 1 else replace(joined(images), source=first.source)
 
 
 def in_one_form(images: Sequence[Image], channels: tuple[int, ...] | None) -> tuple[list[Image], str]:

@@ -277,6 +277,7 @@ class ItemDataset:
         complaints: a sentence about each file that was left out.
         account: what the files were taken for.
         names: of the classes, index 0 first, where the items draw objects; empty with `mask_map`, or without labels.
+        channel_files: the words that tell an image's files apart where each channel has one; else empty.
     """
 
     items: tuple[Item, ...]
@@ -285,6 +286,7 @@ class ItemDataset:
     complaints: tuple[str, ...] = ()
     account: Account = Account()
     names: tuple[str, ...] = ()
+    channel_files: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -408,6 +410,7 @@ class InMemory:
         division: how the data itself is divided.
         account: what the files were taken for.
         mask_map: what the masks' values mean, where there is one meaning for all.
+        channel_files: as of `ItemDataset`.
     """
 
     samples: tuple[Sample, ...]
@@ -415,6 +418,7 @@ class InMemory:
     division: Division = UNDIVIDED
     account: Account = Account()
     mask_map: MaskMap | None = None
+    channel_files: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -448,7 +452,9 @@ def in_memory(dataset: Dataset, indices: Sequence[int] | None = None) -> InMemor
     with ThreadPoolExecutor(available_cores()) as pool:
         samples = tuple(pool.map(read, range(len(dataset)) if indices is None else indices))
     division = division_of(dataset) if indices is None else UNDIVIDED
-    return InMemory(samples, dataset.classes, division, account_of(dataset), mask_map_of(dataset))
+    return InMemory(
+        samples, dataset.classes, division, account_of(dataset), mask_map_of(dataset), channel_files_of(dataset)
+    )
 
 
 def name_of(dataset: Dataset, index: int) -> tuple[str, str]:
@@ -462,3 +468,8 @@ def name_of(dataset: Dataset, index: int) -> tuple[str, str]:
 def mask_map_of(dataset: Dataset) -> MaskMap | None:
     """Return what the values of a set's masks mean, where there is one meaning for all."""
     return dataset.mask_map if isinstance(dataset, ItemDataset | InMemory) else None
+
+
+def channel_files_of(dataset: Dataset) -> tuple[str, ...]:
+    """Return the words that tell an image's files apart where each channel has one; else none."""
+    return dataset.channel_files if isinstance(dataset, ItemDataset | InMemory) else ()

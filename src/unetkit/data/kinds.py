@@ -13,7 +13,9 @@ complained about when it is read.
 Legend of shapes: C channels, H height, W width.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unetkit.config import DataConfig
+from unetkit.data.channel_masks import are_channels, look_at_channels
 from unetkit.data.masks import MaskMap, colour_codes, index_values, is_small, present_values
 from unetkit.errors import DataError
 
@@ -30,11 +33,14 @@ OBJECT = "object"
 
 _CLOSELY, _SAMPLED, _SCANNED = 4, 32, 500  # masks
 _FEW, _MANY = 16, 40  # values of classes
+_CHANNELLED = 8  # masks whose channels are looked at
 _VOID = 255
 _ONE_PIECE = 0.85  # share of values whose largest piece has most of their pixels
 _STRAY = 0.005  # of the pixels of the class
 _INSIDE = 0.02  # of the pixels of a value, those with equal neighbours all around
 _WHITES = (255, 65535)
+_ABOUT = 0.12  # of a side, by which the places of objects differ between images
+_AROUND = 0.75  # share of the masks whose sides have mostly the value of the background
 _EDGE = 3  # pixels to both sides of an edge that JPEG and anti-aliasing reach
 _NEAR_END = 0.2  # of white: what is nearer to 0 or white is no grey between them
 _BLURRED = 0.98  # share of the greys that lie along edges
@@ -67,27 +73,37 @@ class _Seen:
         values: that occur, or 0xRRGGBB where it is coloured.
         counts: how many pixels have each.
         coloured: its channels differ.
+        frame: the value that most pixels along its sides have.
         pieces: share of the values above 0 that are one connected piece; None where that was not looked at, or two
             values occur.
         inside: of each value, the share of its pixels with equal neighbours all around; empty where not looked at.
+        ordered: the values above 0 rise in the order in which rows or columns meet them, as numbered objects do.
+        places: of each value, the mean row and column of its pixels, as shares of the sides; empty where not looked at.
         edges: share of its greys between 0 and white that lie along edges; None where nothing is blurred, or not seen.
     """
 
     values: tuple[int, ...]
     counts: tuple[int, ...]
     coloured: bool
+    frame: int
     pieces: float | None = None
     inside: tuple[float, ...] = ()
     edges: float | None = None
+    ordered: bool = False
+    places: tuple[tuple[float, float], ...] = ()
 
     @classmethod
     def of(cls, stored: NDArray[np.generic], source: str, *, closely: bool) -> "_Seen":
         coloured = len(stored) == 3 and not all(np.array_equal(stored[0], channel) for channel in stored[1:])
         values = colour_codes(stored) if coloured else index_values(stored, source)
         present = np.array(present_values(values))
+        sides, times = np.unique(
+            np.concatenate([values[[0, -1]].ravel(), values[:, [0, -1]].ravel()]), return_counts=True
+        )
+        frame = int(sides[times.argmax()])
         if len(present) < 3 and is_small(values):
             counts = np.bincount(values.ravel())[present]
-            return cls(tuple(present.tolist()), tuple(counts.tolist()), coloured)
+            return cls(tuple(present.tolist()), tuple(counts.tolist()), coloured, frame)
         indices = np.searchsorted(present, values).astype(np.int32)
         if is_small(values):
             lookup = np.zeros(int(present[-1]) + 1, np.int32)
@@ -95,12 +111,26 @@ class _Seen:
             indices = lookup[values]
         counts = np.bincount(indices.ravel())
         if not closely or len(present) > 2**15:
-            return cls(tuple(present.tolist()), tuple(counts.tolist()), coloured)
+            return cls(tuple(present.tolist()), tuple(counts.tolist()), coloured, frame)
         equal = ndimage.maximum_filter(indices, 3) == ndimage.minimum_filter(indices, 3)
         inside = np.bincount(indices[equal], minlength=len(present)) / counts
         pieces = _pieces(indices, int(present[0] == 0)) if len(present) > 2 else None
         edges = None if coloured else _along_edges(values)
-        return cls(tuple(present.tolist()), tuple(counts.tolist()), coloured, pieces, tuple(inside.tolist()), edges)
+        several = indices if len(present) > 2 else indices[:0]
+        ordered = any(_rising(one[one >= int(present[0] == 0)]) for one in (several.ravel(), several.T.ravel()))
+        shares = [axis / side for axis, side in zip(np.indices(indices.shape, np.float32), indices.shape, strict=True)]
+        means = [np.bincount(indices.ravel(), axis.ravel()) / counts for axis in shares]
+        return cls(
+            *(tuple(present.tolist()), tuple(counts.tolist()), coloured, frame, pieces, tuple(inside.tolist()), edges),
+            *(ordered, tuple(zip(*(one.tolist() for one in means), strict=True))),
+        )
+
+
+def _rising(values: NDArray[np.int32]) -> bool:
+    """Tell whether values are met for the first time in rising order, and are several."""
+    highest = np.maximum.accumulate(values)
+    new = np.flatnonzero(np.diff(highest)) + 1
+    return len(new) > 1 and bool((np.diff(highest) <= 1).all()) and int(values[0]) == int(values.min())
 
 
 def _along_edges(values: NDArray[np.integer[Any]]) -> float | None:
@@ -158,6 +188,8 @@ def decide(
         ConfigError: a table that contradicts the classes.
     """
     classes = config.classes
+    if config.mask_kind in ("auto", "channels") and (channels := _of_channels(masks, config)) is not None:
+        return channels
     given = MaskMap.of(config.mask_values, classes or _names(config))
     ignored = given.ignored | ({config.ignore_value} if config.ignore_value is not None else frozenset[int]())
     if given.table is not None:
@@ -165,6 +197,8 @@ def decide(
     if config.mask_kind == "binary":
         words = "from half of white on one class (data.mask_kind=binary)"
         return MaskMap(classes or ("background", title or "foreground"), kind="binary", ignored=ignored, words=words)
+    if config.mask_kind == "instances" and len(classes or ()) > 2 and _channelled(masks):
+        return MaskMap(tuple(classes or ()), kind="instances", words=_IDS_AND_CLASSES)
     if config.mask_kind == "instances":
         return replace(_instances(classes, title, "data.mask_kind=instances"), ignored=ignored)
     seen = list(_look(masks, _SAMPLED))
@@ -191,6 +225,62 @@ def decide(
         found = _of_values(masks, seen, config, title, ignored, objects=objects)
         found = replace(found, ignored=found.ignored | ignored)
     return replace(found, unsure="; ".join(part for part in (found.unsure, remark) if part))
+
+
+_IDS_AND_CLASSES = "two channels: object ids, and the class of each object"
+
+
+def _channelled(masks: Sequence[tuple[str, ReadMask]]) -> list[NDArray[np.generic]]:
+    """Return a few masks where most of them have channels of their own meaning; else none."""
+    found: list[NDArray[np.generic]] = []
+    places: list[int] = np.linspace(0, len(masks) - 1, min(_CHANNELLED, len(masks))).round().astype(int).tolist()
+    for place in dict.fromkeys(places):
+        with suppress(DataError):
+            found.append(masks[place][1]())
+    several = [stored for stored in found if are_channels(stored)]
+    return several if 2 * len(several) > len(found) else []
+
+
+def _of_channels(masks: Sequence[tuple[str, ReadMask]], config: DataConfig) -> MaskMap | None:
+    """Return the meaning of masks of several channels; None for others.
+
+    Raises:
+        DataError: other numbers of channels or classes than are declared.
+    """
+    several = _channelled(masks)
+    if not several and config.mask_kind == "channels":
+        raise DataError(f"{masks[0][0]}: has no channels of their own meaning; leave data.mask_kind=channels out")
+    if not several:
+        return None
+    found = look_at_channels(several)
+    if not found.table:
+        top = max(int(stored[1].max()) for stored in (read() for _, read in masks[:_SCANNED]))
+        return MaskMap(config.classes or _numbered(top), kind="instances", words=_IDS_AND_CLASSES)
+    table = dict(found.table)
+    if config.mask_values is not None:
+        top = max((index for index in config.mask_values.values() if index != "ignore"), default=0)
+        table = MaskMap.of(config.mask_values, config.classes or _numbered(top)).table or {}
+    channels = [channel for channel, index in table.items() if index]
+    names = config.classes or ("background", *(f"channel{channel}" for channel in channels))
+    if max(table.values(), default=0) >= len(names):
+        raise DataError(
+            f"{masks[0][0]}: the masks have {len(channels)} channels with a class each, but {len(names)} classes are "
+            f"declared with the background ({', '.join(names)})"
+        )
+    shown = ", ".join(f"{channel} {names[index]}" for channel, index in sorted(table.items()))
+    what = "the ids of a class's objects" if found.objects else "a class"
+    unsure = "" if config.classes else "the classes are named by their channels; name them in data.classes"
+    if found.overlap and config.mask_values is None:
+        one, other = found.overlap
+        unsure += f"; channels {one} and {other} overlap: for one alone set data.mask_values={{'{one}': 1}}"
+    return MaskMap(
+        names,
+        table,
+        kind="channels",
+        objects=found.objects,
+        words=f"channels, each {what}: {shown}; where they overlap the later class counts",
+        unsure=unsure.removeprefix("; "),
+    )
 
 
 def _names(config: DataConfig) -> tuple[str, ...]:
@@ -339,7 +429,22 @@ def _objects(seen: Sequence[_Seen], *, objects: bool) -> str:
     counted = [count == one.values[-1] for count, one in zip(counts, several, strict=True)]
     if objects or max(counts) > _FEW:
         return what
+    if all(counted) and _lie_about(several):
+        return f"{what}, numbered in the order of their rows or columns, at other places in each image"
     return what if all(counted) and len(set(counts)) >= min(3, len(several)) and len(several) >= 3 else ""
+
+
+def _lie_about(several: Sequence[_Seen]) -> bool:
+    """Tell whether values are numbered in the order in which they are met, and lie at other places in each mask.
+
+    Those of classes, such as organs or layers, may be met in one order, but lie at nearly the same places.
+    """
+    looked_at = [one for one in several if one.places]
+    if len(looked_at) < 3 or not all(one.ordered for one in looked_at):
+        return False
+    common = min(len(one.places) for one in looked_at)
+    places = np.array([one.places[1:common] for one in looked_at])
+    return float(places.std(axis=0).mean(axis=0).max()) >= _ABOUT
 
 
 def _mean_pieces(seen: Sequence[_Seen]) -> float:
@@ -355,7 +460,7 @@ def _of_classes(
     small = [value for value in values if value != _VOID]
     void = _VOID in values and len(small) > 1 and small[-1] <= _MANY and (classes is None or small[-1] < len(classes))
     values = small if void else values
-    dense = values[-1] <= _MANY and 2 * len(values) > values[-1]
+    dense = values[-1] <= _MANY and 2 * len(values) > values[-1] and values[0] == 0
     if dense if classes is None else values[-1] < len(classes):
         names = classes or (_numbered(values[-1]) if values[-1] > 1 else BINARY)
         words = f"class indices 0 to {values[-1]}" + (", and 255 where nothing counts" if void else "")
@@ -372,7 +477,10 @@ def _of_classes(
             f"{source}: the masks hold {len(values)} values ({shown}): {what}; take masks stored without loss, or set "
             "data.mask_kind=binary (half of white and above is the class) or =instances (every value is an object)"
         )
-    names = classes or tuple("background" if value == 0 else f"value{value}" for value in values)
+    frames = Counter(one.frame for one in scanned)
+    around = next((value for value, count in frames.items() if count >= _AROUND * len(scanned)), values[0])
+    values = [around, *(value for value in values if value != around)]
+    names = classes or ("background", *(f"value{value}" for value in values[1:]))
     if len(names) != len(values):
         raise DataError(
             f"{masks[0][0]}: the masks hold {len(values)} values ({', '.join(map(str, values))}), but {len(names)} "
@@ -380,6 +488,8 @@ def _of_classes(
         )
     words = f"{len(values)} values, a class each: {', '.join(map(str, values))}"
     unsure = "the classes are named by their values; name them in data.classes"
+    if around:
+        unsure = f"{around}, the value along the images' sides, is taken for the background; {unsure}"
     return MaskMap(
         names, {value: index for index, value in enumerate(values)}, words=words, unsure="" if classes else unsure
     )

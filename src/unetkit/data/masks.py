@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.config import MaskKind
+from unetkit.data.channel_masks import draw_channels
 from unetkit.errors import ConfigError, DataError
 from unetkit.images.image import Role
 
@@ -48,8 +49,10 @@ class MaskMap:
         classes: the names of the classes, index 0 first.
         table: stored value -> class index; a colour's value is 0xRRGGBB. None: by the rules of this module.
         coloured: the masks are colours, and so are the keys of the table.
-        kind: classes: values are classes; instances: every value or colour but 0 is an object; binary: values from half
-            of white on are the second class, others the first.
+        kind: classes: values are classes; instances: every value or colour but 0 is an object, whose class a second
+            channel may hold; binary: values from half of white on are the second class, others the first; channels: the
+            keys of the table are channels, each of a class.
+        objects: of channels: they hold ids.
         ignored: stored values that do not count.
         layers: the meaning of each mask where an image has several, one for each class but the first.
         words: what the values are taken for, for people.
@@ -64,6 +67,7 @@ class MaskMap:
     layers: "tuple[MaskMap, ...]" = ()
     words: str = ""
     unsure: str = ""
+    objects: bool = False
 
     @classmethod
     def of(cls, mask_values: Mapping[str, int | Literal["ignore"]] | None, classes: Sequence[str]) -> "MaskMap":
@@ -115,6 +119,9 @@ class MaskMap:
                 labels[inside] = index
             return Decoded(labels)
         ((stored, source),) = masks
+        if self.kind == "channels" and self.table is not None:
+            labels, instances = draw_channels(stored, self.table, objects=self.objects, source=source)
+            return Decoded(labels, instances)
         valid: NDArray[np.bool_] | None = None
         if self.ignored:
             values = colour_codes(stored) if self.coloured else index_values(stored, source)
@@ -122,12 +129,26 @@ class MaskMap:
         if self.kind != "instances":
             labels = self.labels(stored, source)
             return Decoded(labels, valid=valid) if valid is None else Decoded(labels * valid, valid=valid)
+        if len(self.classes) > 2:
+            return self._with_classes(stored, source)
         values = colour_codes(stored) if self.coloured else index_values(stored, source)
         values = values if valid is None else values * valid
         if values.size and values.max() >= 2**31:
             values = np.unique(values, return_inverse=True)[1].reshape(values.shape)
         instances = values.astype(np.int32)
         return Decoded((instances > 0).astype(np.uint8), instances, valid)
+
+    def _with_classes(self, stored: NDArray[Any], source: str) -> Decoded:
+        """Return objects of a mask with ids in its first channel and their classes in the second."""
+        if len(stored) != 2:
+            raise DataError(f"{source}: a mask of {len(stored)} channels; ids and their classes, two, were expected")
+        classes = index_values(stored[1:], source)
+        if classes.max() >= len(self.classes):
+            raise DataError(
+                f"{source}: holds the class index {int(classes.max())}, but {len(self.classes)} classes are declared "
+                f"({', '.join(self.classes)}); name it in data.classes"
+            )
+        return Decoded(classes.astype(np.uint8), index_values(stored[:1], source).astype(np.int32))
 
     def labels(self, stored: NDArray[Any], source: str) -> NDArray[Any]:
         """Return class indices [H, W], uint8 (uint16 above 256 classes), of a stored mask [C, H, W].
@@ -209,8 +230,8 @@ def index_values(stored: NDArray[Any], source: str) -> NDArray[Any]:
     if not all(np.array_equal(values, channel) for channel in stored[1:]):
         if len(stored) != 3:
             raise DataError(
-                f"{source}: a mask of {len(stored)} different channels; one value for each pixel was expected: write a "
-                "mask for each class and name them in data.labels={class: PATTERN, ...}"
+                f"{source}: a mask of {len(stored)} different channels; one value for each pixel was expected, as in "
+                "the other masks; if all masks have a channel for each class, set data.mask_kind=channels"
             )
         found = str(stored.dtype)
         if stored.dtype == np.uint8:

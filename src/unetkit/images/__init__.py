@@ -20,11 +20,12 @@ from unetkit.images.image import File, Image, Role, decoding
 from unetkit.images.raster import decode_plain_png, decode_raster, open_raster
 from unetkit.limits import MOST_BYTES
 from unetkit.storage import is_remote, local_copy
+from unetkit.storage.tree import ZARR_FILES
 
 __all__ = [
     "FORMATS",
+    "HOLDING_ARRAYS",
     "SUFFIXES",
-    "ZARR",
     "Format",
     "Image",
     "arrays_in",
@@ -94,7 +95,7 @@ FORMATS: tuple[Format, ...] = (
     Format("TIFF", (".tif", ".tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _tiff, paged=True),
     Format("PNG", (".png",), (b"\x89PNG",), open_raster),
     Format("JPEG", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), open_raster),
-    Format("BMP", (".bmp",), (b"BM",), open_raster),
+    Format("BMP", (".bmp", ".dib"), (b"BM",), open_raster),
     Format("GIF", (".gif",), (b"GIF87a", b"GIF89a"), open_raster, paged=True),
     Format("WebP", (".webp",), (b"RIFF....WEBP",), open_raster),
     Format(
@@ -119,16 +120,16 @@ SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes) | f
 )
 """The endings, in lower case, by which images are found in a folder."""
 
-ZARR = ".zarr"
-"""The ending of images that are folders."""
+_SEVERAL = tuple(suffix for form in FORMATS if form.name in ("npz", "HDF5", "MATLAB") for suffix in form.suffixes)
+HOLDING_ARRAYS = (*_SEVERAL, ".zarr")
+"""The endings of what may hold several arrays."""
 
-_SEVERAL = frozenset(suffix for form in FORMATS if form.name in ("npz", "HDF5", "MATLAB") for suffix in form.suffixes)
 _HEAD = 16
 
 
 def is_image_name(name: str | Path) -> bool:
     """Tell whether a file's name ends as that of an image does."""
-    return str(name).lower().endswith((*SUFFIXES, ZARR))
+    return str(name).lower().endswith((*SUFFIXES, ".zarr"))
 
 
 def natural(path: str) -> list[tuple[int, int, str]]:
@@ -169,7 +170,7 @@ def is_zarr(path: str | Path) -> bool:
     """Tell whether a path is a zarr group or array, or lies in one; in object storage, by `.zarr` in its name."""
     if is_remote(path):
         return any(part.endswith(".zarr") for part in Path(path).parts)
-    return any((Path(path) / mark).is_file() for mark in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
+    return any((Path(path) / mark).is_file() for mark in ZARR_FILES)
 
 
 def is_folder(path: Path) -> bool:
@@ -187,12 +188,13 @@ def _arrays_in(path: Path, modified: int) -> tuple[str, ...]:
 def arrays_in(path: Path) -> tuple[str, ...]:
     """Return the names of the images in a file of several arrays, to be opened as `file/name`; none for other files.
 
-    Of an OME-Zarr that is the image itself, "", and its labels.
+    Those of a zarr are the image, of no name, and its labels.
     """
     if is_zarr(path):
         from unetkit.images.omezarr import label_names  # zarr is slow to import
 
-        return ("", *(f"labels/{name}" for name in label_names(path)))
+        labels = tuple(f"labels/{name}" for name in label_names(path))
+        return ("", *labels) if labels else ()
     several = path.suffix.lower() in _SEVERAL and path.is_file()
     return _arrays_in(path, path.stat().st_mtime_ns) if several else ()
 

@@ -37,7 +37,8 @@ def _opened(path: Path, companions: bool) -> Image:
     """
     if not is_folder(path):
         return open_image(path, companions=companions)
-    names = [file.name for file in path.iterdir() if is_image_name(file.name) and not file.name.startswith(".")]
+    files = (file.name for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    names = [name for name in files if is_image_name(name)]
     if not names:
         raise DataError(f"{path}: is a folder without image files; give an image, or a folder of sections")
     return stacked([open_image(path / name) for name in sorted(names, key=natural)])

@@ -198,6 +198,19 @@ class Image:
 
         return replace(self, axes="cyx", shape=(self.count, *self.shape[-2:]), decode=decode)
 
+    def times_as_channels(self) -> "Image":
+        """Return the image whose axis of times is that of channels, as of a NIfTI of several contrasts."""
+        assert self.channels == 1
+        axis = self.axes.index("t")
+        numbers = np.moveaxis(np.arange(self.count).reshape(self.shape[:-3]), axis, -1).reshape(-1, self.shape[axis])
+
+        def decode(page: int, rows: slice, columns: slice) -> NDArray[Any]:
+            return np.concatenate([self.decode(int(number), rows, columns) for number in numbers[page]])
+
+        axes = self.axes.replace("t", "")
+        pages = (*self.shape[:axis], *self.shape[axis + 1 : -3])
+        return replace(self, axes=axes, shape=(*pages, self.shape[axis], *self.shape[-2:]), decode=decode)
+
     def with_channels(self, channels: tuple[int, ...]) -> "Image":
         """Return the image with some of its channels, counted from 0, in this order.
 
@@ -288,6 +301,15 @@ def stacked(images: Sequence[Image]) -> Image:
 
     shape, dtype = forms[0]
     return replace(images[0], axes="zcyx", shape=(len(images), *shape[-3:]), dtype=dtype, decode=decode, named=False)
+
+
+def blank(image: Image) -> Image:
+    """Return an image of one channel as large as another, and 0 everywhere."""
+
+    def decode(page: int, rows: slice, columns: slice) -> NDArray[Any]:
+        return np.zeros((1, rows.stop - rows.start, columns.stop - columns.start), np.uint8)
+
+    return replace(image, shape=(*image.shape[:-3], 1, *image.shape[-2:]), dtype=np.dtype(np.uint8), decode=decode)
 
 
 def neighbours(stacks: Iterable[NDArray[np.intp]], context: int) -> NDArray[np.intp]:

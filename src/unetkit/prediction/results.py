@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unetkit.config import ObjectsConfig
-from unetkit.data.channels import pages_as_channels
+from unetkit.data.channels import in_channels, pages_as_channels
+from unetkit.data.layouts.families import files_of_channels, has_word
 from unetkit.data.layouts.mask_files import (
     IMAGE_FOLDERS,
     SECTIONS,
@@ -86,6 +87,12 @@ def sections_around(predictor: Predictor, files: Sequence[Path]) -> dict[Path, t
 
 def _of_its_channels(predictor: Predictor, source: Path) -> Image:
     image, wanted, chosen = open_image(source), predictor.card.image_channels, predictor.config.channels
+    words = predictor.config.channel_files
+    if words and image.channels == 1:
+        image = in_channels([open_image(path) for path in files_of_channels(source, words)])
+    times = dict(zip(image.axes, image.shape, strict=True)).get("t", 1)
+    if times == wanted > image.channels:
+        image = pages_as_channels(image, image.count // times)
     if predictor.takes(image.channels * predictor.card.slices):
         return image
     several = pages_as_channels(image)
@@ -100,8 +107,10 @@ def _of_its_channels(predictor: Predictor, source: Path) -> Image:
     )
 
 
-def names_for(folder: Path, name_for: Callable[[Path], str]) -> dict[Path, str]:
+def names_for(predictor: Predictor, folder: Path, name_for: Callable[[Path], str]) -> dict[Path, str]:
     """Return the image files of a folder, or of its folder `images`, and the names of what is written for them.
+
+    Where each channel of an image has a file of its own, the one of the first stands for it.
 
     Raises:
         DataError: no images, or two whose results would have one name.
@@ -110,6 +119,8 @@ def names_for(folder: Path, name_for: Callable[[Path], str]) -> dict[Path, str]:
     images = image_files(inner) if inner else [path for path in image_files(folder) if not is_mask_name(path)]
     if not images:
         raise DataError(f"{folder}: holds no image files; expected {', '.join(sorted(SUFFIXES))}")
+    words = predictor.config.channel_files or ()
+    images = [path for path in images if has_word(path, words[0])] or images if words else images
     taken: dict[str, Path] = {}
     for image in images:
         duplicate = taken.setdefault(name_for(image), image)

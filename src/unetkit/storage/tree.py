@@ -13,11 +13,16 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from threading import Lock
+from typing import BinaryIO
 
 from unetkit.errors import DataError
 from unetkit.limits import MOST_BYTES
+
+ZARR_FILES = frozenset({"zarr.json", ".zgroup", ".zarray", ".zattrs"})
+"""Files that make the folder that holds one of them a zarr."""
 
 _UNSAFE = re.compile(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)|[\\\x00-\x1f]")
 """An absolute name, a drive, a step upwards, a backslash or a control character."""
@@ -36,13 +41,50 @@ class Tree:
 
     Attributes:
         root: the folder or the archive, for messages.
-        files: relative names with forward slashes, sorted; hidden files are left out.
+        files: relative names with forward slashes, sorted; hidden files are left out, and a zarr is one of them.
         read: name -> content; raises `DataError` for what cannot be read.
+        packed: those of the files that lie in archives below the root.
     """
 
     root: Path
     files: tuple[str, ...]
     read: Callable[[str], bytes]
+    packed: frozenset[str] = frozenset()
+
+    def path(self, name: str) -> Path | None:
+        """Return where a file lies on the disk; None for one in an archive."""
+        return None if name in self.packed or self.root.is_file() else self.root / name
+
+    @property
+    def archives(self) -> tuple[str, ...]:
+        """The names of .zip archives."""
+        return tuple(name for name in self.files if name.lower().endswith(".zip"))
+
+    def unpacked(self) -> "Tree":
+        """Return the files with those of the archives among them, each below the archive's name without its ending.
+
+        Raises:
+            DataError: an archive that is damaged or holds unsafe names.
+        """
+        inside: dict[str, tuple[Tree, str]] = {}
+        for archive in self.archives:
+            path = self.path(archive)
+            tree = _open_archive(path or BytesIO(self.read(archive)), Path(self.source(archive)))
+            folder = archive[: -len(".zip")]
+            for name in tree.files:
+                own = (
+                    name
+                    if name.startswith(f"{posixpath.basename(folder)}/")
+                    else f"{posixpath.basename(folder)}/{name}"
+                )
+                inside.setdefault(posixpath.join(posixpath.dirname(folder), own), (tree, name))
+
+        def read(name: str) -> bytes:
+            tree, inner = inside.get(name, (self, name))
+            return tree.read(inner)
+
+        loose = (name for name in self.files if name not in self.archives)
+        return Tree(self.root, tuple(sorted({*loose, *inside})), read, frozenset(inside))
 
     def source(self, name: str) -> str:
         """Return a file's name for messages."""
@@ -54,24 +96,22 @@ def is_archive(path: Path) -> bool:
     return path.is_file() and zipfile.is_zipfile(path)
 
 
-def open_tree(path: Path, *, is_one: Callable[[Path], bool] = lambda folder: False) -> Tree:
-    """List the files of a folder or of a .zip archive.
-
-    Args:
-        path: the folder or archive.
-        is_one: whether a folder below it is one thing, which is listed in place of its files.
+def open_tree(path: Path) -> Tree:
+    """List the files of a folder or of a .zip archive; a zarr in a folder is one of them.
 
     Raises:
         DataError: a folder that may not be listed, or an archive that is damaged or holds unsafe names.
     """
     if path.is_file():
-        return _open_archive(path)
+        return _open_archive(path, path)
     found: list[str] = []
     for folder, folders, names in os.walk(path, onerror=_raise):
         below = PurePosixPath(Path(folder).relative_to(path).as_posix())
-        whole = [name for name in folders if is_one(Path(folder, name))]
-        folders[:] = [name for name in folders if name not in whole]
-        found += [str(below / name) for name in (*names, *whole)]
+        if ZARR_FILES.isdisjoint(names):
+            found += [str(below / name) for name in names]
+        else:
+            found.append(str(below))
+            folders.clear()
 
     def read(name: str) -> bytes:
         if (path / name).exists() and not (path / name).is_file():
@@ -100,9 +140,9 @@ def _raise(error: OSError) -> None:
     raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 
-def _open_archive(path: Path) -> Tree:
+def _open_archive(file: Path | BinaryIO, path: Path) -> Tree:
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(file)
     except ZIP_DAMAGE as error:
         raise DataError(f"{path}: not a whole .zip archive ({error}); fetch it again") from error
     entries: dict[str, zipfile.ZipInfo] = {}

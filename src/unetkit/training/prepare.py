@@ -29,7 +29,7 @@ from unetkit.data import (
     split_dataset,
 )
 from unetkit.data.context import around_each, context_note, with_context
-from unetkit.data.dataset import Subset, account_of, division_of, mask_map_of, name_of
+from unetkit.data.dataset import Subset, account_of, channel_files_of, division_of, mask_map_of, name_of
 from unetkit.data.layouts.mask_files import pinned
 from unetkit.data.resize import Resized
 from unetkit.data.split import with_method
@@ -232,6 +232,7 @@ def _resolved(config: Config, dataset: Dataset, *, channels: int, classes: int) 
     found_values = {**pinned(mask_map_of(dataset)), "classes": dataset.classes, "path": path}
     data = config.data.model_copy(update=found_values)
     as_trained = {key: getattr(data, key) for key in ("size", "resize", "padding_mode", "channels")}
+    as_trained["channel_files"] = channel_files_of(dataset) or None
     wanted = {key: value for key, value in as_trained.items() if getattr(config.predict, key) is None}
     predict = config.predict.model_copy(update=wanted)
     return config.model_copy(update={"model": model, "data": data, "predict": predict})

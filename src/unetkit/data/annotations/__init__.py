@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
 from unetkit.data.annotations.coco import read_coco
+from unetkit.data.annotations.exports import read_darwin, read_label_studio
 from unetkit.data.annotations.imagej import holds_regions, read_regions
 from unetkit.data.annotations.json_files import read_geojson, read_labelme, read_supervisely, read_via
 from unetkit.data.annotations.records import AnnotatedImage, AnnotationFormat
@@ -47,6 +48,10 @@ FORMATS: tuple[AnnotationFormat, ...] = (
     AnnotationFormat(
         "COCO", (".json",), _has(b'"images"', b'"annotations"', b'"categories"'), read_coco, one_image=False
     ),
+    AnnotationFormat(
+        "Label Studio", (".json",), _has(b'"original_width"', b'"from_name"'), read_label_studio, one_image=False
+    ),
+    AnnotationFormat("Darwin", (".json",), _has(b'"annotations"', b'"slot'), read_darwin),
     AnnotationFormat("LabelMe", (".json",), _has(b'"shapes"', b'"imagePath"'), read_labelme),
     AnnotationFormat("VIA", (".json",), _has(b'"regions"', b'"filename"'), read_via, one_image=False),
     AnnotationFormat("GeoJSON", (".geojson", ".json"), _has(b'"Feature'), read_geojson),

@@ -38,19 +38,19 @@ from unetkit.data.layouts.mask_files import (
     is_isbi_folder,
     is_mask_name,
     open_arrays,
-    open_files,
     open_isbi,
     open_list,
     open_matched,
     open_patterns,
 )
-from unetkit.data.layouts.names import files_of_one_image, make_groups
+from unetkit.data.layouts.matcher import sizes_apart
+from unetkit.data.layouts.names import make_groups
 from unetkit.data.layouts.nuclei import is_nuclei, open_bare_nuclei, open_nuclei
 from unetkit.data.masks import MaskMap
 from unetkit.errors import ConfigError, DataError
-from unetkit.images import SUFFIXES, is_array, is_zarr, open_image
+from unetkit.images import SUFFIXES, is_array, is_image_name, is_zarr, open_image
 from unetkit.storage import is_remote, local_copy, url_of
-from unetkit.storage.tree import Tree, is_archive
+from unetkit.storage.tree import Tree, is_archive, open_tree
 
 SAMPLE = "sample"
 """The path of the stack that is generated in memory."""
@@ -162,7 +162,7 @@ def _open(path: str | Path | None, config: DataConfig) -> Dataset:
     with _listing(place):
         if place.is_file() and not is_archive(place):
             return _open_file(place, config)
-        tree = open_files(place)
+        tree = open_tree(place)
         archives = [place / name for name in tree.files if name.lower().endswith(".zip")] if place.is_dir() else []
         downloaded = len(archives) == 1 and not images_in(tree)
         if downloaded and not any(name.lower().endswith(".json") for name in tree.files):
@@ -171,11 +171,13 @@ def _open(path: str | Path | None, config: DataConfig) -> Dataset:
         dataset = layout.opens(tree, config) if layout else open_matched(tree, config)
         if layout is not None and config.channels is not None and isinstance(dataset, ItemDataset) and dataset.names:
             return replace(dataset, items=tuple(with_channels(item, config.channels) for item in dataset.items))
+        if dataset is None and downloaded:
+            return _open(archives[0], config)
+        if dataset is None and tree.archives:
+            tree = tree.unpacked()
+            dataset = open_nuclei(tree, config) if is_nuclei(tree) else open_matched(tree, config)
         if dataset is None:
-            if downloaded:
-                return _open(archives[0], config)
-            several = f"; give one of the archives, such as {archives[0]}" if archives else ""
-            raise DataError(f"{place}: not a data set that is known ({_contents(tree)}){several}; {_KNOWN}")
+            raise DataError(f"{place}: not a data set that is known ({_contents(tree)}); {_KNOWN}")
         return dataset
 
 
@@ -211,11 +213,11 @@ def _open_file(path: Path, config: DataConfig) -> Dataset:
         return open_coco_file(path, config)
     if path.stem == TRAIN_IMAGES and find_stack(path.parent, TRAIN_LABELS):
         return open_isbi(path.parent, config)
-    tree = open_files(path.parent)
+    tree = open_tree(path.parent)
     near = replace(tree, files=tuple(name for name in tree.files if "/" not in name))
     dataset = open_matched(near, config, only=path.name) if suffix in SUFFIXES else None
     if form is not None:
-        tree = tree if images_in(tree) else open_files(path.parent.parent)  # as labels/a.json and images/a.png
+        tree = tree if images_in(tree) else open_tree(path.parent.parent)  # as labels/a.json and images/a.png
         name = path.relative_to(tree.root).as_posix()
         others = tuple(one for one in tree.files if Path(one).suffix.lower() not in ANNOTATIONS)
         dataset = open_matched(replace(tree, files=(*others, name)), config, only=name)
@@ -224,26 +226,31 @@ def _open_file(path: Path, config: DataConfig) -> Dataset:
     return dataset
 
 
+_UNREAD = {
+    **dict.fromkeys((".dcm", ".dicom"), "DICOM: convert it to NIfTI, for example by dcm2niix"),
+    **dict.fromkeys((".mhd", ".mha", ".nrrd"), "volumes of ITK: write them as NIfTI, for example by SimpleITK"),
+    **dict.fromkeys((".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"), "a packed file: unpack it"),
+    **dict.fromkeys((".parquet", ".arrow", ".tfrecord", ".tfrecords", ".mdb", ".pt", ".pkl"), "records: write files"),
+    **dict.fromkeys((".ndjson", ".jsonl"), "records: export COCO, or masks"),
+}
+"""What to do with what is often there instead of images or outlines, by endings."""
+
+
 def _contents(tree: Tree) -> str:
     """Say what a folder or an archive holds, where no images with masks were found."""
     images = images_in(tree)
     if not tree.files:
         return "an empty folder"
-    others = Counter(Path(name).suffix.lower() for name in tree.files if name not in set(images))
+    others = Counter(Path(name).suffix.lower() for name in tree.files if not is_image_name(name))
     kinds = ", ".join(f"{count} {suffix or 'other'}" for suffix, count in others.most_common(3))
+    remedy = next((f"; {suffix} files are {_UNREAD[suffix]}" for suffix in others if suffix in _UNREAD), "")
     if images:
-        several = [paths for group in make_groups(images) if (paths := files_of_one_image(group))]
-        if several:
-            return (
-                f"{len(images)} image files, but none could be paired with a mask; {' and '.join(several[0][:3])} "
-                "seem to be channels of one image: write them as one file an image, for example by "
-                "tifffile.imwrite(name, numpy.stack(channels), metadata={'axes': 'CYX'})"
-            )
+        why = sizes_apart(tree, make_groups(images)) or "but none could be paired with a mask"
         rest = f"; files that are not read: {kinds}" if others else ""
-        return f"{len(images)} image files such as {images[0]}, but none could be paired with a mask{rest}"
+        return f"{len(images)} image files such as {images[0]}, {why}{rest}{remedy}"
     names = sorted({name.split("/")[0] for name in tree.files})
     held = f"it holds {', '.join(names[:4])}{', ...' * (len(names) > 4)}"
-    return f"no image files ({', '.join(sorted(SUFFIXES))}); {held}"
+    return f"no image files, but {kinds}; {held}{remedy}"
 
 
 def open_images(path: str | Path) -> Dataset:
@@ -263,7 +270,7 @@ def open_images(path: str | Path) -> Dataset:
     place = _existing(path)
     with _listing(place):
         if is_archive(place):
-            return open_bare_nuclei(open_files(place))
+            return open_bare_nuclei(open_tree(place))
         stack = place if place.is_file() else find_stack(place, TEST_IMAGES) or find_stack(place, TRAIN_IMAGES)
         if stack is not None:
             files = [stack]
@@ -272,7 +279,7 @@ def open_images(path: str | Path) -> Dataset:
         else:
             files = [path for path in image_files(place) if not is_mask_name(path)]
         if not files:
-            return open_bare_nuclei(open_files(place))
+            return open_bare_nuclei(open_tree(place))
     stems, complaints, items = Counter(file.stem for file in files), list[str](), list[Item]()
     for file in files:
         with kept(complaints):
@@ -283,28 +290,36 @@ def open_images(path: str | Path) -> Dataset:
 
 def _open_named(path: str | Path | None, config: DataConfig) -> Dataset:
     """Open what the configuration names in `images` and `labels`: patterns, folders, files, or a list."""
-    if config.images is not None and config.images.lower().endswith(".csv"):
+    if isinstance(config.images, str) and config.images.lower().endswith(".csv"):
         return open_list((Path() if path is None else local_copy(path)) / config.images, config)
     if config.images is None or config.labels is None:
         missing = "data.labels" if config.labels is None else "data.images"
         raise ConfigError(f"{missing} is missing: images and labels must both be named, or neither")
     place = Path() if path is None else _existing(path)
-    if isinstance(config.labels, str) and is_array(place / config.images) and is_array(place / config.labels):
-        return open_arrays(place / config.images, place / config.labels, config)
+    if isinstance(config.images, str) and isinstance(config.labels, str):
+        image, label = place / config.images, place / config.labels
+        if is_array(image) and is_array(label):
+            return open_arrays(image, label, config)
     root = place if place.is_dir() or is_archive(place) else Path()
-    labels = config.labels if isinstance(config.labels, dict) else {"": config.labels}
-    named = [config.images, *labels.values(), *([config.roi] if config.roi else [])]
+    named = [*_patterns(config.images), *_patterns(config.labels), *([config.roi] if config.roi else [])]
     with _listing(root):
         if not any(is_remote(one) or Path(one).is_absolute() or one.startswith("..") for one in named):
             if path is None:  # the working folder may hold anything: only what is named is listed
                 return open_patterns(_listed(named), config)
-            return open_patterns(open_files(root), config)
+            return open_patterns(open_tree(root), config)
         whole = {one: str(local_copy(one) if is_remote(one) else (root / one).absolute()) for one in named}
         tree = replace(_listed(list(whole.values())), root=Path("/"))
-        found: str | dict[str, str] = {title: whole[one] for title, one in labels.items()}
-        found = whole[config.labels] if isinstance(config.labels, str) else found
-        update = {"images": whole[config.images], "labels": found, "roi": whole[config.roi] if config.roi else None}
+
+        def placed(patterns: str | dict[str, str]) -> str | dict[str, str]:
+            return whole[patterns] if isinstance(patterns, str) else {key: whole[one] for key, one in patterns.items()}
+
+        roi = whole[config.roi] if config.roi else None
+        update = {"images": placed(config.images), "labels": placed(config.labels), "roi": roi}
         return open_patterns(tree, config.model_copy(update=update))
+
+
+def _patterns(named: str | dict[str, str]) -> list[str]:
+    return [named] if isinstance(named, str) else [*named.values()]
 
 
 def _listed(named: Sequence[str]) -> Tree:
@@ -318,7 +333,7 @@ def _listed(named: Sequence[str]) -> Tree:
         fixed = Path(one.split("*")[0].split("?")[0].split("[")[0])
         base = fixed if fixed.exists() else fixed.parent
         place = _existing(base if fixed != Path(one) else one)
-        below = [place] if place.is_file() else [place / name for name in open_files(place).files]
+        below = [place] if place.is_file() else [place / name for name in open_tree(place).files]
         files.update(dict.fromkeys(str(path).lstrip("/") for path in below))
     return Tree(Path(), tuple(sorted(files)), lambda name: Path(name).read_bytes())
 

@@ -5,6 +5,7 @@ they are sought by that name below the data set. Classes are named by the files,
 YOLO's `data.yaml` or `classes.txt`; those without a name are objects.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,9 @@ from unetkit.data.outlines import Objects, Polygons, Shape, draw_shapes
 from unetkit.errors import DataError
 from unetkit.images import natural
 from unetkit.storage.tree import Tree
+
+_UPLOADED = re.compile("^[0-9a-f]{8}-")
+"""What Label Studio puts before the name of an image that it was given."""
 
 _LOOKED_AT = 5  # files of a group
 _LARGEST = 2**28  # bytes of a file that is looked at
@@ -115,7 +119,8 @@ def _form_of(tree: Tree, group: Group) -> AnnotationFormat | None:
     """Return the format that most of a few files of a group have."""
     forms = Counter[str]()
     for file in spread(group.files, _LOOKED_AT):
-        if tree.root.is_dir() and (tree.root / file.path).stat().st_size > _LARGEST:
+        path = tree.path(file.path)
+        if path is not None and path.stat().st_size > _LARGEST:
             continue
         form = format_of(file.path, tree.read(file.path))
         forms.update([form.name] if form else [])
@@ -134,7 +139,7 @@ def _of_one_image(
     complaints: list[str] = []
     said: dict[str, tuple[AnnotatedImage, str]] = {}
     for one in match.pairs:
-        (file,) = one.masks
+        (file,) = [mask for mask in one.masks if mask is not None]
         with kept(complaints):
             (image,) = form.read(tree.read(file.path), tree.source(file.path))
             said[one.image.path] = image, file.path
@@ -155,8 +160,8 @@ def _of_many_images(
     read: dict[str, Name] = {}
     for file in sorted(files, key=lambda one: natural(one.path)):
         content, source = tree.read(file.path), tree.source(file.path)
-        if not form.recognises(content):
-            continue
+        if not form.recognises(content) or "submission" in file.tokens:
+            continue  # a form for answers says nothing of its images
         with kept(complaints):
             read[file.path] = file
             for image in form.read(content, source):
@@ -175,10 +180,11 @@ def _of_many_images(
     taken = [one for one in images if not said.keys().isdisjoint(file.path for file in one.files)] or images[:1]
     group = Group.of(file for one in taken for file in one.files)
     regions = Partner(group, {}, "") if region is None else pair(group, region)
+    divided = len({file.part for file in read.values()}) > 1  # a file for each part of the set
     pairs = tuple(
-        Pair(file, (read[said[file.path][1]],), regions.masks.get(file.path, (None,))[0])
+        Pair(replace(file, part=its.part) if divided else file, (its,), regions.masks.get(file.path, (None,))[0])
         for file in group.files
-        if file.path in said
+        if file.path in said and (its := read[said[file.path][1]])
     )
     lone = tuple(file for file in group.files if file.path not in said) if said else ()
     match = Match(
@@ -213,7 +219,7 @@ class _Places:
             path = "/".join((*file.folders[:start], *parts))
             if path in self.names:
                 return path
-        found = self.of_file.get(parts[-1], [])
+        found = self.of_file.get(parts[-1]) or self.of_file.get(_UPLOADED.sub("", parts[-1]), [])
         for nearer in (
             [one for one in found if one.folders[-len(parts) + 1 :] == tuple(parts[:-1]) and len(parts) > 1],
             [one for one in found if one.folders[: len(file.folders)] == file.folders],

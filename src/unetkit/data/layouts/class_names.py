@@ -1,19 +1,24 @@
-"""Names of classes from a file next to the masks: nnU-Net's and the Decathlon's dataset.json, CVAT's labelmap.txt.
+"""Names of classes from a file next to the masks: dataset.json, labelmap.txt, and tables of colours or values.
 
-`dataset.json` has `labels`, either names with their value ({"background": 0, "cell": 1, "ignore": 2}) or values with
-their name ({"0": "background", "1": "cell"}); regions, which are lists of values, are not read. A line of
-`labelmap.txt` is `name:red,green,blue:parts:actions`. Names that do not fit the values of the masks are not taken.
+`dataset.json`, of nnU-Net and the Decathlon, has `labels`: names with their value ({"background": 0, "cell": 1}) or
+values with their name ({"0": "background", "1": "cell"}); regions, which are lists of values, are not read. A line of
+CVAT's `labelmap.txt` is `name:red,green,blue:parts:actions`. Tables are `class_dict.csv` with the columns name, r, g,
+b; `_classes.csv` with Pixel Value and Class, and `label_colors.txt` with lines `red green blue name`. Names that do not
+fit the values of the masks are not taken.
 """
 
+import csv
 import json
 import re
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, Literal, cast
 
 from unetkit.data.kinds import ClassNames
 from unetkit.errors import DataError
 from unetkit.storage.tree import Tree
 
+_COLOUR_LINE = re.compile(r"([0-9]{1,3})\s+([0-9]{1,3})\s+([0-9]{1,3})\s+(\S.*)")
 _VALUE = re.compile("[0-9]{1,9}")
 _IGNORED = ("ignore", "ignored", "void", "unlabeled", "unlabelled")
 
@@ -21,7 +26,8 @@ _IGNORED = ("ignore", "ignored", "void", "unlabeled", "unlabelled")
 def class_names(tree: Tree) -> ClassNames | None:
     """Return what the file next to the masks says, the background first; None where there is none that can be read."""
     for path in sorted(tree.files, key=lambda path: path.count("/")):
-        reader = FILES.get(path.rpartition("/")[2].lower())
+        name = path.rpartition("/")[2].lower()
+        reader = next((reader for pattern, reader in FILES.items() if fnmatchcase(name, pattern)), None)
         if reader is None:
             continue
         try:
@@ -65,8 +71,33 @@ def read_labelmap(text: str) -> dict[str, str]:
     return rows
 
 
+def read_class_table(text: str) -> dict[str, str]:
+    """Return the name of every colour or value of a .csv with the columns name, r, g, b, or Pixel Value, Class."""
+    rows: dict[str, str] = {}
+    for row in csv.DictReader(text.splitlines(), skipinitialspace=True):
+        cells = {str(key).strip().lower(): str(value).strip() for key, value in row.items()}
+        name = cells.get("name") or cells.get("class") or ""
+        value = cells.get("pixel value", "")
+        colour = [cells.get(key, "") for key in "rgb"]
+        if not name or not (value.isdecimal() or all(one.isdecimal() and int(one) < 256 for one in colour)):
+            return {}
+        rows[str(int(value)) if value else "#" + "".join(f"{int(one):02x}" for one in colour)] = name
+    return rows
+
+
+def read_label_colours(text: str) -> dict[str, str]:
+    """Return the name of every colour; none where a line is not three numbers and a name."""
+    found = [_COLOUR_LINE.fullmatch(line.strip()) for line in text.splitlines() if line.strip()]
+    if not all(match and all(int(match[place]) < 256 for place in (1, 2, 3)) for match in found):
+        return {}
+    return {"#" + "".join(f"{int(match[place]):02x}" for place in (1, 2, 3)): match[4] for match in found if match}
+
+
 FILES: dict[str, Callable[[str], dict[str, str]]] = {
     "dataset.json": read_dataset_json,
     "labelmap.txt": read_labelmap,
+    "*class_dict*.csv": read_class_table,
+    "_classes.csv": read_class_table,
+    "label_colo*rs.txt": read_label_colours,
 }
-"""How each file is read, by its name."""
+"""How each file is read, by a pattern of its name in lower case."""

@@ -8,6 +8,7 @@ Legend of shapes: C channels, H height, W width.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -70,13 +71,16 @@ def open_coco(trees: Sequence[Tree], config: DataConfig, *, only: str | None = N
     classes = chosen_classes(names, config.classes, files[0].source)
     index_of = {name: number for number, name in reversed([*enumerate(classes)][1:])}
     where = {name: tree for tree in reversed(trees) for name in tree.files}
+    known = defaultdict[str, list[str]](list)
+    for name in where:
+        known[PurePosixPath(name).name].append(name)
     items: list[Item] = []
     parts: list[str] = []
     complaints: list[str] = []
     for file, root in zip(files, roots, strict=True):
         for picture in file.pictures:
             with kept(complaints):
-                items.append(_item(file, picture, index_of, root, where))
+                items.append(_item(file, picture, index_of, root, where, known))
                 parts.append(file.part)
     divided = len(files) > 1
     held_out = tuple(index for index, part in enumerate(parts) if "val" in part and divided)
@@ -103,15 +107,33 @@ def _annotation_files(tree: Tree) -> list[str]:
 
 
 def _item(
-    file: AnnotationFile, picture: Picture, index_of: Mapping[str, int], root: PurePosixPath, where: Mapping[str, Tree]
+    file: AnnotationFile,
+    picture: Picture,
+    index_of: Mapping[str, int],
+    root: PurePosixPath,
+    where: Mapping[str, Tree],
+    known: Mapping[str, Sequence[str]],
 ) -> Item:
-    """Return an image and its objects; `root` is the folder of `annotations`, `where` says what tree holds a name."""
+    """Return an image and its objects.
+
+    Args:
+        file: the annotation file.
+        picture: what it says of the image.
+        index_of: class name -> index.
+        root: the folder of `annotations`.
+        where: name -> the tree that holds it.
+        known: name without its folders -> the names that end so; a single one is the image wherever it lies.
+    """
     folders = (root / "images" / file.part, root / file.part, root / "images", root, PurePosixPath(file.part))
     candidates = [str(folder / picture.file_name) for folder in folders]
+    elsewhere = known.get(PurePosixPath(picture.file_name).name, ())
+    candidates += elsewhere if len(elsewhere) == 1 else ()
     name = next((name for name in candidates if name in where), "")
     if not name:
+        found = f"it is there {len(elsewhere)} times" if elsewhere else "it is not there"
         raise DataError(
-            f"{file.source}: lists {picture.file_name}, which lies neither in images/{file.part} nor in {file.part}"
+            f"{file.source}: lists {picture.file_name}, which lies neither in images/{file.part} nor in {file.part}, "
+            f"and {found} elsewhere"
         )
     tree, source = where[name], where[name].source(name)
     shapes = file.image(picture).shapes

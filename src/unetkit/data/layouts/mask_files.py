@@ -20,7 +20,7 @@ import numpy as np
 from unetkit.config import DataConfig
 from unetkit.config.text import write_inline
 from unetkit.data.annotations import BACKGROUND, OBJECT
-from unetkit.data.channels import in_one_form, pages_as_channels
+from unetkit.data.channels import in_channels, in_one_form, pages_as_channels
 from unetkit.data.dataset import UNDIVIDED, Account, Dataset, Division, Files, Item, ItemDataset, kept, stacks_of
 from unetkit.data.kinds import ClassNames, decide
 from unetkit.data.layouts.annotated import Annotations, Painter, find_annotations, painter_of
@@ -32,9 +32,9 @@ from unetkit.data.layouts.nuclei import draw_masks
 from unetkit.data.masks import MaskMap
 from unetkit.data.outlines import Objects
 from unetkit.errors import DataError
-from unetkit.images import SUFFIXES, arrays_in, is_image_name, is_zarr, open_image
-from unetkit.images.image import Image
-from unetkit.storage.tree import Tree, open_tree
+from unetkit.images import HOLDING_ARRAYS, SUFFIXES, arrays_in, is_image_name, is_zarr, open_image
+from unetkit.images.image import Image, blank
+from unetkit.storage.tree import Tree
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "train_image")
 MASK_SUFFIXES = ("_mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "-mask", "-label")
@@ -65,18 +65,12 @@ def is_mask_name(path: Path) -> bool:
 
 def images_in(tree: Tree) -> list[str]:
     """Return the paths of image files of a folder or an archive, and of the images in its files of several arrays."""
-    inside = {path: arrays_in(tree.root / path) if tree.root.is_dir() else () for path in tree.files}
-    files = (path for path in tree.files if is_image_name(path))
-    return [found for path in files for found in ([f"{path}/{name}".rstrip("/") for name in inside[path]] or [path])]
-
-
-def open_files(path: Path) -> Tree:
-    """List the files of a folder or of a .zip archive; a zarr in a folder is one of them.
-
-    Raises:
-        DataError: as `open_tree`.
-    """
-    return open_tree(path, is_one=is_zarr)
+    found: list[str] = []
+    for name in (name for name in tree.files if is_image_name(name)):
+        path = tree.path(name) if name.lower().endswith(HOLDING_ARRAYS) else None
+        arrays = () if path is None else arrays_in(path)
+        found += [f"{name}/{array}".rstrip("/") for array in arrays] or [name]
+    return found
 
 
 def open_matched(tree: Tree, config: DataConfig, *, only: str | None = None) -> Dataset | None:
@@ -101,7 +95,9 @@ def open_matched(tree: Tree, config: DataConfig, *, only: str | None = None) -> 
         others = [f"{alternative(found.match.labels[0])} ({found.form.name})"] if found.match.pairs else []
         match, found = replace(match, alternatives=(*match.alternatives, *others)), None
     if match is not None and only is not None:
-        pairs = tuple(pair for pair in match.pairs if only in (pair.image.path, *(mask.path for mask in pair.masks)))
+        pairs = tuple(
+            pair for pair in match.pairs if only in (pair.image.path, *(mask.path for mask in pair.masks if mask))
+        )
         match = replace(match, pairs=pairs, unlabelled=(), bare=(), orphans=(), doubled=()) if pairs else None
     return None if match is None else assemble(tree, replace(match, lists=lists.files), config, found)
 
@@ -115,8 +111,9 @@ def open_patterns(tree: Tree, config: DataConfig) -> Dataset:
     assert config.images is not None
     assert config.labels is not None
     named = {"": config.labels} if isinstance(config.labels, str) else config.labels
+    wanted = {"": config.images} if isinstance(config.images, str) else config.images
     files = [path for path in matching(named.get("", ""), tree.files) if not is_image_name(path)]
-    if files:
+    if files and isinstance(config.images, str):
         images = _found(tree, config.images, f"data.images={config.images}")
         region = None if config.roi is None else _found(tree, config.roi, f"data.roi={config.roi}")
         found = find_annotations(tree, [images], files, region)
@@ -126,8 +123,11 @@ def open_patterns(tree: Tree, config: DataConfig) -> Dataset:
     labels = {title: _found(tree, pattern, f"data.labels={pattern}", lists) for title, pattern in named.items()}
     region = None if config.roi is None else _found(tree, config.roi, f"data.roi={config.roi}")
     others = {file.path for group in (*labels.values(), *([region] if region else [])) for file in group.files}
-    images = _found(tree, config.images, f"data.images={config.images}", lists, but=others)
-    match = replace(join(images, labels, region), lists=lists.files)
+    channels = [
+        replace(_found(tree, pattern, f"data.images={pattern}", lists, but=others), word=word)
+        for word, pattern in wanted.items()
+    ]
+    match = replace(join(channels[0], labels, region, channels if len(channels) > 1 else ()), lists=lists.files)
     if len(labels) == 1 and not isinstance(config.labels, str):
         match = replace(match, titles=tuple(labels))
     return assemble(tree, match, config)
@@ -209,7 +209,8 @@ def open_list(path: Path, config: DataConfig) -> Dataset:
             groups[image.path] = row.get("group", "")
     if not pairs:
         raise DataError(complaints[0] if complaints else f"{path}: lists no image with a label")
-    images, labels = Group.of(pair.image for pair in pairs), Group.of(pair.masks[0] for pair in pairs)
+    images = Group.of(pair.image for pair in pairs)
+    labels = Group.of(mask for pair in pairs for mask in pair.masks if mask is not None)
     match = Match(tuple(pairs), images, (labels,), by=f"the list {path.name}", unlabelled=tuple(bare), listed=True)
     tree = Tree(path.parent, (), lambda name: (path.parent / name).read_bytes())
     dataset = assemble(tree, match, config)
@@ -230,7 +231,8 @@ def assemble(tree: Tree, match: Match, config: DataConfig, annotations: Annotati
     named = None if painter else class_names(tree)
     role = "colour-mask" if config.mask_values and any(key.startswith("#") for key in config.mask_values) else "mask"
     for name, pair in zip(names, match.pairs, strict=True):
-        first = pair.image.path if painter else taken.setdefault(pair.masks[0].path, pair.image.path)
+        (mask,) = [one for one in pair.masks if one is not None][:1]
+        first = pair.image.path if painter else taken.setdefault(mask.path, pair.image.path)
         if first != pair.image.path:
             complaints.append(
                 f"{tree.source(pair.image.path)}: has the same name as {tree.source(first)}; names must differ in more "
@@ -238,11 +240,14 @@ def assemble(tree: Tree, match: Match, config: DataConfig, annotations: Annotati
             )
             continue
         with kept(complaints):
-            masks = () if painter else tuple(pages_of(tree, mask.path, role) for mask in pair.masks)
             region = None if pair.region is None else pages_of(tree, pair.region.path, "mask")
-            image = pages_of(tree, pair.image.path)
-            if not painter.paged(pair) if painter else all(mask.count == 1 for mask in masks):
-                image = pages_as_channels(image)
+            image = in_channels([pages_of(tree, one.path) for one in (pair.image, *pair.channels)])
+            masks = () if painter else tuple(one and pages_of(tree, one.path, role) for one in pair.masks)
+            pages = (
+                image.count if painter and painter.paged(pair) else max((one.count for one in masks if one), default=1)
+            )
+            image = pages_as_channels(image, pages)
+            masks = tuple(blank(image) if one is None else pages_as_channels(one, image.count) for one in masks)
             opened.append((pair, Files(name, image, masks, region)))
     images, form = in_one_form([files.image for _, files in opened], config.channels)
     opened = [(pair, replace(files, image=image)) for (pair, files), image in zip(opened, images, strict=True)]
@@ -259,13 +264,16 @@ def assemble(tree: Tree, match: Match, config: DataConfig, annotations: Annotati
     division = _division(parts, config, tree)
     if are_sections([files.image for _, files in opened]):
         items = [replace(item, stack=_STACK) for item in items]
+    elif any(_are_apart(files.image) for _, files in opened):
+        items = [replace(item, stack="") for item in items]
     division = replace(division, stacks=stacks_of(items))
     account = _account(tree, match, meaning, division, config, named.source if named else None)
     if form:
         account = replace(account, taken=(*account.taken, ("channels", form)))
     known = () if painter is None else painter.classes
     mask_map = meaning if isinstance(meaning, MaskMap) else None
-    return ItemDataset(tuple(items), mask_map, division, tuple(complaints), account, known)
+    words = tuple(group.word for group in match.channels)
+    return ItemDataset(tuple(items), mask_map, division, tuple(complaints), account, known, words)
 
 
 def _one_mask_an_object(tree: Tree, match: Match, config: DataConfig) -> Painter | None:
@@ -283,10 +291,11 @@ def _one_mask_an_object(tree: Tree, match: Match, config: DataConfig) -> Painter
         )
 
     def draw(pair: Pair, page: int) -> Callable[[tuple[int, int]], Objects]:
-        return partial(draw_masks, tree, [mask.path for mask in pair.masks], source=tree.source(pair.image.path))
+        masks = [mask.path for mask in pair.masks if mask is not None]
+        return partial(draw_masks, tree, masks, source=tree.source(pair.image.path))
 
     words = f"{sum(len(pair.masks) for pair in match.pairs):,} masks, each one object"
-    files = frozenset(mask.path for pair in match.pairs for mask in pair.masks)
+    files = frozenset(mask.path for pair in match.pairs for mask in pair.masks if mask is not None)
     return Painter(classes, words, draw, files=files)
 
 
@@ -400,24 +409,39 @@ def are_sections(images: Sequence[Image]) -> bool:
         return False
     if sorted(last) != list(range(min(last), min(last) + len(last))):
         return False
-    near, far = list[float](), list[float]()
-    places: list[int] = np.linspace(0, len(images) // 2 - 2, 5).round().astype(int).tolist()
     try:
-        for place in dict.fromkeys(places):
-            here, following, distant = (_details(images[place + step]) for step in (0, 1, len(images) // 2))
-            near.append(float((here * following).mean()))
-            far.append(float((here * distant).mean()))
+        return _nearer_by([partial(_details, one) for one in images]) > _ALIKE
     except DataError:
         return False
-    return float(np.mean(near)) > float(np.mean(far)) + _ALIKE
 
 
-def _details(image: Image) -> np.ndarray:
-    """Return an image in 128 x 128 pixels without its slow changes, of mean 0 and deviation 1."""
+def _are_apart(image: Image) -> bool:
+    """Tell whether the pages of an array without names of its axes are images of their own, and no sections."""
+    if image.named or image.count < SECTIONS or Path(image.source).suffix.lower() in _SUFFIXES:
+        return False
+    try:
+        return _nearer_by([partial(_details, image, page) for page in range(image.count)]) < _ALIKE / 2
+    except DataError:
+        return False
+
+
+def _nearer_by(details: Sequence[Callable[[], np.ndarray]]) -> float:
+    """Return by how much neighbours in a row correlate more than images that are half of the row apart."""
+    near, far = list[float](), list[float]()
+    places: list[int] = np.linspace(0, len(details) // 2 - 2, 5).round().astype(int).tolist()
+    for place in dict.fromkeys(places):
+        here, following, distant = (details[place + step]() for step in (0, 1, len(details) // 2))
+        near.append(float((here * following).mean()))
+        far.append(float((here * distant).mean()))
+    return float(np.mean(near)) - float(np.mean(far))
+
+
+def _details(image: Image, page: int = 0) -> np.ndarray:
+    """Return a page in 128 x 128 pixels without its slow changes, of mean 0 and deviation 1."""
     from PIL import Image as Picture
     from scipy import ndimage
 
-    grey = Picture.fromarray(image.read().mean(0, dtype=np.float32))
+    grey = Picture.fromarray(image.read(page).mean(0, dtype=np.float32))
     small = np.asarray(grey.resize((128, 128), Picture.Resampling.BOX), np.float32)
     details = ndimage.gaussian_filter(small, 1) - ndimage.gaussian_filter(small, 8)
     details -= details.mean()
@@ -435,8 +459,11 @@ def _account(
     """Say what files were taken for what, what was not certain, what was left, and how to fix the answer."""
     titled = zip(match.titles or ("",), match.labels, strict=True)
     masks = ", ".join(f"{title}: {group.pattern}" if title else group.pattern for title, group in titled)
+    patterns = {group.word: group.pattern for group in match.channels}
+    images = ", ".join(f"{word}: {pattern}" for word, pattern in patterns.items()) or match.images.pattern
     taken = [
-        ("images", f"{len(match.pairs)} with masks, {match.images.pattern}"),
+        ("images", f"{len(match.pairs)} with masks, {images}"),
+        *((("channels", f"{', '.join(patterns)}, a file each"),) if patterns else ()),
         ("masks", f"{masks}, paired by {match.by}"),
     ]
     if match.region is not None:
@@ -456,12 +483,20 @@ def _account(
         taken.append(("no masks", f"{len(left)} images are left out: {group.pattern if group else left[0].path}"))
     unsure = [*match.unsure, *([meaning.unsure] if meaning.unsure else [])]
     unsure += [f"other masks are there, too: to take them, set {one}" for one in match.alternatives]
+    for title, place in zip(match.titles, range(len(match.titles)), strict=True):
+        without = [pair for pair in match.pairs if pair.masks[place] is None]
+        if without:
+            unsure.append(
+                f"{len(without)} images, such as {without[0].image.path}, have no mask of {title}: taken as none there"
+            )
+    if patterns:
+        unsure.append(f"{', '.join(patterns)} are taken for channels of one image; for one alone set data.images")
     lacking = [pair for pair in match.pairs if pair.region is None]
     if match.region is not None and lacking:
         unsure.append(
             f"{len(lacking)} images, such as {lacking[0].image.path}, have no region: all of their pixels count"
         )
-    section: dict[str, object] = {"images": match.images.pattern}
+    section: dict[str, object] = {"images": patterns or match.images.pattern}
     labels = dict(zip(match.titles, (group.pattern for group in match.labels), strict=True)) if match.titles else None
     section["labels"] = labels or match.labels[0].pattern
     section |= {} if match.region is None else {"roi": match.region.pattern}

@@ -12,12 +12,13 @@ Assumes that a data set lies below one folder. Does not know what the values of 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from unetkit.data.layouts.families import MOST_FILES, Division, divisions, mirrored_folders, told_apart_by
 from unetkit.data.layouts.names import (
     IMAGE_WORDS,
     LABEL_WORDS,
@@ -25,7 +26,9 @@ from unetkit.data.layouts.names import (
     Drop,
     Group,
     Name,
+    Scope,
     Token,
+    natural,
 )
 from unetkit.errors import DataError
 from unetkit.images import open_bytes, open_image
@@ -35,10 +38,14 @@ from unetkit.storage.tree import Tree
 _LOOKED_AT = 3  # files of a group
 _COMPARED = 4  # images whose masks of several groups are compared
 _WHOLE_FOLDER = 3  # images of a folder without any mask that are not each a mistake
+_MANY_BARE = 0.1  # share of the images without a mask that are not each a mistake
 _SIDE = 128  # px of what is compared
 _MOST_GROUPS = 60
 _LARGEST = 2**26  # px of a file that is looked at
 _FEW = 64  # values
+_NEARLY, _ENDS, _WHITE, _EVEN = 8, 0.9, 0.002, 0.8
+"""Of masks blurred by JPEG or anti-aliasing: how near to black or white how many pixels are, how many are white, and
+how many equal their neighbour."""
 _FLAT = 0.9  # share of pixels that equal their neighbour
 _SAME_REGION = 0.95  # share of pixels in which the regions of two images agree
 _MANY_MASKS = 1.5  # masks an image from which each may be an object
@@ -46,6 +53,8 @@ _LONGEST_NUMBER = 3  # words and numbers of a mask's name that number it
 _OBJECTS_LOOKED_AT = 12  # masks
 _ONE_PIECE = 0.8  # share of masks of one piece from which each is an object
 _SAME_MASK = 0.5  # Dice of two masks that mean the same
+_INSIDE = 0.8  # of the area of a mask, that of one that lies in it and means something else
+_SOME, _RARE = 0.5, 0.2  # share of the images with masks that masks, or masks of a class, are there for
 _OPTIONS: tuple[tuple[Drop, Drop], ...] = (
     ("nothing", "nothing"),
     ("words", "words"),
@@ -53,6 +62,7 @@ _OPTIONS: tuple[tuple[Drop, Drop], ...] = (
     ("all", "words"),
     ("all", "all"),
 )
+_SCOPES: tuple[Scope, ...] = ("path", "name", "unrepeated", "plain")
 
 
 def pages_of(tree: Tree, name: str, role: Role = "image") -> Image:
@@ -61,9 +71,8 @@ def pages_of(tree: Tree, name: str, role: Role = "image") -> Image:
     Raises:
         DataError: as `open_image`.
     """
-    if tree.root.is_dir():
-        return open_image(tree.root / name, role)
-    return open_bytes(tree.read(name), tree.source(name), role)
+    path = tree.path(name)
+    return open_bytes(tree.read(name), tree.source(name), role) if path is None else open_image(path, role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +84,22 @@ class Look:
         levels: the most values, or colours, in one of them.
         flat: the smallest share of pixels that equal the next one in their row.
         read: whether any could be read.
+        channels: the most in one of them.
+        white: the largest value is white.
     """
 
     sizes: frozenset[tuple[int, int]] = frozenset()
     levels: int = 0
     flat: float = 0.0
     read: bool = False
+    channels: int = 0
+    white: bool = False
 
     @classmethod
     def at(cls, tree: Tree, group: Group) -> "Look":
         """Look at a few files of a group; those that cannot be read are left to the reader to complain about."""
         sizes: set[tuple[int, int]] = set()
-        levels, flat, read = 0, 1.0, False
+        levels, flat, read, channels, top = 0, 1.0, False, 0, 0
         for file in spread(group.files, _LOOKED_AT):
             try:
                 pages = pages_of(tree, file.path, "mask")
@@ -97,13 +110,16 @@ class Look:
             except DataError:
                 continue
             same = (rows[:, :, 1:] == rows[:, :, :-1]).all(axis=0)
+            channels, top = max(channels, len(rows)), max(top, rows.max())
+            if _is_blurred(rows, float(same.mean())):
+                rows = (rows > 127).astype(np.uint8)
             fractions = rows.dtype.kind == "f" and bool((rows != np.rint(rows)).any())
             if fractions or len(rows) == 1:
                 codes = rows[0]
             else:
                 codes = rows.astype(np.int64).T @ (1 << np.arange(0, 16 * len(rows), 16))
             levels, flat, read = max(levels, len(np.unique(codes))), min(flat, float(same.mean())), True
-        return cls(frozenset(sizes), levels, flat if read else 0.0, read)
+        return cls(frozenset(sizes), levels, flat if read else 0.0, read, channels, top in (255, 65535))
 
     def likeness(self, group: Group) -> float:
         """Return how much a group looks like masks, above 0, or like images, below."""
@@ -121,6 +137,14 @@ class Look:
         return score - (0.0 if self.levels <= 16 else 2.5)
 
 
+def _is_blurred(rows: NDArray[Any], even: float) -> bool:
+    """Tell whether pixels are nearly all black or white in even areas, as those of a mask of two values are."""
+    if rows.dtype != np.uint8 or even < _EVEN:
+        return False
+    white = float((rows >= 255 - _NEARLY).mean())
+    return white >= _WHITE and white + float((rows <= _NEARLY).mean()) >= _ENDS
+
+
 def spread(files: Sequence[Name], count: int) -> list[Name]:
     """Return a few files that are spread over all."""
     return [files[place] for place in dict.fromkeys(np.linspace(0, len(files) - 1, count).round().astype(int).tolist())]
@@ -130,34 +154,39 @@ def spread(files: Sequence[Name], count: int) -> list[Name]:
 class Partner:
     """A group of masks next to the images that they belong to: image path -> files, and by what they are paired.
 
-    With `objects` each of the several masks of an image is one object.
+    With `objects` each of the several masks of an image is one object; with `exact` their paths agree but for words for
+    roles.
     """
 
     group: Group
     masks: Mapping[str, tuple[Name, ...]]
     by: str
     objects: bool = False
+    exact: bool = False
 
 
 def pair(images: Group, masks: Group) -> Partner:
     """Find the masks of each image by the keys of their names; the way that pairs the most is taken."""
     best = Partner(masks, {}, "name")
-    for parts in (True, False):
-        for image_drop, mask_drop in _OPTIONS:
-            of_key: dict[tuple[Token, ...], list[Name]] = {}
-            for key, file in zip(masks.keys(mask_drop, parts=parts), masks.files, strict=True):
-                of_key.setdefault(key, []).append(file)
-            keys = images.keys(image_drop, parts=parts)
-            ambiguous = len(keys) - len(set(keys))
-            found = {
-                file.path: own
-                for key, file in zip(keys, images.files, strict=True)
-                if (own := tuple(one for one in of_key.get(key, ()) if _of_one_part(one, file)))
-            }
-            single = sum(len(files) == 1 for files in found.values()) - ambiguous
-            if single > sum(len(files) == 1 for files in best.masks.values()):
-                numbers = all(isinstance(token, int) for key in keys for token in key[int(parts) :] if key in of_key)
-                best = Partner(masks, found, "number" if numbers and any(map(len, keys)) else "name")
+    most = min(len(images.files), len(masks.files))
+    for scope, parts, (image_drop, mask_drop) in product(_SCOPES, (True, False), _OPTIONS):
+        of_key: dict[tuple[Token, ...], list[Name]] = {}
+        for key, file in zip(masks.keys(mask_drop, parts=parts, scope=scope), masks.files, strict=True):
+            of_key.setdefault(key, []).append(file)
+        keys = images.keys(image_drop, parts=parts, scope=scope)
+        ambiguous = len(keys) - len(set(keys))
+        found = {
+            file.path: own
+            for key, file in zip(keys, images.files, strict=True)
+            if (own := tuple(one for one in of_key.get(key, ()) if _of_one_part(one, file)))
+        }
+        single = sum(len(files) == 1 for files in found.values()) - ambiguous
+        if single > sum(len(files) == 1 for files in best.masks.values()):
+            numbers = all(isinstance(token, int) for key in keys for token in key[int(parts) :] if key in of_key)
+            exact = (scope, image_drop, mask_drop) == ("path", "nothing", "nothing")
+            best = Partner(masks, found, "number" if numbers and any(map(len, keys)) else "name", exact=exact)
+        if single == most:
+            break
     return best
 
 
@@ -208,11 +237,19 @@ def _are_objects(tree: Tree, masks: Sequence[Name]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An image, its masks (one, one for each class, or one for each object), and the region that counts."""
+    """An image, its masks, and the region that counts.
+
+    Attributes:
+        image: its file, or that of its first channel.
+        masks: one, one for each class (None: nothing of that class is there), or one for each object.
+        region: 0 where pixels do not count.
+        channels: the files of its further channels.
+    """
 
     image: Name
-    masks: tuple[Name, ...]
+    masks: tuple[Name | None, ...]
     region: Name | None = None
+    channels: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +258,8 @@ class Match:
 
     Attributes:
         pairs: the images with masks, in order.
-        images: the group of all images.
+        images: the group of all images, or of their first channels.
+        channels: the groups of all channels, where each has a file of its own; else empty.
         labels: the groups of masks; several are a class each, the later ones on top, and `titles` their names.
         titles: of the classes; empty for one group of masks.
         region: the group of regions of interest.
@@ -241,6 +279,7 @@ class Match:
     pairs: tuple[Pair, ...]
     images: Group
     labels: tuple[Group, ...]
+    channels: tuple[Group, ...] = ()
     titles: tuple[str, ...] = ()
     region: Group | None = None
     by: str = "name"
@@ -256,30 +295,47 @@ class Match:
     objects: bool = False
 
 
-def join(images: Group, labels: Mapping[str, Group], region: Group | None = None) -> Match:
-    """Pair images with the masks of one or several groups; an image needs a mask of at least one of them."""
+def join(
+    images: Group, labels: Mapping[str, Group], region: Group | None = None, channels: Sequence[Group] = ()
+) -> Match:
+    """Pair images with the masks of one or several groups; an image needs a mask of at least one of them.
+
+    Where several groups are a class each, an image without a mask of one of them has nothing of that class. A mask that
+    names its part of the set says it of its image, too.
+
+    Args:
+        images: the images, or their first channels.
+        labels: of each class its masks, or of no class all of them.
+        region: the regions that count.
+        channels: the groups of all channels, the first of them `images`; an image needs all of them.
+    """
     partners = [pair(images, group) for group in labels.values()]
     if len(partners) == 1 and not partners[0].masks:
         partners = [pair_objects(images, group) for group in labels.values()]
     objects = partners[0].objects
     regions = None if region is None else pair(images, region)
+    further = [pair(images, group) for group in channels[1:]]
     pairs: list[Pair] = []
     doubled: list[tuple[Name, Name]] = []
     lone: list[Name] = []
     for file in images.files:
         found = [partner.masks.get(file.path, ()) for partner in partners]
+        own = [one.masks.get(file.path, ()) for one in further]
         doubled += [(files[0], files[1]) for files in found if len(files) > 1 and not objects]
-        if not all(found):
+        if not any(found) or not all(own):
             lone.append(file)
             continue
         its = regions.masks.get(file.path, ()) if regions else ()
-        masks = found[0] if objects else tuple(files[0] for files in found)
-        pairs.append(Pair(file, masks, its[0] if its else None))
+        masks = found[0] if objects else tuple(files[0] if files else None for files in found)
+        part = file.part or next((mask.part for mask in masks if mask and mask.part), "")
+        rest = tuple(files[0] for files in own)
+        pairs.append(Pair(replace(file, part=part), masks, its[0] if its else None, rest))
     used = {mask.path for partner in partners for masks in partner.masks.values() for mask in masks}
     return Match(
         pairs=tuple(pairs),
         images=images,
         labels=tuple(labels.values()),
+        channels=tuple(channels),
         titles=tuple(labels) if len(labels) > 1 else (),
         region=region,
         by=partners[0].by,
@@ -292,7 +348,13 @@ def join(images: Group, labels: Mapping[str, Group], region: Group | None = None
 
 
 def unlabelled_folders(pairs: Sequence[Pair], lone: Sequence[Name]) -> tuple[Name, ...]:
-    """Return those of the images without labels whose folder or part of the set has no labels at all."""
+    """Return those of the images without labels that are meant to have none.
+
+    Their folder or part of the set has no labels at all, or they are too many to be forgotten: those of a recording
+    with a few labelled frames, or of a set that was labelled in part.
+    """
+    if len(lone) >= _WHOLE_FOLDER and len(lone) >= _MANY_BARE * (len(pairs) + len(lone)) and pairs:
+        return tuple(lone)
     labelled = {one.image.folders for one in pairs} | {one.image.part for one in pairs}
     whole = Counter(file.folders for file in lone)
     return tuple(
@@ -303,44 +365,137 @@ def unlabelled_folders(pairs: Sequence[Pair], lone: Sequence[Name]) -> tuple[Nam
     )
 
 
+class _Looks(dict[Group, Look]):
+    """What the groups look like; each is looked at when it is first asked for."""
+
+    def __init__(self, tree: Tree) -> None:
+        super().__init__()
+        self.tree = tree
+
+    def __missing__(self, group: Group) -> Look:
+        return self.setdefault(group, Look.at(self.tree, group))
+
+    def likeness(self, group: Group) -> float:
+        """Return how much a group looks like masks, as `Look.likeness`."""
+        return self[group].likeness(group)
+
+
 def recognise(tree: Tree, files: Sequence[Group]) -> Match | None:
     """Find images and their masks among groups of image files of a folder or an archive; None where there are none."""
     groups = files[:_MOST_GROUPS]
-    looks = {group: Look.at(tree, group) for group in groups}
-    likeness = {group: looks[group].likeness(group) for group in groups}
+    looks = _Looks(tree)
+    ways = {group: divisions(group) for group in groups}
+    whole = [*groups, *mirrored_folders(groups)]
+    partners = {images: _partners(tree, images, whole, looks) for images in whole}
+    first = [way[0] for group in groups for way in ways[group] if not partners[group] and _is_complete(way)]
+    words = [way for group in groups for way in ways[group] if _are_words(way)]
+    for images in (*whole, *first):
+        paired = {file for one in partners.get(images, ()) for file in one.group.files}
+        rest = [*(whole if images in first else ()), *(one for way in words for one in way)]
+        rest = [one for one in rest if paired.isdisjoint(one.files)]
+        partners[images] = [*partners.get(images, ()), *_partners(tree, images, rest, looks)]
+    largest = max((min([len(group.files), *(len(way[0].files) for way in ways[group])]) for group in groups), default=1)
     best: tuple[float, Group] | None = None
-    partners: dict[Group, list[Partner]] = {}
-    for images in groups:
-        for masks in groups:
-            if masks is images or likeness[masks] <= likeness[images]:
-                continue
-            if not looks[images].sizes & looks[masks].sizes and len(looks[images].sizes | looks[masks].sizes) == 2:
-                continue
-            found = pair(images, masks)
-            if not found.masks and looks[masks].levels <= 2:
-                found = pair_objects(images, masks)
-                if found.objects and not _are_objects(tree, masks.files):
-                    continue
-            if 2 * len(found.masks) < min(len(images.files), len(masks.files)) or not found.masks:
-                continue
-            partners.setdefault(images, []).append(found)
-            share = len(found.masks) / max(len(group.files) for group in groups)
-            score = share + 0.15 * min(likeness[masks] - likeness[images], 6.0) - 0.2 * images.is_secondary
+    for images, found in partners.items():
+        for one in found:
+            further = looks.likeness(one.group) - looks.likeness(images)
+            score = min(1.0, len(one.masks) / largest) + 0.15 * min(further, 6.0) - 0.2 * images.is_secondary
+            score += 0.1 * one.exact - 0.5 * (looks[images].levels <= 2)
             if best is None or score > best[0]:
                 best = score, images
     if best is None:
         return None
     images = best[1]
-    candidates = [one for one in partners[images] if likeness[one.group] > 0 or len(partners[images]) == 1]
-    match = _choose(tree, images, candidates, looks)
-    taken = {file.path for group in (match.images, *match.labels, match.region) if group for file in group.files}
+    every = (*groups, *(one for group in groups for way in ways[group] for one in way))
+    siblings = next((way for group in groups for way in ways[group] if images in way), every)
+    channels = _channels(images, siblings, looks, partners[images])
+    found = partners[images]
+    if channels:
+        images = channels[0]
+        found = _partners(tree, images, [one.group for one in found], looks)
+    candidates = [one for one in found if looks.likeness(one.group) > 0] or found
+    match = _choose(tree, images, candidates, looks, channels)
+    taken = {
+        file.path
+        for group in (match.images, *match.channels, *match.labels, match.region)
+        if group
+        for file in group.files
+    }
     unused = [file.path for group in groups for file in group.files if file.path not in taken]
     return replace(match, unused=tuple(sorted(unused)))
 
 
-def _choose(tree: Tree, images: Group, candidates: list[Partner], looks: Mapping[Group, Look]) -> Match:
+def _are_words(way: Division) -> bool:
+    """Tell whether files are told apart by words, as classes are, and not by numbers, as `a01` and `a02` are."""
+    letters = {"".join(filter(str.isalpha, one.word)) for one in way}
+    return len(letters) == len(way) and "" not in letters
+
+
+def _is_complete(way: Division) -> bool:
+    return len({len(one.files) for one in way}) == 1
+
+
+def _partners(tree: Tree, images: Group, others: Sequence[Group], looks: _Looks) -> list[Partner]:
+    """Return the groups that may be masks of images: more like masks than these, of their size, paired with half."""
+    found: list[Partner] = []
+    for masks in others:
+        if not set(images.files).isdisjoint(masks.files) or looks.likeness(masks) <= looks.likeness(images):
+            continue
+        if not looks[images].sizes & looks[masks].sizes and len(looks[images].sizes | looks[masks].sizes) == 2:
+            continue
+        one = pair(images, masks)
+        many = len(masks.files) >= _MANY_MASKS * max(len(images.files), 2 * len(one.masks))
+        if many and looks[masks].levels <= 2:
+            one = pair_objects(images, masks)
+            if one.objects and not _are_objects(tree, masks.files):
+                continue
+        used = {file.path for own in one.masks.values() for file in own}
+        if one.masks and 2 * len(used) >= min(len(images.files), len(masks.files)) and not (many and not one.objects):
+            found.append(one)
+    return found
+
+
+def sizes_apart(tree: Tree, groups: Sequence[Group]) -> str:
+    """Say which groups would be images and their masks, but are of other sizes; empty where none are."""
+    looks = _Looks(tree)
+    for images, masks in product(groups[:_MOST_GROUPS], repeat=2):
+        if looks.likeness(masks) > max(0.0, looks.likeness(images)) and len(pair(images, masks).masks) == len(
+            images.files
+        ):
+            sizes = [next(iter(looks[one].sizes), ()) for one in (images, masks)]
+            shown = [
+                f"{group.pattern} {' x '.join(map(str, size))}"
+                for group, size in zip((images, masks), sizes, strict=True)
+            ]
+            return f"but masks are not as large as images, in pixels: {' and '.join(shown)}"
+    return ""
+
+
+def _channels(images: Group, groups: Sequence[Group], looks: _Looks, masks: Sequence[Partner]) -> tuple[Group, ...]:
+    """Return the groups that hold a channel each of grey images, these among them, in order; () if there are none."""
+    labels = {one.group for one in masks if looks.likeness(one.group) > 0}
+    words: dict[str, Group] = {}
+    for other in groups:
+        if other in labels or not set(images.files).isdisjoint(other.files):
+            continue
+        if looks[other].channels != 1 or looks[images].channels != 1 or not looks[other].sizes & looks[images].sizes:
+            continue
+        its = pair(images, other).masks
+        if len(its) < len(images.files) or looks[other].levels <= 2:
+            continue
+        told = told_apart_by(images.files[0], its[images.files[0].path][0])
+        if told is not None:
+            words |= {told[0]: replace(images, word=told[0]), told[1]: replace(other, word=told[1])}
+    return tuple(words[word] for word in sorted(words, key=natural))[:MOST_FILES]
+
+
+def _choose(
+    tree: Tree, images: Group, candidates: list[Partner], looks: Mapping[Group, Look], channels: tuple[Group, ...]
+) -> Match:
     """Say which of the groups of masks that belong to the images are regions, classes, and the masks themselves."""
     region, unsure, alternatives = None, list[str](), list[str]()
+    files = {one.group: {file.path for file in one.group.files} for one in candidates}
+    candidates = [one for one in candidates if not any(files[one.group] < files[other.group] for other in candidates)]
     seen = _Masks(tree, images, candidates)
     if len(candidates) > 1:
         regions = [one for one in candidates if looks[one.group].levels <= 2 and seen.is_region(one)]
@@ -355,12 +510,14 @@ def _choose(tree: Tree, images: Group, candidates: list[Partner], looks: Mapping
         rest = [one for one in candidates if one not in classes.values()]
         labels = {title: one.group for title, one in classes.items()}
     else:
-        first = max(candidates, key=lambda one: _rank(one, looks))
+        good = [one for one in candidates if all(_outlines(one, looks))] or candidates
+        most = max(len(one.masks) for one in good)
+        first = max((one for one in good if len(one.masks) > _SOME * most), key=lambda one: _rank(one, looks))
         rest = [one for one in candidates if one is not first]
         labels = {"": first.group}
     for one in (one for one in rest if looks[one.group].read):
         alternatives.append(f"{alternative(one.group)} ({_in_words(looks[one.group])})")
-    match = join(images, labels, region)
+    match = join(images, labels, region, channels)
     return replace(match, alternatives=tuple(alternatives), unsure=tuple(unsure))
 
 
@@ -380,12 +537,17 @@ def _rank(one: Partner, looks: Mapping[Group, Look]) -> tuple[float, ...]:
     """
     folder, stem = one.group.role_words
     look = looks[one.group]
-    clean = look.levels <= 2 or look.flat >= _FLAT
     named = bool((folder | stem) & LABEL_WORDS)
     several = 0.0 if look.levels <= 2 else 1.0
     order = [word for file in one.group.files[:1] for word in file.words]
     later = sum(word in ("second", "third", "fourth", "fifth") for word in order)
-    return clean, not one.group.is_secondary, named - later, len(one.masks) // 2, several, len(one.masks)
+    return (*_outlines(one, looks), named - later, len(one.masks) // 2, several, len(one.masks))
+
+
+def _outlines(one: Partner, looks: Mapping[Group, Look]) -> tuple[bool, bool]:
+    """Tell whether masks are in few values or even areas, and no marks or pictures that are made of others."""
+    look = looks[one.group]
+    return look.levels <= 2 or look.flat >= _FLAT, not one.group.is_secondary
 
 
 @dataclass
@@ -443,11 +605,21 @@ def _small(stored: NDArray[Any]) -> NDArray[np.bool_]:
 def _classes(candidates: Sequence[Partner], looks: Mapping[Group, Look], seen: _Masks) -> dict[str, Partner]:
     """Return the groups of masks that hold a class each, by its name, those of more pixels first; empty: none.
 
-    They have names of their own, two values but for stray pixels, and hardly overlap.
+    They have names of their own, two values but for stray pixels, and hardly overlap, or one lies in the other.
     """
-    named = [one for one in candidates if one.group.title and looks[one.group].read]
-    named = [one for one in named if looks[one.group].levels <= 2 or looks[one.group].flat >= _FLAT]
-    apart = [one for one in named if all(one is other or seen.overlap(one, other) < _SAME_MASK for other in named)]
+    most = max(len(one.masks) for one in candidates)
+    named = [one for one in candidates if one.group.title and looks[one.group].read and len(one.masks) > _RARE * most]
+    named = [one for one in named if not one.group.is_secondary]
+    flat = [one for one in named if looks[one.group].white and looks[one.group].flat >= _FLAT]
+    named = [one for one in named if looks[one.group].levels <= 2 or one in flat]
+
+    def differ(one: Partner, other: Partner) -> bool:
+        if seen.overlap(one, other) < _SAME_MASK:
+            return True
+        small, large = sorted((seen.area(one), seen.area(other)))
+        return bool(one.group.word and other.group.word) and small < _INSIDE * large
+
+    apart = [one for one in named if all(one is other or differ(one, other) for other in named)]
     if len(apart) < 2 or len({one.group.title for one in apart}) < len(apart):
         return {}
     apart.sort(key=lambda one: (-round(seen.area(one), 2), one.group.title))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Literal, TypeVar
 
@@ -25,6 +26,7 @@ LABEL_WORDS = frozenset(
     {"mask", "masks", "label", "labels", "lbl", "gt", "truth", "groundtruth", "annotation", "annotations", "annotated"}
     | {"anno", "annot", "annots", "manual", "seg", "segs", "segmentation", "segmentations", "target", "targets"}
     | {"ann", "json", "jsons", "polygons", "instance", "instances", "inst", "ids", "outlines", "man", "expert", "ho"}
+    | {"msk", "msks", "lab", "gts", "ground"}
 )
 REGION_WORDS = frozenset({"fov", "roi", "rois", "region", "regions"})
 OBJECT_WORDS = frozenset({"instance", "instances", "inst", "ids", "objects"})
@@ -32,6 +34,8 @@ SECONDARY_WORDS = frozenset(
     {"distance", "distances", "overlay", "overlays", "preview", "previews", "thumbnail", "thumbnails", "heatmap"}
     | {"heatmaps", "vague", "contour", "contours", "edge", "edges", "skeleton", "skeletons", "weight", "weights"}
     | {"tra", "track", "tracks", "tracking", "marker", "markers", "seeds", "centers", "centres", "points", "dots"}
+    | {"visualized", "visualised", "visualization", "superpixels", "flow", "flows", "probability", "probabilities"}
+    | {"prediction", "predictions", "submission"}
 )
 """Words for what is made of images and masks, or marks objects without outlines: taken where nothing better is."""
 
@@ -46,21 +50,23 @@ PARTS = {
     **dict.fromkeys(("val", "valid", "validation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-_SHORT_PARTS = {"tr": "train", "ts": "test", "tst": "test"}
+_SHORT_PARTS = {"tr": "train", "va": "val", "ts": "test", "tst": "test"}
 """Words for a part of the set that only count next to a role, as in `imagesTr`."""
 
 ROLES = IMAGE_WORDS | LABEL_WORDS | REGION_WORDS
-_MOST_CHANNELS = 8  # files of an image
 _ORDINAL = re.compile(r"(?<![0-9])([1-9])(?:st|nd|rd|th)(?![a-z])")
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
-_COMPOUND = re.compile(f"({'|'.join(sorted(PARTS, key=len, reverse=True))})({'|'.join(sorted(ROLES))})")
+_FIRST = (*PARTS, *(word for word in ROLES if len(word) > 2))  # words for roles of two letters begin many others
+_COMPOUND = re.compile(f"({'|'.join(sorted(_FIRST, key=len, reverse=True))})({'|'.join(sorted(ROLES))})")
 
+IDENTIFIER = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ALONE = {"x": "images", "y": "labels"}
 _ARRAYS = ("", ".npy")
 """The endings of arrays: one in a file of several has none."""
 
 Token = str | int
 Drop = Literal["nothing", "words", "all"]
+Scope = Literal["path", "name", "unrepeated", "plain"]
 Key = TypeVar("Key")
 
 
@@ -83,9 +89,15 @@ def _is_number(word: str) -> bool:
 
 
 def part_in(words: Sequence[Token]) -> str:
-    """Return the part of the set that words name: train, val, test or nothing."""
-    short = _SHORT_PARTS if any(word in ROLES for word in words) else {}
-    return next((found for word in words if (found := PARTS.get(str(word)) or short.get(str(word)))), "")
+    """Return the part of the set that words name: train, val, test, or nothing where they name none or several."""
+    known = PARTS | (_SHORT_PARTS if any(word in ROLES for word in words) else {})
+    found = {known[str(word)] for word in words if str(word) in known}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _said(found: Iterable[Token]) -> tuple[Token, ...]:
+    """Return the tokens that name neither a part nor a role."""
+    return tuple(token for token in found if not _is_part(token) and token not in ROLES)
 
 
 def _is_part(word: Token) -> bool:
@@ -132,7 +144,8 @@ class Name:
         found: list[str] = []
         for folder in self.folders:
             words = tokens(folder)
-            left = [word for word in words if not (part_in(words) and _is_part(word))]
+            short = _SHORT_PARTS if any(word in ROLES for word in words) else {}
+            left = [word for word in words if word not in PARTS and word not in short]
             if left or not words:
                 found.append("_".join("#" if isinstance(word, int) else word for word in left) or folder)
         return tuple(found)
@@ -146,8 +159,26 @@ class Name:
     @cached_property
     def words(self) -> tuple[Token, ...]:
         """All tokens of the path that do not name a part or a role."""
-        found = [*(token for text in self.folders for token in tokens(text)), *self.tokens]
-        return tuple(token for token in found if not _is_part(token) and token not in ROLES)
+        return (*(token for text in self.folders for token in _said(tokens(text))), *_said(self.tokens))
+
+    @cached_property
+    def own_words(self) -> tuple[Token, ...]:
+        """Those of them that its name has, without its folders; of an array, that of its file, too."""
+        file = [stem_of(text) for text in self.folders[-1:] if is_image_name(text)]
+        return (*(token for text in file for token in _said(tokens(text))), *_said(self.tokens))
+
+    @cached_property
+    def plain_words(self) -> tuple[Token, ...]:
+        """Those of its name without the identifiers that microscopes add, as `w1` in `a_w1108582426-c365-...`."""
+        return _said(tokens(IDENTIFIER.sub("", self.stem)))
+
+    @cached_property
+    def unrepeated_words(self) -> tuple[Token, ...]:
+        """Those of the path without folders that its name or the folder below begins with, too."""
+        rows = [_said(tokens(text)) for text in self.folders]
+        rows = [*rows, _said(self.tokens)]
+        kept = [row for row, below in pairwise([*rows, ()]) if not row or below[: len(row)] != row]
+        return tuple(token for row in kept for token in row)
 
     @cached_property
     def roles(self) -> frozenset[Token]:
@@ -173,14 +204,16 @@ class Group:
 
     Attributes:
         files: the parts of the set one after the other, each by path, numbers by their value.
+        word: that tells them from other files of the same images, as `ch1` in `a_ch1.tif`; else empty.
     """
 
     files: tuple[Name, ...]
+    word: str = ""
 
     @classmethod
-    def of(cls, files: Iterable[Name]) -> "Group":
+    def of(cls, files: Iterable[Name], word: str = "") -> "Group":
         """Put files in order."""
-        return cls(tuple(sorted(files, key=lambda file: (_ORDER.index(file.part), natural(file.path)))))
+        return cls(tuple(sorted(files, key=lambda file: (_ORDER.index(file.part), natural(file.path)))), word)
 
     @cached_property
     def pattern(self) -> str:
@@ -192,23 +225,24 @@ class Group:
         columns = zip(*paths, strict=True)
         return "/".join(_wildcard(list(dict.fromkeys(column))) for column in columns)
 
-    def keys(self, drop: Drop, *, parts: bool) -> list[tuple[Token, ...]]:
+    def keys(self, drop: Drop, *, parts: bool, scope: Scope = "path") -> list[tuple[Token, ...]]:
         """Return the key of each file: its tokens without those that all files have in one place.
 
         Args:
             drop: nothing, such words, or such words and numbers.
             parts: the part of the set belongs to the key.
+            scope: which tokens, by the properties of `Name`.
         """
-        rows = [file.words for file in self.files]
-        dropped: set[int] = set()
-        if drop != "nothing" and len({len(row) for row in rows}) == 1:
-            for place, column in enumerate(zip(*rows, strict=True)):
-                if len(set(column)) == 1 and (drop == "all" or isinstance(column[0], str)):
-                    dropped.add(place)
-        return [
-            (*([file.part] if parts else []), *(word for place, word in enumerate(row) if place not in dropped))
-            for file, row in zip(self.files, rows, strict=True)
-        ]
+        words: dict[Scope, Callable[[Name], tuple[Token, ...]]] = {
+            "path": lambda file: file.words,
+            "name": lambda file: file.own_words,
+            "unrepeated": lambda file: file.unrepeated_words,
+            "plain": lambda file: file.plain_words,
+        }
+        rows = list(map(words[scope], self.files))
+        if drop != "nothing":
+            rows = _without_shared(rows, numbers=drop == "all")
+        return [(*([file.part] if parts else []), *row) for file, row in zip(self.files, rows, strict=True)]
 
     @cached_property
     def role_words(self) -> tuple[frozenset[Token], frozenset[Token]]:
@@ -230,14 +264,36 @@ class Group:
 
     @cached_property
     def title(self) -> str:
-        """What the group's own folder or ending is called where that is no word for a role; else nothing."""
-        folder = self.files[0].folders[-1] if self.files[0].folders else ""
-        if len({file.folders[-1:] for file in self.files}) == 1 and folder:
-            words = [str(word) for word in tokens(folder) if not _is_part(word)]
+        """What the group's word, its own folder or the one name of its files says that is no word for a role."""
+        file = self.files[0]
+        folder = file.folders[-1] if file.folders else ""
+        names = [
+            self.word,
+            folder if len({one.folders[-1:] for one in self.files}) == 1 else "",
+            file.stem if len({one.stem for one in self.files}) == 1 < len(self.files) else "",
+        ]
+        for name in names:
+            words = [str(word) for word in tokens(name) if not _is_part(word)]
             named = [word for word in words if word not in ROLES and word not in _GENERAL and not word.isdigit()]
-            if named:
+            if any(len(word) > 1 for word in named):
                 return "_".join(named)
         return ""
+
+
+def _without_shared(rows: Sequence[tuple[Token, ...]], *, numbers: bool) -> list[tuple[Token, ...]]:
+    """Return rows without the words, and perhaps numbers, that all have in one place from their start or their end."""
+    shortest = min(map(len, rows))
+    places = [*range(shortest), *(range(-shortest, 0) if len(set(map(len, rows))) > 1 else ())]
+    shared = [
+        place
+        for place in places
+        if len(found := {row[place] for row in rows}) == 1 and (numbers or isinstance(next(iter(found)), str))
+    ]
+    dropped = [{place % len(row) for place in shared} for row in rows]
+    return [
+        tuple(token for place, token in enumerate(row) if place not in out)
+        for row, out in zip(rows, dropped, strict=True)
+    ]
 
 
 def _wildcard(texts: Sequence[str]) -> str:
@@ -271,25 +327,6 @@ def _common(lists: Sequence[list[str]]) -> list[str]:
 
 def _escaped(text: str) -> str:
     return re.sub(r"([\[?*])", r"[\1]", text)
-
-
-def files_of_one_image(group: Group) -> tuple[str, ...]:
-    """Return the paths of an image's files where a group holds several of each, as `a_ch1.tif` and `a_ch2.tif` are.
-
-    They differ in one word or number alone, which takes the same 2 to 8 values for every image.
-    """
-    rows = [file.words for file in group.files]
-    if len({len(row) for row in rows}) != 1:
-        return ()
-    for place in reversed(range(len(rows[0]))):
-        values = {row[place] for row in rows}
-        images: dict[tuple[Token, ...], list[str]] = defaultdict(list)
-        for file, row in zip(group.files, rows, strict=True):
-            images[(*row[:place], *row[place + 1 :])].append(file.path)
-        whole = all(len(paths) == len(values) for paths in images.values())
-        if 2 <= len(values) <= _MOST_CHANNELS and whole and len(images) > 1:
-            return tuple(next(iter(images.values())))
-    return ()
 
 
 def make_groups(paths: Iterable[str], name_of: Callable[[str], Name] = Name.of) -> list[Group]:
@@ -384,7 +421,8 @@ def _merged_folders(names: Sequence[Name]) -> dict[tuple[str, ...], tuple[str, .
             folder = merged[name.template]
             if len(folder) > depth and not ROLES.intersection(tokens(folder[depth])):
                 kind = (folder[depth + 1 :], " ".join(sorted(map(str, name.roles))), name.suffix)
-                holds[folder[:depth]][folder[depth]][kind].add(name.stem)
+                file = "" if len(name.folders) <= depth or not is_image_name(name.folders[-1]) else name.folders[-1]
+                holds[folder[:depth]][folder[depth]][kind].add(f"{file}/{name.stem}")
         for above, inside in holds.items():
             for alike in _alike(inside):
                 for template, folder in list(merged.items()):

@@ -12,7 +12,8 @@ from functools import partial
 import numpy as np
 
 from unetkit.config import DataConfig
-from unetkit.data.dataset import Account, Dataset, Item, ItemDataset, kept, require_same_size
+from unetkit.data.dataset import Account, Dataset, Division, Item, ItemDataset, kept, require_same_size
+from unetkit.data.layouts.names import Name
 from unetkit.data.outlines import Objects
 from unetkit.errors import DataError
 from unetkit.images import SUFFIXES, decode_single, is_image_name
@@ -26,7 +27,7 @@ def is_nuclei(tree: Tree) -> bool:
     """Tell whether most folders with ID/masks hold one image in ID/images, and several masks."""
     images, masks = group(tree, "images"), group(tree, "masks")
     alone = sum(len(files) == 1 for files in images.values())
-    return 2 * alone >= len(images) and sum(map(len, masks.values())) >= _MANY_MASKS * max(alone, 1)
+    return 0 < len(images) <= 2 * alone and sum(map(len, masks.values())) >= _MANY_MASKS * max(alone, 1)
 
 
 def open_nuclei(tree: Tree, config: DataConfig) -> Dataset:
@@ -44,22 +45,36 @@ def open_nuclei(tree: Tree, config: DataConfig) -> Dataset:
         for identity, files in masks.items()
         if identity not in images
     ]
+    labelled = {_above(identity) for identity in masks}
+    bare = [identity for identity in images if _above(identity) not in labelled]
     items: list[Item] = []
+    parts: list[str] = []
     for identity, files in images.items():
+        if identity in bare:
+            continue
         with kept(complaints):
             if identity not in masks:
                 raise DataError(
                     f"{tree.source(files[0])}: has no masks in {identity}/masks; leave it out, or draw them"
                 )
             items.append(_item(tree, identity, files, masks[identity]))
+            parts.append(Name.of(f"{_above(identity)}/image").part)
     count = sum(len(masks[identity]) for identity in images if identity in masks)
     account = Account(
         (
             ("images", f"{len(items)}, ID/images/*, one an ID"),
             ("masks", f"{count:,} files ID/masks/*, each one object"),
+            *((("no masks", f"{len(bare)} images are left out: {_above(bare[0])}/*"),) if bare else ()),
         )
     )
-    return ItemDataset(tuple(items), complaints=tuple(complaints), account=account, names=classes)
+    divided = len(set(parts)) > 1
+    held_out, test = (tuple(at for at, part in enumerate(parts) if part == one and divided) for one in ("val", "test"))
+    division = Division(held_out, test)
+    return ItemDataset(tuple(items), None, division, tuple(complaints), account, classes)
+
+
+def _above(identity: str) -> str:
+    return identity.rpartition("/")[0]
 
 
 def open_bare_nuclei(tree: Tree) -> Dataset:
