@@ -128,7 +128,11 @@ def evaluate(
                 data=data,
                 config=configured,
                 everything=everything,
-                metrics=[*families, *(["objects"] if objects else [])],
+                metrics=[
+                    *families,
+                    *(["objects"] if objects else []),
+                    *(["legacy"] if log_format == "tensorflow" else []),
+                ],
                 options=options,
                 device=device,
                 progress=progress,
