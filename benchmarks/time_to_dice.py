@@ -15,8 +15,9 @@ that what the recipe gives can be told from what the network gives.
 
 Seconds count the training steps alone, the making of their batches included. Imports, reading and validation stand
 beside them. A goal counts as reached at the first validation that shows it: every 20 steps until the second goal is
-reached, every 100 after it. `cores` is processor seconds per second of training: below the number of cores, something
-else was running, and the times say too much.
+reached, every 100 after it. The first goal is the older systems' score, and they resize images and labels to 388 x 388
+before the network: `at 388` are the time to that goal and the final score by their protocol. `cores` is processor
+seconds per second of training: below the number of cores, something else was running, and the times say too much.
 """
 
 import argparse
@@ -35,11 +36,14 @@ from unetkit.config import load_config
 from unetkit.devices import choose_device, cpu_threads
 from unetkit.errors import UnetkitError
 from unetkit.evaluation.score import score_predictor
+from unetkit.metrics import Metrics
 from unetkit.models import count_parameters
 from unetkit.training.patches import PixelStore
 from unetkit.training.prepare import prepare
 
 METRIC = "soft_dice_two_class"
+RESIZED = f"{METRIC}_388"
+METRICS = Metrics(("overlap", "legacy"), legacy_size=(388, 388))
 GOALS = (0.9111, 0.92, 0.93)
 FINE, COARSE = 20, 100
 PEER_RATES = (3e-3, 1e-3, 1e-2)
@@ -48,11 +52,12 @@ QUICK = {"seeds": 1, "peer_lrs": 1, "steps": 80}
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A validation: after how many steps and seconds of training, and its value."""
+    """A validation: after how many steps and seconds of training, its value, and that at 388 x 388."""
 
     step: int
     seconds: float
     value: float
+    resized: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +71,26 @@ class Result:
     cpu_seconds: float
     validation_seconds: float
 
-    def time_to(self, goal: float) -> float:
+    def time_to(self, goal: float, *, resized: bool = False) -> float:
         """Return the seconds of training at the first validation that reached the goal; infinity where none did."""
-        return next((point.seconds for point in self.points if point.value >= goal), math.inf)
+        reached = (point.seconds for point in self.points if (point.resized if resized else point.value) >= goal)
+        return next(reached, math.inf)
 
     def row(self) -> str:
         """Return one line of the table."""
         last = self.points[-1]
-        times = " ".join(f"{self.time_to(goal):8.1f}" for goal in GOALS)
+        times = " ".join(f"{self.time_to(goal, resized=resized):8.1f}" for goal, resized in _ASKED)
         pace, cores = 1000 * last.seconds / last.step, self.cpu_seconds / last.seconds
         return (
-            f"{self.side:28} {self.seed:4} {times} {last.value:7.4f} {last.step:6} {last.seconds:8.1f} "
-            f"{pace:8.1f} {cores:5.2f} {self.validation_seconds:10.1f}"
+            f"{self.side:28} {self.seed:4} {times} {last.value:7.4f} {last.resized:7.4f} {last.step:6} "
+            f"{last.seconds:8.1f} {pace:8.1f} {cores:5.2f} {self.validation_seconds:10.1f}"
         )
 
 
+_ASKED = (*((goal, False) for goal in GOALS), (GOALS[0], True))
 HEADER = (
-    f"{'seconds of training to:':28} seed {' '.join(f'{goal:8}' for goal in GOALS)} "
-    f"{'final':>7} {'steps':>6} {'seconds':>8} {'ms/step':>8} cores validation"
+    f"{'seconds of training to:':28} seed {' '.join(f'{goal:8}' for goal in GOALS)} {'at 388':>8} "
+    f"{'final':>7} {'at 388':>7} {'steps':>6} {'seconds':>8} {'ms/step':>8} cores validation"
 )
 
 
@@ -101,8 +108,9 @@ def race(track: Track, side: Side, seed: int, *, until: float = math.inf) -> Res
         trained, worked = trained + time.perf_counter() - started, worked + time.process_time() - busy
         started, step = time.perf_counter(), stop
         side.network.eval()
-        scores = score_predictor(predictor, track.prepared.dataset, indices=track.prepared.split.validation).scores
-        points.append(Point(step, trained, scores[METRIC]))
+        held_out = track.prepared.split.validation
+        scores = score_predictor(predictor, track.prepared.dataset, indices=held_out, metrics=METRICS).scores
+        points.append(Point(step, trained, scores[METRIC], scores[RESIZED]))
         validated += time.perf_counter() - started
     result = Result(side.name, seed, count_parameters(side.network), tuple(points), worked, validated)
     print(result.row(), flush=True)
@@ -126,20 +134,24 @@ def summary(courses: Sequence[Result]) -> Iterator[str]:
     names = list(dict.fromkeys(course.side for course in courses))
     runs = {name: [course for course in courses if course.side == name] for name in names}
     for name in names:
-        values = [course.points[-1].value for course in runs[name]]
-        yield f"{name}: {runs[name][0].parameters:,} weights, final {METRIC} {spread(values, 4)}"
-    for goal in GOALS:
-        first = [course.time_to(goal) for course in runs[names[0]]]
+        values, small = zip(
+            *((course.points[-1].value, course.points[-1].resized) for course in runs[name]), strict=True
+        )
+        final = f"final {METRIC} {spread(values, 4)}, at 388 x 388 {spread(small, 4)}"
+        yield f"{name}: {runs[name][0].parameters:,} weights, {final}"
+    for goal, resized in _ASKED:
+        said = f"{goal} at 388 x 388" if resized else str(goal)
+        first = [course.time_to(goal, resized=resized) for course in runs[names[0]]]
         for name in names:
-            seconds = [course.time_to(goal) for course in runs[name]]
+            seconds = [course.time_to(goal, resized=resized) for course in runs[name]]
             reached = sum(map(math.isfinite, seconds))
             if reached < len(seconds):
-                yield f"{goal}: {name}: reached with {reached} of {len(seconds)} seeds"
+                yield f"{said}: {name}: reached with {reached} of {len(seconds)} seeds"
             elif name == names[0] or not all(map(math.isfinite, first)):
-                yield f"{goal}: {name}: {spread(seconds)} s"
+                yield f"{said}: {name}: {spread(seconds)} s"
             else:
                 ratios = [theirs / own for theirs, own in zip(seconds, first, strict=True)]
-                yield f"{goal}: {name}: {spread(seconds)} s, {spread(ratios)} times {names[0]}"
+                yield f"{said}: {name}: {spread(seconds)} s, {spread(ratios)} times {names[0]}"
 
 
 def measure(track: Track, *, seeds: int, rates: Sequence[float], forms: Sequence[bool]) -> list[Result]:

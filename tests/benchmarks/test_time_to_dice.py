@@ -39,7 +39,7 @@ def race(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[..., A
             return torch.zeros(())
 
         def evaluate(*_: object, **__: object) -> SimpleNamespace:
-            return SimpleNamespace(scores={script.METRIC: values(len(done))})
+            return SimpleNamespace(scores={script.METRIC: values(len(done)), script.RESIZED: values(len(done)) - 0.01})
 
         monkeypatch.setattr(script, "score_predictor", evaluate)
         prepared = SimpleNamespace(dataset=(), split=SimpleNamespace(validation=()))
@@ -61,9 +61,10 @@ def test_a_race_ends_where_it_is_told_to(race: Callable[..., Any]) -> None:
 
 
 def test_a_goal_is_reached_at_the_first_validation_that_shows_it(race: Callable[..., Any]) -> None:
-    course = race(lambda step: 0.915 if step == 60 else 0.9, steps=100)
+    course = race(lambda step: {60: 0.915, 80: 0.925}.get(step, 0.9), steps=100)
     assert course.time_to(0.9111) == course.points[2].seconds
-    assert course.time_to(0.92) == float("inf")
+    assert course.time_to(0.9111, resized=True) == course.points[3].seconds
+    assert course.time_to(0.93) == float("inf")
 
 
 def test_a_diverged_side_reaches_nothing(race: Callable[..., Any]) -> None:
@@ -72,13 +73,18 @@ def test_a_diverged_side_reaches_nothing(race: Callable[..., Any]) -> None:
 
 def test_ratios_are_taken_seed_by_seed(script: ModuleType) -> None:
     def course(side: str, seed: int, seconds: float) -> Any:
-        return script.Result(side, seed, 5, (script.Point(10, seconds, 0.915),), 1.0, 1.0)
+        return script.Result(side, seed, 5, (script.Point(10, seconds, 0.915, 0.912),), 1.0, 1.0)
 
     times: Iterator[Any] = (course(*told) for told in [("a", 0, 2), ("b", 0, 8), ("a", 1, 4), ("b", 1, 40)])
     lines = list(script.summary(list(times)))
     assert "0.9111: b: 24.0 (8.0 to 40.0) s, 7.0 (4.0 to 10.0) times a" in lines
     assert "0.9111: a: 3.0 (2.0 to 4.0) s" in lines
     assert "0.92: b: reached with 0 of 2 seeds" in lines
+    assert "0.9111 at 388 x 388: a: 3.0 (2.0 to 4.0) s" in lines
+    assert (
+        lines[0]
+        == "a: 5 weights, final soft_dice_two_class 0.9150 (0.9150 to 0.9150), at 388 x 388 0.9120 (0.9120 to 0.9120)"
+    )
 
 
 def test_a_record_is_added_at_the_end(measure: ModuleType, tmp_path: Path) -> None:

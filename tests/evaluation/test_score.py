@@ -164,6 +164,7 @@ def test_families_are_chosen_by_their_names() -> None:
     assert usual_families((*CLASSES, "third"), objects=False) == ["overlap", "calibration"]
     for preset, named in (("isbi", {"overlap"}), ("nuclei", {"overlap"}), ("oneflow-unet", {"overlap", "legacy"})):
         assert named_families(load_config(preset).train) == named
+    assert named_families(load_config("isbi", ["train.log_format=tensorflow"]).train) == {"overlap", "legacy"}
     chosen_by = load_config("isbi", ["train.best_metric=soft_dice_foreground"])
     assert named_families(chosen_by.train) == {"legacy"}
 

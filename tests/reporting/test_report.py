@@ -13,7 +13,7 @@ from unetkit.errors import StorageError
 from unetkit.evaluation.score import Evaluation
 from unetkit.reporting.history import read_history
 from unetkit.reporting.pictures import Example
-from unetkit.reporting.plots import curves
+from unetkit.reporting.plots import curves, trial_scores
 from unetkit.reporting.report import write_report
 from unetkit.run import Run
 
@@ -264,6 +264,14 @@ def test_curves_leave_the_settings_of_matplotlib_alone(make_run: Callable[..., R
     before = dict(matplotlib.rcParams)
     curves(read_history(make_run()), "soft_dice_two_class")
     assert dict(matplotlib.rcParams) == before
+
+
+def test_numbers_below_the_axes_of_a_search_stand_apart() -> None:
+    """Values by magnitude within less than a decade, and few trials."""
+    trials = [(0.66, True, {"lr": "0.01252"}), (0.64, True, {"lr": "0.007424"}), (0.65, True, {"lr": "0.0123"})]
+    texts = re.findall(r"<!-- (.*?) -->", trial_scores(trials, "score", ["lr"], higher=True).decode())
+    assert texts[: texts.index("trial")] == ["0", "1", "2"]
+    assert texts[texts.index("lr") - 3 : texts.index("lr")] == ["0.00742", "0.00964", "0.0125"]
 
 
 def test_a_summary_of_other_work_is_shown_as_it_is(make_run: Callable[..., Run]) -> None:

@@ -135,9 +135,8 @@ def test_a_search_that_is_stopped_goes_on_with_the_same_trial(
     found = unetkit.resume_search(tmp_path / "s")
     assert tried[3] == tried[2]
     assert {one.state for one in found.trials} <= {"finished", "pruned"}
-    assert len(found.trials) == len({one.folder for one in found.trials}) == 6
+    assert [one.folder for one in found.trials] == [f"trial-{number:03}" for number in range(6)]
     assert len({one["optimizer.lr"] for one in tried}) == 6  # nothing is drawn again but what was stopped
-    assert [one.folder for one in found.trials][2] == "trial-002"
     assert len(unetkit.resume_search(tmp_path / "s", trials=8).trials) == 8
 
 

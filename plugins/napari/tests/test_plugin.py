@@ -1,5 +1,7 @@
 """The plugin in a real viewer: read a run, train on layers, predict with a preview, cancel; skipped without napari."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +40,7 @@ def run(stack: tuple[np.ndarray, np.ndarray], tmp_path_factory: pytest.TempPathF
     return made.path
 
 
-def until(true: Callable[[], bool], seconds: float = 240) -> None:
+def until(true: Callable[[], bool], seconds: float = 3600) -> None:
     """Let Qt work until something is true."""
     from qtpy.QtWidgets import QApplication
 
@@ -121,10 +123,19 @@ def test_training_can_be_cancelled_and_says_so(panel: Panel, tmp_path: Path) -> 
 def test_training_on_layers_gives_a_run_that_previews(panel: Panel, tmp_path: Path) -> None:
     panel.out.value, panel.minutes.value = tmp_path / "run", 0.1
     panel.train()
-    until(lambda: panel.worker is None and PREVIEW in panel.viewer.layers)
+    until(lambda: panel.worker is None)  # the training and the preview that follows it
+    assert PREVIEW in panel.viewer.layers, panel.status.value
     assert Path(panel.model.value) == tmp_path / "run"
     assert (tmp_path / "run" / "best.safetensors").is_file()
     assert panel.viewer.layers[PREVIEW].data.shape == (64, 64)
+
+
+def test_a_session_that_ends_with_the_panel_open_ends_in_peace() -> None:
+    session = (
+        "import napari; from napari_unetkit.panel import Panel\n"
+        "viewer = napari.Viewer(show=False); panel = Panel(viewer); viewer.window.add_dock_widget(panel)"
+    )
+    subprocess.run([sys.executable, "-c", session], check=True)
 
 
 def test_sparse_labels_leave_the_rest_out(stack: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def evaluate(
     begun = time.perf_counter()
     # `--metrics isbi legacy`: an option takes one word, and those after it arrive as keys without a value.
     families = [*(metrics or ()), *(word for word in words[1:] if metrics and "=" not in word)]
+    families += [*(["objects"] if objects else []), *(["legacy"] if log_format == "tensorflow" else [])]
     keys = [word for word in words[1:] if not metrics or "=" in word]
     if keep and not tune:
         raise UsageError("--keep writes what --tune has chosen; give both")
@@ -128,7 +129,7 @@ def evaluate(
                 data=data,
                 config=configured,
                 everything=everything,
-                metrics=[*families, *(["objects"] if objects else [])],
+                metrics=families,
                 options=options,
                 device=device,
                 progress=progress,

@@ -412,8 +412,9 @@ def validated_families(config: TrainConfig) -> set[str]:
 
 
 def named_families(config: TrainConfig) -> set[str]:
-    """Return the families that a configuration names: `train.metrics`, and that of `train.best_metric`."""
-    return {*config.metrics, family_of(config.best_metric)}
+    """Return the families that a configuration names: `train.metrics`, and those that its other keys need."""
+    printed = {"legacy"} if config.log_format == "tensorflow" else set[str]()  # its lines hold such scores alone
+    return {*config.metrics, family_of(config.best_metric), *printed}
 
 
 def missing_functions(run: Run, given: Collection[str]) -> list[str]:

@@ -318,6 +318,7 @@ def trial_scores(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequenc
         _draw_trials(places[0], range(len(trials)), trials)
         places[0].plot(range(len(trials)), best, color=_ORANGE, drawstyle="steps-post")
         places[0].set(xlabel="trial", ylabel=metric)
+        places[0].locator_params(axis="x", integer=True)
         for axes, key in zip(places[1:], keys, strict=False):
             at, names = _axis_of([values[key] for _, _, values in trials])
             _draw_trials(axes, at, trials)
@@ -326,6 +327,10 @@ def trial_scores(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequenc
                 axes.set_xlim(-0.5, len(names) - 0.5)
             elif key in logarithmic:
                 axes.set_xscale("log")
+                low, high = min(at), max(at)
+                ticks = sorted({low, math.sqrt(low * high), high})  # those of decades are too few or too close
+                axes.set_xticks(ticks, [f"{value:.3g}" for value in ticks])
+                axes.xaxis.set_minor_formatter("")
             axes.set(xlabel=key, ylabel=metric)
         for axes in places[len(keys) + 1 :]:
             axes.set_visible(False)

@@ -278,13 +278,13 @@ def _study(path: Path, config: Config, seed: int) -> "optuna.Study":
     for trial in study.trials:
         if trial.state == optuna.trial.TrialState.RUNNING:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            folder = trial.user_attrs.get("folder", _folder(trial.number))
+            folder = trial.user_attrs.get("folder", _folder(study, trial.number))
             study.enqueue_trial(trial.params, user_attrs={"folder": folder, "instead": trial.number})
     return study
 
 
-def _folder(number: int) -> str:
-    return f"trial-{number:03}"
+def _folder(study: "optuna.Study", number: int) -> str:
+    return f"trial-{number - len(_replaced(study)):03}"  # a trial that goes on has a second number in the study
 
 
 def _replaced(study: "optuna.Study") -> set[int]:
@@ -302,7 +302,7 @@ def _take_trials(
     while (done := sum(one.state.is_finished() for one in study.trials) - len(_replaced(study))) < total:
         trial = study.ask()
         if "folder" not in trial.user_attrs:
-            trial.set_user_attr("folder", _folder(trial.number))
+            trial.set_user_attr("folder", _folder(study, trial.number))
         folder, values = str(trial.user_attrs["folder"]), {one.key: one.suggest(trial) for one in ranges}
         trial.set_user_attr("values", values)
         said = "  ".join(f"{key}={value}" for key, value in values.items())
@@ -388,7 +388,7 @@ def _finished(study: "optuna.Study", path: Path, config: Config, ranges: Sequenc
         seen = one.intermediate_values
         score = one.value if one.value is not None else seen[max(seen)] if seen else None
         told: dict[str, Any] = one.user_attrs
-        folder, values = told.get("folder", _folder(one.number)), told.get("values", {})
+        folder, values = told.get("folder", _folder(study, one.number)), told.get("values", {})
         trials.append(Trial(folder, states[one.state], score, max(seen, default=0), values, told.get("reason", "")))
     metric = config.train.best_metric
     logarithmic = tuple(one.key for one in ranges if one.log)

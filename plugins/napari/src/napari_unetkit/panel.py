@@ -232,10 +232,8 @@ class Panel(Container):
         return None
 
     def _closed(self) -> None:
-        """Ask the work to stop, and hear nothing more of it: the controls are gone."""
-        self.reporter.stopped = True
-        self.reporter.blockSignals(True)
-        self.open = False
+        """Ask the work to stop, and hear nothing more of it: the controls are gone, and at the end the reporter is."""
+        self.reporter.stopped, self.open = True, False
 
     def _finished(self, then: Callable[[], None] | None) -> None:
         self.worker = None
@@ -253,10 +251,13 @@ class Panel(Container):
         self.cancel_button.enabled = working
 
     def _advanced(self, done: int, total: int, figures: str) -> None:
-        self.bar.value = round(100 * done / max(total, 1))
+        if self.open:
+            self.bar.value = round(100 * done / max(total, 1))
         self._say(f"{done} of {total}  {figures}")
 
     def _say(self, text: str) -> None:
+        if not self.open:
+            return
         self.status.value = text if len(text) < 100 else f"{text[:97]}..."
         self.status.tooltip = text
 
