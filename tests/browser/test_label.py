@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,19 +33,19 @@ def cells(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def label(cells: Path) -> Iterator[Callable[[], tuple[subprocess.Popen[str], str]]]:
-    """Start the command at one port, again and again; give its address, too."""
+def label(cells: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
+    """Start the command at one port, again and again, for the cells or another path; give its address, too."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     started: list[subprocess.Popen[str]] = []
 
-    def start() -> tuple[subprocess.Popen[str], str]:
+    def start(path: Path = cells) -> tuple[subprocess.Popen[str], str]:
         command = [
             sys.executable,
             "-m",
             "unetkit",
             "label",
-            str(cells),
+            str(path),
             "--classes",
             "ground,cell",
             "--port",
@@ -231,3 +232,30 @@ def test_tools_undo_and_keys(visit: Callable[..., Any], label: Callable[[], Any]
     assert labels[60, 45] == 0
     assert labels[90, 90] == 2
     assert os.path.getsize(cells / "unetkit-labels" / "journal.jsonl") > 0
+
+
+def test_a_large_image_is_painted_on_in_parts_that_a_map_leads_to(
+    visit: Callable[..., Any], label: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "large.tif"
+    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 9, (4200, 4200), np.uint8), tile=(512, 512))
+    server, address = label(path)
+    page = visit(address, ignore="api/project|ERR_")  # the server ends before the page
+    saved = _opened(page)
+    chosen = page.get_by_label("Image", exact=True)
+    with page.expect_request(re.compile("/images/4/tiles/0/11/")):  # as deep as it goes: it is flown to the window
+        page.keyboard.press("n")
+    assert chosen.evaluate("one => one.selectedOptions[0].text") == "large-2-2"
+    page.locator(".map button[title=large-2-1]").click()
+    page.locator(".map button.here[title=large-2-1]").wait_for()
+    page.wait_for_function("document.querySelector('main').ariaBusy === 'false'")
+    page.locator(".viewer").focus()
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    page.locator(".map button.painted[title=large-2-1]").wait_for()
+    saved.wait_for(timeout=PATIENCE)
+    server.send_signal(signal.SIGTERM)
+    server.wait(PATIENCE / 1000)
+    labels = np.array(Image.open(tmp_path / "large-labels" / "labels" / "large-2-1.png"))
+    assert labels.shape == (2048, 2048)
+    assert labels[1024, 1024] == 2

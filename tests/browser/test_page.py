@@ -22,6 +22,8 @@ from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
 from unetkit.prediction import Predictor
 
+from .conftest import ARGUMENTS, CHROMIUM, PATIENCE
+
 Visit = Callable[..., Any]
 Drop = Callable[[Any, Path], None]
 Sites = Callable[[str], tuple[Predictor, Path]]
@@ -178,6 +180,7 @@ def test_files_are_read_as_the_command_reads_them(padded: str, visit: Visit, tmp
     tiff("white-is-zero", colour[:, :, 0], photometric="miniswhite")
     tiff("float", grey.astype(np.float32) / 7, photometric="minisblack")
     tiff("stack", np.stack([grey, grey[::-1]]), photometric="minisblack", imagej=True)
+    tiff("channels", np.stack([grey, grey[::-1]]), photometric="minisblack", metadata={"axes": "CYX"})
     tiff(
         "composite",
         np.stack([grey, grey[::-1], grey]),
@@ -377,6 +380,33 @@ def test_a_page_without_its_files_says_so(
         (tmp_path / name).write_bytes((sites("padded")[1] / name).read_bytes())
     page = visit(serve(tmp_path), ignore="404")
     page.get_by_text("files are not there (model.json: HTTP 404); export the page again").wait_for()
+
+
+def test_a_browser_without_simd_is_told(browser: Any, padded: str) -> None:
+    flags = [*ARGUMENTS, "--js-flags=--no-enable-sse4-1"]
+    chromium = browser.browser_type.launch(executable_path=CHROMIUM, args=flags)
+    try:
+        page = chromium.new_page()
+        page.goto(padded)
+        page.get_by_role("alert").get_by_text("This browser has no WebAssembly SIMD").wait_for(timeout=PATIENCE)
+        page.get_by_role("status").get_by_text("Not possible here").wait_for()
+        assert not page.get_by_text("Drop an image here").is_visible()
+    finally:
+        chromium.close()
+
+
+def test_the_contrast_of_the_next_image_is_its_own(padded: str, visit: Visit, tmp_path: Path, drop: Drop) -> None:
+    page, grey = loaded(visit(padded)), pixels(1, 60, 60)[0]
+    tifffile.imwrite(tmp_path / "wide.tif", grey.astype(np.uint16) * 200 + 5000)
+    Image.fromarray(grey).save(tmp_path / "narrow.png")
+    for name in ("wide.tif", "narrow.png"):
+        drop(page, tmp_path / name)
+        page.get_by_text(name).first.wait_for()
+        page.get_by_role("status").get_by_text("Done").wait_for()
+    for control in ("Black", "White"):
+        slider = page.get_by_label(control)
+        shown = slider.evaluate("one => one.nextElementSibling.textContent")
+        assert slider.input_value() == shown
 
 
 def test_a_folder_with_other_files_is_left_alone(bundles: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 import tifffile
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from unetkit import predict_file
 from unetkit.config import ModelConfig, ObjectsConfig
@@ -233,7 +234,8 @@ def test_a_crash_of_the_server_is_told_and_the_image_can_be_sent_again(
     page.get_by_role("status").get_by_text("Segmenting").wait_for()
     server = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
     os.kill(server, signal.SIGSEGV)
-    page.get_by_role("alert").get_by_text(re.compile("The server ended .* Send the image again")).wait_for()
+    told = page.get_by_role("alert").get_by_text(re.compile("The server ended .* Send the image again"))
+    told.wait_for(timeout=300_000)  # it loads PyTorch anew
     page.get_by_role("status").get_by_text("Failed").wait_for()
     drop(page, stack)
     finished(page)
@@ -241,14 +243,29 @@ def test_a_crash_of_the_server_is_told_and_the_image_can_be_sent_again(
 
 
 def test_a_tile_that_does_not_come_is_told_as_the_server_tells_it(
-    server: str, visit: Visit, tmp_path: Path, drop: Drop
+    server: str, visit: Visit, stack: Path, drop: Drop
 ) -> None:
     page = visit(server, ignore="404")
-    path = tmp_path / "wide.tif"
-    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 255, (900, 1500), np.uint8))
     with page.expect_response(lambda answer: answer.url.endswith("/api/images")) as sent:
-        drop(page, path)
+        drop(page, stack)
     finished(page)
     assert page.request.delete(f"{server}api/images/{sent.value.json()['id']}").status == 204
-    page.get_by_role("button", name="Pixel for pixel").click()
+    page.get_by_label("Black").press("ArrowRight")
     page.get_by_role("alert").get_by_text("there is no such image (any more); send it again").wait_for()
+
+
+def test_the_channel_is_chosen_where_the_network_takes_fewer(
+    server: str, network: Path, visit: Visit, tmp_path: Path, drop: Drop
+) -> None:
+    page, path, expected = visit(server), tmp_path / "colour.png", tmp_path / "mask.png"
+    Image.fromarray(np.stack([discs(150, 180), discs(150, 180)[::-1], discs(150, 180)[:, ::-1]], -1)).save(path)
+    drop(page, path)
+    page.get_by_text("The network takes 1 of the 3 channels").wait_for()
+    page.get_by_label("Channel 1").select_option("2")
+    page.get_by_role("button", name="Segment").click()
+    finished(page)
+    page.get_by_label("File", exact=True).select_option(label="Masks .png")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    predict_file(network, path, expected, options={"overrides": ["predict.channels=[1]"]})
+    assert Path(download.value.path()).read_bytes() == expected.read_bytes()

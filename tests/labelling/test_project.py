@@ -263,3 +263,9 @@ def test_an_image_with_parts_that_has_another_size_now_is_refused(
     Image.fromarray(bright_discs(0, 140)[0]).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"140 x 140 px .* painted on 150 x 150"):
         opened(tmp_path / "a.png")
+
+
+def test_a_project_is_called_as_its_images_are(folder: Path, tmp_path: Path, opened: Open) -> None:
+    assert opened(folder).project.contents.name == "cells"
+    Image.fromarray(bright_discs(0)[0]).save(tmp_path / "one cell.png")
+    assert opened(tmp_path / "one cell.png").project.contents.name == "one cell"

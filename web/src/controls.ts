@@ -1,5 +1,5 @@
 // Controls that more than one page has: a labelled slider, a section of the panel, the bar, a line for errors.
-import { el, icon, iconButton, refresh, type Child } from "./dom";
+import { el, follow, icon, iconButton, refresh, type Child } from "./dom";
 import { glossary, number, switches, translator } from "./i18n";
 
 const t = translator(glossary);
@@ -22,10 +22,12 @@ export function slider(range: Range, before: Child = null): HTMLElement {
   const id = `control-${(count += 1)}`;
   const input = el("input", {
     id, type: "range",
-    min: () => String(range.min()), max: () => String(range.max()), step: () => String(range.step()),
-    value: () => String(range.value()),
     set: { "aria-valuetext": () => range.show(range.value()) },
     on: { input: () => range.change(Number(input.value)) },
+  });
+  // All in this order: a slider cuts its value to the ends that it has at the moment.
+  follow(input, () => [range.min(), range.max(), range.step(), range.value()].join(" "), (_, now) => {
+    [input.min, input.max, input.step, input.value] = now.split(" ") as [string, string, string, string];
   });
   const name = before ?? el("label", { htmlFor: id }, range.label);
   if (before !== null) input.setAttribute("aria-label", range.label());

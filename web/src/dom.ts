@@ -24,7 +24,8 @@ export function refresh(): void {
   }
 }
 
-function follow<T>(node: Node, value: Live<T>, write: (node: Node, value: T) => void): void {
+/** Write a value to a node: once, or again whenever a function that gives it gives another one. */
+export function follow<T>(node: Node, value: Live<T>, write: (node: Node, value: T) => void): void {
   if (typeof value !== "function") return write(node, value);
   const of = new WeakRef(node);
   let last: T | undefined;

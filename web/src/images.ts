@@ -70,8 +70,11 @@ async function decodeJpeg(bytes: Uint8Array): Promise<Planes> {
 
 const [WHITE_IS_ZERO, SEPARATED, COLOURED] = [0, 5, [2, 6, 8]];
 
-/** ImageJ writes channels as pages that follow each other; some writers call the slices of a stack so. */
-function channelsOfImageJ(description: string): number {
+/** How many pages that follow each other are channels of one: ImageJ and tifffile say so in the description; some writers
+ * call the slices of a stack so. */
+function channelsOf(description: string): number {
+  const shaped = /^\{.*"axes": "[A-Z]*CYX"/.test(description) ? /"shape": \[(?:\d+, )*(\d+), \d+, \d+\]/.exec(description) : null;
+  if (shaped !== null) return Number(shaped[1]);
   if (!description.startsWith("ImageJ=")) return 1;
   const said = new Map(description.split("\n").map((line) => line.split("=") as [string, string]));
   const more = Number(said.get("slices") ?? 1) > 1 || Number(said.get("frames") ?? 1) > 1;
@@ -88,7 +91,7 @@ async function openTiff(tiff: GeoTIFF): Promise<ImageFile> {
   const photometric = Number(first.fileDirectory.getValue("PhotometricInterpretation"));
   if (photometric === SEPARATED) throw new ImageError("damaged", { why: `${samples} channels of ink` });
   const alpha = [...((first.fileDirectory.getValue("ExtraSamples") ?? []) as ArrayLike<number> & Iterable<number>)].filter((kind) => kind === 1 || kind === 2).length;
-  const together = samples === 1 ? channelsOfImageJ(String((await first.fileDirectory.loadValue("ImageDescription")) ?? "")) : 1;
+  const together = samples === 1 ? channelsOf(String((await first.fileDirectory.loadValue("ImageDescription")) ?? "")) : 1;
   const channels = together > 1 ? together : COLOURED.includes(photometric) && samples <= 4 ? 3 : Math.max(1, samples - alpha);
   const read = async (page: number): Promise<Planes> => {
     const parts: Samples[] = [];

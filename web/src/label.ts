@@ -39,7 +39,7 @@ const t = translator({
   dice: ["Held-out Dice", "留出 Dice"],
   noDice: ["nothing held out yet", "尚无留出部分"],
   chart: ["Loss and held-out Dice over the steps", "损失与留出 Dice 随步数的变化"],
-  painted: ["{share} of this slice painted", "本切片已标注 {share}"],
+  painted: ["{share} painted", "已标注 {share}"],
   labels: ["Painted", "标注"],
   prediction: ["Prediction", "预测"],
   acceptAll: ["Take all that is seen", "采纳可见部分"],

@@ -25,6 +25,7 @@ const t = translator({
   ready: ["Ready", "就绪"],
   done: ["Done", "完成"],
   cancelled: ["Cancelled", "已取消"],
+  failed: ["Not possible here", "此处无法运行"],
   took: ["{seconds} s on the {device}", "{seconds} 秒，使用 {device}"],
   run: ["Segment", "分割"],
   remove: ["Remove the image", "移除图像"],
@@ -54,7 +55,7 @@ interface Opened {
 
 const state = {
   model: null as ModelFile | null,
-  status: "loading" as "loading" | "ready" | "reading" | "running" | "done" | "cancelled",
+  status: "loading" as "loading" | "ready" | "reading" | "running" | "done" | "cancelled" | "failed", // failed: there is no network
   opened: null as Opened | null,
   image: null as Planes | null, // the page that is shown
   page: 0,
@@ -106,7 +107,7 @@ function ask<T>(question: Question, part: (part: Part & { of: number }) => void 
 
 function fail(error: unknown): void {
   state.error = error instanceof Error ? error.message : String(error);
-  if (state.status !== "cancelled") state.status = state.finished.size > 0 ? "done" : "ready";
+  if (state.status !== "cancelled" && state.status !== "failed") state.status = state.finished.size > 0 ? "done" : "ready";
   update();
 }
 
@@ -116,7 +117,7 @@ function update(): void {
 }
 
 async function open(file: File): Promise<void> {
-  if (state.model === null) return;
+  if (state.model === null || state.status === "failed") return;
   if (state.status === "running" || state.status === "reading") await cancel();
   close();
   Object.assign(state, { status: "reading", error: null, opened: null });
@@ -439,7 +440,7 @@ function build(model: ModelFile): void {
   const stage = el(
     "main", { className: "stage" },
     el("div", { hidden: () => !hasImage() }, viewer.element, viewer.buttons()),
-    emptyStage(() => t("drop"), () => t("hint"), first, hasImage),
+    emptyStage(() => t("drop"), () => t("hint"), first, () => hasImage() || state.status === "failed"),
   );
   const problem = el("div", { className: "section", hidden: () => state.error === null }, errorLine(() => state.error, () => { state.error = null; update(); }));
   document.body.replaceChildren(el(
@@ -464,5 +465,9 @@ async function begin(): Promise<void> {
 
 begin().catch((error: unknown) => {
   if (state.model === null) document.body.replaceChildren(el("p", {}, error instanceof Error ? error.message : String(error)));
-  else fail(error);
+  else {
+    close();
+    state.status = "failed";
+    fail(error);
+  }
 });

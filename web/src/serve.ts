@@ -33,6 +33,8 @@ const t = translator({
   apply: ["Apply to files and objects", "应用到文件和实例"],
   file: ["File", "文件"],
   noObjects: ["No objects were found.", "未找到实例。"],
+  channel: ["Channel", "通道"],
+  choice: ["The network takes {wanted} of the {found} channels. Choose, then segment.", "网络需要 {found} 个通道中的 {wanted} 个。请选择后再分割。"],
   restarted: [
     "The server ended while it worked on this image, and was started again. Send the image again; if that ends it once more, its log says by what.",
     "服务器在处理该图像时意外终止，现已重新启动。请重新发送图像；若再次终止，请查看服务器日志。",
@@ -55,6 +57,7 @@ const state = {
   high: 255,
   threshold: null as number | null,
   applied: null as number | null,
+  channels: [] as number[], // that the network gets of an image with more; empty: all
   of_class: 1,
   shown: { labels: true, objects: true, probability: false, uncertainty: false } as Record<Name, boolean>,
   opacity: { labels: 0.5, objects: 0.9, probability: 0.7, uncertainty: 0.7 } as Record<Name, number>,
@@ -67,6 +70,18 @@ let stale = false; // more is computed than the layers show
 
 const model = () => state.models.find((one) => one.name === state.model) ?? null;
 const active = () => state.job !== null && (state.job.state === "queued" || state.job.state === "running");
+
+/** Let the channels be chosen where the image has more than the network takes, beginning with the first. */
+function chooseChannels(): void {
+  const [found, wanted] = [state.picture?.channels ?? 0, model()?.channels ?? 0];
+  state.channels = found > wanted ? Array.from({ length: wanted }, (_, at) => at) : [];
+  channels.replaceChildren(...state.channels.map((first, place) => {
+    const options = Array.from({ length: found }, (_, at) => el("option", { value: String(at), selected: at === first }, String(at + 1)));
+    const one = el("select", { set: { "aria-label": () => `${t("channel")} ${place + 1}` }, on: { change: () => { state.channels[place] = Number(one.value); update(); } } }, ...options);
+    return el("label", { className: "row" }, () => t("channel"), one);
+  }));
+}
+const channels = el("div", { className: "row wrap", hidden: () => state.channels.length === 0 });
 
 function fail(error: unknown): void {
   if (error instanceof DOMException && error.name === "AbortError") return;
@@ -91,9 +106,10 @@ async function open(file: File): Promise<void> {
     const progress = (share: number) => { sending.share = share; refresh(); };
     const picture = await upload<Picture>("/api/images", form, progress, sending.stop.signal);
     Object.assign(state, { picture, page: 0, low: picture.range[0], high: picture.range[1] });
+    chooseChannels();
     update(); // the viewer must have its size before it opens an image
     viewer.open(picture);
-    start().catch(fail);
+    if (state.channels.length === 0) start().catch(fail);
   } catch (error) {
     fail(error);
   } finally {
@@ -113,14 +129,15 @@ async function remove(): Promise<void> {
   if (picture !== null) await request(`/api/images/${picture.id}`, { method: "DELETE" }).catch(() => undefined);
 }
 
-async function start(keys: Record<string, number> = {}): Promise<void> {
+async function start(given: Record<string, number> = {}): Promise<void> {
   const picture = state.picture;
   if (picture === null || model() === null) return;
   if (active()) await cancel();
   const of = model();
+  const keys = state.channels.length === 0 ? given : { ...given, "predict.channels": state.channels };
   const { job } = await post<{ job: string }>(`/api/images/${picture.id}/jobs`, { model: state.model, keys });
   if (state.picture !== picture) return;
-  Object.assign(state, { of, found: null, chosen: null, error: null, applied: keys["predict.threshold"] ?? null });
+  Object.assign(state, { of, found: null, chosen: null, error: null, applied: given["predict.threshold"] ?? null });
   if (state.of_class >= of!.classes.length) state.of_class = 1;
   listening?.close();
   listening = events<Job>(`/api/jobs/${job}/events`, (now) => follow(now).catch(fail), () => lost(job).catch(fail));
@@ -166,7 +183,8 @@ function show(): void {
   const { picture, job, page } = state;
   if (picture === null) return;
   const layers = new Map<string, Layer>();
-  const contrast = `low=${state.low}&high=${state.high}`;
+  const channel = state.channels.length === 1 ? `&channel=${state.channels[0]}` : "";
+  const contrast = `low=${state.low}&high=${state.high}${channel}`;
   layers.set("image", {
     tiles: (level, column, row) => `/api/images/${picture.id}/tiles/${page}/${level}/${column}_${row}.png?${contrast}`,
     version: `${page} ${contrast}`,
@@ -217,7 +235,7 @@ const viewer = new Viewer(draw, (url) => {
   // Layers come and go; the image itself stays, so that a tile of it that is missing has a reason, which the server says.
   const picture = state.picture;
   if (picture === null || !url.startsWith(`/api/images/${picture.id}/`)) return;
-  ask(url).catch((error: unknown) => { if (state.picture === picture) fail(error); });
+  ask(url).catch((error: unknown) => { if (state.picture === picture && state.error === null) fail(error); });
 });
 viewer.element.addEventListener("keydown", (event) => {
   if (event.target !== viewer.element) return;
@@ -252,7 +270,7 @@ function facts(): string {
 }
 
 function modelSection(): HTMLElement {
-  const select = el("select", { set: { "aria-label": () => t("model") }, on: { change: () => { state.model = select.value; update(); } } });
+  const select = el("select", { set: { "aria-label": () => t("model") }, on: { change: () => { state.model = select.value; chooseChannels(); update(); } } });
   const list = el("ul", { className: "row wrap legend", set: { "aria-label": () => t("classes") } });
   const fill = () => {
     select.replaceChildren(...state.models.map((one) => el("option", { value: one.name, selected: one.name === state.model }, one.name)));
@@ -263,9 +281,10 @@ function modelSection(): HTMLElement {
   const label = () => (state.job === null ? t("run") : t("again"));
   const run = el("button", { type: "button", className: "primary grow", hidden: () => !hasPicture() || active(), on: { click: () => void start().catch(fail) } }, label);
   const none = el("p", { className: "quiet", hidden: () => state.models.length > 0 || state.error !== null }, () => t("noModels"));
+  const choice = el("p", { className: "quiet", hidden: () => state.channels.length === 0 }, () => t("choice", { wanted: state.channels.length, found: state.picture?.channels ?? 0 }));
   watchModels.push(fill);
   select.addEventListener("change", fill);
-  return section(() => t("model"), () => false, select, none, list, run);
+  return section(() => t("model"), () => false, select, none, list, choice, channels, run);
 }
 const watchModels: (() => void)[] = [];
 
@@ -329,7 +348,7 @@ function layersSection(): HTMLElement {
   const apply = el("button", { type: "button", className: "grow", on: { click: () => void start(state.threshold === null ? {} : keys()).catch(fail) } }, () => t("apply"));
   const reset = el("button", { type: "button", className: "bare", on: { click: () => { state.threshold = state.applied; update(); } } }, () => t("reset"));
   return section(
-    () => t("layers"), () => state.job === null,
+    () => t("layers"), () => (state.job?.layers.length ?? 0) === 0,
     control("labels", () => t("mask")), control("objects", () => t("outlines")), control("probability", () => t("probability")), classes, control("uncertainty", () => t("uncertainty")),
     threshold, el("p", { className: "quiet", hidden: () => !changed() }, () => t("applies")), el("div", { className: "row", hidden: () => !changed() }, apply, reset),
   );

@@ -54,6 +54,7 @@ export class Table {
   }
 
   show(rows: Found[], stack: boolean): void {
+    if (stack !== this.stack) [this.by, this.descending] = [stack ? "page" : "number", false]; // numbers begin anew on each slice
     [this.rows, this.stack, this.chosen] = [rows, stack, null];
     this.draw();
   }

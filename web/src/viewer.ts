@@ -6,9 +6,12 @@ import { glossary, translator } from "./i18n";
 
 const t = translator(glossary);
 
-// Tiles of a layer that was replaced while they were on their way are dropped, which is nothing to be warned of.
+// Tiles of a layer that was replaced while they were on their way are dropped, which is nothing to be warned of; of those
+// that do not come the page hears by `missing`.
+const but = (say: (...said: unknown[]) => void) => (...said: unknown[]) => { if (!/^(Ignoring tile|Tile %s failed)/.test(String(said[0]))) say(...said); };
 (OpenSeadragon as unknown as { console: Console }).console = Object.assign(Object.create(console) as Console, {
-  warn: (...said: unknown[]) => { if (!String(said[0]).startsWith("Ignoring tile")) console.warn(...said); },
+  warn: but((...said) => console.warn(...said)),
+  error: but((...said) => console.error(...said)),
 });
 
 export interface Shape {
@@ -51,6 +54,7 @@ export class Viewer {
   private shown = new Map<string, Shown>();
   private order: string[] = [];
   private unseen = true; // nothing of the image was shown so far
+  private aim: [x: number, y: number, width: number, height: number] | null = null; // to fly to when it is
   private pending = 0;
 
   /** `draw` is called whenever what is seen moves, and after `redraw()`; `missing` with the address of a tile that did not come. */
@@ -67,6 +71,7 @@ export class Viewer {
       showNavigationControl: false,
       imageSmoothingEnabled: false,
       immediateRender: true,
+      timeout: 120_000, // the first tile of a large image takes as long as reading it
       maxTilesPerFrame: 8, // one by one, a view of thirty tiles would take thirty frames however fast they come
       animationTime: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 0.25,
       blendTime: 0,
@@ -90,6 +95,7 @@ export class Viewer {
     this.close();
     this.shape = shape;
     this.unseen = true;
+    this.aim = null;
   }
 
   close(): void {
@@ -175,6 +181,7 @@ export class Viewer {
         this.seadragon.viewport.resize(new OpenSeadragon.Point(this.element.clientWidth, this.element.clientHeight), false);
         this.fit(true);
         this.unseen = false;
+        if (this.aim !== null) this.flyTo(...this.aim);
       },
     });
   }
@@ -250,6 +257,8 @@ export class Viewer {
 
   /** Show a box of the image with room around it. */
   flyTo(x: number, y: number, width: number, height: number): void {
+    this.aim = this.unseen ? [x, y, width, height] : null;
+    if (this.unseen) return;
     const whole = this.shape?.width ?? 1;
     const room = Math.max(64, width, height);
     const box = new OpenSeadragon.Rect(x - room, y - room, width + 2 * room, height + 2 * room);

@@ -101,9 +101,11 @@ RuntimeOption = Annotated[
 
 
 def _precision(name: str | None) -> str | None:
-    from unetkit.devices import choose_device, imitation_note
+    if name is None:
+        return None
+    from unetkit.devices import choose_device, imitation_note  # loads PyTorch
 
-    for note in imitation_note(name, choose_device("auto")) if name else ():
+    for note in imitation_note(name, choose_device("auto")):
         typer.echo(note, err=True)
     return name
 

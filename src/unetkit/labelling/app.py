@@ -274,7 +274,7 @@ class Labelling:
             for place, one in enumerate(contents.classes, 1)
         ]
         return {
-            "name": contents.folder.resolve().parent.name,
+            "name": contents.name,
             "folder": str(contents.folder),
             "classes": classes,
             "images": images,

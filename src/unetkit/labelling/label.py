@@ -54,9 +54,9 @@ def label(
     opened = open_project(Path(data), classes=classes, folder=folder, masks=masks)
     try:
         contents = opened.contents
-        files, painted = len({one.path for one in contents.images}), len(opened.painting.pages)
+        files, pages, painted = len({one.path for one in contents.images}), contents.places, opened.painting.pages
         parts = ", large ones in parts" if any(one.part is not None for one in contents.images) else ""
-        say(f"images: {len(contents.places)} pages of {files} files{parts}, {painted} with labels")
+        say(f"images: {files}{parts}; {len(pages)} pages, {len(painted)} with labels")
         say(f"classes: {', '.join(one.name for one in contents.classes)}")
         say(f"project: {contents.folder}")
         config = contents.config(contents.folder / "data.csv", held_out=False, overrides=overrides)

@@ -62,6 +62,7 @@ _LARGEST_PAGE = 2**24
 PART = 2048
 """Rows and columns of the parts of a larger one."""
 
+_FOLDER, _BESIDE = "unetkit-labels", "-labels"
 _PROJECT, _JOURNAL = "project.json", "journal.jsonl"
 
 
@@ -171,6 +172,12 @@ class Contents:
     classes: tuple[LabelClass, ...]
     images: tuple[ProjectImage, ...]
     automatic: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the project is called: as the folder of its images, or as their one file."""
+        folder = self.folder.resolve()
+        return folder.parent.name if folder.name == _FOLDER else folder.name.removesuffix(_BESIDE)
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
@@ -289,8 +296,8 @@ class Contents:
 def project_folder(path: Path) -> Path:
     """Return the folder of the project of a data set: in its folder, or next to its file."""
     if path.is_dir() and not is_zarr(path):
-        return path / "unetkit-labels"
-    return path.with_name(f"{path.name.partition('.')[0]}-labels")
+        return path / _FOLDER
+    return path.with_name(f"{path.name.partition('.')[0]}{_BESIDE}")
 
 
 class Project:

@@ -200,7 +200,8 @@ def require_space(folder: Path, wanted: int) -> None:
     free = shutil.disk_usage(folder).free
     if wanted + _SPARE_BYTES > free:
         raise StorageError(
-            f"{wanted / 1e9:.1f} GB are needed and the server's disk has {free / 1e9:.1f} GB free; try again later"
+            f"{(wanted + _SPARE_BYTES) / 1e6:,.0f} MB have to be free on the server's disk for this, and "
+            f"{free / 1e6:,.0f} MB are; try again later"
         )
 
 
