@@ -98,6 +98,22 @@ def test_two_workers_write_the_same_bytes_as_one(model: Path, image: Path, name:
     assert content(outs[0]) == content(outs[1])
 
 
+@pytest.mark.slow
+def test_a_script_that_workers_cannot_read_is_told_so(model: Path, image: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom unetkit.errors import UsageError\nfrom unetkit.prediction.predict import predict_file\n"
+        "try:\n    predict_file(*sys.argv[1:], workers=2, options={'threads': 1})\n"
+        "except UsageError as error:\n    sys.exit(str(error))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, script, model, image, tmp_path / "out.ome.zarr"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "--workers 2: its processes could not be started" in ended.stderr.splitlines()[-1]
+    assert "if __name__ == '__main__'" in ended.stderr.splitlines()[-1]
+
+
 KILLED = """
 import sys, time
 from pathlib import Path
