@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,31 @@ def test_a_process_stays_below_what_is_allowed(model: Path, tmp_path: Path, kind
         time.sleep(0.02)
     assert process.returncode == 0
     assert 200_000 < peak < allowed * 1e6 / 1024
+
+
+@pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
+def test_a_full_disk_ends_the_command_at_once_and_what_is_done_is_kept(
+    make_predictor: Maker, image: Path, name: str, mounted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, numbers, step = mounted("size=1m"), list[int](), engine.predict_block
+    (disk / "other").write_bytes(bytes(700_000))
+
+    def counting(job: Any, number: int, crops: Any) -> Any:
+        numbers.append(number)
+        return step(job, number, crops)
+
+    monkeypatch.setattr(engine, "predict_block", counting)
+    predict = partial(predict_to_file, make_predictor(), image, probabilities=True)
+    with pytest.raises(StorageError, match=r"cannot be written \(No space left .* go on by --resume"):
+        predict(disk / name, work=Work(memory=8))
+    assert len(numbers) < 6
+    (disk / "other").unlink()
+    predict(disk / name, work=Work(memory=8, resume=True))
+    predict(image.with_name(name), work=Work(memory=8))
+    pixels = [
+        {key: value for key, value in content(one / name).items() if key != "zarr.json"} for one in (disk, image.parent)
+    ]
+    assert pixels[0] == pixels[1]
 
 
 def test_a_missing_chunk_is_the_fill_value_and_a_broken_one_is_named(make_predictor: Maker, image: Path) -> None:
