@@ -170,6 +170,22 @@ def test_an_uncompressed_stack_is_mapped_and_not_read(tmp_path: Path, monkeypatc
     assert stored[63].sum() == 12
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the kernel does not list open files")
+@pytest.mark.parametrize("form", ["tif", "npy"])
+def test_open_images_hold_no_files_open(form: str, tmp_path: Path) -> None:
+    """A process may have a thousand, and a data set more images."""
+    for number in range(9):
+        pixels = np.full((20, 30), number, np.uint8)
+        if form == "npy":
+            np.save(tmp_path / f"{number}.npy", pixels if number % 2 else np.asfortranarray(pixels))
+        else:
+            tifffile.imwrite(tmp_path / f"{number}.tif", pixels, photometric="minisblack")
+    held = os.listdir("/proc/self/fd")
+    images = [open_image(tmp_path / f"{number}.{form}") for number in range(9)]
+    assert [image.read().max() for image in images] == list(range(9))
+    assert len(os.listdir("/proc/self/fd")) <= len(held)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -199,6 +199,9 @@ def test_a_stack_goes_to_ome_zarr_and_back(tmp_path: Path) -> None:
     assert (image.axes, image.shape) == ("tzcyx", (2, 2, 3, 21, 37))
     np.testing.assert_array_equal(np.stack([image.read(page) for page in range(4)]), PAGES)
     convert_image(tmp_path / "a.ome.zarr/1", tmp_path / "b.tif")
+    for out in ("a.tif", "a.ome.zarr"):
+        with pytest.raises(UsageError, match="is there already, and nothing is overwritten"):
+            convert_image(tmp_path / "a.npy", tmp_path / out)
     np.testing.assert_array_equal(open_image(tmp_path / "b.tif").read(1), open_image(tmp_path / "a.ome.zarr/1").read(1))
     with pytest.raises(UsageError, match="its ending says no form"):
         convert_image(tmp_path / "a.npy", tmp_path / "b.jpg")
@@ -217,8 +220,9 @@ def test_a_folder_of_sections_is_a_volume_in_the_order_of_their_numbers(tmp_path
     Picture.fromarray(slices[0, 1:]).save(tmp_path / "raw" / "s12.png")
     with pytest.raises(DataError, match=r"s12.png: is 1 x 19 x 30 \(uint8\), .*s0.png is 1 x 20 x 30 \(uint8\); sect"):
         convert_image(tmp_path / "raw", tmp_path / "b.ome.zarr")
+    (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="a folder without image files"):
-        convert_image(tmp_path, tmp_path / "b.ome.zarr")
+        convert_image(tmp_path / "none", tmp_path / "b.ome.zarr")
     assert not (tmp_path / "b.ome.zarr").exists()
 
 

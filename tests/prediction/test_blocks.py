@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,22 @@ def test_two_workers_write_the_same_bytes_as_one(model: Path, image: Path, name:
     for workers, out in enumerate(outs, 1):
         predict_file(model, image, out, probabilities=True, workers=workers, options={"threads": 1})
     assert content(outs[0]) == content(outs[1])
+
+
+@pytest.mark.slow
+def test_a_script_that_workers_cannot_read_is_told_so(model: Path, image: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom unetkit.errors import UsageError\nfrom unetkit.prediction.predict import predict_file\n"
+        "try:\n    predict_file(*sys.argv[1:], workers=2, options={'threads': 1})\n"
+        "except UsageError as error:\n    sys.exit(str(error))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, script, model, image, tmp_path / "out.ome.zarr"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert "--workers 2: its processes could not be started" in ended.stderr.splitlines()[-1]
+    assert "if __name__ == '__main__'" in ended.stderr.splitlines()[-1]
 
 
 KILLED = """
@@ -258,6 +275,31 @@ def test_a_process_stays_below_what_is_allowed(model: Path, tmp_path: Path, kind
         time.sleep(0.02)
     assert process.returncode == 0
     assert 200_000 < peak < allowed * 1e6 / 1024
+
+
+@pytest.mark.parametrize("name", ["out.ome.zarr", "out.tif"])
+def test_a_full_disk_ends_the_command_at_once_and_what_is_done_is_kept(
+    make_predictor: Maker, image: Path, name: str, mounted: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, numbers, step = mounted("size=1m"), list[int](), engine.predict_block
+    (disk / "other").write_bytes(bytes(700_000))
+
+    def counting(job: Any, number: int, crops: Any) -> Any:
+        numbers.append(number)
+        return step(job, number, crops)
+
+    monkeypatch.setattr(engine, "predict_block", counting)
+    predict = partial(predict_to_file, make_predictor(), image, probabilities=True)
+    with pytest.raises(StorageError, match=r"cannot be written \(No space left .* go on by --resume"):
+        predict(disk / name, work=Work(memory=8))
+    assert len(numbers) < 6
+    (disk / "other").unlink()
+    predict(disk / name, work=Work(memory=8, resume=True))
+    predict(image.with_name(name), work=Work(memory=8))
+    pixels = [
+        {key: value for key, value in content(one / name).items() if key != "zarr.json"} for one in (disk, image.parent)
+    ]
+    assert pixels[0] == pixels[1]
 
 
 def test_a_missing_chunk_is_the_fill_value_and_a_broken_one_is_named(make_predictor: Maker, image: Path) -> None:

@@ -97,3 +97,16 @@ def test_channels_are_chosen_or_refused(make_predictor: Maker, files: dict[str, 
     predictor = make_predictor(channels=3, predict={"channels": (0, 1, 2)})
     predict_to_file(predictor, files["mapped"], tmp_path / "p.tif")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "p.tif"), predictor.labels(PIXELS) * 255)
+
+
+def test_a_folder_of_zarrs_is_predicted_without_its_labels(
+    make_predictor: Maker, files: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in ("volume", "volume-labels"):
+        convert_image(files["packed"], folder / f"{name}.ome.zarr")
+    predict_to_file(make_predictor(), folder, tmp_path / "out")
+    assert [one.name for one in (tmp_path / "out").iterdir()] == ["volume.ome.tif"]
+    whole = make_predictor().labels(open_image(files["packed"]).read(1))
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out/volume.ome.tif")[1], whole * 255)

@@ -2,17 +2,18 @@
 
 `image_of_array` brings the axes of an array to those of an `Image` and reads no more than the window. `CachedArray`
 stands before arrays that are stored in chunks: a window decodes only the chunks that it touches, and chunks that were
-decoded last are kept, up to `CACHE_BYTES`, so that neighbouring windows do not decode them again.
+decoded last are kept, up to `CACHE_BYTES`, so that neighbouring windows do not decode them again. `MappedArray` is one
+that lies in a file uncompressed.
 
 Legend of shapes: C channels, H height, W width.
 """
 
 import math
-import mmap as memory
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
-from mmap import mmap
+from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, Protocol
 
@@ -24,9 +25,6 @@ from unetkit.images.image import ALL, Image, Piece, PixelSize, require_bounded
 
 CACHE_BYTES = 2**27
 """Bytes of decoded chunks that an open image keeps."""
-
-MADV_DONTNEED: int | None = getattr(memory, "MADV_DONTNEED", None)
-"""The system's number of advice; None where it takes none."""
 
 _MOST_LAST, _MOST_SECOND = 8, 4
 """The longest axes without a name that are taken for channels."""
@@ -48,6 +46,33 @@ class ArrayLike(Protocol):
     def __getitem__(self, where: Any, /) -> Any:
         """The values at a whole number or a slice for each axis."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class MappedArray:
+    """An array that lies in a file as it is; the file is mapped while a window of it is read.
+
+    So images hold no files open, of which a process may have a thousand, and a file does not stay in memory.
+
+    Attributes:
+        path: the file.
+        dtype: of the values.
+        offset: the byte at which they begin.
+        shape: a length for each axis.
+        columns_first: they lie in Fortran's order.
+    """
+
+    path: Path
+    dtype: np.dtype[Any]
+    offset: int
+    shape: tuple[int, ...]
+    columns_first: bool = False
+
+    def __getitem__(self, where: tuple[int | slice, ...]) -> NDArray[Any]:
+        """Return a window: a copy, or of a large one a view that holds the file."""
+        order = "F" if self.columns_first else "C"
+        found = np.memmap(self.path, self.dtype, "r", self.offset, self.shape, order)[where]
+        return np.array(found) if found.nbytes <= CACHE_BYTES else found
 
 
 class CachedArray:
@@ -124,19 +149,6 @@ class CachedArray:
         return values
 
 
-def _window(array: ArrayLike, where: tuple[int | slice, ...]) -> NDArray[Any]:
-    """Return a window of an array; of a mapped file the process lets go of what it has read, as far as that is small.
-
-    Otherwise its resident set would grow to the size of the file.
-    """
-    found = np.asarray(array[where])
-    file = array.base if isinstance(array, np.memmap) else None
-    if isinstance(file, mmap) and found.nbytes <= CACHE_BYTES and MADV_DONTNEED is not None:
-        found = found.copy()
-        file.madvise(MADV_DONTNEED)
-    return found
-
-
 def image_of_array(
     source: str,
     array: ArrayLike,
@@ -175,7 +187,7 @@ def image_of_array(
         numbers = np.unravel_index(page, tuple(size[axis] for axis in paged)) if paged else ()
         where: dict[str, int | slice] = {"c": ALL, "s": slice(0, kept), "y": rows, "x": columns}
         where |= {axis: int(number) for axis, number in zip(paged, numbers, strict=True)}
-        found = _window(array, tuple(where[axis] for axis in axes)).transpose(order)
+        found = np.asarray(array[tuple(where[axis] for axis in axes)]).transpose(order)
         return found.reshape(channels, *found.shape[-2:])
 
     lengths = (*(size[axis] for axis in paged), channels, size["y"], size["x"])

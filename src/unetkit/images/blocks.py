@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from unetkit.images.omewrite import SHARD, ZarrFilling, create_zarr, image_of, open_created
 from unetkit.images.write import Form, TiffStack, create_tiff
-from unetkit.storage.atomic import flush
+from unetkit.storage.atomic import flush, written_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Target(Protocol):
         """Put the values of a block to their place; they are on the disk when this returns.
 
         Raises:
-            OSError: the disk did not take them.
+            StorageError: the disk did not take them.
         """
         ...
 
@@ -101,12 +101,13 @@ def create_target(path: Path, form: Form, *, tiff: bool) -> None:
     """Make the headers of an output, to be filled by `open_target`.
 
     Raises:
-        OSError: the disk did not take it.
+        StorageError: the disk did not take it.
     """
-    if tiff:
-        create_tiff(path, form)
-    else:
-        create_zarr(path, form)
+    with written_to(path):
+        if tiff:
+            create_tiff(path, form)
+        else:
+            create_zarr(path, form)
 
 
 def open_target(path: Path, form: Form, *, tiff: bool) -> Target:
@@ -122,9 +123,13 @@ def finish_target(path: Path, form: Form, out: Path, *, tiff: bool) -> None:
         form: what it holds.
         out: what it will be called.
         tiff: whether it is a TIFF.
+
+    Raises:
+        StorageError: the disk did not take it.
     """
     if not tiff:
-        open_created(path, form).finish(out.name, in_image=image_of(out) is not None)
+        with written_to(path):
+            open_created(path, form).finish(out.name, in_image=image_of(out) is not None)
 
 
 def checksum(values: NDArray[Any]) -> str:
@@ -139,7 +144,7 @@ class _Tiff:
     form: Form
 
     def put(self, block: Block, values_KHW: NDArray[Any]) -> None:
-        with self.path.open("r+b") as handle:
+        with written_to(self.path), self.path.open("r+b") as handle:
             TiffStack(handle, self.form, self._offset()).put(
                 block.page, block.rows.start, block.columns.start, values_KHW
             )
@@ -161,10 +166,11 @@ class _Zarr:
 
     def put(self, block: Block, values_KHW: NDArray[Any]) -> None:
         place = block.page, block.rows.start, block.columns.start
-        self.filling.put(*place, values_KHW)
-        for file in self.filling.files(*place):
-            flush(file)
-            flush(file.parent)
+        with written_to(self.filling.root):
+            self.filling.put(*place, values_KHW)
+            for file in self.filling.files(*place):
+                flush(file)
+                flush(file.parent)
 
     def get(self, page: int, rows: slice, columns: slice) -> NDArray[Any]:
         return self.filling.get(page, rows, columns)

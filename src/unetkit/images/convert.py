@@ -76,8 +76,8 @@ def convert_image(
     image, writer = _opened(image_path(source), companions), image_writer(target)
     if writer is None:
         raise UsageError(f"{target}: its ending says no form of images; choose a name with .ome.zarr or .tif")
-    if target.is_file() and Path(source).exists() and target.samefile(source):
-        raise UsageError(f"{target}: is the image itself; choose another name")
+    if target.is_file():
+        raise UsageError(f"{target}: is there already, and nothing is overwritten; choose another --out")
     names = tuple(map(str, range(image.channels))) if image.channels > 1 else ()
     dtype = np.dtype(np.uint8) if image.dtype == np.bool_ else image.dtype.newbyteorder("=")
     form = replace(Form.like(image, dtype, names, None), version=version)

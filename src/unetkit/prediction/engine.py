@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from unetkit.devices import available_cores, threads_of
-from unetkit.errors import FailedBlocksError, UsageError
+from unetkit.errors import FailedBlocksError, StorageError, UsageError
 from unetkit.images import Image
 from unetkit.images.blocks import Blocks, create_target, finish_target
 from unetkit.images.omewrite import image_of, register
@@ -211,6 +211,8 @@ def predict_in_blocks(
             if fills:
                 finish_target(journal.output, form, out, tiff=tiff)
             finish(journal, out)
+        except StorageError as error:
+            raise StorageError(f"{error}; what is done is kept: go on by --resume") from error
         finally:
             opened.cache_clear()
             forget()

@@ -140,7 +140,11 @@ def _there(client: Any, step: Step[Any], numbers: Iterable[int]) -> Iterator[tup
 
 @contextmanager
 def _started(workers: int) -> Generator[Any]:
-    """Start workers on this machine, and give a client of them."""
+    """Start workers on this machine, and give a client of them.
+
+    Raises:
+        UsageError: the package is not there, or the processes do not start.
+    """
     required("distributed", "dask")
     import dask.config
     from distributed import Client, LocalCluster
@@ -149,13 +153,17 @@ def _started(workers: int) -> Generator[Any]:
     settings |= {"memory_limit": 0}  # it is bounded by the tiles that are chosen
     settings |= {"dashboard_address": "127.0.0.1:0"}  # any port that is free: others may run clusters here, too
     for name in ("distributed.nanny", "distributed.worker", "distributed.scheduler"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # what matters of a lost worker comes as the block's error
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1}),
-        cast(AbstractContextManager[Any], LocalCluster(**settings)) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of a lost worker comes as the block's error
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1}))
+        try:
+            cluster = stack.enter_context(cast(AbstractContextManager[Any], LocalCluster(**settings)))
+        except (RuntimeError, OSError) as error:
+            raise UsageError(
+                f"--workers {workers}: its processes could not be started ({error}); a script that asks for workers "
+                "does so below if __name__ == '__main__':, because each of them reads it"
+            ) from error
+        yield stack.enter_context(Client(cluster))
 
 
 @contextmanager

@@ -123,6 +123,19 @@ _ADVICE = {
 }
 
 
+@contextmanager
+def written_to(path: Path) -> Generator[None]:
+    """Write to a file or folder that is there.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
 def not_written(path: Path, error: OSError) -> StorageError:
     """Return the error for a path that the disk did not take."""
     advice = _ADVICE.get(error.errno or 0, "free space or choose another place")

@@ -27,7 +27,7 @@ from unetkit.data.layouts.annotated import Annotations, Painter, find_annotation
 from unetkit.data.layouts.class_names import class_names
 from unetkit.data.layouts.lists import NO_LISTS, Lists, find_lists
 from unetkit.data.layouts.matcher import Match, Pair, alternative, join, pages_of, recognise
-from unetkit.data.layouts.names import OBJECT_WORDS, Group, Name, make_groups, matching, tokens
+from unetkit.data.layouts.names import OBJECT_WORDS, Group, Name, make_groups, matching, stem_of, tokens
 from unetkit.data.layouts.nuclei import draw_masks
 from unetkit.data.masks import MaskMap
 from unetkit.data.outlines import Objects
@@ -37,7 +37,9 @@ from unetkit.images.image import Image, blank
 from unetkit.storage.tree import Tree
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "train_image")
-MASK_SUFFIXES = ("_mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "-mask", "-label")
+MASK_SUFFIXES = tuple(
+    f"{mark}{word}" for mark in "_-" for word in ("mask", "masks", "label", "labels", "seg", "segmentation")
+)
 SECTIONS = 8
 """Images from which neighbours are compared, to tell whether they are sections of a stack."""
 
@@ -60,7 +62,7 @@ def find_folder(folder: Path, names: Iterable[str]) -> Path | None:
 
 def is_mask_name(path: Path) -> bool:
     """Tell whether a file's name ends as a mask's does."""
-    return path.stem.lower().endswith(MASK_SUFFIXES)
+    return stem_of(path.name).lower().endswith(MASK_SUFFIXES)
 
 
 def images_in(tree: Tree) -> list[str]:
