@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
@@ -295,8 +295,7 @@ CASES = {
     ),
     "voc": Case({"JPEGImages/2007_{}.jpg": "rgb", "SegmentationClass/2007_{}.png": "one"}),
     "colour masks": Case(
-        {"images/{}.png": "rgb", "masks/{}.png": "colours"},
-        classes=("background", "00ff00", "ff0000"),
+        {"images/{}.png": "rgb", "masks/{}.png": "colours"}, classes=("background", "00ff00", "ff0000")
     ),
     "patients": Case(
         {
@@ -697,6 +696,14 @@ def test_what_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, name: str,
     with pytest.raises(DataError, match=advice) as caught:
         open_dataset(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_no_mask_is_taken_for_an_image(tmp_path: Path) -> None:
+    for seed, name in enumerate(("a", "b", "c d")):
+        write(tmp_path / "images" / f"{name}.png", "grey", seed)
+        write(tmp_path / "masks" / (f"{name}.jpg" if name == "a" else f"{name}.png"), "white", seed)
+    sources = [item.source for item in cast(ItemDataset, open_usable(tmp_path)).items]
+    assert sources == [str(tmp_path / "images" / f"{name}.png") for name in ("a", "b", "c d")]
 
 
 def test_masks_of_another_size_are_named(tmp_path: Path) -> None:

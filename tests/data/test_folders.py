@@ -209,6 +209,7 @@ NAMES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "table": ("class_dict.csv", "name, r, g, b\nbackground,0,0,0\nred,250,0,0\nblue,0,0,250\n", ("red", "blue")),
     "table of values": ("_classes.csv", "Pixel Value, Class\n0, background\n1, cell\n2, edge\n", ("cell", "edge")),
     "table of words": ("_classes.csv", "Pixel Value, Class\nx, background\n1, cell\n", ("class1", "class2")),
+    "most is void": ("class_dict.csv", "name,r,g,b\nVoid,0,0,0\nred,250,0,0\nblue,0,0,250\n", ("red", "blue")),
     "lines": ("label_colors.txt", "0 0 0\tbackground\n250 0 0 red\n0 0 250  blue\n", ("red", "blue")),
 }
 

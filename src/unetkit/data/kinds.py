@@ -207,6 +207,10 @@ def decide(
     remark = ""
     if named is not None and classes is None and config.mask_kind == "auto":
         table = MaskMap.of(named.values, named.classes)
+        if _mostly_ignored(seen, table) and "background" not in named.classes:
+            values = {key: 0 if index == "ignore" else index + 1 for key, index in named.values.items()}
+            named = replace(named, values=values, classes=("background", *named.classes))
+            table = MaskMap.of(named.values, named.classes)
         # A grey value is the colour of that grey.
         held = (v if one.coloured or not table.coloured else v * 0x010101 for one in seen for v in one.values)
         coloured = any(one.coloured for one in seen) and not table.coloured
@@ -287,6 +291,17 @@ def _names(config: DataConfig) -> tuple[str, ...]:
     """Return names for the classes that a table names by their index alone."""
     indices = [index for index in (config.mask_values or {}).values() if index != "ignore"]
     return BINARY if max(indices, default=0) < 2 else _numbered(max(indices))
+
+
+def _mostly_ignored(seen: Sequence[_Seen], table: MaskMap) -> bool:
+    """Tell whether most pixels have values that a file calls void or unlabelled: they are the background then."""
+    step = [0x010101 if table.coloured and not one.coloured else 1 for one in seen]
+    counts = [
+        (value * times in table.ignored, count)
+        for one, times in zip(seen, step, strict=True)
+        for value, count in zip(one.values, one.counts, strict=True)
+    ]
+    return 2 * sum(count for ignored, count in counts if ignored) > sum(count for _, count in counts)
 
 
 def _numbered(top: int) -> tuple[str, ...]:

@@ -170,7 +170,8 @@ def is_zarr(path: str | Path) -> bool:
     """Tell whether a path is a zarr group or array, or lies in one; in object storage, by `.zarr` in its name."""
     if is_remote(path):
         return any(part.endswith(".zarr") for part in Path(path).parts)
-    return any((Path(path) / mark).is_file() for mark in ZARR_FILES)
+    here = Path(path)
+    return here.is_dir() and any((here / mark).is_file() for mark in ZARR_FILES)
 
 
 def is_folder(path: Path) -> bool:

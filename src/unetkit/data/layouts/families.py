@@ -56,9 +56,8 @@ def _divided(group: Group, rows: Sequence[Sequence[str]], place: int, by_folder:
     if not 2 <= len(values) <= MOST_FILES or len(of_image) < 2:
         return ()
     counts = [len(held) for held in of_image.values()]
-    several = (
-        all(any(map(str.isalpha, value)) for value in values) and sum(count > 1 for count in counts) >= len(counts) / 2
-    )
+    worded = all(any(map(str.isalpha, value)) for value in values)
+    several = worded and sum(count > 1 for count in counts) >= max(2, len(counts) / 2)
     if sum(counts) < len(rows) or not (min(counts) == len(values) or several):
         return ()
     return tuple(Group.of(values[word], word) for word in sorted(values, key=natural))

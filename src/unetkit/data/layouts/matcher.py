@@ -394,7 +394,8 @@ def recognise(tree: Tree, files: Sequence[Group]) -> Match | None:
         rest = [*(whole if images in first else ()), *(one for way in words for one in way)]
         rest = [one for one in rest if paired.isdisjoint(one.files)]
         partners[images] = [*partners.get(images, ()), *_partners(tree, images, rest, looks)]
-    largest = max((min([len(group.files), *(len(way[0].files) for way in ways[group])]) for group in groups), default=1)
+    sizes = {group: [max(len(one.files) for one in way) for way in ways[group]] for group in groups}
+    largest = max((min([len(group.files), *sizes[group]]) for group in groups), default=1)
     best: tuple[float, Group] | None = None
     for images, found in partners.items():
         for one in found:
@@ -432,7 +433,8 @@ def _are_words(way: Division) -> bool:
 
 
 def _is_complete(way: Division) -> bool:
-    return len({len(one.files) for one in way}) == 1
+    """Tell whether each of two images or more has all files."""
+    return len({len(one.files) for one in way}) == 1 < len(way[0].files)
 
 
 def _partners(tree: Tree, images: Group, others: Sequence[Group], looks: _Looks) -> list[Partner]:
