@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError
-from unetkit.images.array import CachedArray, axes_by_size, image_of_array
+from unetkit.images.array import CachedArray, MappedArray, axes_by_size, image_of_array
 from unetkit.images.image import File, Image, PixelSize, Role, decoding
 from unetkit.limits import MOST_BYTES
 
@@ -30,7 +30,9 @@ def open_npy(file: File, role: Role) -> Image:
         DataError: damaged, truncated, or no image's axes.
     """
     if file.path is not None:
-        array = np.load(file.path, mmap_mode="r", allow_pickle=False)
+        stored = np.load(file.path, mmap_mode="r", allow_pickle=False)
+        order = "C" if stored.flags.c_contiguous else "F"
+        array = MappedArray(file.path, stored.shape, stored.dtype, stored.offset, order)
     else:
         with file.open() as handle:
             array = np.load(handle, allow_pickle=False)

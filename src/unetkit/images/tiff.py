@@ -30,7 +30,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError
-from unetkit.images.array import CachedArray, axes_by_size, image_of_array
+from unetkit.images.array import CachedArray, MappedArray, axes_by_size, image_of_array
 from unetkit.images.image import Colour, File, Image, PixelSize, Role, decoding
 from unetkit.images.raster import from_palette
 from unetkit.limits import MOST_PAGES
@@ -122,15 +122,15 @@ def _only_series(tiff: tifffile.TiffFile, source: str) -> tifffile.TiffPageSerie
     return found[0]
 
 
-def _mapped(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, file: File, size: int) -> NDArray[Any]:
-    """Map a stack that lies uncompressed in one block."""
+def _mapped(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, file: File, size: int) -> MappedArray:
+    """Return a stack that lies uncompressed in one block."""
     assert series.dataoffset is not None
     assert file.path is not None
     missing = series.dataoffset + series.nbytes - size
     if missing > 0:
         raise DataError(f"{file.source}: truncated: {missing:,} of {series.nbytes:,} bytes of pixels are missing")
     dtype = series.dtype.newbyteorder(tiff.byteorder)
-    return np.memmap(file.path, dtype, "r", series.dataoffset, series.shape)
+    return MappedArray(file.path, series.shape, dtype, series.dataoffset)
 
 
 def _decoded(files: dict[str, _Part], series: tifffile.TiffPageSeries, values: int | None) -> CachedArray:

@@ -321,7 +321,7 @@ def predict_to_file(
                 "--memory and --resume are for one image or volume"
             )
         require_empty(out)
-        named = names_for(source, name_for)
+        named = names_for(source, name_for, writing.progress)
         around = sections_around(predictor, list(named))
         regions = regions_for(list(named), roi)
         tasks = [writing.planned(image, Path(name), around[image], regions[image]) for image, name in named.items()]
@@ -550,7 +550,8 @@ def objects_to_file(
     begun, source, out = time.monotonic(), image_path(source), Path(out)
     require_probabilities(predictor)
     method_for(predictor.classes, predictor.object_config)
-    images = list(names_for(source, lambda image: image.stem)) if is_folder(source) else [source]
+    told = progress or NoProgress()
+    images = list(names_for(source, lambda image: image.stem, told)) if is_folder(source) else [source]
     around = sections_around(predictor, images) if is_folder(source) else {source: ()}
     opened = {image: open_fitting(predictor, image, around[image]) for image in images}
     regions = {image: open_region(path, opened[image]) for image, path in regions_for(images, roi).items()}

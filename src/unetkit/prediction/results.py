@@ -39,6 +39,7 @@ from unetkit.objects import ObjectMap, describe, object_classes
 from unetkit.objects.find import outlined
 from unetkit.prediction.journal import JOURNAL, unfinished_folder
 from unetkit.prediction.predictor import Predictor
+from unetkit.progress import Progress
 from unetkit.storage import is_remote, place_of, url_of
 from unetkit.storage.atomic import atomic_folder, atomic_path, atomic_write, is_taken
 
@@ -101,8 +102,10 @@ def _of_its_channels(predictor: Predictor, source: Path) -> Image:
     )
 
 
-def names_for(folder: Path, name_for: Callable[[Path], str]) -> dict[Path, str]:
+def names_for(folder: Path, name_for: Callable[[Path], str], progress: Progress) -> dict[Path, str]:
     """Return the image files of a folder, or of its folder `images`, and the names of what is written for them.
+
+    What is left out is said: masks, and files that are no images.
 
     Raises:
         DataError: no images, or two whose results would have one name.
@@ -111,6 +114,10 @@ def names_for(folder: Path, name_for: Callable[[Path], str]) -> dict[Path, str]:
     images = image_files(inner) if inner else [path for path in image_files(folder) if not is_mask_name(path)]
     if not images:
         raise DataError(f"{folder}: holds no image files; expected {', '.join(sorted(SUFFIXES))}")
+    there = {path for path in (inner or folder).iterdir() if path.is_file() and not path.name.startswith(".")}
+    if others := sorted(path.name for path in there.difference(images)):
+        shown = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")
+        progress.log(f"note: {len(others)} files of {folder} are left out, as masks or as no images: {shown}")
     taken: dict[str, Path] = {}
     for image in images:
         duplicate = taken.setdefault(name_for(image), image)
