@@ -547,11 +547,10 @@ def objects_to_file(
         DataError, UsageError, StorageError: as `predict_to_file`.
         ConfigError: its classes and the section `objects` do not go together.
     """
-    begun, source, out = time.monotonic(), image_path(source), Path(out)
+    begun, source, out, progress = time.monotonic(), image_path(source), Path(out), progress or NoProgress()
     require_probabilities(predictor)
     method_for(predictor.classes, predictor.object_config)
-    told = progress or NoProgress()
-    images = list(names_for(source, lambda image: image.stem, told)) if is_folder(source) else [source]
+    images = list(names_for(source, lambda image: image.stem, progress)) if is_folder(source) else [source]
     around = sections_around(predictor, images) if is_folder(source) else {source: ()}
     opened = {image: open_fitting(predictor, image, around[image]) for image in images}
     regions = {image: open_region(path, opened[image]) for image, path in regions_for(images, roi).items()}
@@ -561,7 +560,7 @@ def objects_to_file(
     make_folder(out.parent)
     with ExitStack() as stack:
         sinks = [stack.enter_context(place.sink(predictor)) for place in places]
-        progress, done, counts = progress or NoProgress(), 0, dict.fromkeys(opened, 0)
+        done, counts = 0, dict.fromkeys(opened, 0)
         total = sum(pages.count for pages in opened.values())
         progress.update(done, total, {})
         for image in opened:
