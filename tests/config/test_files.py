@@ -55,7 +55,7 @@ def test_every_key_is_explained() -> None:
         ("train.steps=!!binary aGk=", "not valid YAML"),
         ("train.steps=!!set {a}", "not valid YAML"),
         ("train.steps=0x" + 5000 * "f", "more than 64 bits"),
-        ('train.steps=!!int ""', "not valid YAML"),
+        ('train.steps=!!int ""', "not valid YAML: line 1: '' is no int"),
         ('augment.flip=!!bool "x"', "not valid YAML"),
         ('optimizer.lr=!!float "x"', "not valid YAML"),
     ],

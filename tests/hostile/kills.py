@@ -65,9 +65,9 @@ class Verb:
     prefix: tuple[str, ...] = ()
 
 
-def verbs(base: Path) -> dict[str, Verb]:
-    """Return every command that writes; `base` holds data, a run and images."""
-    data, run, images = str(base / "data"), str(base / "run"), str(base / "images")
+def trainings(base: Path) -> dict[str, Verb]:
+    """Return the commands that train; `base` holds data."""
+    data = str(base / "data")
     train = [
         "train",
         "isbi",
@@ -80,9 +80,6 @@ def verbs(base: Path) -> dict[str, Verb]:
     ]
     folds = ["crossval", "isbi", "--data", data, "--folds", "2", *SMALL, "train.steps=8", "train.checkpoint_every=2"]
 
-    def copy_run(folder: Path) -> None:
-        shutil.copytree(base / "run", folder / "run")
-
     def goes_on(folder: Path) -> list[str]:
         begun = (folder / "run" / "config.yaml").is_file()
         return ["train", "--resume", str(folder / "run")] if begun else [*train, "--out", str(folder / "run")]
@@ -94,6 +91,17 @@ def verbs(base: Path) -> dict[str, Verb]:
         "crossval torchrun": Verb(
             lambda folder: [*folds, "--out", str(folder / "folds"), "train.batch=2"], ("folds",), prefix=torchrun
         ),
+    }
+
+
+def verbs(base: Path) -> dict[str, Verb]:
+    """Return every command that writes; `base` holds data, a run and images."""
+    data, run, images = str(base / "data"), str(base / "run"), str(base / "images")
+
+    def copy_run(folder: Path) -> None:
+        shutil.copytree(base / "run", folder / "run")
+
+    return trainings(base) | {
         "predict file": Verb(
             lambda folder: ["predict", run, f"{images}/a.tif", "--out", str(folder / "o.tif")], ("o.tif",)
         ),
@@ -116,9 +124,6 @@ def verbs(base: Path) -> dict[str, Verb]:
         ),
         "export onnx": Verb(
             lambda folder: ["export", run, "--to", "onnx", "--out", str(folder / "x.onnx")], ("x.onnx",)
-        ),
-        "export torchscript": Verb(
-            lambda folder: ["export", run, "--to", "torchscript", "--out", str(folder / "x.pt")], ("x.pt",)
         ),
         "pack": Verb(lambda folder: ["pack", run, "--to", "hub", "--out", str(folder / "hub")], ("hub",)),
         "data convert image": Verb(

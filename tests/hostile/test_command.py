@@ -76,6 +76,20 @@ def test_too_little_memory_is_one_line(
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize("words", [["data", "check"], ["data", "sample", "--out"], ["evaluate"]])
+def test_a_name_that_is_too_long_is_one_line(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["unetkit", *words, "x" * 300])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"unetkit: {'x' * 300}: ")
+    assert said.count("\n") == 1
+
+
 def test_threads_that_end_the_process_are_refused() -> None:
     assert threads_of(None) == available_cores()
     assert threads_of(3) == 3

@@ -1,6 +1,7 @@
 """One image file at a time: what is read, and what every kind of broken file gets."""
 
 import os
+import resource
 import struct
 import time
 import zlib
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unetkit.errors import DataError, UsageError
-from unetkit.images import open_bytes, open_image, read_single
+from unetkit.images import array, open_bytes, open_image, read_single
 from unetkit.images.convert import convert_image
 from unetkit.images.image import as_pixels
 from unetkit.storage.tree import open_tree
@@ -250,6 +251,42 @@ def test_missing_files_folders_and_locked_files(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(Path, "open", locked)
     with pytest.raises(DataError, match="permission denied"):
         open_image(tmp_path / "locked.png")
+
+
+def test_a_set_may_have_more_images_than_a_process_may_have_open_files(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", STACK)
+    np.save(tmp_path / "a.npy", STACK)
+    np.save(tmp_path / "columns-first.npy", np.asfortranarray(STACK))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 20, hard))
+    try:
+        images = [open_image(path) for path in sorted(tmp_path.iterdir()) for _ in range(20)]
+        pages = [image.read(3)[0] for image in images]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert all(np.array_equal(page, STACK[3]) for page in pages)
+
+
+class Counted:
+    """Pixels that count how often they are decoded."""
+
+    shape, dtype = GREY.shape, GREY.dtype
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __getitem__(self, where: tuple[slice, ...]) -> NDArray[np.uint8]:
+        self.times += 1
+        return GREY[where]
+
+
+def test_what_was_decoded_is_kept_up_to_a_size_of_all_images_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(array, "CACHE_BYTES", GREY.nbytes)
+    stored = [Counted(), Counted()]
+    images = [array.CachedArray("a", one, GREY.shape) for one in stored]
+    for number in (0, 0, 1, 0):
+        np.testing.assert_array_equal(images[number][:, :], GREY)
+    assert [one.times for one in stored] == [2, 1]
 
 
 def test_a_pipe_is_not_waited_for_and_a_device_not_read(tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ def test_a_damaged_file_gets_one_line(case: Case, path: Path) -> None:
 def test_every_ending_of_the_table_has_a_case_or_a_package_of_its_own() -> None:
     tried = {suffix for case in CASES for suffix in SUFFIXES if case.name.endswith(suffix)}
     free = {suffix for form in FORMATS if form.extra not in ("czi", "nd2", "lif") for suffix in form.suffixes}
-    assert free - tried == {".tiff", ".jpg", ".jpeg", ".pbm", ".pnm", ".j2k", ".hdf5", ".ims"}
+    assert free - tried == {".tiff", ".jpg", ".jpeg", ".pbm", ".pnm", ".j2k", ".hdf5", ".ims", ".dib"}
 
 
 def test_a_packed_file_has_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

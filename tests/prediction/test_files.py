@@ -18,6 +18,7 @@ from unetkit.errors import DataError, StorageError, UsageError
 from unetkit.images import write
 from unetkit.prediction import Predictor, predict_to_file
 from unetkit.prediction.engine import Work
+from unetkit.progress import NoProgress
 
 Maker = Callable[..., Predictor]
 Around = Callable[..., Predictor]
@@ -188,6 +189,16 @@ def test_missing_folders_are_made(make_predictor: Maker, stack: Path, tmp_path: 
     assert (tmp_path / "a" / "b" / "masks.tif").is_file()
 
 
+class Told(NoProgress):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def log(self, text: str) -> None:
+        self.lines.append(text)
+
+
 @pytest.mark.parametrize("inner", ["", "images"])
 def test_a_folder_becomes_a_folder(make_predictor: Maker, tmp_path: Path, inner: str) -> None:
     source = tmp_path / "source" / inner
@@ -198,8 +209,10 @@ def test_a_folder_becomes_a_folder(make_predictor: Maker, tmp_path: Path, inner:
     Image.fromarray(noise[0]).save(source / "a_mask.png") if not inner else None
     tifffile.imwrite(source / "c.tif", noise, photometric="minisblack")
     (source / "notes.txt").write_text("not an image")
-    predict_to_file(make_predictor(), tmp_path / "source", tmp_path / "out")
+    told = Told()
+    predict_to_file(make_predictor(), tmp_path / "source", tmp_path / "out", progress=told)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png", "c.tif"]
+    assert any("are left out" in line and "notes.txt" in line for line in told.lines)
     assert read(tmp_path / "out" / "b.png").shape == (10, 30)
     assert tifffile.imread(tmp_path / "out" / "c.tif").shape == (2, 20, 30)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
@@ -324,6 +337,7 @@ from unetkit.config import PredictConfig
 from unetkit.modelfile.card import ModelCard
 from unetkit.models.geometry import Geometry
 from unetkit.prediction import Predictor, predict_to_file
+from unetkit.progress import NoProgress
 
 # A process that was started in the background may have inherited that interrupts are ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,5 +1,6 @@
 """The command: parse, call the library function of the same name, print. Nothing here imports torch at the top."""
 
+import errno
 import signal
 import sys
 from itertools import takewhile
@@ -14,6 +15,9 @@ __all__ = ["app", "data", "evaluate", "export", "label", "main", "predict", "pub
 
 _LESS = "choose a smaller size, patch, tile or batch, or fewer images at once"
 
+
+_OF_PATHS = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM)
+"""What asking whether a path is there may end with."""
 
 _received: list[int] = []  # signals, in their order
 
@@ -66,6 +70,9 @@ def _told(error: BaseException) -> int:
             return error.exit_code
         case MemoryError():
             complain(f"this takes more memory than there is ({error or 'out of memory'}); {_LESS}")
+            return 2
+        case OSError() if error.errno in _OF_PATHS:
+            complain(f"{error.filename}: {error.strerror}; name another path")
             return 2
         case RuntimeError() if "can't allocate memory" in str(error):  # as PyTorch says it
             complain(f"this takes more memory than there is; {_LESS}")

@@ -26,6 +26,14 @@ class Yaml11(yaml.SafeLoader):
             raise yaml.YAMLError("aliases (*name) are not used in configurations")
         return super().compose_node(parent, index)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Build a value, or name the one that its tag does not fit."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError):  # `!!int ""` is an IndexError
+            kind, line = str(node.tag).removeprefix(_TAG), node.start_mark.line + 1
+            raise yaml.YAMLError(f"line {line}: {str(node.value)[:40]!r} is no {kind}") from None
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping of keys that each stand there once."""
         keys = Counter(str(key.value) for key, _ in node.value)
@@ -120,7 +128,7 @@ def parse(text: str, origin: str, loader: type[Yaml11] = Yaml12) -> Any:
     """
     try:
         return yaml.load(text, loader)
-    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as error:  # `!!int ""` is an IndexError
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _invalid(origin, error) from None
 
 
@@ -132,7 +140,7 @@ def documents(text: str, origin: str, loader: type[Yaml11] = Yaml12) -> Iterator
     """
     try:
         yield from yaml.load_all(text, loader)
-    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as error:  # `!!int ""` is an IndexError
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _invalid(origin, error) from None
 
 

@@ -2,8 +2,8 @@
 
 `image_of_array` brings the axes of an array to those of an `Image` and reads no more than the window. `CachedArray`
 stands before arrays that are stored in chunks: a window decodes only the chunks that it touches, and chunks that were
-decoded last are kept, up to `CACHE_BYTES`, so that neighbouring windows do not decode them again. `MappedArray` is one
-that lies in a file uncompressed.
+decoded last are kept, so that neighbouring windows do not decode them again. `MappedArray` is one that lies in a file
+uncompressed.
 
 Legend of shapes: C channels, H height, W width.
 """
@@ -12,10 +12,11 @@ import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import count, product
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any, Literal, Protocol
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from unetkit.errors import DataError
 from unetkit.images.image import ALL, Image, Piece, PixelSize, require_bounded
 
 CACHE_BYTES = 2**27
-"""Bytes of decoded chunks that an open image keeps."""
+"""Bytes of decoded chunks that all open images keep together."""
 
 _MOST_LAST, _MOST_SECOND = 8, 4
 """The longest axes without a name that are taken for channels."""
@@ -101,9 +102,8 @@ class CachedArray:
         self._source, self._array, self._values = source, array, values
         self._chunks = tuple(min(chunk, max(1, size)) for chunk, size in zip(chunks, self.shape, strict=True))
         self._require_bounded(math.prod(self._chunks))
-        self._kept: OrderedDict[tuple[int, ...], NDArray[Any]] = OrderedDict()
-        self._bytes = 0
-        self._lock = Lock()
+        self._own = next(_NUMBERS)
+        finalize(self, _DECODED.forget, self._own)
 
     def piece(self, paged: Sequence[int]) -> Piece:
         """Return what is decoded at once; `paged` are the numbers of the axes that count pages."""
@@ -134,19 +134,47 @@ class CachedArray:
             require_bounded(self._source, count // min(self._values, 4), count * self.dtype.itemsize)
 
     def _chunk(self, number: tuple[int, ...]) -> NDArray[Any]:
+        found = _DECODED.get((self._own, number))
+        if found is None:
+            starts = [index * chunk for index, chunk in zip(number, self._chunks, strict=True)]
+            ends = (min(at + chunk, size) for at, chunk, size in zip(starts, self._chunks, self.shape, strict=True))
+            found = np.asarray(self._array[tuple(slice(start, end) for start, end in zip(starts, ends, strict=True))])
+            _DECODED.keep((self._own, number), found)
+        return found
+
+
+class _Decoded:
+    """The chunks of all open images that were decoded last, up to `CACHE_BYTES` together, and the last one always."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, tuple[int, ...]], NDArray[Any]] = OrderedDict()
+        self._bytes = 0
+        self._lock = RLock()  # an image may be collected while a chunk is kept
+
+    def get(self, key: tuple[int, tuple[int, ...]]) -> NDArray[Any] | None:
+        """Return a chunk that is kept."""
         with self._lock:
-            if number in self._kept:
-                self._kept.move_to_end(number)
-                return self._kept[number]
-        starts = [index * chunk for index, chunk in zip(number, self._chunks, strict=True)]
-        ends = (min(start + chunk, size) for start, chunk, size in zip(starts, self._chunks, self.shape, strict=True))
-        values = np.asarray(self._array[tuple(slice(start, end) for start, end in zip(starts, ends, strict=True))])
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def keep(self, key: tuple[int, tuple[int, ...]], values: NDArray[Any]) -> None:
+        """Keep a chunk, and let go of the oldest."""
         with self._lock:  # two threads may have decoded the same chunk: one of the two equal arrays stays
-            self._bytes += values.nbytes - (self._kept[number].nbytes if number in self._kept else 0)
-            self._kept[number] = values
+            self._bytes += values.nbytes - (self._kept[key].nbytes if key in self._kept else 0)
+            self._kept[key] = values
             while self._bytes > CACHE_BYTES and len(self._kept) > 1:
                 self._bytes -= self._kept.popitem(last=False)[1].nbytes
-        return values
+
+    def forget(self, own: int) -> None:
+        """Let go of the chunks of an image that is gone."""
+        with self._lock:
+            for key in [key for key in self._kept if key[0] == own]:
+                self._bytes -= self._kept.pop(key).nbytes
+
+
+_DECODED = _Decoded()
+_NUMBERS = count()
 
 
 def image_of_array(

@@ -321,7 +321,7 @@ def predict_to_file(
                 "--memory and --resume are for one image or volume"
             )
         require_empty(out)
-        named = names_for(predictor, source, name_for)
+        named = names_for(predictor, source, name_for, writing.progress)
         around = sections_around(predictor, list(named))
         regions = regions_for(list(named), roi)
         tasks = [writing.planned(image, Path(name), around[image], regions[image]) for image, name in named.items()]
@@ -547,10 +547,10 @@ def objects_to_file(
         DataError, UsageError, StorageError: as `predict_to_file`.
         ConfigError: its classes and the section `objects` do not go together.
     """
-    begun, source, out = time.monotonic(), image_path(source), Path(out)
+    begun, source, out, progress = time.monotonic(), image_path(source), Path(out), progress or NoProgress()
     require_probabilities(predictor)
     method_for(predictor.classes, predictor.object_config)
-    images = list(names_for(predictor, source, lambda image: image.stem)) if is_folder(source) else [source]
+    images = list(names_for(predictor, source, lambda image: image.stem, progress)) if is_folder(source) else [source]
     around = sections_around(predictor, images) if is_folder(source) else {source: ()}
     opened = {image: open_fitting(predictor, image, around[image]) for image in images}
     regions = {image: open_region(path, opened[image]) for image, path in regions_for(images, roi).items()}
@@ -560,7 +560,7 @@ def objects_to_file(
     make_folder(out.parent)
     with ExitStack() as stack:
         sinks = [stack.enter_context(place.sink(predictor)) for place in places]
-        progress, done, counts = progress or NoProgress(), 0, dict.fromkeys(opened, 0)
+        done, counts = 0, dict.fromkeys(opened, 0)
         total = sum(pages.count for pages in opened.values())
         progress.update(done, total, {})
         for image in opened:

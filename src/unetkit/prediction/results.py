@@ -39,6 +39,7 @@ from unetkit.objects import ObjectMap, describe, object_classes
 from unetkit.objects.find import outlined
 from unetkit.prediction.journal import JOURNAL, unfinished_folder
 from unetkit.prediction.predictor import Predictor
+from unetkit.progress import Progress
 from unetkit.storage import is_remote, place_of, url_of
 from unetkit.storage.atomic import atomic_folder, atomic_path, atomic_write, is_taken
 
@@ -107,10 +108,13 @@ def _of_its_channels(predictor: Predictor, source: Path) -> Image:
     )
 
 
-def names_for(predictor: Predictor, folder: Path, name_for: Callable[[Path], str]) -> dict[Path, str]:
+def names_for(
+    predictor: Predictor, folder: Path, name_for: Callable[[Path], str], progress: Progress
+) -> dict[Path, str]:
     """Return the image files of a folder, or of its folder `images`, and the names of what is written for them.
 
-    Where each channel of an image has a file of its own, the one of the first stands for it.
+    Where each channel of an image has a file of its own, the one of the first stands for it. What is left out is said:
+    masks, and files that are no images.
 
     Raises:
         DataError: no images, or two whose results would have one name.
@@ -119,6 +123,10 @@ def names_for(predictor: Predictor, folder: Path, name_for: Callable[[Path], str
     images = image_files(inner) if inner else [path for path in image_files(folder) if not is_mask_name(path)]
     if not images:
         raise DataError(f"{folder}: holds no image files; expected {', '.join(sorted(SUFFIXES))}")
+    there = {path for path in (inner or folder).iterdir() if path.is_file() and not path.name.startswith(".")}
+    if others := sorted(path.name for path in there.difference(images)):
+        shown = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")
+        progress.log(f"note: {len(others)} files of {folder} are left out, as masks or as no images: {shown}")
     words = predictor.config.channel_files or ()
     images = [path for path in images if has_word(path, words[0])] or images if words else images
     taken: dict[str, Path] = {}
