@@ -437,8 +437,8 @@ def _pixels(plan: Plan, form: Form, side: int) -> tuple[int, int]:
     return math.prod(longest), math.prod(needed)
 
 
-def network_checksum(predictor: Predictor, model: Model) -> str:
-    """Return the SHA-256 of a network: of its weights and card, or of the file that it was exported to."""
+def network_checksum(predictor: Predictor, model: Model | None) -> str:
+    """Return the SHA-256 of a network: of its weights and card, or of the file that holds it, where that is known."""
     digest = hashlib.sha256(predictor.card.model_dump_json(exclude={"predict", "objects"}).encode())
     if isinstance(predictor.network, nn.Module):
         for name, value in sorted(predictor.network.state_dict().items()):

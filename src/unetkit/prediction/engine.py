@@ -327,7 +327,7 @@ def _identity(
     """Return all that the values depend on, but for what is chosen for a job."""
     return {
         "unetkit": __version__,
-        "network": network_checksum(predictor, work.model or ""),
+        "network": network_checksum(predictor, work.model),
         "input": input_checksum(image, source),
         "result": result,
         "predict": predictor.config.model_dump(mode="json"),

@@ -289,6 +289,8 @@ def _open_named(path: str | Path | None, config: DataConfig) -> Dataset:
         missing = "data.labels" if config.labels is None else "data.images"
         raise ConfigError(f"{missing} is missing: images and labels must both be named, or neither")
     place = Path() if path is None else _existing(path)
+    if is_array(place) and not is_array(place / config.images):  # both are named whole, as `_open_volume` tells to
+        place = Path()
     if isinstance(config.labels, str) and is_array(place / config.images) and is_array(place / config.labels):
         return open_arrays(place / config.images, place / config.labels, config)
     root = place if place.is_dir() or is_archive(place) else Path()
