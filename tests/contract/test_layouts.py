@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import io, ndimage
@@ -571,6 +572,22 @@ def test_what_is_printed_fixes_the_answer(tmp_path: Path, name: str) -> None:
     assert [again[index].name for index in range(len(again))] == [dataset[index].name for index in range(len(dataset))]
     for index in range(len(dataset)):
         np.testing.assert_array_equal(again[index].labels, dataset[index].labels)
+
+
+def test_labels_of_a_volume_with_several_are_named_as_the_message_says(tmp_path: Path) -> None:
+    from unetkit.config import load_config
+
+    volume = tmp_path / "day.ome.zarr"
+    write(volume, "stack", 0)
+    for name in ("cells", "nuclei"):
+        write(volume / "labels" / name, "labels", 0)
+    listed = {"labels": ["cells", "nuclei"], "version": "0.5"}
+    zarr.open_group(volume / "labels", attributes={"ome": listed})
+    with pytest.raises(DataError, match="holds the labels cells, nuclei; name the image and its labels: ") as refused:
+        open_dataset(volume)
+    words = str(refused.value).rpartition("labels: ")[2].split()
+    for path in (volume, None):
+        assert len(open_dataset(path, config=load_config({}, words).data)) == 5
 
 
 def test_an_archive_is_read_as_its_folder_is(tmp_path: Path) -> None:

@@ -296,10 +296,11 @@ def _open_named(path: str | Path | None, config: DataConfig) -> Dataset:
         missing = "data.labels" if config.labels is None else "data.images"
         raise ConfigError(f"{missing} is missing: images and labels must both be named, or neither")
     place = Path() if path is None else _existing(path)
-    if isinstance(config.images, str) and isinstance(config.labels, str):
-        image, label = place / config.images, place / config.labels
-        if is_array(image) and is_array(label):
-            return open_arrays(image, label, config)
+    if isinstance(config.images, str):
+        if is_array(place) and not is_array(place / config.images):  # both are named whole, as `_open_volume` tells to
+            place = Path()
+        if isinstance(config.labels, str) and is_array(place / config.images) and is_array(place / config.labels):
+            return open_arrays(place / config.images, place / config.labels, config)
     root = place if place.is_dir() or is_archive(place) else Path()
     named = [*_patterns(config.images), *_patterns(config.labels), *([config.roi] if config.roi else [])]
     with _listing(root):
