@@ -86,7 +86,7 @@ def test_a_name_that_is_too_long_is_one_line(
         cli.main()
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"unetkit: {'x' * 300}: ")
+    assert said.startswith(f"unetkit: {'x' * 300}")
     assert said.count("\n") == 1
 
 
