@@ -1,6 +1,7 @@
 """How people lay out data: a table of trees of files, each with what the matcher has to make of it."""
 
 import gzip
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -575,8 +576,6 @@ def test_what_is_printed_fixes_the_answer(tmp_path: Path, name: str) -> None:
 
 
 def test_labels_of_a_volume_with_several_are_named_as_the_message_says(tmp_path: Path) -> None:
-    from unetkit.config import load_config
-
     volume = tmp_path / "day.ome.zarr"
     write(volume, "stack", 0)
     for name in ("cells", "nuclei"):
@@ -591,8 +590,6 @@ def test_labels_of_a_volume_with_several_are_named_as_the_message_says(tmp_path:
 
 
 def test_an_archive_is_read_as_its_folder_is(tmp_path: Path) -> None:
-    import shutil
-
     lay_out(CASES["retina with fields of view"], tmp_path / "set")
     archive = shutil.make_archive(str(tmp_path / "set"), "zip", tmp_path / "set")
     loose, packed = open_dataset(tmp_path / "set"), open_dataset(archive)
@@ -661,31 +658,7 @@ def test_an_image_of_several_files_lacks_none(tmp_path: Path) -> None:
         open_dataset(tmp_path)
 
 
-def zarr_of(path: Path, seed: int, *, labels: bool) -> None:
-    import zarr
-
-    levels = [{"axes": [{"name": "y"}, {"name": "x"}], "datasets": [{"path": "0"}]}]
-    group = zarr.open_group(str(path), mode="w", zarr_format=2, attributes={"multiscales": levels})
-    group.create_array("0", data=picture(seed))
-    if labels:
-        held = group.create_group("labels", attributes={"labels": ["cells"]})
-        cells = held.create_group("cells", attributes={"multiscales": levels})
-        cells.create_array("0", data=ids(seed))
-
-
-def test_a_folder_of_zarrs_with_labels_is_a_set(tmp_path: Path) -> None:
-    for seed in range(4):
-        zarr_of(tmp_path / f"well {seed}.ome.zarr", seed, labels=True)
-    dataset = open_dataset(tmp_path)
-    assert [dataset[seed].name for seed in range(4)] == [f"well {seed}" for seed in range(4)]
-    for seed in range(4):
-        np.testing.assert_array_equal(dataset[seed].pixels[0], picture(seed))
-        np.testing.assert_array_equal(dataset[seed].instances, ids(seed))
-
-
 def test_archives_next_to_each_other_and_in_each_other_are_one_set(tmp_path: Path) -> None:
-    import shutil
-
     lay_out(Case({"images/{}.png": "grey", "masks/{}.png": "white"}), tmp_path / "whole")
     for place in ("images", "masks"):
         shutil.make_archive(str(tmp_path / "apart" / place), "zip", tmp_path / "whole", place)
@@ -697,22 +670,6 @@ def test_archives_next_to_each_other_and_in_each_other_are_one_set(tmp_path: Pat
         for index in range(4):
             np.testing.assert_array_equal(dataset[index].pixels, loose[index].pixels)
             np.testing.assert_array_equal(dataset[index].labels, loose[index].labels)
-
-
-@pytest.mark.parametrize(
-    ("name", "advice"),
-    [
-        ("scan.dcm", "DICOM: convert it"),
-        ("p.mhd", "write them as NIfTI"),
-        ("set.tar.gz", "a packed file: unpack it"),
-        ("a.parquet", "write files"),
-    ],
-)
-def test_what_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, name: str, advice: str) -> None:
-    (tmp_path / name).write_bytes(b"?")
-    with pytest.raises(DataError, match=advice) as caught:
-        open_dataset(tmp_path)
-    assert "\n" not in str(caught.value)
 
 
 def test_no_mask_is_taken_for_an_image(tmp_path: Path) -> None:

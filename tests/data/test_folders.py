@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -233,3 +234,50 @@ def test_names_of_classes_next_to_the_masks(tmp_path: Path, name: str, text: str
     np.testing.assert_array_equal(found, labels)
     left = name in dataset.account.unused or any(name in one for one in dataset.account.unsure)
     assert left == ("class1" in names)
+
+
+def drawn(seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (24, 20), np.uint8)
+
+
+def squares(seed: int) -> NDArray[np.uint8]:
+    found = np.zeros((24, 20), np.uint8)
+    for number in range(3 + seed):
+        found[4 * (number // 4) : 4 * (number // 4) + 3, 5 * (number % 4) : 5 * (number % 4) + 3] = number + 1
+    return found
+
+
+def zarr_of(path: Path, seed: int, *, labels: bool) -> None:
+    levels = [{"axes": [{"name": "y"}, {"name": "x"}], "datasets": [{"path": "0"}]}]
+    group = zarr.open_group(str(path), mode="w", zarr_format=2, attributes={"multiscales": levels})
+    group.create_array("0", data=drawn(seed))
+    if labels:
+        held = group.create_group("labels", attributes={"labels": ["cells"]})
+        cells = held.create_group("cells", attributes={"multiscales": levels})
+        cells.create_array("0", data=squares(seed))
+
+
+def test_a_folder_of_zarrs_with_labels_is_a_set(tmp_path: Path) -> None:
+    for seed in range(4):
+        zarr_of(tmp_path / f"well {seed}.ome.zarr", seed, labels=True)
+    dataset = open_dataset(tmp_path)
+    assert [dataset[seed].name for seed in range(4)] == [f"well {seed}" for seed in range(4)]
+    for seed in range(4):
+        np.testing.assert_array_equal(dataset[seed].pixels[0], drawn(seed))
+        np.testing.assert_array_equal(dataset[seed].instances, squares(seed))
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("scan.dcm", "DICOM: convert it"),
+        ("p.mhd", "write them as NIfTI"),
+        ("set.tar.gz", "a packed file: unpack it"),
+        ("a.parquet", "write files"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, name: str, advice: str) -> None:
+    (tmp_path / name).write_bytes(b"?")
+    with pytest.raises(DataError, match=advice) as caught:
+        open_dataset(tmp_path)
+    assert "\n" not in str(caught.value)
