@@ -38,6 +38,7 @@ class PredictKeys(TypedDict, total=False):
     memory: float | None
     batch: int | None
     channels: tuple[int, ...] | None
+    channel_files: tuple[str, ...] | None
     tta: bool | None
     calibrate: bool | None
     close_gaps: bool | None
