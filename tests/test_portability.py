@@ -72,7 +72,7 @@ def looks_at_the_system(test: ast.expr) -> bool:
 def leaves_before(tree: ast.AST, above: tuple[ast.AST, ...]) -> bool:
     """Whether the function has returned elsewhere before it comes to this line, or reads a file where it is there."""
     for around in above:
-        if isinstance(around, ast.Call) and ast.unparse(around.func) in ("_words_of", "_sizes"):
+        if isinstance(around, ast.Call) and ast.unparse(around.func) in ("words_in", "sizes_in"):
             return True  # a file that is not there has no words
         if isinstance(around, ast.FunctionDef):
             line = getattr(tree, "lineno", 0)

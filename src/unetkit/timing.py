@@ -24,9 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unetkit.devices import PRECISIONS, peak_memory, threads_of
+from unetkit.devices import PRECISIONS
 from unetkit.errors import UnetkitError, UsageError
 from unetkit.formats import RUNTIMES, ExportedNetwork
+from unetkit.machine import peak_memory, threads_of
 from unetkit.prediction.load import LoadOptions, load
 from unetkit.progress import NoProgress, Progress
 

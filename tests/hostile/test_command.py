@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from unetkit import cli
-from unetkit.devices import available_cores, threads_of
 from unetkit.errors import UsageError
+from unetkit.machine import available_cores, threads_of
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

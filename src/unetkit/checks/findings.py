@@ -22,6 +22,7 @@ from unetkit.data.dataset import Account, Dataset, ItemDataset, account_of, comp
 from unetkit.data.split import Split, split_dataset, with_method
 from unetkit.errors import ConfigError, DataError
 from unetkit.images.image import decoding
+from unetkit.machine import available_cores
 from unetkit.progress import NoProgress, Progress
 
 _NAMED, _NAMED_CLASSES = 3, 6
@@ -227,8 +228,6 @@ def examine(
         aligned: how many images, evenly spread, to compare labels and edges of; None: all.
         progress: follows the work.
     """
-    from unetkit.devices import available_cores  # it loads torch, which readers do without
-
     count, complaints, images = len(dataset), list(complaints_of(dataset)), list[ImageFacts]()
     compared = set(np.linspace(0, count - 1, count if aligned is None else min(aligned, count)).round().astype(int))
 

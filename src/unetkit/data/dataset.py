@@ -28,6 +28,7 @@ from unetkit.data.outlines import Objects
 from unetkit.display import picture, thumbnail
 from unetkit.errors import DataError
 from unetkit.images.image import Image, as_pixels
+from unetkit.machine import available_cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,7 +442,6 @@ def in_memory(dataset: Dataset, indices: Sequence[int] | None = None) -> InMemor
     """
     if indices is None and isinstance(dataset, InMemory):
         return dataset
-    from unetkit.devices import available_cores  # it loads torch, which readers do without
 
     def read(index: int) -> Sample:
         sample = dataset[index]

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unetkit.devices import threads_of
 from unetkit.errors import DeviceError, ModelFileError, UsageError
 from unetkit.formats.job import ExportJob, Quantisation, quiet, silent
 from unetkit.formats.pt2 import open_axes, program_of
 from unetkit.formats.runtime import CARD_KEY, Runtime, RuntimeOptions, first_bytes, refused, required
+from unetkit.machine import threads_of
 from unetkit.modelfile.card import Output
 from unetkit.storage.atomic import temporary_folder
 from unetkit.storage.protobuf import fields

@@ -14,11 +14,11 @@ from xml.etree import ElementTree
 import torch
 from torch import Tensor
 
-from unetkit.devices import threads_of
 from unetkit.errors import DeviceError
 from unetkit.formats.job import ExportJob, silent
 from unetkit.formats.onnx import model_proto
 from unetkit.formats.runtime import CARD_KEY, Runtime, RuntimeOptions, first_bytes, reason, refused, required
+from unetkit.machine import threads_of
 
 # OpenVINO shows what it does not take for its own to the readers of all other formats that it has.
 _FORM = re.compile(rb'\s*(<\?xml[^<>]*>\s*)?<net [^<>]*\bversion="1[01]"')

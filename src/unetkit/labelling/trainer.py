@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 from unetkit.config import InitConfig
 from unetkit.data import InMemory, Normalization, fingerprint, open_dataset, split_dataset
 from unetkit.data.dataset import Sample, name_of
-from unetkit.devices import available_cores, choose_device, choose_precision
+from unetkit.devices import choose_device, choose_precision
 from unetkit.distributed import World
 from unetkit.errors import DivergedError, UsageError
 from unetkit.evaluation.score import score_predictor
 from unetkit.labelling.project import Contents, as_csv
 from unetkit.labelling.strokes import Follower, Labels, Painting, Place
+from unetkit.machine import available_cores
 from unetkit.modelfile.card import ModelCard
 from unetkit.prediction import Predictor
 from unetkit.prediction.uncertainty import uncertainty

@@ -27,7 +27,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-from unetkit.devices import available_cores
+from unetkit.machine import available_cores
 from unetkit.objects.find import NEIGHBOURS, renumbered
 from unetkit.objects.windows import View
 

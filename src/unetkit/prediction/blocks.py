@@ -27,13 +27,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from unetkit.devices import cpu_threads, free_memory, keep_freed_memory, release_freed_memory, resident_memory
+from unetkit.devices import cpu_threads, free_memory
 from unetkit.errors import UsageError
 from unetkit.images import is_zarr
 from unetkit.images.array import CACHE_BYTES
 from unetkit.images.blocks import Block, Blocks, Target, checksum, open_target
 from unetkit.images.image import Image
 from unetkit.images.write import Form
+from unetkit.machine import keep_freed_memory, release_freed_memory, resident_memory
 from unetkit.prediction.crops import Crop
 from unetkit.prediction.load import LoadOptions, Model, load
 from unetkit.prediction.predictor import Predictor

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from unetkit.devices import available_cores, threads_of
 from unetkit.errors import FailedBlocksError, StorageError, UsageError
 from unetkit.images import Image
 from unetkit.images.blocks import Blocks, create_target, finish_target
 from unetkit.images.omewrite import image_of, register
 from unetkit.images.write import Form
+from unetkit.machine import available_cores, threads_of
 from unetkit.prediction.blocks import (
     OBJECTS,
     Job,

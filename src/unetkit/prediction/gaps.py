@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unetkit.devices import release_freed_memory
 from unetkit.images.blocks import Block, Blocks, checksum, create_target, open_target
 from unetkit.images.write import Form
+from unetkit.machine import release_freed_memory
 from unetkit.objects.contours import Contours, contours_of, own_basins, raised, strengths_of, with_background
 from unetkit.objects.find import Evidence
 from unetkit.objects.windows import View

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unetkit.config import ObjectsConfig
-from unetkit.devices import release_freed_memory
 from unetkit.images.blocks import Block, Blocks, Target, checksum, create_target, open_target
 from unetkit.images.write import Form
+from unetkit.machine import release_freed_memory
 from unetkit.objects.find import Evidence, Heights
 from unetkit.objects.merge import Contact, Graph, across, touching, united
 from unetkit.objects.windows import Pieces, View, needs_halo, pieces_of

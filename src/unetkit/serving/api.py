@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from unetkit.devices import release_freed_memory
+from unetkit.machine import release_freed_memory
 from unetkit.prediction.results import open_fitting
 from unetkit.serving.jobs import Job, Jobs, Memory
 from unetkit.serving.layers import COLUMNS, Layers, compute

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from unetkit.devices import resident_memory
+from unetkit.machine import resident_memory
 from unetkit.serving.guard import Answered
 from unetkit.serving.jobs import Jobs
 from unetkit.version import __version__

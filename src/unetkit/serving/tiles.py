@@ -29,9 +29,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from unetkit.devices import available_cores
 from unetkit.images.image import ALL, Image
 from unetkit.images.write import to_png
+from unetkit.machine import available_cores
 from unetkit.storage.atomic import not_written
 
 TILE = 256

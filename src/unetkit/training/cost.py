@@ -17,9 +17,10 @@ from torch import Tensor
 from unetkit.config import Config
 from unetkit.data.dataset import InMemory, Sample
 from unetkit.data.normalize import Normalization
-from unetkit.devices import available_cores, choose_precision, cpu_threads, free_memory, keep_freed_memory
+from unetkit.devices import choose_precision, cpu_threads, free_memory
 from unetkit.distributed import World
 from unetkit.errors import UsageError
+from unetkit.machine import available_cores, keep_freed_memory
 from unetkit.training.patches import PixelStore
 from unetkit.training.step import TrainStep
 

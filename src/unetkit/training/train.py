@@ -19,17 +19,11 @@ import torch
 from unetkit.config import Config, ConfigSource, load_config, preset_names
 from unetkit.configuring import configure, training_lines
 from unetkit.data.dataset import Subset
-from unetkit.devices import (
-    available_cores,
-    choose_device,
-    choose_precision,
-    cpu_threads,
-    imitation_note,
-    keep_freed_memory,
-)
+from unetkit.devices import choose_device, choose_precision, cpu_threads, imitation_note
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, DataError, ModelFileError, UsageError
 from unetkit.evaluation.score import Evaluation, score_predictor, validated_families
+from unetkit.machine import available_cores, keep_freed_memory
 from unetkit.metrics import MetricFunction, choose_metrics
 from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
