@@ -1,5 +1,6 @@
 """How the command ends when it is stopped, or asked for more than the machine has: one line, and nothing left."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -95,3 +96,22 @@ def test_threads_that_end_the_process_are_refused() -> None:
     assert threads_of(3) == 3
     with pytest.raises(UsageError, match="found 100,000 threads; this process may use"):
         threads_of(100_000)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_an_output_that_takes_nothing_is_one_line() -> None:
+    command = [sys.executable, "-u", "-m", "unetkit", "metrics"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "no space is left on the device" in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "unetkit", "metrics"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""

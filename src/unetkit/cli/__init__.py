@@ -1,6 +1,7 @@
 """The command: parse, call the library function of the same name, print. Nothing here imports torch at the top."""
 
 import errno
+import os
 import signal
 import sys
 from itertools import takewhile
@@ -50,8 +51,19 @@ def main() -> None:
         # Native code may put an error of its own in the place of ours, as numpy's tofile does.
         sys.exit(_told_stop(_received[0]) if _received else _told(error))
     finally:
+        _flush()
         for number in ends:  # Python's own end has no place for an error: it would print a traceback and go on
             signal.signal(number, signal.SIG_DFL)
+
+
+def _flush() -> None:
+    """Print what is left, before a signal may end the process; a reader that is gone, as `head` goes, is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python's own end would complain
+    except (OSError, ValueError):
+        return  # Python's own end says it
 
 
 def _told_stop(number: int) -> int:
@@ -73,6 +85,9 @@ def _told(error: BaseException) -> int:
             return 2
         case OSError() if error.errno in _OF_PATHS:
             complain(f"{error.filename}: {error.strerror}; name another path")
+            return 2
+        case OSError() if error.errno == errno.ENOSPC:
+            complain(f"{error.filename or 'the output'}: no space is left on the device; free some, and run this again")
             return 2
         case RuntimeError() if "can't allocate memory" in str(error):  # as PyTorch says it
             complain(f"this takes more memory than there is; {_LESS}")
