@@ -59,10 +59,25 @@ def test_tiles_follow_from_the_allowed_memory(make_predictor: Callable[..., Pred
     assert small.plan(400, 400).note is None
 
 
+STARTED_BY_A_LARGE_ONE = """
+import subprocess, sys
+held = b"1" * 300_000_000
+small = "from unetkit.machine import peak_memory; print(int(peak_memory()))"
+print(subprocess.run([sys.executable, "-c", small], capture_output=True, text=True).stdout)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel does not say the peak of a process")
+def test_the_peak_of_a_process_is_its_own() -> None:
+    ended = subprocess.run([sys.executable, "-c", STARTED_BY_A_LARGE_ONE], capture_output=True, text=True, check=False)
+    assert 0 < int(ended.stdout) < 200_000_000, ended.stderr
+
+
 PREDICT_LARGE = """
-import json, resource, sys
+import json, sys
 import numpy as np, tifffile, torch
 from unetkit.config import ModelConfig, PredictConfig
+from unetkit.machine import peak_memory
 from unetkit.modelfile.card import ModelCard
 from unetkit.models import build_model
 from unetkit.prediction import Predictor, predict_to_file
@@ -82,7 +97,7 @@ rows, columns = np.ogrid[:3000, :4000]
 tifffile.imwrite(f"{folder}/image.tif", ((rows * 7 + columns * 3) % 251).astype(np.uint8))
 predict_to_file(predictor, f"{folder}/image.tif", f"{folder}/masks.tif", probabilities=options["probabilities"])
 assert tifffile.TiffFile(f"{folder}/masks.tif").series[0].shape[-2:] == (3000, 4000)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(int(peak_memory()))
 """
 
 
