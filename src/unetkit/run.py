@@ -34,6 +34,7 @@ from typing import Any, cast
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from unetkit.config import Config, load_config, plain_yaml
+from unetkit.config.io import first_complaint
 from unetkit.devices import choose_device, choose_precision, device_name
 from unetkit.display import Display, Records, picture
 from unetkit.errors import DamagedFileError, RemoteError, RunFolderError
@@ -304,8 +305,7 @@ class Run:
                 _FORMS.get(name, _OBJECT).validate_python(record)
                 return record
         except ValidationError as error:
-            first = error.errors()[0]
-            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            what = first_complaint(error)
         raise RunFolderError(
             f"{path}: damaged: {what}; bring it back from a copy, or delete it: "
             f"unetkit train --resume {self.place} writes it anew"

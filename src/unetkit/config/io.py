@@ -165,6 +165,13 @@ def _validate(tree: Tree, origin: str) -> Config:
     raise ConfigError(f"{origin}: {key or 'value'}: {found}{expected.replace('should be', 'expected', 1)}")
 
 
+def first_complaint(error: ValidationError) -> str:
+    """Return which field is wrong first, and what of it."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return f"{field}: {first['msg']}" if field else first["msg"].removeprefix("Value error, ")
+
+
 def _did_you_mean(word: str, known: Sequence[str]) -> str:
     near = get_close_matches(word, known, n=1, cutoff=0.5)
     if not near:

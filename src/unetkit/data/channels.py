@@ -30,8 +30,8 @@ def pages_as_channels(image: Image, pages: int = 1) -> Image:
         return image
     if not image.named and pages == 1 < image.count <= _MOST_PAGES:
         return image.pages_as_channels()
-    times = dict(zip(image.axes, image.shape, strict=True)).get("t", 1)
-    return image.times_as_channels() if 1 < times <= _MOST_PAGES and image.count == pages * times else image
+    several = 1 < image.times <= _MOST_PAGES and image.count == pages * image.times
+    return image.times_as_channels() if several else image
 
 
 def in_channels(images: Sequence[Image]) -> Image:

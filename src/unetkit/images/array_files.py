@@ -21,6 +21,7 @@ from unetkit.errors import DataError
 from unetkit.images.array import CachedArray, MappedArray, axes_by_size, image_of_array
 from unetkit.images.image import File, Image, PixelSize, Role, decoding
 from unetkit.limits import MOST_BYTES
+from unetkit.storage.tree import ZARR_FILES
 
 
 def open_npy(file: File, role: Role) -> Image:
@@ -45,7 +46,7 @@ def open_npz(file: File, role: Role) -> Image:
         DataError: damaged, several arrays and none named, or larger than is decoded.
     """
     with file.open() as handle, zipfile.ZipFile(handle) as archive:
-        if {".zgroup", ".zarray", "zarr.json"} & {name.rpartition("/")[2] for name in archive.namelist()}:
+        if not ZARR_FILES.isdisjoint(name.rpartition("/")[2] for name in archive.namelist()):
             raise DataError(f"{file.source}: is a packed zarr; unpack it and give its folder")
         sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.infolist()}
         name = _named(file, list(sizes))

@@ -106,6 +106,11 @@ class Image:
         return math.prod(self.shape[:-3])
 
     @property
+    def times(self) -> int:
+        """The number of times; 1 where there is no such axis."""
+        return dict(zip(self.axes, self.shape, strict=True)).get("t", 1)
+
+    @property
     def channels(self) -> int:
         """The number of channels; alpha is dropped and does not count."""
         return self.shape[-3]

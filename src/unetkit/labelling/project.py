@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from unetkit.config import Config, DataConfig, load_config
-from unetkit.config.io import annotated_yaml
+from unetkit.config.io import annotated_yaml, first_complaint
 from unetkit.data.channels import in_one_form
 from unetkit.data.dataset import Dataset, ItemDataset, name_of
 from unetkit.data.layouts import open_images, open_usable
@@ -272,8 +272,7 @@ class Contents:
         try:
             stored = _Stored.model_validate_json(file.read_bytes())
         except (OSError, ValidationError) as error:
-            first = error.errors()[0] if isinstance(error, ValidationError) else None
-            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
+            what = first_complaint(error) if isinstance(error, ValidationError) else str(error)
             raise DataError(f"{file}: cannot be read ({what}); bring it back from a copy") from error
         names = [one.name for one in stored.images]
         if len({one.name for one in stored.classes}) < len(stored.classes) or len(set(names)) < len(names):

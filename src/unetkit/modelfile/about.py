@@ -20,9 +20,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from unetkit.config.io import first_complaint
 from unetkit.config.text import parse, read_text
 from unetkit.errors import UsageError
-from unetkit.modelfile.card import first_complaint
 
 _Text = Annotated[str, Field(min_length=1, max_length=2000)]
 _Web = Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2000)]

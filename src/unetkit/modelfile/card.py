@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from torch import Tensor
 
 from unetkit.config import ModelConfig, ObjectsConfig, PredictConfig
+from unetkit.config.io import first_complaint
 from unetkit.data.normalize import Normalization
 from unetkit.errors import ModelFileError
 from unetkit.models.geometry import Geometry
@@ -232,13 +233,6 @@ class ExportCard(ModelCard):
             raise ModelFileError(
                 f"{path}: its card is damaged or of another version of unetkit ({first_complaint(error)}); export again"
             ) from None
-
-
-def first_complaint(error: ValidationError) -> str:
-    """Return which field of a card is wrong first, and what of it."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    return f"{field}: {first['msg']}" if field else first["msg"].removeprefix("Value error, ")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

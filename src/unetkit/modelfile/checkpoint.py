@@ -18,8 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] untyped
 from torch import Tensor
 
+from unetkit.config.io import first_complaint
 from unetkit.errors import DamagedFileError, ModelFileError
-from unetkit.modelfile.card import ModelCard, StoredNetwork, first_complaint
+from unetkit.modelfile.card import ModelCard, StoredNetwork
 from unetkit.modelfile.others import content_of, unknown_weights
 from unetkit.storage.atomic import atomic_path
 

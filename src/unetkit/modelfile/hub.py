@@ -10,8 +10,9 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from unetkit.config.io import first_complaint
 from unetkit.errors import ModelFileError
-from unetkit.modelfile.card import ModelCard, first_complaint
+from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"

@@ -91,9 +91,8 @@ def _of_its_channels(predictor: Predictor, source: Path) -> Image:
     words = predictor.config.channel_files
     if words and image.channels == 1:
         image = in_channels([open_image(path) for path in files_of_channels(source, words)])
-    times = dict(zip(image.axes, image.shape, strict=True)).get("t", 1)
-    if times == wanted > image.channels:
-        image = pages_as_channels(image, image.count // times)
+    if image.times == wanted > image.channels:
+        image = pages_as_channels(image, image.count // image.times)
     if predictor.takes(image.channels * predictor.card.slices):
         return image
     several = pages_as_channels(image)

@@ -21,11 +21,11 @@ from typing import Self
 import torch
 from pydantic import BaseModel, ValidationError
 
+from unetkit.config.io import first_complaint
 from unetkit.data import Fingerprint, fingerprint, open_dataset
 from unetkit.data.dataset import Dataset, name_of
 from unetkit.errors import DamagedFileError, DataError, UsageError
 from unetkit.metrics import MetricFunction, deciding_scores, definition_of
-from unetkit.modelfile.card import first_complaint
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.progress import NoProgress, Progress
 from unetkit.publishing.crate import METADATA, RESULTS, STARTED_FROM

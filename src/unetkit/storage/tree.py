@@ -70,14 +70,10 @@ class Tree:
         for archive in self.archives:
             path = self.path(archive)
             tree = _open_archive(path or BytesIO(self.read(archive)), Path(self.source(archive)))
-            folder = archive[: -len(".zip")]
+            above, folder = posixpath.split(archive[: -len(".zip")])
             for name in tree.files:
-                own = (
-                    name
-                    if name.startswith(f"{posixpath.basename(folder)}/")
-                    else f"{posixpath.basename(folder)}/{name}"
-                )
-                inside.setdefault(posixpath.join(posixpath.dirname(folder), own), (tree, name))
+                below = name if name.startswith(f"{folder}/") else f"{folder}/{name}"
+                inside.setdefault(posixpath.join(above, below), (tree, name))
 
         def read(name: str) -> bytes:
             tree, inner = inside.get(name, (self, name))

@@ -139,7 +139,7 @@ def _of_one_image(
     complaints: list[str] = []
     said: dict[str, tuple[AnnotatedImage, str]] = {}
     for one in match.pairs:
-        (file,) = [mask for mask in one.masks if mask is not None]
+        (file,) = one.mask_files
         with kept(complaints):
             (image,) = form.read(tree.read(file.path), tree.source(file.path))
             said[one.image.path] = image, file.path

@@ -98,7 +98,7 @@ def open_matched(tree: Tree, config: DataConfig, *, only: str | None = None) -> 
         match, found = replace(match, alternatives=(*match.alternatives, *others)), None
     if match is not None and only is not None:
         pairs = tuple(
-            pair for pair in match.pairs if only in (pair.image.path, *(mask.path for mask in pair.masks if mask))
+            pair for pair in match.pairs if only in (pair.image.path, *(mask.path for mask in pair.mask_files))
         )
         match = replace(match, pairs=pairs, unlabelled=(), bare=(), orphans=(), doubled=()) if pairs else None
     return None if match is None else assemble(tree, replace(match, lists=lists.files), config, found)
@@ -212,7 +212,7 @@ def open_list(path: Path, config: DataConfig) -> Dataset:
     if not pairs:
         raise DataError(complaints[0] if complaints else f"{path}: lists no image with a label")
     images = Group.of(pair.image for pair in pairs)
-    labels = Group.of(mask for pair in pairs for mask in pair.masks if mask is not None)
+    labels = Group.of(mask for pair in pairs for mask in pair.mask_files)
     match = Match(tuple(pairs), images, (labels,), by=f"the list {path.name}", unlabelled=tuple(bare), listed=True)
     tree = Tree(path.parent, (), lambda name: (path.parent / name).read_bytes())
     dataset = assemble(tree, match, config)
@@ -233,8 +233,7 @@ def assemble(tree: Tree, match: Match, config: DataConfig, annotations: Annotati
     named = None if painter else class_names(tree)
     role = "colour-mask" if config.mask_values and any(key.startswith("#") for key in config.mask_values) else "mask"
     for name, pair in zip(names, match.pairs, strict=True):
-        (mask,) = [one for one in pair.masks if one is not None][:1]
-        first = pair.image.path if painter else taken.setdefault(mask.path, pair.image.path)
+        first = pair.image.path if painter else taken.setdefault(pair.mask_files[0].path, pair.image.path)
         if first != pair.image.path:
             complaints.append(
                 f"{tree.source(pair.image.path)}: has the same name as {tree.source(first)}; names must differ in more "
@@ -293,11 +292,11 @@ def _one_mask_an_object(tree: Tree, match: Match, config: DataConfig) -> Painter
         )
 
     def draw(pair: Pair, page: int) -> Callable[[tuple[int, int]], Objects]:
-        masks = [mask.path for mask in pair.masks if mask is not None]
+        masks = [mask.path for mask in pair.mask_files]
         return partial(draw_masks, tree, masks, source=tree.source(pair.image.path))
 
     words = f"{sum(len(pair.masks) for pair in match.pairs):,} masks, each one object"
-    files = frozenset(mask.path for pair in match.pairs for mask in pair.masks if mask is not None)
+    files = frozenset(mask.path for pair in match.pairs for mask in pair.mask_files)
     return Painter(classes, words, draw, files=files)
 
 

@@ -251,6 +251,11 @@ class Pair:
     region: Name | None = None
     channels: tuple[Name, ...] = ()
 
+    @property
+    def mask_files(self) -> tuple[Name, ...]:
+        """The masks that are there."""
+        return tuple(mask for mask in self.masks if mask is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
