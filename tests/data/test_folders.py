@@ -281,3 +281,11 @@ def test_what_cannot_be_read_is_named_with_what_to_do(tmp_path: Path, name: str,
     with pytest.raises(DataError, match=advice) as caught:
         open_dataset(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_images_and_masks_names_no_class(tmp_path: Path) -> None:
+    for number in range(4):
+        folder = tmp_path / f"P{number:03} 2024-01-1{number}" / "OCT"
+        put(folder / "B-Scan.png", drawn(number))
+        put(folder / "B-Scan.ann-jd.png", np.where(squares(number) > 0, np.uint8(255), np.uint8(0)))
+    assert open_dataset(tmp_path).classes == ("background", "foreground")

@@ -285,7 +285,7 @@ def _one_mask_an_object(tree: Tree, match: Match, config: DataConfig) -> Painter
     """
     if not match.objects:
         return None
-    classes = config.classes or (BACKGROUND, match.labels[0].title or OBJECT)
+    classes = config.classes or (BACKGROUND, match.title or OBJECT)
     if len(classes) != 2:
         raise DataError(
             f"{tree.root}: has one mask an object, which are two classes, but {len(classes)} are declared; declare two"
@@ -363,7 +363,7 @@ def _mask_map(match: Match, files: Sequence[Files], config: DataConfig, named: C
     if not match.titles:
         words = {token for text in (match.labels[0].pattern,) for token in tokens(text)}
         objects = bool(words & OBJECT_WORDS)
-        return decide(masks(0), config, title=match.labels[0].title, objects=objects, named=named)
+        return decide(masks(0), config, title=match.title, objects=objects, named=named)
     alone = config.model_copy(update={"classes": None, "mask_values": None})
     layers = tuple(decide(masks(place), alone, title=title) for place, title in enumerate(match.titles))
     for layer in layers:

@@ -299,6 +299,12 @@ class Match:
     lists: tuple[str, ...] = ()
     objects: bool = False
 
+    @property
+    def title(self) -> str:
+        """What the masks of one group are called, where their images are not called so, too, as by a shared folder."""
+        title = self.labels[0].title
+        return "" if title == self.images.title else title
+
 
 def join(
     images: Group, labels: Mapping[str, Group], region: Group | None = None, channels: Sequence[Group] = ()
