@@ -1,6 +1,7 @@
 """Other people's files are called what they are, in one line, and never damaged when they are not."""
 
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def pickled(path: Path) -> None:
         pickle.dump({"a": 1}, file)
 
 
+def keras_archive(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("metadata.json", "config.json", "model.weights.h5"):
+            archive.writestr(name, "{}")
+
+
 FILES: list[tuple[str, Callable[[Path], object], str]] = [
     ("new.pth", lambda path: torch.save(state(SMP), path), r"named as those of segmentation_models.*and 1 more"),
     ("old.pth", old_pytorch, r"named as those of segmentation_models"),
@@ -64,6 +71,8 @@ FILES: list[tuple[str, Callable[[Path], object], str]] = [
     ("empty.pt", lambda path: path.write_bytes(b""), r"it is empty"),
     ("plain.pth", pickled, r"it is a pickle"),
     ("keras.h5", lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), r"it is HDF5"),
+    ("net.keras", keras_archive, r"it is a \.zip archive of no kind that is read, as Keras writes it"),
+    ("net.engine", lambda path: path.write_bytes(b"ftrt" + bytes(60)), r"nor of another kind that is read"),
 ]
 
 

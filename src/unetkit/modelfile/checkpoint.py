@@ -98,7 +98,9 @@ class Checkpoint(BaseModel):
         except (SafetensorError, OSError, ValueError) as error:
             if (what := content_of(path)) is not None:
                 raise ModelFileError(f"{path}: holds no network: it is {what}") from None
-            raise DamagedFileError(f"{path}: not a whole safetensors file ({error}); use another checkpoint") from None
+            raise DamagedFileError(
+                f"{path}: not a whole safetensors file, nor of another kind that is read ({error}); use another file"
+            ) from None
         if "card" not in metadata or "sha256" not in metadata:
             raise ModelFileError(f"{path}: a safetensors file without unetkit's card: {unknown_weights(tensors)}")
         found = metadata.pop("sha256")

@@ -49,6 +49,7 @@ _BEGINNINGS: dict[bytes, str] = {
     b"<html": "a web page, not the file that was to be fetched; fetch it again",
     b"version https://git-lfs": "a pointer of Git LFS, not the file that it stands for; `git lfs pull` brings that",
     b"\x89hdf\r\n\x1a\n": "HDF5, as Keras writes it; export the network to ONNX (with tf2onnx) and give that",
+    b"pk\x03\x04": "a .zip archive of no kind that is read, as Keras writes it; export the network to ONNX",
     b"\x1f\x8b": "packed by gzip; unpack it first",
     b"\x80": "a pickle, which can run code and is never opened; export the network to ONNX and give that",
 }
