@@ -68,14 +68,21 @@ class Target:
     port: int
     folder: Path
 
+    @property
+    def proc(self) -> Path:
+        """What the kernel says of the process that serves: the child of the one that keeps it alive."""
+        started = f"/proc/{self.process.pid}"
+        children = Path(started, "task", str(self.process.pid), "children").read_text().split()
+        return Path("/proc", children[0]) if children else Path(started)
+
     def anonymous(self) -> int:
         """Return the bytes of memory that are no mapped files."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        lines = (self.proc / "status").read_text().splitlines()
         return 1024 * int(next(line.split()[1] for line in lines if line.startswith("RssAnon")))
 
     def processor_seconds(self) -> float:
         """Return the processor time that it took."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = (self.proc / "stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def left(self) -> int:
