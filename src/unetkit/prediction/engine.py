@@ -177,9 +177,7 @@ def predict_in_blocks(
         choose = partial(choose_tiles, with_gaps(predictor), kept, image, side=blocks.side, workers=work.workers)
         halo = max(rule.halo if rule else 0, GAP_HALO if closing else 0)
         choose = partial(choose, objects=rule is not None, halo=halo, closing=closing)
-        lanes = len(blocks) if predictor.apart and not work.several else 1
-        tiles, threads, lanes = _chosen(journal, choose, work, lanes, progress)
-        chosen = {"tiles": list(tiles), "threads": threads, "lanes": lanes}
+        chosen = _chosen(journal, choose, work, len(blocks) if predictor.apart and not work.several else 1, progress)
         folder = journal.folder.absolute()
         target = folder / (journal.output.name if rule is None else EVIDENCE if stored else PARTS)
         job = Job(
@@ -192,9 +190,7 @@ def predict_in_blocks(
             kept,
             tiff and not closing,
             result,
-            tiles,
-            threads if lanes == 1 else 1,
-            lanes,
+            *chosen,
             region if region is None or is_remote(region) else region.absolute(),
         )
         gaps = Gaps(job, folder / BASINS, target, held, tiff, result) if closing else None
@@ -207,7 +203,7 @@ def predict_in_blocks(
             for one in (gaps, labels):
                 if one is not None:
                     one.create()
-            journal.begin(chosen)
+            journal.begin({"tiles": list(job.tiles), "threads": job.threads, "lanes": job.lanes})
         try:
             with crew_of(work.workers, work.dask) as crew:
                 allowed = allowed_memory(predictor.device, work.memory, work.workers)
@@ -347,7 +343,7 @@ def _identity(
 def _chosen(
     journal: Journal, choose: Callable[..., Tiles], work: Work, lanes: int, progress: Progress
 ) -> tuple[Tiles, int, int]:
-    """Return tiles, threads, and lanes: those that the journal has, or new ones that are chosen.
+    """Return tiles, threads of a call, and lanes, at most so many: those that the journal has, or new ones.
 
     Raises:
         UsageError: more memory is needed, or other threads are asked for than the journal has.
@@ -356,26 +352,25 @@ def _chosen(
     if journal.chosen:
         (step, memory), known, lanes = (journal.chosen[name] for name in ("tiles", "threads", "lanes"))
         tiles = Tiles(None if step is None else (step[0], step[1]), memory)
-        if threads not in (None, known):
+        if threads is not None and threads // lanes != known:
             raise UsageError(
-                f"{journal.folder}: was begun with {known} threads in a process, and {threads} may give other bytes; "
-                f"give --threads {known} or leave it out"
+                f"{journal.folder}: was begun with {known * lanes} threads in a process, and {threads} may give other "
+                f"bytes; give --threads {known * lanes} or leave it out"
             )
-        threads = known
+        threads = known * lanes
     elif threads is None:
         here = torch.get_num_threads() if work.workers == 1 else max(1, available_cores() // work.workers)
         threads = 1 if work.dask is not None else here
-    threads = threads_of(threads)
-    lanes = min(lanes, threads)
+    lanes = min(lanes, threads_of(threads))
     while lanes > 1 and tiles is None:
         with suppress(UsageError):
             tiles = choose(memory=work.memory, lanes=lanes)
             break
         lanes //= 2
     tiles = choose(memory=work.memory, lanes=lanes, chosen=tiles)
-    if work.memory is None and tiles != choose(memory=float("inf"), lanes=lanes, chosen=tiles):
+    if work.memory is None and not journal.chosen and tiles != choose(memory=float("inf"), lanes=lanes):
         progress.log("note: little memory is free, tiles are smaller than usual: the same result up to rounding")
-    return tiles, threads, lanes
+    return tiles, threads_of(threads) // lanes, lanes
 
 
 def _verify(journal: Journal, blocks: Blocks, crew: Crew, check: Callable[[int], str], stage: int) -> None:
