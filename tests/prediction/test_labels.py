@@ -185,7 +185,7 @@ def test_splitting_is_resumed_to_the_same_bytes(blobs: tuple[Predictor, Path], m
     objects_in_blocks(predictor, source, other)
     np.testing.assert_array_equal(numbers_of(out), numbers_of(other))
     assert out.with_name("cells.csv").read_bytes() == other.with_name("whole.csv").read_bytes()
-    assert asked == [0, 1, 2]
+    assert asked in ([0, 1, 2], [0, 1, 2, 3])  # the one after may have begun
 
 
 def test_small_images_have_the_numbers_of_the_whole_page(around: Callable[..., Predictor], tmp_path: Path) -> None:

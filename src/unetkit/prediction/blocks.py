@@ -2,7 +2,8 @@
 
 A `Job` says all that a block depends on, and can be sent to other processes. Plain functions of a job and a block's
 number make it: `read_pixels` reads what its tiles see, `predict_block` takes that through the network with the job's
-number of threads, and `write_block` writes the block, which owns whole chunks of the output. Where tiles can see all
+number of threads, and `write_block` writes the block, which owns whole chunks of the output. Where a process has
+several cores, it computes as many blocks side by side, in lanes of one thread each. Where tiles can see all
 that the network would see in the whole image, they end where blocks end, and nothing is computed for two blocks; where
 they cannot (norms over the whole image, files of one size), blended tiles are computed again for every block that they
 have a share in.
@@ -76,7 +77,8 @@ class Job:
         tiff: whether it is a TIFF.
         result: what the values are.
         tiles: how blocks are cut into them.
-        threads: of a process.
+        threads: of a call of the network.
+        lanes: blocks that this process computes side by side; their bytes do not depend on it.
         region: the mask of where something may be found; None: everywhere.
     """
 
@@ -91,6 +93,7 @@ class Job:
     result: Result = field(compare=False)
     tiles: Tiles = field(compare=False)
     threads: int = field(compare=False)
+    lanes: int = field(compare=False)
     region: Path | None = field(default=None, compare=False)
 
 
@@ -239,7 +242,7 @@ def reason_against(predictor: Predictor) -> str | None:
 def plan_of(predictor: Predictor, form: Form, step: tuple[int, int] | None, *, side: int) -> Plan:
     """Return the tiles of a page: those of the whole page, or with `step` tiles that end where blocks of `side` do."""
     if step is None:
-        return predictor.plan(form.height, form.width)
+        return predictor.plan(form.height, form.width, lanes=1)
     rows, columns = (
         tuple(
             Span(low, min(low + step, block + side, length))
@@ -282,8 +285,8 @@ _DASK = 120e6
 _DECODING = 3
 """What is decoded at once is held so often: as it is stored, as it is unpacked, and in its place."""
 
-_AHEAD = 3
-"""What the network is given is held so often: of the block at work, of the next, and of the one that is being read."""
+_AHEAD = 2
+"""Besides those at work, what the network is given is held of so many blocks: of the next, and of one being read."""
 
 _OF_OBJECTS = 80
 """Bytes of a pixel of a block while its parts are found: their numbers and classes, places and sums."""
@@ -347,6 +350,7 @@ def choose_tiles(
     side: int,
     memory: float | None,
     workers: int,
+    lanes: int = 1,
     objects: bool = False,
     halo: int = 0,
     closing: bool = False,
@@ -361,6 +365,7 @@ def choose_tiles(
         side: of a block in pixels.
         memory: gigabytes that each process may take; None: half of what is free, for all of them together.
         workers: how many processes.
+        lanes: blocks that each computes side by side; of several, tiles are at least half as long as a block.
         objects: whether objects are made of the probabilities.
         halo: pixels around a block that they are split by, after all blocks were predicted.
         closing: whether gaps are closed, which takes what the contours of a page take.
@@ -370,31 +375,33 @@ def choose_tiles(
         UsageError: the smallest tiles need more.
     """
     allowed = allowed_memory(predictor.device, memory, workers)
-    per_pixel = predictor.bytes_per_pixel * predictor.config.batch if predictor.device.type == "cpu" else 0.0
+    per_pixel = predictor.bytes_per_pixel * predictor.config.batch * lanes if predictor.device.type == "cpu" else 0.0
     area = min(side, form.height) * min(side, form.width)
     # Values are held while they are made, packed and written, and the index of a class as torch finds it.
-    block = area * (8 + 4 * form.planes * np.dtype(form.dtype).itemsize + (_OF_OBJECTS if objects else 0))
+    block = area * (8 + 4 * form.planes * np.dtype(form.dtype).itemsize + (_OF_OBJECTS if objects else 0)) * lanes
     start = resident_memory() + _STARTING + (_DASK if workers > 1 else 0) + _reading(image) + block
     stored = image.dtype.itemsize if image.dtype.kind == "u" and image.dtype.itemsize <= 2 else 4
-    seen = stored * image.channels * (8 if predictor.config.tta else 1) * _AHEAD
+    seen = stored * image.channels * (8 if predictor.config.tta else 1) * (lanes + _AHEAD)
     window = math.prod(min(side + 2 * halo, length) for length in (form.height, form.width)) if halo else 0
     splitting = resident_memory() + _STARTING + (_DASK if workers > 1 else 0)
     joining = splitting + (OF_CONTOUR * _CONTOURS * form.height * form.width if closing else 0)
-    splitting += window * (_OF_SPLITTING + _AHEAD * 4 * form.planes)
+    splitting += window * (_OF_SPLITTING + (1 + _AHEAD) * 4 * form.planes)
     splitting += _OF_CLOSING * _CONTOURS * form.height * form.width if closing else 0
     afterwards = max(splitting, joining)
     least = float("inf")
     for step in _steps(predictor, form, side) if chosen is None else (chosen.step,):
-        call = chosen.memory * 1e9 if chosen else min(predictor.config.memory * 1e9, max(allowed - start, 1e6))
-        plan = plan_of(predictor if step else with_memory(predictor, call / 1e9), form, step, side=side)
-        whole = 4 * len(predictor.classes) * area if objects or plan.note else 0
+        if lanes > 1 and step is not None and min(step) < side / 2:
+            continue
+        call = chosen.memory * 1e9 * lanes if chosen else min(predictor.config.memory * 1e9, max(allowed - start, 1e6))
+        plan = plan_of(predictor if step else with_memory(predictor, call / lanes / 1e9), form, step, side=side)
+        whole = 4 * len(predictor.classes) * area * lanes if objects or plan.note else 0
         largest, given = _pixels(plan, form, side)
         fixed, needed = start + whole + seen * given, per_pixel * largest
         least = min(least, max(fixed + needed, afterwards))
         if max(fixed + needed, afterwards) <= allowed and (
             needed <= call or chosen or step is None or predictor.config.tile
         ):
-            return Tiles(step, call / 1e9)
+            return Tiles(step, call / lanes / 1e9)
     smallest = f"{least / 1e9 + 0.005:.2f} GB"
     if memory is None:
         raise UsageError(

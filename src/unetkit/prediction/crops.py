@@ -1,13 +1,14 @@
 """What the network is given for each tile, in each of its flips and turns, and where in its output the answer lies.
 
-Also `prefetch`: items made in another thread while the one before is used. Does not know the network, nor what becomes
-of the answers.
+Also `prefetch` and `in_lanes`: what is made in other threads while something else is done with what came before. Does
+not know the network, nor what becomes of the answers.
 
 Legend of shapes: ... any leading axes, C channels, H height, W width.
 """
 
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, TypeVar
@@ -141,6 +142,7 @@ def _within(part: slice, given: Window) -> slice:
 
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 
 def prefetch(items: Iterator[Item]) -> Generator[Item]:
@@ -154,3 +156,20 @@ def prefetch(items: Iterator[Item]) -> Generator[Item]:
         while (item := coming.result()) is not end:
             coming = maker.submit(next, items, end)
             yield item  # pyright: ignore[reportReturnType] - it is not the end, which alone is no Item
+
+
+def in_lanes(make: Callable[[Item], Made], items: Iterable[Item], lanes: int) -> Generator[Made]:
+    """Yield what is made of the items, in their order, by so many threads side by side; each has one item ahead.
+
+    What is raised while an item is made is raised here, in the item's place.
+    """
+    pool, coming = ThreadPoolExecutor(lanes), deque[Future[Made]]()
+    try:
+        for item in items:
+            coming.append(pool.submit(make, item))
+            if len(coming) > lanes:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -176,7 +177,7 @@ def predict_in_blocks(
         choose = partial(choose_tiles, with_gaps(predictor), kept, image, side=blocks.side, workers=work.workers)
         halo = max(rule.halo if rule else 0, GAP_HALO if closing else 0)
         choose = partial(choose, objects=rule is not None, halo=halo, closing=closing)
-        chosen = _chosen(journal, choose, work, progress)
+        chosen = _chosen(journal, choose, work, len(blocks) if predictor.apart and not work.several else 1, progress)
         folder = journal.folder.absolute()
         target = folder / (journal.output.name if rule is None else EVIDENCE if stored else PARTS)
         job = Job(
@@ -202,7 +203,7 @@ def predict_in_blocks(
             for one in (gaps, labels):
                 if one is not None:
                     one.create()
-            journal.begin({"tiles": list(job.tiles), "threads": job.threads})
+            journal.begin({"tiles": list(job.tiles), "threads": job.threads, "lanes": job.lanes})
         try:
             with crew_of(work.workers, work.dask) as crew:
                 allowed = allowed_memory(predictor.device, work.memory, work.workers)
@@ -244,16 +245,16 @@ def _stages(job: Job, labels: Labels | None, gaps: Gaps | None) -> list[_Stage]:
     stages = list[_Stage]()
     if gaps is not None:
         stages += [
-            _Stage("predicting", Staged(read, gaps.predict, write), check),
+            _Stage("predicting", Staged(read, gaps.predict, write, job.lanes), check),
             _Stage("finding basins", Staged(gaps.seen, gaps.find, gaps.write), gaps.written, gaps),
             _Stage("closing gaps", Staged(gaps.around, gaps.close, gaps.put), gaps.filled),
         ]
     elif labels is None:
-        stages.append(_Stage("predicting", Staged(read, partial(predict_block, job), write), check))
+        stages.append(_Stage("predicting", Staged(read, partial(predict_block, job), write, job.lanes), check))
     elif labels.rule.halo:
-        stages.append(_Stage("predicting", Staged(read, labels.predict, write), check))
+        stages.append(_Stage("predicting", Staged(read, labels.predict, write, job.lanes), check))
     else:
-        return [_Stage("predicting", Staged(read, labels.label, labels.write), labels.written)]
+        return [_Stage("predicting", Staged(read, labels.label, labels.write, job.lanes), labels.written)]
     if labels is not None:
         stages.append(_Stage("splitting objects", Staged(labels.seen, labels.split, labels.write), labels.written))
     return stages
@@ -339,30 +340,37 @@ def _identity(
     }
 
 
-def _chosen(journal: Journal, choose: Callable[..., Tiles], work: Work, progress: Progress) -> tuple[Tiles, int]:
-    """Return tiles and threads: those that the journal has, or new ones that are chosen.
+def _chosen(
+    journal: Journal, choose: Callable[..., Tiles], work: Work, lanes: int, progress: Progress
+) -> tuple[Tiles, int, int]:
+    """Return tiles, threads of a call, and lanes, at most so many: those that the journal has, or new ones.
 
     Raises:
         UsageError: more memory is needed, or other threads are asked for than the journal has.
     """
     threads, tiles = work.options.get("threads"), None
     if journal.chosen:
-        step, memory = journal.chosen["tiles"]
+        (step, memory), known, lanes = (journal.chosen[name] for name in ("tiles", "threads", "lanes"))
         tiles = Tiles(None if step is None else (step[0], step[1]), memory)
-        known = journal.chosen["threads"]
-        if threads not in (None, known):
+        if threads is not None and threads // lanes != known:
             raise UsageError(
-                f"{journal.folder}: was begun with {known} threads in a process, and {threads} may give other bytes; "
-                f"give --threads {known} or leave it out"
+                f"{journal.folder}: was begun with {known * lanes} threads in a process, and {threads} may give other "
+                f"bytes; give --threads {known * lanes} or leave it out"
             )
-        threads = known
+        threads = known * lanes
     elif threads is None:
         here = torch.get_num_threads() if work.workers == 1 else max(1, available_cores() // work.workers)
         threads = 1 if work.dask is not None else here
-    tiles = choose(memory=work.memory, chosen=tiles)
-    if work.memory is None and tiles != choose(memory=float("inf"), chosen=tiles):
+    lanes = min(lanes, threads_of(threads))
+    while lanes > 1 and tiles is None:
+        with suppress(UsageError):
+            tiles = choose(memory=work.memory, lanes=lanes)
+            break
+        lanes //= 2
+    tiles = choose(memory=work.memory, lanes=lanes, chosen=tiles)
+    if work.memory is None and not journal.chosen and tiles != choose(memory=float("inf"), lanes=lanes):
         progress.log("note: little memory is free, tiles are smaller than usual: the same result up to rounding")
-    return tiles, threads_of(threads)
+    return tiles, threads_of(threads) // lanes, lanes
 
 
 def _verify(journal: Journal, blocks: Blocks, crew: Crew, check: Callable[[int], str], stage: int) -> None:

@@ -8,7 +8,7 @@ Legend of shapes: N tiles, C channels, K classes, H height, W width.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, groupby, islice
 from typing import Any, TypedDict
 
@@ -26,7 +26,7 @@ from unetkit.modelfile.card import ModelCard
 from unetkit.models import decide, fuse_batch_norm, without_border
 from unetkit.models.geometry import Geometry
 from unetkit.objects import ObjectMap, find_objects, with_closed_gaps
-from unetkit.prediction.crops import EIGHT, IDENTITY, Crop, Symmetry, crops_of, in_batches, prefetch
+from unetkit.prediction.crops import EIGHT, IDENTITY, Crop, Symmetry, crops_of, in_batches, in_lanes, prefetch
 from unetkit.prediction.tiling import Allowance, Plan, Span, bytes_per_pixel, difference, make_plan
 
 
@@ -77,6 +77,9 @@ class PredictorOptions(PredictKeys, ObjectsKeys, total=False):
 
 AT_ONCE = 8
 """Whole images of one shape that are computed in one call."""
+
+_SIDE_IN_A_LANE = 1024
+"""Pixels of the side of a tile that each of several calls side by side must have the memory for."""
 
 _BYTES_OF_A_VALUE = 4
 _KEPT_BY_THE_ALLOCATOR = 1.5
@@ -159,6 +162,23 @@ class Predictor:
     def data_classes(self) -> tuple[str, ...]:
         """The names of the classes that the data has: all but the border."""
         return self.card.data_classes
+
+    @property
+    def apart(self) -> bool:
+        """Whether calls of the network for several tiles may be made side by side, a thread each, to the same result.
+
+        Files of other runtimes have threads of their own, and a norm over all that it sees wants large tiles.
+        """
+        return isinstance(self.network, nn.Module) and self.device.type == "cpu" and self.exactness() is None
+
+    @property
+    def lanes(self) -> int:
+        """How many calls of the network are made side by side where there are many tiles, as the memory allows."""
+        if not self.apart or torch.get_num_threads() == 1:
+            return 1
+        pixels = (self.config.tile or _SIDE_IN_A_LANE) ** 2
+        affordable = int(self.config.memory * 1e9 / (self.bytes_per_pixel * self.config.batch * pixels))
+        return max(1, min(torch.get_num_threads(), affordable))
 
     def takes(self, channels: int) -> bool:
         """Return whether images of so many channels go in; other people's networks take grey and RGB alike."""
@@ -327,7 +347,7 @@ class Predictor:
     @torch.inference_mode()
     def window(self, crops: Iterable[Crop], plan: Plan, rows: slice, columns: slice) -> Iterator[Part]:
         """Predict a window of an image by its `crops`; its parts are its tiles, or one where those are blended."""
-        tiles = self._tiles(crops, self.config.batch)
+        tiles = self._tiles(crops, self.config.batch, lanes=1)
         whole_KHW = torch.zeros(
             len(self.classes), rows.stop - rows.start if plan.note else 0, columns.stop - columns.start
         )
@@ -382,7 +402,9 @@ class Predictor:
             shown = map(self._prepared, shown)
         plan = self.plan(height, width)
         crops = (crop for pixels_CHW in shown for crop in crops_of(pixels_CHW, plan, self._symmetries))
-        tiles, count = self._tiles(crops, self._at_once(plan, len(images))), len(plan.rows) * len(plan.columns)
+        count = len(plan.rows) * len(plan.columns)
+        lanes = self.lanes if count * len(images) * len(self._symmetries) > self.config.batch else 1
+        tiles = self._tiles(crops, self.config.batch if lanes > 1 else self._at_once(plan, len(images)), lanes)
         for _ in images:
             parts = _parts(islice(tiles, count), plan, width if size is None else size[1])
             if size is not None:
@@ -414,8 +436,13 @@ class Predictor:
         """Return probabilities of a whole image with closed gaps where `config.close_gaps` asks for it."""
         return with_closed_gaps(probabilities_KHW) if self.config.close_gaps else probabilities_KHW
 
-    def plan(self, height: int, width: int) -> Plan:
+    def plan(self, height: int, width: int, *, lanes: int | None = None) -> Plan:
         """Plan the tiles of an image of `height` x `width` pixels.
+
+        Args:
+            height: of the image.
+            width: of the image.
+            lanes: calls of the network that share `config.memory`; None: those that a whole image is predicted with.
 
         Raises:
             UsageError: the network is in training mode.
@@ -425,7 +452,7 @@ class Predictor:
             per_call = self.bytes_per_pixel * self.config.batch
             # A row of blended tiles is kept whole, and what overlaps the next row twice.
             row = 2 * _BYTES_OF_A_VALUE * len(self.classes) / per_call
-            allowance = Allowance(self.config.memory * 1e9 / per_call, row)
+            allowance = Allowance(self.config.memory * 1e9 / (per_call * (lanes or self.lanes)), row)
         size = self.config.size or (height, width)
         plan = make_plan(*size, geometry=self.geometry, config=self.config, allowance=allowance)
         return replace(plan, at_once=self.config.size is not None or self.config.close_gaps)
@@ -452,16 +479,25 @@ class Predictor:
     def _symmetries(self) -> tuple[Symmetry, ...]:
         return EIGHT if self.config.tta else (IDENTITY,)
 
-    def _tiles(self, crops: Iterable[Crop], at_once: int) -> Iterator[_Tile]:
+    def _tiles(self, crops: Iterable[Crop], at_once: int, lanes: int) -> Iterator[_Tile]:
         """Yield the tile of all crops of one place, averaged over its flips and turns."""
         symmetries, batches = self._symmetries, in_batches(crops, at_once)
-        # The next input is made while the network is at work.
-        given = prefetch((batch, self._input(batch)) for batch in batches)
-        answers = (answer for batch, x_NCHW in given for answer in self._answers(batch, x_NCHW))
+        if lanes == 1:  # the next input is made while the network is at work
+            given = prefetch((batch, self._input(batch)) for batch in batches)
+            answers = (answer for batch, x_NCHW in given for answer in self._answers(batch, x_NCHW))
+        else:
+            threads = torch.get_num_threads() // lanes
+            answers = chain.from_iterable(in_lanes(partial(self._apart, threads), prefetch(batches), lanes))
         for crop, total_KHW in answers:
             for _ in symmetries[1:]:
                 total_KHW = total_KHW + next(answers)[1]
             yield _Tile(crop.row, crop.column, total_KHW / len(symmetries) if self.config.tta else total_KHW)
+
+    @torch.inference_mode()
+    def _apart(self, threads: int, batch: list[Crop]) -> list[tuple[Crop, Tensor]]:
+        """Return the probabilities of some crops, computed in another thread with so many threads of its own."""
+        torch.set_num_threads(threads)
+        return list(self._answers(batch, self._input(batch)))
 
     def _input(self, batch: list[Crop]) -> Tensor:
         """Return the normalised pixels of crops; zeros outside the image where the network was trained so."""

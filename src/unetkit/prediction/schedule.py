@@ -9,15 +9,15 @@ another. At any time it knows a bounded number of steps, so that a scheduler hol
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar, cast
 
 from unetkit.errors import StorageError, UsageError
 from unetkit.formats.runtime import required
-from unetkit.prediction.crops import prefetch
+from unetkit.prediction.crops import in_lanes, prefetch
 
 TRIES = 3
 """How often a step is tried; a worker that dies counts as one."""
@@ -39,11 +39,13 @@ class Staged:
         read: what a number needs.
         compute: from that to its result.
         write: puts the result to its place.
+        lanes: how many numbers are computed at once where this process does it.
     """
 
     read: Callable[[int], Any]
     compute: Callable[[int, Any], Any]
     write: Callable[[int, Any], Any]
+    lanes: int = 1
 
     def __call__(self, number: int) -> Any:
         """Do all stages."""
@@ -88,10 +90,6 @@ def _made(make: Callable[..., Any], *given: Any) -> Any:
         return error
 
 
-def _then(make: Callable[[int, Any], Any], number: int, given: Any) -> Any:
-    return given if isinstance(given, Exception) else _made(make, number, given)
-
-
 def _again(step: Step[Any], number: int, made: Any) -> Any:
     """Try a step again while what was made of it is an error."""
     for _ in range(TRIES - 1):
@@ -100,16 +98,16 @@ def _again(step: Step[Any], number: int, made: Any) -> Any:
 
 
 def _overlapped(step: Staged, numbers: Iterable[int]) -> Iterator[tuple[int, Any]]:
-    """Do steps in this process: while one is computed, the next is read, and the last one is written."""
-    with ThreadPoolExecutor(1) as writer:
-        last: tuple[int, Future[Any]] | None = None
-        for number, given in prefetch((number, _made(step.read, number)) for number in numbers):
-            following = number, writer.submit(_then, step.write, number, _then(step.compute, number, given))
-            if last is not None:
-                yield last[0], _again(step, last[0], last[1].result())
-            last = following
-        if last is not None:
-            yield last[0], _again(step, last[0], last[1].result())
+    """Do steps in this process: while some are computed, the next is read, and the last one is written."""
+
+    def then(make: Callable[[int, Any], Any], made: tuple[int, Any]) -> tuple[int, Any]:
+        number, given = made
+        return number, given if isinstance(given, Exception) else _made(make, number, given)
+
+    read = prefetch((number, _made(step.read, number)) for number in numbers)
+    computed = in_lanes(partial(then, step.compute), read, step.lanes)
+    for number, made in in_lanes(partial(then, step.write), computed, 1):
+        yield number, _again(step, number, made)
 
 
 def _there(client: Any, step: Step[Any], numbers: Iterable[int]) -> Iterator[tuple[int, Any]]:
