@@ -105,7 +105,8 @@ def _overlapped(step: Staged, numbers: Iterable[int]) -> Iterator[tuple[int, Any
         return number, given if isinstance(given, Exception) else _made(make, number, given)
 
     read = prefetch((number, _made(step.read, number)) for number in numbers)
-    computed = in_lanes(partial(then, step.compute), read, step.lanes)
+    compute = partial(then, step.compute)  # a thread of its own takes memory of its own
+    computed = map(compute, read) if step.lanes == 1 else in_lanes(compute, read, step.lanes)
     for number, made in in_lanes(partial(then, step.write), computed, 1):
         yield number, _again(step, number, made)
 
