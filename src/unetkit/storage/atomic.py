@@ -153,9 +153,14 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def is_taken(folder: Path) -> bool:
-    """Tell whether something stands where a folder is to be made: a file, or a folder that is not empty."""
-    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+def is_taken(folder: Path, but: tuple[str, ...] = ()) -> bool:
+    """Tell whether something stands where a folder is to be made: a file, or a folder that is not empty.
+
+    Args:
+        folder: to be made.
+        but: how names begin that do not count, of what a start that was killed has left of itself.
+    """
+    return folder.exists() and (not folder.is_dir() or not all(one.name.startswith(but) for one in folder.iterdir()))
 
 
 def make_folder(folder: Path) -> None:
