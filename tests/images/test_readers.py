@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -374,6 +376,19 @@ def test_a_chunk_of_hdf5_unpacks_to_no_more_than_it_has(
         small.id.write_direct_chunk((0, 0, 0), packed, mask)
     with pytest.raises(DataError, match="a chunk of /small unpacks to more bytes than it has, or is damaged"):
         open_image(tmp_path / "b.h5/small").read(0)
+
+
+def test_a_variable_of_matlab_unpacks_to_no_more_than_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matlab(np.zeros((2048, 2048), np.uint8))(tmp_path / "a.mat")
+    content = (tmp_path / "a.mat").read_bytes()
+    lying = zlib.decompress(content[136:]).replace(struct.pack("<ii", 2048, 2048), struct.pack("<ii", 32, 32))
+    packed = zlib.compress(lying)
+    (tmp_path / "a.mat").write_bytes(content[:128] + struct.pack("<II", 15, len(packed)) + packed)
+    monkeypatch.setenv("UNETKIT_MOST_BYTES", str(2**20))
+    with pytest.raises(DataError, match=r"a\.mat: .*a variable unpacks to more than 1,048,576 bytes"):
+        open_image(tmp_path / "a.mat").read(0)
 
 
 def test_headers_that_promise_too_much_are_not_allocated(tmp_path: Path) -> None:

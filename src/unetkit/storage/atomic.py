@@ -118,6 +118,7 @@ def temporary_folder(path: Path | None = None) -> Generator[Path]:
 _ADVICE = {
     errno.ENOENT: "its folder is not there (any more)",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTEMPTY: "something was written there meanwhile; look at it, or choose another place",
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a part of this path is a file, not a folder; choose another place"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose another place"),
 }
