@@ -41,7 +41,7 @@ from unetkit.errors import DamagedFileError, RemoteError, RunFolderError
 from unetkit.metrics import deciding_table
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.storage import Mirror, is_remote
-from unetkit.storage.atomic import atomic_write, is_taken, make_folder, not_written
+from unetkit.storage.atomic import atomic_write, is_taken, make_folder, not_written, written_to
 from unetkit.storage.lock import is_locked, locked
 
 Record = dict[str, Any]
@@ -209,10 +209,12 @@ class Run:
         """
         if not (self.path / "config.yaml").exists():
             self.with_config(self.config)
-        (self.path / "checkpoints").mkdir(exist_ok=True)
+        with written_to(self.path):
+            (self.path / "checkpoints").mkdir(exist_ok=True)
         checkpoint.save(self.path / "checkpoints" / f"step-{checkpoint.card.step:08d}.safetensors")
-        for old in self.checkpoint_paths()[: -self.config.train.keep_checkpoints]:
-            old.unlink()
+        with written_to(self.path):
+            for old in self.checkpoint_paths()[: -self.config.train.keep_checkpoints]:
+                old.unlink(missing_ok=True)
 
     def newest_checkpoint(self, warn: Callable[[str], None]) -> Checkpoint | None:
         """Read the newest checkpoint that is whole; `warn` takes a line about each damaged one on the way.
@@ -323,12 +325,19 @@ class Run:
         Raises:
             RunFolderError: another process is training here.
         """
-        with _alone_in(self.path):
+        with alone_in(self.path):
             yield
 
 
 def create_run(path: Path, config: Config) -> Run:
-    """Make a new run folder with its config.yaml and environment.json.
+    """Make a new run folder as `new_run` does, and leave it to whoever holds it next."""
+    with new_run(path, config) as run:
+        return run
+
+
+@contextmanager
+def new_run(path: Path, config: Config) -> Generator[Run]:
+    """Make a new run folder with its config.yaml and environment.json, held until the end of the block.
 
     A path in object storage gives a folder of this user, whose image there grows with it.
 
@@ -349,14 +358,16 @@ def create_run(path: Path, config: Config) -> Run:
                 f"{url}: is empty, but {mirror.folder} holds a run for it, which was not sent or was deleted there; go "
                 f"on with --resume {mirror.folder}, or delete that folder"
             )
-        return replace(create_run(mirror.folder, config), mirror=mirror)
+        with new_run(mirror.folder, config) as run:
+            yield replace(run, mirror=mirror)
+        return
     require_new(path)
     make_folder(path)
-    with _alone_in(path):
+    with alone_in(path):
         require_new(path)  # another process may have been faster
         run = Run(path, config).with_config(config)
         run.write_json("environment.json", environment(config))
-    return run
+        yield run
 
 
 def require_new(path: Path) -> None:
@@ -367,16 +378,20 @@ def require_new(path: Path) -> None:
     """
     if (path / "config.yaml").exists():
         raise RunFolderError(f"{path}: holds another run; continue it with --resume {path}, or choose another --out")
-    ours = (".lock", ".config.yaml.")
-    if path.exists() and (not path.is_dir() or not all(one.name.startswith(ours) for one in path.iterdir())):
+    if is_taken(path, but=(".lock", ".config.yaml.")):
         raise RunFolderError(
             f"{path}: is not an empty folder; choose another --out, so that nothing of yours is overwritten"
         )
 
 
 @contextmanager
-def _alone_in(path: Path) -> Generator[None]:
-    """Keep every other process that writes a run out of a folder."""
+def alone_in(path: Path, doing: str = "training") -> Generator[None]:
+    """Keep every other process that writes a run, or runs, out of a folder; `doing` says what it does.
+
+    Raises:
+        RunFolderError: another one is at work there.
+        StorageError: the folder cannot be written to.
+    """
     with ExitStack() as held:
         try:
             held.enter_context(locked(path / ".lock"))
@@ -384,7 +399,7 @@ def _alone_in(path: Path) -> Generator[None]:
             owner = path / ".lock.owner"  # where the file system has no locks
             hint = f"; if none is, on any machine, delete {owner}" if owner.exists() else ""
             raise RunFolderError(
-                f"{path}: another process is training in this folder; wait for it or stop it{hint}"
+                f"{path}: another process is {doing} in this folder; wait for it or stop it{hint}"
             ) from None
         except OSError as error:
             raise not_written(path, error) from error

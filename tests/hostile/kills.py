@@ -7,7 +7,8 @@ torchrun's, from its start. Each kill begins a command anew, waits for a moment 
 one of the changes that it makes on the disk), and sends SIGKILL, or SIGTERM for a share of them, to the command with
 all its processes. Then: what has its final name must be whole, that is the same bytes as without a kill; after SIGTERM
 nothing temporary may be left; and the same command, run again (a training with --resume), must come to the same results
-with nothing left.
+with nothing left. Where a dask cluster does the work, one of its workers is killed instead, and the command must come
+to its end as if nothing had been.
 """
 
 import argparse
@@ -56,6 +57,7 @@ class Verb:
         again: words of the command that goes on; None: the same.
         prepare: makes the folder ready.
         prefix: what starts the command where it is not begun in a fork.
+        by_workers: whether a worker of dask is killed, not the command.
     """
 
     words: Callable[[Path], list[str]]
@@ -63,9 +65,49 @@ class Verb:
     again: Callable[[Path], list[str]] | None = None
     prepare: Callable[[Path], object] = lambda folder: None
     prefix: tuple[str, ...] = ()
+    by_workers: bool = False
 
 
-def trainings(base: Path) -> dict[str, Verb]:
+_CLUSTER = """
+from distributed import LocalCluster
+
+cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None)
+print(cluster.scheduler_address, flush=True)
+input()
+"""
+
+
+class Cluster:
+    """A dask cluster of two workers, in a process of its own from when its address is first asked for."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[str] | None = None
+        self._address = ""
+
+    @property
+    def address(self) -> str:
+        """The scheduler's."""
+        if self.process is None:
+            command = [sys.executable, "-c", _CLUSTER]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            self.process = subprocess.Popen(command, text=True, **pipes)
+            self._address = self.process.stdout.readline().strip()
+        return self._address
+
+    def kill_worker(self, draw: random.Random) -> None:
+        """Kill a worker; another process takes its place."""
+        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        pids = [int(pid) for file in children for pid in file.read_text().split()]
+        workers = [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(draw.choice(workers), signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process is not None:
+            self.process.communicate("")
+
+
+def trainings(base: Path, cluster: Cluster) -> dict[str, Verb]:
     """Return the commands that train; `base` holds data."""
     data = str(base / "data")
     train = [
@@ -91,17 +133,23 @@ def trainings(base: Path) -> dict[str, Verb]:
         "crossval torchrun": Verb(
             lambda folder: [*folds, "--out", str(folder / "folds"), "train.batch=2"], ("folds",), prefix=torchrun
         ),
+        "crossval dask": Verb(
+            lambda folder: [*folds, "--out", str(folder / "folds"), "--dask", cluster.address],
+            ("folds",),
+            prefix=(sys.executable, "-m", "unetkit"),
+            by_workers=True,
+        ),
     }
 
 
-def verbs(base: Path) -> dict[str, Verb]:
+def verbs(base: Path, cluster: Cluster) -> dict[str, Verb]:
     """Return every command that writes; `base` holds data, a run and images."""
     data, run, images = str(base / "data"), str(base / "run"), str(base / "images")
 
     def copy_run(folder: Path) -> None:
         shutil.copytree(base / "run", folder / "run")
 
-    return trainings(base) | {
+    return trainings(base, cluster) | {
         "predict file": Verb(
             lambda folder: ["predict", run, f"{images}/a.tif", "--out", str(folder / "o.tif")], ("o.tif",)
         ),
@@ -116,6 +164,20 @@ def verbs(base: Path) -> dict[str, Verb]:
                 *("predict", run, f"{images}/a.tif", "--out", str(folder / "o.zarr")),
                 "--resume" if (folder / "o.zarr.unfinished" / "journal.jsonl").is_file() else "--overwrite",
             ],
+        ),
+        "predict dask": Verb(
+            lambda folder: [
+                "predict",
+                run,
+                f"{images}/a.tif",
+                "--out",
+                str(folder / "o.zarr"),
+                "--dask",
+                cluster.address,
+            ],
+            ("o.zarr",),
+            prefix=(sys.executable, "-m", "unetkit"),
+            by_workers=True,
         ),
         "predict folder": Verb(lambda folder: ["predict", run, images, "--out", str(folder / "o")], ("o",)),
         "export safetensors": Verb(
@@ -223,15 +285,9 @@ def begin(verb: Verb, words: list[str]) -> Begun:
     raise SystemExit(0)
 
 
-def kill(
-    verb: Verb, folder: Path, reference: dict[str, str], seconds: float, draw: random.Random, gently: float
-) -> tuple[str, str]:
-    """Kill a command once and run it again; return the outcome and what there is to say."""
-    verb.prepare(folder)
-    before = content(folder, verb.made)
+def wait(process: Begun, folder: Path, seconds: float, draw: random.Random) -> None:
+    """Wait for a moment of a command that takes about so long, or for one of its changes in a folder, or its end."""
     moment, changes = draw.uniform(0.3, 1.05) * seconds, draw.choice((0, 1, 2, 3, 5, 8))
-    soft = draw.random() < gently
-    process = begin(verb, verb.words(folder))
     begun, seen, last = time.monotonic(), 0, None
     while not process.has_ended():
         if changes:
@@ -241,9 +297,44 @@ def kill(
             )
             seen, last = seen + (now != last and last is not None), now
         if (seen >= changes > 0) or time.monotonic() - begun > (moment if not changes else 3 * seconds):
-            os.killpg(process.pid, signal.SIGTERM if soft else signal.SIGKILL)
-            break
+            return
         time.sleep(0.002)
+
+
+def kill_worker(
+    verb: Verb, folder: Path, reference: dict[str, str], seconds: float, draw: random.Random, cluster: Cluster
+) -> tuple[str, str]:
+    """Kill a worker in the middle of a command; return the outcome and what there is to say."""
+    process = begin(verb, verb.words(folder))
+    wait(process, folder, seconds, draw)
+    early = process.has_ended()
+    cluster.kill_worker(draw)
+    code, said = process.end()
+    if code != 0:
+        return "traceback" if "Traceback" in said else "other", said[-1500:]
+    if left := [str(path) for path in folder.rglob("*.part")]:
+        return "left", "; ".join(left)
+    return _compared(content(folder, verb.made), reference, early=early)
+
+
+def _compared(found: dict[str, str], reference: dict[str, str], *, early: bool) -> tuple[str, str]:
+    if found != reference:
+        differing = sorted(name for name in {*found, *reference} if found.get(name) != reference.get(name))
+        return "other", ", ".join(differing)
+    return ("early" if early else "same"), ""
+
+
+def kill(
+    verb: Verb, folder: Path, reference: dict[str, str], seconds: float, draw: random.Random, gently: float
+) -> tuple[str, str]:
+    """Kill a command once and run it again; return the outcome and what there is to say."""
+    verb.prepare(folder)
+    before = content(folder, verb.made)
+    soft = draw.random() < gently
+    process = begin(verb, verb.words(folder))
+    wait(process, folder, seconds, draw)
+    if not process.has_ended():
+        os.killpg(process.pid, signal.SIGTERM if soft else signal.SIGKILL)
     code, complaint = process.end()
     early = code == 0
     if "Traceback" in complaint and not verb.prefix:
@@ -264,11 +355,7 @@ def kill(
         return "traceback" if "Traceback" in said else "other", f"run again: {said[-1500:]}"
     if left := [str(path) for path in folder.rglob("*.part")]:
         return "left", "; ".join(left)
-    found = content(folder, verb.made)
-    if found != reference:
-        differing = sorted(name for name in {*found, *reference} if found.get(name) != reference.get(name))
-        return "other", ", ".join(differing)
-    return ("early" if early else "same"), ""
+    return _compared(content(folder, verb.made), reference, early=early)
 
 
 def run(count: int, seed: int, only: str, first: int, gently: float) -> tuple[dict[str, Counter[str]], list[str]]:
@@ -280,10 +367,10 @@ def run(count: int, seed: int, only: str, first: int, gently: float) -> tuple[di
         (root / name).mkdir()
     for name in ("unetkit.cli", "unetkit.training.train", "unetkit.reporting", "unetkit.exporting", "skimage.measure"):
         importlib.import_module(name)
-    table, found = dict[str, Counter[str]](), list[str]()
+    table, found, cluster = dict[str, Counter[str]](), list[str](), Cluster()
     chosen = {
         name: verb
-        for name, verb in verbs(base_in(root / "base")).items()
+        for name, verb in verbs(base_in(root / "base"), cluster).items()
         if only in name and (name != "data fetch" or ISBI.is_dir())
     }
     references = dict[str, tuple[dict[str, str], float]]()
@@ -300,13 +387,18 @@ def run(count: int, seed: int, only: str, first: int, gently: float) -> tuple[di
             assert references[name][0], name
             shutil.rmtree(folder)
         folder.mkdir()
-        outcome, said = kill(verb, folder, *references[name], random.Random(f"{seed}-{number}"), gently)
+        draw = random.Random(f"{seed}-{number}")
+        if verb.by_workers:
+            outcome, said = kill_worker(verb, folder, *references[name], draw, cluster)
+        else:
+            outcome, said = kill(verb, folder, *references[name], draw, gently)
         table.setdefault(name, Counter()).update(("tried", outcome))
         print(f"kill {number}: {name}: {outcome}", file=sys.stderr, flush=True)
         if outcome not in ("same", "early"):
             found.append(f"{name}, kill {number}: {outcome}\n{said}")
             print(said, file=sys.stderr, flush=True)
         shutil.rmtree(folder)
+    cluster.stop()
     shutil.rmtree(root)
     return table, found
 

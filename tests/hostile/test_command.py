@@ -37,6 +37,24 @@ def test_a_signal_after_the_work_is_done_says_nothing_more(tmp_path: Path) -> No
     assert done.returncode == -signal.SIGTERM
 
 
+def test_a_signal_while_the_command_is_imported_ends_it_without_a_word() -> None:
+    program = """
+import signal, sys
+from unetkit.__main__ import main
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "unetkit.cli.app":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Finder)
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program, "metrics"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_a_signal_that_native_code_turns_into_an_error_of_its_own_is_told_as_a_signal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -334,9 +335,69 @@ def test_a_packed_zarr_is_told(tmp_path: Path) -> None:
         open_image(Path(packed))
 
 
-def test_no_pickled_values_are_read(tmp_path: Path) -> None:
-    from numcodecs import Pickle
+def test_no_pickled_values_and_no_unknown_codecs_are_read(tmp_path: Path) -> None:
+    from numcodecs import PackBits, Pickle
 
     zarr.create_array(tmp_path / "a.zarr", shape=(9, 9), dtype="u1", zarr_format=2, filters=[Pickle()])
-    with pytest.raises(DataError, match="truncated, damaged or not an image|pickled values"):
+    with pytest.raises(DataError, match="truncated, damaged or not an image"):
         open_image(tmp_path / "a.zarr")
+    zarr.create_array(tmp_path / "b.zarr", shape=(9, 9), dtype="?", zarr_format=2, filters=[PackBits()])
+    with pytest.raises(
+        DataError, match="b.zarr: its chunks are stored by 'packbits', which is not read; compress them by"
+    ):
+        open_image(tmp_path / "b.zarr")
+
+
+def _written(path: Path, version: int, codec: str, pixels: np.ndarray) -> None:
+    """Write slices with a compressor, as zarr itself does; small ones in several chunks, and of version 3 in shards."""
+    import numcodecs
+    from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
+    from zarr.codecs import numcodecs as of_three
+
+    named = {
+        "blosc": "Blosc",
+        "zstd": "Zstd",
+        "gzip": "GZip",
+        "zlib": "Zlib",
+        "lz4": "LZ4",
+        "bz2": "BZ2",
+        "lzma": "LZMA",
+    }
+    options: Any = {"compressors": getattr(numcodecs, named[codec])() if version == 2 else None}
+    if version == 3:
+        standard = {"blosc": BloscCodec, "gzip": GzipCodec, "zstd": ZstdCodec}
+        options["compressors"] = standard[codec]() if codec in standard else getattr(of_three, named[codec])()
+        options |= {"shards": (1, 16, 16)} if len(pixels) > 1 else {}
+    chunks = (1, 8, 8) if len(pixels) > 1 else pixels.shape
+    zarr.create_array(path, data=pixels, chunks=chunks, zarr_format=version, **options)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no peak of memory that begins anew")
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3")
+@pytest.mark.parametrize("codec", ["blosc", "zstd", "gzip", "zlib", "lz4", "bz2", "lzma"])
+@pytest.mark.parametrize("version", [2, 3])
+def test_every_compressor_is_read_and_unpacks_no_more_than_a_chunk(version: int, codec: str, tmp_path: Path) -> None:
+    pixels = VOLUME[0, 0, :, :16, :16]
+    _written(tmp_path / "a.zarr", version, codec, pixels)
+    assert np.array_equal(open_image(tmp_path / "a.zarr").read(1)[0], pixels[1])
+    bomb = tmp_path / "b.zarr"
+    _written(bomb, version, codec, np.ones((1, 2**11, 2**12), np.uint16))  # 16 MiB, of which little is left
+    for name, keys in {".zarray": ("shape", "chunks"), "zarr.json": ("shape", "chunk_grid")}.items():
+        if (bomb / name).exists():
+            header = json.loads((bomb / name).read_text())
+            for key in keys:
+                small = {"name": "regular", "configuration": {"chunk_shape": [1, 8, 8]}}
+                header[key] = small if key == "chunk_grid" else [1, 8, 8]
+            (bomb / name).write_text(json.dumps(header))
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
+    before = _peak()
+    with pytest.raises(DataError, match=r"b\.zarr, chunk 0/0/0: truncated, damaged or not an image"):
+        open_image(bomb).read(0)
+    assert _peak() - before < 2**23
+
+
+def _peak() -> int:
+    """Return the most memory that was resident, in bytes."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -348,6 +350,45 @@ def test_an_hdf5_file_never_opens_another_one(tmp_path: Path) -> None:
     hdf5(STACK)(tmp_path / "stack.h5")
     with pytest.raises(DataError, match="holds no array of numbers"):
         open_image(tmp_path / "b.h5")
+
+
+FILTERS: list[dict[str, Any]] = [
+    {"compression": "gzip"},
+    {"compression": "gzip", "shuffle": True, "fletcher32": True},
+    {"compression": "gzip", "scaleoffset": 0},
+    {"compression": "lzf"},
+    {"compression": "lzf", "fletcher32": True},
+    *([{"compression": "szip"}] if h5py.h5z.filter_avail(h5py.h5z.FILTER_SZIP) else []),
+]
+
+
+@pytest.mark.parametrize("options", FILTERS, ids=str)
+def test_a_chunk_of_hdf5_unpacks_to_no_more_than_it_has(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unetkit.images.array_files._UNSEEN", 0)  # every chunk is looked at
+    hdf5(STACK, chunks=(2, 16, 16), **options)(tmp_path / "a.h5")
+    assert np.array_equal(open_image(tmp_path / "a.h5").read(1)[0], STACK[1])
+    hdf5(np.zeros((1, 1024, 1024), np.uint8), chunks=(1, 1024, 1024), **options)(tmp_path / "b.h5")
+    with h5py.File(tmp_path / "b.h5", "r+") as tree:
+        mask, packed = tree["volumes/raw"].id.read_direct_chunk((0, 0, 0))
+        small = tree.create_dataset("small", (1, 64, 64), "u1", chunks=(1, 64, 64), **options)
+        small.id.write_direct_chunk((0, 0, 0), packed, mask)
+    with pytest.raises(DataError, match="a chunk of /small unpacks to more bytes than it has, or is damaged"):
+        open_image(tmp_path / "b.h5/small").read(0)
+
+
+def test_a_variable_of_matlab_unpacks_to_no_more_than_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matlab(np.zeros((2048, 2048), np.uint8))(tmp_path / "a.mat")
+    content = (tmp_path / "a.mat").read_bytes()
+    lying = zlib.decompress(content[136:]).replace(struct.pack("<ii", 2048, 2048), struct.pack("<ii", 32, 32))
+    packed = zlib.compress(lying)
+    (tmp_path / "a.mat").write_bytes(content[:128] + struct.pack("<II", 15, len(packed)) + packed)
+    monkeypatch.setenv("UNETKIT_MOST_BYTES", str(2**20))
+    with pytest.raises(DataError, match=r"a\.mat: .*a variable unpacks to more than 1,048,576 bytes"):
+        open_image(tmp_path / "a.mat").read(0)
 
 
 def test_headers_that_promise_too_much_are_not_allocated(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import unetkit
-from unetkit.labelling.project import Contents, LabelClass
-from unetkit.labelling.trainer import Session, open_session, repeat, run_folders
+from unetkit.labelling.project import Contents, LabelClass, run_folders
+from unetkit.labelling.trainer import Session, open_session, repeat
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.run import open_run
 

@@ -167,6 +167,7 @@ def test_errors_are_one_line_without_places_of_the_machine(
     caplog.set_level(logging.DEBUG, "unetkit.server")
     found = _get(client(), "/api/data")
     assert (found.status_code, found.json()) == (422, {"error": "cells.png: truncated; copy it again"})
+    assert any(one.getMessage().endswith(" cells.png: truncated; copy it again") for one in caplog.records)
     failed = _get(client(), "/api/defect")
     assert failed.status_code == 500
     assert "secret" not in failed.text

@@ -1,5 +1,6 @@
 """What a job can do to its server: it is cancelled in the middle of a network, and asks for memory in vain."""
 
+import logging
 import sys
 import threading
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+from unetkit.errors import DataError
 from unetkit.serving import layers
 from unetkit.serving.app import create_app
 from unetkit.serving.jobs import Job, Jobs
@@ -55,6 +57,23 @@ def _ended(job: Job, jobs: Jobs) -> Job:
     jobs.add(job, line="short")
     job.finished.result(60)
     return job
+
+
+def test_an_error_names_no_folder_of_the_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def work(job: Job) -> None:
+        job.log(f"{tmp_path}/0123/cells.png: a note")
+        raise DataError(f"{tmp_path}/0123/cells.png: truncated")
+
+    caplog.set_level(logging.INFO, "unetkit.server")
+    jobs = Jobs(of_a_client=4)
+    jobs.start()
+    try:
+        job = _ended(Job("me", work, tmp_path / "4567", 1.0, 60.0), jobs)
+    finally:
+        jobs.stop()
+    assert job.seen()["error"] == "cells.png: truncated"
+    said = [record.getMessage().partition(": ")[2] for record in caplog.records]
+    assert said == ["cells.png: a note", "cells.png: truncated"]
 
 
 def test_a_job_without_memory_fails_alone(tmp_path: Path) -> None:

@@ -67,6 +67,18 @@ def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "a") == ["whole"]
 
 
+def test_a_folder_that_another_process_has_made_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
+    def make() -> None:
+        with atomic_folder(tmp_path / "a"):
+            (tmp_path / "a").mkdir()
+            (tmp_path / "a" / "theirs").touch()
+
+    with pytest.raises(StorageError, match=r"\(Directory not empty\); something was written there meanwhile"):
+        make()
+    assert os.listdir(tmp_path) == ["a"]
+    assert os.listdir(tmp_path / "a") == ["theirs"]
+
+
 LEAVE = """
 import os, sys
 from pathlib import Path

@@ -10,8 +10,10 @@ from unetkit.config import Config, load_config
 from unetkit.data import write_sample
 from unetkit.errors import RunFolderError, StorageError
 from unetkit.progress import NoProgress
-from unetkit.run import create_run
+from unetkit.run import create_run, new_run
 from unetkit.storage.lock import locked
+from unetkit.training.crossval import crossval
+from unetkit.training.search import search
 from unetkit.training.train import train
 
 SMALL = {"model": {"width": 4, "depth": 1}, "train": {"steps": 4, "batch": 1, "patch": 32, "threads": 1}}
@@ -33,6 +35,43 @@ def test_of_two_starts_at_once_one_goes_on_and_loses_nothing(config: Config, tmp
     with first.held(), pytest.raises(RunFolderError, match="holds another run"):
         train(config, out=out)
     assert (out / "config.yaml").is_file()
+
+
+def test_a_run_is_held_from_its_first_file_on(config: Config, tmp_path: Path) -> None:
+    with new_run(tmp_path / "run", config) as run:
+        assert run.is_held
+        with pytest.raises(RunFolderError, match="holds another run"):
+            create_run(tmp_path / "run", config)
+    assert not run.is_held
+
+
+def test_of_two_cross_validations_at_once_one_goes_on(config: Config, tmp_path: Path) -> None:
+    out = tmp_path / "folds"
+
+    class Second(NoProgress):
+        """Starts the same once more while the first one trains."""
+
+        said = ""
+
+        def log(self, text: str) -> None:
+            if text.startswith("fold-0-seed-0: training"):
+                with pytest.raises(RunFolderError) as caught:
+                    crossval(config, out=out, folds=2)
+                self.said = str(caught.value)
+
+    second = Second()
+    crossval(config, out=out, folds=2, progress=second)
+    assert second.said == f"{out}: another process is training in this folder; wait for it or stop it"
+    assert (out / "report.html").is_file()
+
+
+def test_what_a_killed_cross_validation_or_search_left_is_no_obstacle(config: Config, tmp_path: Path) -> None:
+    for folder in ("folds", "search"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / ".lock").touch()
+    assert crossval(config, out=tmp_path / "folds", folds=2).path == tmp_path / "folds"
+    found = search(config, over=["optimizer.lr=1e-3,1e-2"], out=tmp_path / "search", trials=1)
+    assert len(found.trials) == 1
 
 
 def test_what_a_killed_start_left_is_no_obstacle(config: Config, tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ __all__ = ["app", "data", "evaluate", "export", "label", "main", "predict", "pub
 _LESS = "choose a smaller size, patch, tile or batch, or fewer images at once"
 
 
-_OF_PATHS = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM)
-"""What asking whether a path is there may end with."""
+_OF_PATHS = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What asking whether a path is there, or removing it, may end with."""
 
 _received: list[int] = []  # signals, in their order
 

@@ -15,7 +15,8 @@ Each image is held out by exactly one fold. Does not know how a training is done
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ from unetkit.data import Dataset, split_dataset
 from unetkit.data.dataset import division_of
 from unetkit.errors import ConfigError, RunFolderError
 from unetkit.prediction.load import CROSSVAL
-from unetkit.run import Run, open_run
+from unetkit.run import Run, alone_in, open_run
 from unetkit.storage.atomic import atomic_write, is_taken, make_folder
 
 _NOT_FOLDS = ("none", "given", "last")
@@ -167,13 +168,29 @@ def is_begun(run: Path) -> bool:
     return False
 
 
-def open_folder(path: Path, folds: Folds, *, seeds: int) -> Folder:
+@contextmanager
+def open_folder(path: Path, folds: Folds, *, seeds: int) -> Generator[Folder]:
     """Make the folder, or open the one that is there to go on with it; more seeds than before may be asked for.
 
+    Until the end of the block no other process trains in it.
+
     Raises:
-        RunFolderError: something else lies there, or a cross-validation of another configuration.
+        RunFolderError: something else lies there, a cross-validation of another configuration, or another process.
         StorageError: the folder cannot be made.
     """
+    _require_free(path)
+    make_folder(path)
+    with alone_in(path):
+        yield _opened(path, folds, seeds)
+
+
+def _require_free(path: Path) -> None:
+    if not (path / CROSSVAL).is_file() and is_taken(path, but=(".lock", f".{CROSSVAL}.")):
+        raise RunFolderError(f"{path}: is neither an empty folder nor a cross-validation; choose another --out")
+
+
+def _opened(path: Path, folds: Folds, seeds: int) -> Folder:
+    _require_free(path)  # another process may have been faster
     file = path / CROSSVAL
     content: dict[str, Any] = {
         "config": folds.config.model_dump(mode="json"),
@@ -193,9 +210,6 @@ def open_folder(path: Path, folds: Folds, *, seeds: int) -> Folder:
         if known.held_out != content["held_out"]:
             raise RunFolderError(f"{path}: holds a cross-validation of other images; choose another --out")
         seeds = max(seeds, known.seeds)
-    elif is_taken(path):
-        raise RunFolderError(f"{path}: is neither an empty folder nor a cross-validation; choose another --out")
-    make_folder(path)
     folder = Folder(path, folds, tuple(folds.members(seeds)))
     described = content | {"seeds": seeds, "members": [member.name for member in folder.members]}
     if not file.is_file() or json.loads(file.read_text(encoding="utf-8")) != described:

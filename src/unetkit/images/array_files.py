@@ -6,7 +6,10 @@ the file: `file.h5/volumes/raw` or `file.h5:volumes/raw`. No file can run code: 
 """
 
 import json
+import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -158,8 +161,39 @@ def _matlab_axes(shape: tuple[int, ...]) -> str:
 
 def _matlab_arrays(handle: BinaryIO) -> dict[str, tuple[tuple[int, ...], str]]:
     """Return the shape and the class of every array of numbers in a MATLAB file below version 7.3."""
+    _require_unpacked(handle)
     found = _package("scipy.io").whosmat(handle)
     return {name: (tuple(shape), kind) for name, shape, kind in found if kind in _MATLAB_TYPES}
+
+
+_MAT_HEADER, _MAT_COMPRESSED = 128, 15
+
+
+def _require_unpacked(handle: BinaryIO) -> None:
+    """Require that no variable of a MATLAB file from version 5 on unpacks to more bytes than are allowed.
+
+    Raises:
+        ValueError: one does.
+    """
+    order = {b"IM": "<", b"MI": ">"}.get(handle.read(_MAT_HEADER)[-2:])
+    while order and len(tag := handle.read(8)) == 8:
+        kind, size = struct.unpack(f"{order}II", tag)
+        if kind == _MAT_COMPRESSED and size * _RATIOS[_DEFLATE] > MOST_BYTES.value:
+            if not _inflates_to(handle.read(size), MOST_BYTES.value):
+                raise ValueError(f"a variable unpacks to more than {MOST_BYTES.value:,} bytes")
+        else:
+            handle.seek(size, 1)
+    handle.seek(0)
+
+
+def _inflates_to(data: bytes, most: int) -> bool:
+    """Tell whether data of zlib become no more than so many bytes; they are not kept."""
+    stream, count = zlib.decompressobj(), 0
+    for start in range(0, len(data), 2**14):  # a piece becomes 17 MB at most
+        count += len(stream.decompress(data[start : start + 2**14]))
+        if count > most:
+            return False
+    return True
 
 
 _SMALLEST = 8  # rows and columns
@@ -271,7 +305,59 @@ class _Dataset:
     def __getitem__(self, where: Any) -> NDArray[Any]:
         """Read the values at slices."""
         with self.file.open() as handle, _package("h5py").File(handle, "r") as tree:
-            return tree[self.name][where]
+            dataset = tree[self.name]
+            if dataset.id.get_create_plist().get_nfilters() > 0:
+                _require_chunk(dataset, tuple(part.start for part in where), self.file.source)
+            return dataset[where]
+
+
+_DEFLATE, _FLETCHER32, _SZIP, _NBIT, _SCALEOFFSET, _LZF = 1, 3, 4, 5, 6, 32000
+_RATIOS = {_DEFLATE: 1032, _LZF: 90, _SZIP: 2**32}
+"""How many bytes a byte unpacks to at most. Other filters than HDF5's own need plugins that the user has installed."""
+
+_UNSEEN = 2**28
+"""Bytes that a chunk may unpack to without being looked at before."""
+
+_OVERHEAD = 2**10  # bytes of a filter's own
+
+
+def _require_chunk(dataset: Any, at: tuple[int, ...], source: str) -> None:
+    """Require that a chunk unpacks to as many bytes as it has: HDF5 itself unpacks whatever is there.
+
+    Raises:
+        DataError: it unpacks to more.
+    """
+    stored = dataset.id.get_chunk_info_by_coord(at)
+    if stored.byte_offset is None:  # it is not there
+        return
+    most = math.prod(dataset.chunks) * dataset.dtype.itemsize + _OVERHEAD
+    properties = dataset.id.get_create_plist()
+    used = [number for number in range(properties.get_nfilters()) if not stored.filter_mask >> number & 1]
+    filters = [properties.get_filter(number)[::2] for number in used]  # code and values
+    packers = [code for code, _ in filters if code in _RATIOS]
+    promised = [math.prod(values[2:5:2]) for code, values in filters if code in (_NBIT, _SCALEOFFSET)]
+    fits = len(packers) < 2 and max(promised, default=0) <= most
+    if fits and packers and stored.size * _RATIOS[packers[0]] > max(most, _UNSEEN):
+        data = dataset.id.read_direct_chunk(at)[1]
+        fits = _unpacks_to(packers[0], data[:-4] if filters[-1][0] == _FLETCHER32 else data, most)
+    if not fits:
+        raise DataError(
+            f"{source}: a chunk of {dataset.name} unpacks to more bytes than it has, or is damaged; write it again"
+        )
+
+
+def _unpacks_to(packer: int, data: bytes, most: int) -> bool:
+    """Tell whether a compressed chunk becomes no more than so many bytes."""
+    if packer == _SZIP:
+        return int.from_bytes(data[:4], "little") <= most
+    if packer == _DEFLATE:
+        return _inflates_to(data, most)
+    codecs = _package("imagecodecs")
+    try:
+        codecs.lzf_decode(data, out=most)
+    except codecs.LzfError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

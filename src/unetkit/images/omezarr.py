@@ -26,6 +26,7 @@ from unetkit.errors import DataError
 from unetkit.images import is_zarr
 from unetkit.images.array import CachedArray, axes_by_size, image_of_array
 from unetkit.images.image import Image, PixelSize, Role, decoding
+from unetkit.images.zarrcodecs import bounded
 from unetkit.storage import is_remote, url_of
 from unetkit.storage.remote import place_of, speaking
 
@@ -84,12 +85,11 @@ def open_zarr(path: str | Path, role: Role = "image") -> Image:
             above = zarr.open(store=store, path=posixpath.dirname(name), mode="r") if name else None
             multiscale = _multiscale(above, source) if isinstance(above, zarr.Group) else None
             array, level = node, posixpath.basename(name)
-        codecs = [_metadata(array).get(key) for key in ("codecs", "filters", "compressor")]
-        if np.dtype(array.dtype).kind not in "biuf" or "pickle" in str(codecs).lower():
-            raise DataError(f"{source}: an array of type {array.dtype}, or with pickled values; numbers were expected")
+        if np.dtype(array.dtype).kind not in "biuf":
+            raise DataError(f"{source}: an array of type {array.dtype}; numbers were expected")
         axes, pixel_size = _axes(array, multiscale, level, source)
         values = dict(zip(axes, array.shape, strict=True)).get("c", 1)
-        cached = CachedArray(source, _Chunks(array, source), array.chunks, values=values)
+        cached = CachedArray(source, _Chunks(bounded(array, source), source), array.chunks, values=values)
         return image_of_array(source, cached, axes, pixel_size=pixel_size, named=multiscale is not None)
 
 

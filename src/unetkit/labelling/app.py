@@ -38,7 +38,7 @@ from starlette.routing import Route
 from unetkit.errors import UnetkitError, UsageError
 from unetkit.images.write import to_png
 from unetkit.labelling.guide import Suggestion, choose, first_window
-from unetkit.labelling.project import LabelClass, Project, ProjectImage, accepted
+from unetkit.labelling.project import LabelClass, Project, ProjectImage, accepted, run_folders
 from unetkit.labelling.strokes import Labels, Place, Stroke
 from unetkit.labelling.worker import Worker, prediction_file
 from unetkit.serving.guard import Access, Guard, Limits, guarded, log
@@ -292,7 +292,7 @@ class Labelling:
 
 def _history(folder: Path) -> list[list[Any]]:
     """Return step, loss and held-out Dice of the newest run, as far as its log tells."""
-    runs = sorted(folder.glob("run-*/log.jsonl"), key=lambda path: path.stat().st_mtime)
+    runs = [log for run in run_folders(folder) if (log := run / "log.jsonl").is_file()]
     found: list[list[Any]] = []
     dice: float | None = None
     for line in runs[-1].read_text(encoding="utf-8").splitlines() if runs else ():

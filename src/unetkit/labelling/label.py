@@ -82,8 +82,8 @@ def repeat_newest(data: str | Path, out: str | Path, *, project: str | Path | No
         UsageError: the project has no run yet.
         RunFolderError, StorageError, DataError: the run or its images cannot be read, or the folder not be made.
     """
-    from unetkit.labelling.project import project_folder
-    from unetkit.labelling.trainer import repeat, run_folders
+    from unetkit.labelling.project import project_folder, run_folders
+    from unetkit.labelling.trainer import repeat
     from unetkit.run import open_run
 
     folder = project_folder(Path(data)) if project is None else Path(project)

@@ -47,7 +47,7 @@ from unetkit.images import is_zarr, open_image
 from unetkit.images.image import Image, as_pixels
 from unetkit.images.write import Form, tiff_stack, to_png
 from unetkit.labelling.strokes import UNCHANGED, Follower, Journal, Labels, Painting, Place, Stroke
-from unetkit.storage.atomic import atomic_write, make_folder
+from unetkit.storage.atomic import atomic_write, make_folder, not_written
 from unetkit.storage.lock import locked
 
 COLOURS = ("#2f6fde", "#f08a24", "#2aa876", "#d6336c", "#8e5bd9", "#c9a400", "#17a2b8", "#7d8597")
@@ -320,6 +320,8 @@ class Project:
                 raise UsageError(
                     f"{contents.folder}: is open in another `unetkit label`; paint there, or stop it first"
                 ) from None
+            except OSError as error:
+                raise not_written(contents.folder, error) from error
             self._journal = Journal(contents.journal)
             held.callback(self._journal.close)
             follower = Follower(contents.journal)
@@ -567,6 +569,12 @@ def _parts(name: str, path: Path, image: Image) -> list[ProjectImage]:
         for row, top in enumerate(tops)
         for column, left in enumerate(lefts)
     ]
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Return the runs of a project, the oldest first."""
+    found = [path for path in folder.glob("run-*") if path.name.removeprefix("run-").isdecimal()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("run-")))
 
 
 def accepted(

@@ -30,7 +30,7 @@ from unetkit.devices import choose_device, choose_precision
 from unetkit.distributed import World
 from unetkit.errors import DivergedError, UsageError
 from unetkit.evaluation.score import score_predictor
-from unetkit.labelling.project import Contents, as_csv
+from unetkit.labelling.project import Contents, as_csv, run_folders
 from unetkit.labelling.strokes import Follower, Labels, Painting, Place
 from unetkit.machine import available_cores
 from unetkit.modelfile.card import ModelCard
@@ -343,12 +343,6 @@ def open_session(contents: Contents, *, overrides: Sequence[str] = ()) -> Sessio
         "predict": config.predict.model_copy(update={"padding_mode": config.data.padding_mode}),
     }
     return Session(contents, create_run(folder, config.model_copy(update=update)))
-
-
-def run_folders(folder: Path) -> list[Path]:
-    """Return the runs of a project, the oldest first."""
-    found = [path for path in folder.glob("run-*") if path.name.removeprefix("run-").isdecimal()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("run-")))
 
 
 def repeat(run: Run, out: Path) -> Run:

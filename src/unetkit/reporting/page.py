@@ -29,7 +29,7 @@ from unetkit.reporting.pictures import (
 from unetkit.reporting.plots import ranking_curves, reliability_diagram
 from unetkit.reporting.text import shown
 from unetkit.run import OWN_FUNCTIONS, Record, Run
-from unetkit.storage.atomic import atomic_write
+from unetkit.storage.atomic import atomic_write, written_to
 
 LoadExample = Callable[[str], Example]
 """Gives the image of a name with its truth and what the network predicts."""
@@ -255,8 +255,9 @@ def gallery(
     Raises:
         StorageError: a picture cannot be written.
     """
-    for old in (path for end in ("worst", "best") for path in pictures.glob(f"{end}-*.png")):
-        old.unlink()
+    with written_to(pictures):
+        for old in (path for end in ("worst", "best") for path in pictures.glob(f"{end}-*.png")):
+            old.unlink()
     metric, classes, made = ranking_metric(evaluation, metric), evaluation.classes, list[ShownImage]()
     for chosen in extremes(evaluation, metric, each):
         example = load_example(chosen.image.name)

@@ -99,10 +99,6 @@ class Service:
         self.uploads.remove(upload)
         release_freed_memory()
 
-    def shown(self, text: str) -> str:
-        """Return a text without paths of this machine."""
-        return text.replace(f"{self.uploads.folder}/", "").replace(str(self.uploads.folder), "")
-
 
 def service_of(request: Request) -> Service:
     """Return what the application serves."""
@@ -214,7 +210,7 @@ def _made(service: Service, job: Job) -> Path:
         HTTPException: it failed or was cancelled.
     """
     if job.state != "done" or job.made is None:
-        raise HTTPException(409 if job.state == "cancelled" else 422, service.shown(job.error or "it was cancelled"))
+        raise HTTPException(409 if job.state == "cancelled" else 422, job.error or "it was cancelled")
     return job.made
 
 
@@ -314,19 +310,19 @@ async def job_state(request: Request) -> Response:
     """Tell where a job stands, or cancel it."""
     service, job = service_of(request), _job(request)
     if request.method != "DELETE":
-        return JSONResponse(job.seen(service.shown))
+        return JSONResponse(job.seen())
     service.jobs.cancel(job)
     return Response(status_code=204)
 
 
 async def job_events(request: Request) -> Response:
     """Tell every change of a job by server-sent events, until it ends."""
-    service, job = service_of(request), _job(request)
+    job = _job(request)
 
     async def events() -> AsyncGenerator[str]:
         last, said = "", time.monotonic()
         while not request.state.draining():
-            over, seen = job.is_over, json.dumps(job.seen(service.shown))
+            over, seen = job.is_over, json.dumps(job.seen())
             if seen != last:
                 last, said = seen, time.monotonic()
                 yield f"data: {seen}\n\n"

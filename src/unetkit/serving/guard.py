@@ -277,6 +277,12 @@ def error(status: int, text: str, headers: Mapping[str, str] | None = None) -> J
     return JSONResponse({"error": " ".join(text.split())}, status, headers)
 
 
+def hiding(folder: Path) -> Callable[[str], str]:
+    """Return what takes a folder out of texts: of `folder/ANY/name` it leaves `name`."""
+    inside = re.compile(rf"{re.escape(str(folder))}(?:/[^/\s]+(?=/))?/?")
+    return lambda text: inside.sub("", text)
+
+
 Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
 
 _STATUS: tuple[tuple[type[UnetkitError], int], ...] = (
@@ -305,13 +311,10 @@ def guarded(
         access: who may ask.
         limits: of bytes and time.
         lifespan: what starts before the first request and ends after the last.
-        private: a folder whose paths no answer may name: of `private/ANY/name` a message says `name`.
+        private: a folder whose paths neither an answer nor the log may name; see `hiding`.
         observe: hears of every answer.
     """
-    hidden = None if private is None else re.compile(rf"{re.escape(str(private))}(?:/[^/\s]+(?=/))?/?")
-
-    def shown(text: str) -> str:
-        return text if hidden is None else hidden.sub("", text)
+    shown = str if private is None else hiding(private)
 
     async def refused(request: Request, failure: Exception) -> Response:
         assert isinstance(failure, HTTPException)
@@ -319,8 +322,9 @@ def guarded(
 
     async def ours(request: Request, failure: Exception) -> Response:
         status = next((status for kind, status in _STATUS if isinstance(failure, kind)), 500)
-        log.info("%s %s", request.state.request_id, " ".join(str(failure).split()))
-        return error(status, shown(str(failure)))
+        said = shown(str(failure))
+        log.info("%s %s", request.state.request_id, " ".join(said.split()))
+        return error(status, said)
 
     async def unexpected(request: Request, failure: Exception) -> Response:
         number = request.state.request_id

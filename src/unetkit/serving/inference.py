@@ -168,7 +168,7 @@ async def _infer(request: Request, service: Service, served: Served, owner: str,
     finally:
         service.jobs.remove(job)
     if job.state != "done":
-        raise HTTPException(422, service.shown(job.error or "it was cancelled"))
+        raise HTTPException(422, job.error or "it was cancelled")
     return await service.in_thread(_answer, served, given, made)
 
 

@@ -25,6 +25,7 @@ from starlette.exceptions import HTTPException
 
 from unetkit.devices import bound_memory, is_out_of_memory
 from unetkit.errors import UnetkitError
+from unetkit.serving.guard import hiding
 from unetkit.serving.layers import Layers
 
 log = logging.getLogger("unetkit.server")
@@ -87,7 +88,11 @@ class Job:
 
     def log(self, text: str) -> None:
         """Take a line of the work."""
-        log.info("job %s: %s", self.id[:8], text)
+        log.info("job %s: %s", self.id[:8], self.shown(text))
+
+    def shown(self, text: str) -> str:
+        """Return a text in one line, without the folders that lie next to the job's."""
+        return " ".join(hiding(self.folder.parent)(text).split())
 
     def update(self, done: int, total: int, figures: Mapping[str, str]) -> None:
         """Take how far the work is.
@@ -107,8 +112,8 @@ class Job:
         """Ask the work to end."""
         self._unwanted.set()
 
-    def seen(self, shown: Callable[[str], str]) -> dict[str, Any]:
-        """Return what a client is told; `shown` takes paths out of texts."""
+    def seen(self) -> dict[str, Any]:
+        """Return what a client is told."""
         spent = (self.ended or time.monotonic()) - self.began if self.began else 0.0
         share = self.done / self.total if self.total else 0.0
         running = self.state == "running" and share > 0
@@ -119,7 +124,7 @@ class Job:
             "total": self.total,
             "megapixels_per_second": round(self.megapixels * share / spent, 3) if spent and share else None,
             "seconds_left": round(spent / share * (1 - share), 1) if running else None,
-            "error": None if self.error is None else shown(self.error),
+            "error": self.error,
             "layers": [] if self.layers is None else self.layers.names,
             "objects": None if self.layers is None else self.layers.count,
         }
@@ -305,8 +310,9 @@ class Jobs:
             wanted = str(end) != "cancelled"
             self._end(job, "failed" if wanted else "cancelled", str(end) if wanted else None)
         except UnetkitError as failure:
-            log.info("job %s: %s", job.id[:8], " ".join(str(failure).split()))
-            self._end(job, "failed", " ".join(str(failure).split()))
+            said = job.shown(str(failure))
+            log.info("job %s: %s", job.id[:8], said)
+            self._end(job, "failed", said)
         except Exception as failure:
             log.exception("job %s failed", job.id[:8])
             defect = f"this is a defect of unetkit; the log has it as {job.id[:8]}"

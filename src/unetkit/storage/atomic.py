@@ -118,6 +118,7 @@ def temporary_folder(path: Path | None = None) -> Generator[Path]:
 _ADVICE = {
     errno.ENOENT: "its folder is not there (any more)",
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTEMPTY: "something was written there meanwhile; look at it, or choose another place",
     **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a part of this path is a file, not a folder; choose another place"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose another place"),
 }
@@ -153,9 +154,14 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def is_taken(folder: Path) -> bool:
-    """Tell whether something stands where a folder is to be made: a file, or a folder that is not empty."""
-    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+def is_taken(folder: Path, but: tuple[str, ...] = ()) -> bool:
+    """Tell whether something stands where a folder is to be made: a file, or a folder that is not empty.
+
+    Args:
+        folder: to be made.
+        but: how names begin that do not count, of what a start that was killed has left of itself.
+    """
+    return folder.exists() and (not folder.is_dir() or not all(one.name.startswith(but) for one in folder.iterdir()))
 
 
 def make_folder(folder: Path) -> None:

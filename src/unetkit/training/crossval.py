@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from unetkit.config import ConfigSource
 from unetkit.configuring import load_config
-from unetkit.data import in_memory, open_dataset
+from unetkit.data import Dataset, in_memory, open_dataset
 from unetkit.data.context import with_context
 from unetkit.devices import choose_device, cpu_threads
 from unetkit.distributed import World, joined, launched_world
@@ -94,9 +94,19 @@ def crossval(
     dataset = with_context(in_memory(open_dataset(whole, config=config.data)), config.model.context)
     divided = divide(config, dataset, folds)
     out, progress, world = Path(out), progress or NoProgress(), launched_world()
-    # Of several processes the first one alone looks at the folder and writes.
-    main = world.is_main_process
-    folder = open_folder(out, divided, seeds=seeds) if main else Folder(out, divided, tuple(divided.members(seeds)))
+    if dask is not None and world.size > 1:
+        raise UsageError("--dask: its workers train; start the command without torchrun")
+    if not world.is_main_process:  # the first process alone looks at the folder and writes
+        _train_here(Folder(out, divided, tuple(divided.members(seeds))), progress, world)
+        return CrossValidation(out, config.train.best_metric, None)
+    with open_folder(out, divided, seeds=seeds) as folder:
+        return _carried_out(folder, dataset, dask, progress, world)
+
+
+def _carried_out(
+    folder: Folder, dataset: Dataset, dask: str | None, progress: Progress, world: World
+) -> CrossValidation:
+    """Train what is left of a cross-validation, and score all of it."""
     for note in folder.folds.notes:
         progress.log(f"note: {note}")
     if folder.folds.config.predict.calibrate:
@@ -106,8 +116,6 @@ def crossval(
     elif left := folder.unfinished():
         jobs = {one.name: partial(train_member, one, folder.run_path(one).resolve()) for one in left}
         carry_out(jobs, dask, progress)
-    if not main:
-        return CrossValidation(folder.path, config.train.best_metric, None)
     config = folder.folds.config
     metrics = choose_metrics(reported_families(dataset, config.train), dataset.classes, warping=False)
     # The weights of the last step have no temperature: it would be fitted on the images that they are scored on.

@@ -33,10 +33,9 @@ from unetkit.metrics import definition_of
 from unetkit.progress import NoProgress, Progress
 from unetkit.reporting.search import BEST, Search, Trial, write_page
 from unetkit.reporting.trackers import require_trackers
-from unetkit.run import Record, open_run
+from unetkit.run import Record, alone_in, open_run
 from unetkit.storage import is_remote, url_of
 from unetkit.storage.atomic import atomic_write, is_taken, make_folder
-from unetkit.storage.lock import locked
 from unetkit.training.prepare import absolute_data_path, prepare
 from unetkit.training.train import resume, train
 
@@ -169,8 +168,7 @@ def search(
     if launched_world().size > 1:
         raise UsageError("a search trains in one process; start it without torchrun")
     out, progress = Path(out), progress or NoProgress()
-    if is_taken(out):
-        raise RunFolderError(f"{out}: is not an empty folder; go on with a search by --resume {out}, or choose another")
+    _require_free(out)
     config = load_config(source, [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])])
     ranges = _ranges(over, config)
     clash = {one.key for one in ranges} & {word.partition("=")[0].strip() for word in overrides}
@@ -180,10 +178,17 @@ def search(
     require_trackers(config.train.track)
     choose_precision(config.train.precision, choose_device(config.train.device))
     config = _divided(config, progress, own_split=not split_is_asked)
-    make_folder(out)
     content = {"config": config.model_dump(mode="json"), "over": list(over), "trials": trials, "seed": seed}
-    atomic_write(out / _SEARCH, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    return resume_search(out, progress=progress)
+    make_folder(out)
+    with alone_in(out, "searching"):
+        _require_free(out)  # another process may have been faster
+        atomic_write(out / _SEARCH, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        return _carried_out(out, config, ranges, trials, seed, progress)
+
+
+def _require_free(out: Path) -> None:
+    if is_taken(out, but=(".lock", f".{_SEARCH}.")):
+        raise RunFolderError(f"{out}: is not an empty folder; go on with a search by --resume {out}, or choose another")
 
 
 def _divided(config: Config, progress: Progress, *, own_split: bool) -> Config:
@@ -224,18 +229,25 @@ def resume_search(path: str | Path, *, trials: int | None = None, progress: Prog
         over, total, seed = [str(text) for text in known["over"]], int(trials or known["trials"]), int(known["seed"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise RunFolderError(f"{path}: not the folder of a search ({_SEARCH}); expected what --out named") from None
-    ranges = _ranges(over, config)
+    with alone_in(path, "searching"):
+        return _carried_out(path, config, _ranges(over, config), total, seed, progress)
+
+
+def _carried_out(
+    path: Path, config: Config, ranges: Sequence[Over], total: int, seed: int, progress: Progress
+) -> Search:
+    """Take the trials that are left, and write what has been found.
+
+    Raises:
+        UsageError: none came to its end.
+    """
     for one in ranges:
         progress.log(f"note: {one.words}")
+    study = _study(path, config, seed)
     try:
-        with locked(path / ".lock"):
-            study = _study(path, config, seed)
-            try:
-                _take_trials(study, path, config, ranges, total, progress)
-            finally:
-                found = _finished(study, path, config, ranges)
-    except BlockingIOError:
-        raise RunFolderError(f"{path}: another process is searching in this folder; wait for it or stop it") from None
+        _take_trials(study, path, config, ranges, total, progress)
+    finally:
+        found = _finished(study, path, config, ranges)
     if found.best is None:
         why = next((one.reason for one in found.trials if one.reason), "none was begun")
         raise UsageError(f"{path}: none of {len(found.trials)} trials came to its end: {why}")

@@ -31,7 +31,7 @@ from unetkit.prediction import Predictor
 from unetkit.progress import NoProgress, Progress, ProgressFile
 from unetkit.reporting.report import report
 from unetkit.reporting.trackers import require_trackers, tracked
-from unetkit.run import Follow, Run, create_run, now, open_run, require_new
+from unetkit.run import Follow, Run, new_run, now, open_run, require_new
 from unetkit.storage import Mirror, is_remote
 from unetkit.storage.atomic import make_folder
 from unetkit.training.cost import time_steps
@@ -139,8 +139,7 @@ def fit(
         run = Run(Path(out), prepared.config)
         _train(run, prepared, None, world, NoProgress(), begun=begun, own=own)
         return run
-    run = create_run(Path(out), prepared.config)
-    with run.held():
+    with new_run(Path(out), prepared.config) as run:
         try:
             run.write_json("data.json", prepared.description)
             own.write(run)
