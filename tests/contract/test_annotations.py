@@ -23,7 +23,7 @@ from unetkit.checks import check
 from unetkit.config import DataConfig, load_config
 from unetkit.data import convert, open_dataset
 from unetkit.data.annotations import FORMATS, format_of
-from unetkit.data.annotations.text_files import read_imagescope
+from unetkit.data.annotations.text_files import read_cvat, read_imagescope
 from unetkit.data.dataset import account_of, division_of
 from unetkit.data.layouts import open_usable
 from unetkit.data.outlines import Objects, Polygons, Shape, Spans, draw_runs, draw_shapes
@@ -638,3 +638,11 @@ def test_regions_of_imagescope_are_told_apart_by_their_layers() -> None:
     (image,) = read_imagescope(f"<Annotations>{''.join(layers)}</Annotations>".encode(), "a.xml")
     assert [shape.name for shape in image.shapes] == ["Epithelial", "Lymphocyte", "Lymphocyte"]
     assert image.left_out == {"arrow": 2, "hole": 2}
+
+
+def test_a_size_that_is_no_number_of_pixels_is_none() -> None:
+    for side in ("9" * 5000, "0", "-4", "x"):
+        (image,) = read_cvat(
+            f'<annotations><image name="a" width="{side}" height="4"/></annotations>'.encode(), "a.xml"
+        )
+        assert image.size is None

@@ -133,7 +133,7 @@ def read_runs(content: bytes, source: str) -> list[AnnotatedImage]:
 
 def _size(sides: Sequence[str]) -> tuple[int, int] | None:
     """Return the height and width of an image; None where they are not said, or are none."""
-    height, width = (int(side) if side.isdecimal() else 0 for side in sides)
+    height, width = (int(side) if side.isdecimal() and len(side) < 10 else 0 for side in sides)
     return (height, width) if 0 < height <= LONGEST_SIDE and 0 < width <= LONGEST_SIDE else None
 
 
