@@ -17,9 +17,12 @@
     └── InterruptedRun        a signal ended the run; its state is saved
 
 A message says what was found, what was expected and what to do, in one line. The command prints it without a
-traceback and ends with `exit_code`. A failure that is not in this tree is a defect of ours and ends with 1.
+traceback and ends with `exit_code`. A failure that is not in this tree is a defect of ours and ends with 1. `listed`
+and `known_names` put names into a message.
 """
 
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 from typing import ClassVar
 
 
@@ -90,3 +93,15 @@ class InterruptedRun(UnetkitError):
         """Keep the signal, so that the command can end as a process ended by it would (128 + number)."""
         super().__init__(message)
         self.signal_number = signal_number
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Return the first of many names, and how many more there are."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+def known_names(word: str, known: Collection[str]) -> str:
+    """Return a hint for a name that is not known: the known one that is nearest, else all of them."""
+    near = get_close_matches(word, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(known)}"

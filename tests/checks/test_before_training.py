@@ -35,36 +35,10 @@ def test_one_class_in_one_image_is_legitimate_where_the_set_has_both() -> None:
     check(dataset(sample("a", labels=BOTH * 0), sample("b")))
 
 
-@pytest.mark.parametrize("value", [0, 1])
-def test_one_class_in_the_whole_set_is_refused(value: int) -> None:
-    labels = np.full((4, 4), value, np.uint8)
-    with pytest.raises(DataError, match=rf"a\.png: the masks of all 2 images hold the single class {value} "):
-        check(dataset(sample("a", labels=labels), sample("b", labels=labels)))
-
-
 def test_a_constant_image_is_named_with_its_page() -> None:
     constant = sample("stack[03]", pixels=PIXELS * 0 + 7, source="stack.tif")
     with pytest.raises(DataError, match=r"stack\.tif page 03: every pixel is 7"):
         check(dataset(sample(), constant))
-
-
-@pytest.mark.parametrize(
-    ("pixels", "words"),
-    [
-        (np.repeat(PIXELS, 3, axis=0), r"b\.png: 3 channels of uint8, but a\.png has 1 of uint8"),
-        (PIXELS.astype(np.uint16), r"b\.png: 1 channels of uint16, but a\.png has 1 of uint8"),
-    ],
-)
-def test_images_that_are_stored_differently_are_refused(pixels: NDArray[np.generic], words: str) -> None:
-    with pytest.raises(DataError, match=words):
-        check(dataset(sample(), sample("b", pixels=pixels)))
-
-
-def test_images_without_labels_and_no_images_at_all() -> None:
-    with pytest.raises(DataError, match=r"b\.png: has no labels"):
-        check(dataset(sample(), sample("b", labels=None)))
-    with pytest.raises(DataError, match="holds no images"):
-        check(dataset())
 
 
 def test_errors_of_one_kind_are_one_line_and_those_of_others_are_counted() -> None:

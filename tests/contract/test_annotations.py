@@ -23,6 +23,7 @@ from unetkit.checks import check
 from unetkit.config import DataConfig, load_config
 from unetkit.data import convert, open_dataset
 from unetkit.data.annotations import FORMATS, format_of
+from unetkit.data.annotations.text_files import read_cvat, read_imagescope
 from unetkit.data.dataset import account_of, division_of
 from unetkit.data.layouts import open_usable
 from unetkit.data.outlines import Objects, Polygons, Shape, Spans, draw_runs, draw_shapes
@@ -622,3 +623,26 @@ def test_run_lengths_give_what_the_masks_of_a_public_set_say(shared: Path, tmp_p
         np.testing.assert_array_equal(dataset[place].labels, whole_set[index].labels)
         found: Any = dataset[place].instances
         assert len(np.unique(found)) == len(np.unique(whole_set[index].instances))
+
+
+def test_regions_of_imagescope_are_told_apart_by_their_layers() -> None:
+    corners = "".join(f'<Vertex X="{x}" Y="{y}" Z="0"/>' for x, y in ((1, 1), (9, 1), (9, 9)))
+    own = '<Attributes><Attribute Name="Area" Value="3"/></Attributes>'
+    region = f'<Region Type="0">{own}<Vertices>{corners}</Vertices></Region>'
+    layers = [
+        f'<Annotation Name=""><Attributes><Attribute Name="{name}"/></Attributes><Regions>{region * count}'
+        f'<Region Type="3"><Vertices>{corners}</Vertices></Region>'
+        f'<Region Type="0" NegativeROA="1"><Vertices>{corners}</Vertices></Region></Regions></Annotation>'
+        for name, count in (("Epithelial", 1), ("Lymphocyte", 2))
+    ]
+    (image,) = read_imagescope(f"<Annotations>{''.join(layers)}</Annotations>".encode(), "a.xml")
+    assert [shape.name for shape in image.shapes] == ["Epithelial", "Lymphocyte", "Lymphocyte"]
+    assert image.left_out == {"arrow": 2, "hole": 2}
+
+
+def test_a_size_that_is_no_number_of_pixels_is_none() -> None:
+    for side in ("9" * 5000, "0", "-4", "x"):
+        (image,) = read_cvat(
+            f'<annotations><image name="a" width="{side}" height="4"/></annotations>'.encode(), "a.xml"
+        )
+        assert image.size is None

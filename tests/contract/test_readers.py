@@ -25,7 +25,7 @@ from unetkit.data import (
 )
 from unetkit.data.convert import convert
 from unetkit.data.layouts.synthetic import generate, open_sample
-from unetkit.data.targets import WithBorders, components
+from unetkit.data.targets import components, with_borders
 
 STACK = generate(slices=6, size=48)
 INDICES = STACK.labels // 255
@@ -108,8 +108,8 @@ def coco(folder: Path) -> Dataset:
     return open_dataset(folder)
 
 
-def with_borders(folder: Path) -> Dataset:
-    return WithBorders(nuclei(folder))
+def bordered(folder: Path) -> Dataset:
+    return with_borders(nuclei(folder))
 
 
 def held(folder: Path) -> Dataset:
@@ -132,7 +132,7 @@ READERS: dict[str, Callable[[Path], Dataset]] = {
     "nuclei in an archive": nuclei_archive,
     "multi-class folders": multiclass,
     "coco": coco,
-    "with borders": with_borders,
+    "with borders": bordered,
     "in memory": held,
     "unlabelled": unlabelled,
 }

@@ -6,7 +6,7 @@ from PIL import Image
 
 from unetkit.config import DataConfig, SplitConfig
 from unetkit.data import in_memory, open_dataset, samples_of, split_dataset
-from unetkit.errors import ConfigError, DataError
+from unetkit.errors import ConfigError
 
 RNG = np.random.default_rng(0)
 
@@ -56,14 +56,3 @@ def test_data_that_is_not_divided_has_no_given_split(tmp_path: Path) -> None:
     put(tmp_path / "a")
     with pytest.raises(ConfigError, match="not divided into train and val"):
         split_dataset(open_dataset(tmp_path), SplitConfig(method="given"))
-
-
-@pytest.mark.parametrize("lost", ["image", "mask"])
-def test_half_a_pair_is_refused(tmp_path: Path, lost: str) -> None:
-    put(tmp_path / "a")
-    put(tmp_path / "b")
-    (tmp_path / "b" / f"{lost}.png").unlink()
-    with pytest.raises(
-        DataError, match=rf"b/(image|mask)\.png: has no {lost}; one that is paired by name was expected"
-    ):
-        open_dataset(tmp_path)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from unetkit.config import Resize
 from unetkit.data.dataset import Sample
-from unetkit.data.resize import Resized, resize, resize_indices, resize_labels, resize_pixels, resize_sample
+from unetkit.data.resize import resize, resize_indices, resize_labels, resize_pixels, resize_sample, resized
 
 sides = st.integers(1, 12)
 KINDS: tuple[Resize, ...] = ("half-pixel", "asymmetric")
@@ -89,9 +89,9 @@ def test_a_data_set_is_resized_as_a_whole_in_the_units_of_its_files() -> None:
         def __getitem__(self, index: int, /) -> Sample:
             return [sample][index]
 
-    resized = Resized(One(), (3, 4), "half-pixel")
-    small = resized[0]
-    assert (resized.classes, len(resized), small.name, small.source) == (("no", "yes"), 1, "a", "a.tif")
+    whole = resized(One(), (3, 4), "half-pixel")
+    small = whole[0]
+    assert (whole.classes, len(whole), small.name, small.source) == (("no", "yes"), 1, "a", "a.tif")
     assert small.pixels.dtype == np.float32
     assert np.array_equal(small.pixels[0], pixels[0].reshape(3, 2, 4, 2).mean((1, 3)))
     assert small.labels is not None

@@ -3,7 +3,6 @@
 import os
 import resource
 import struct
-import time
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -121,29 +120,6 @@ def test_class_indices_of_two_and_four_bits_are_not_stretched() -> None:
     assert open_bytes(content, "m.png", "image").read(0).tolist() == [[[0, 85, 170, 255]]]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"compression": "zlib"},
-        {"compression": "lzw", "predictor": True},
-        {"bigtiff": True},
-        {"byteorder": ">"},
-        {"imagej": True},
-        {"imagej": True, "metadata": {"axes": "ZYX"}},
-        {"ome": True},
-        {"tile": (16, 16), "compression": "zlib"},
-        {"rowsperstrip": 3},
-    ],
-)
-def test_stacks_of_every_writer_are_pages(options: dict[str, object], tmp_path: Path) -> None:
-    path = tmp_path / "stack.tif"
-    path.write_bytes(tiff(STACK, photometric="minisblack", **options))
-    pages = open_image(path)
-    assert (pages.count, pages.channels, pages.height, pages.width) == (5, 1, 13, 17)
-    np.testing.assert_array_equal(np.stack([pages.read(number)[0] for number in range(5)]), STACK)
-
-
 @pytest.mark.parametrize("options", [{}, {"compression": "tiff_lzw"}, {"compression": "tiff_deflate"}])
 def test_stacks_written_page_by_page_are_read(options: dict[str, object]) -> None:
     pages = open_bytes(paged(STACK, **options), "s.tif")
@@ -169,22 +145,6 @@ def test_an_uncompressed_stack_is_mapped_and_not_read(tmp_path: Path, monkeypatc
     assert page.sum() == 12
     page[:] = 0  # a copy: the file is as it was
     assert stored[63].sum() == 12
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the kernel does not list open files")
-@pytest.mark.parametrize("form", ["tif", "npy"])
-def test_open_images_hold_no_files_open(form: str, tmp_path: Path) -> None:
-    """A process may have a thousand, and a data set more images."""
-    for number in range(9):
-        pixels = np.full((20, 30), number, np.uint8)
-        if form == "npy":
-            np.save(tmp_path / f"{number}.npy", pixels if number % 2 else np.asfortranarray(pixels))
-        else:
-            tifffile.imwrite(tmp_path / f"{number}.tif", pixels, photometric="minisblack")
-    held = os.listdir("/proc/self/fd")
-    images = [open_image(tmp_path / f"{number}.{form}") for number in range(9)]
-    assert [image.read().max() for image in images] == list(range(9))
-    assert len(os.listdir("/proc/self/fd")) <= len(held)
 
 
 @pytest.mark.parametrize(
@@ -319,10 +279,8 @@ def test_a_tiff_that_promises_more_than_it_holds_is_not_allocated() -> None:
     for tag in (256, 257, 278):
         place = content.index(struct.pack("<HHI", tag, 3 if tag == 278 else 4, 1)[:2], 8)
         content[place + 2 : place + 12] = struct.pack("<HII", 4, 1, 50_000)
-    started = time.monotonic()
     with pytest.raises(DataError, match="2,500,000,000 pixels"):
         open_bytes(bytes(content), "bomb.tif")
-    assert time.monotonic() - started < 5
 
 
 OME = """<?xml version="1.0" encoding="UTF-8"?>

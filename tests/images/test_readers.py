@@ -141,6 +141,13 @@ CASES = [
         "zcyx",
         STACK[:, None],
     ),
+    Case(
+        "mapped-big.tif",
+        tiff(STACK, bigtiff=True, byteorder=">", photometric="minisblack"),
+        "zcyx",
+        STACK.astype(">u2")[:, None],
+    ),
+    Case("predicted.tif", tiff(DEEP, compression="lzw", predictor=True, rowsperstrip=3), "cyx", DEEP[None]),
     Case("colour.tif", tiff(RGB, photometric="rgb", compression="lzw", rowsperstrip=7), "cyx", channels_first(RGB)),
     Case("hwc.tif", tiff(HYPER[0, 0].transpose(1, 2, 0)), "cyx", HYPER[0, 0]),
     Case(

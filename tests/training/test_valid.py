@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from unetkit.config import load_config
-from unetkit.data import InMemory, Normalization, Sample, fingerprint
-from unetkit.data.targets import PixelWeights, WithBorders
+from unetkit.data import Dataset, InMemory, Normalization, Sample, fingerprint
+from unetkit.data.targets import PixelWeights, with_borders
 from unetkit.distributed import World
 from unetkit.errors import DataError
 from unetkit.training import prepare as preparing
@@ -55,9 +55,9 @@ def test_labels_that_do_not_count_change_nothing(overrides: list[str]) -> None:
     def trained(garbage: int, *, region: bool = True) -> dict[str, torch.Tensor]:
         base = {"model": {"width": 4, "depth": 2}, "train": {"steps": 4, "batch": 4, "patch": 16}}
         config = load_config(base | {"augment": {"rotation": 20.0}}, overrides)
-        data: InMemory | WithBorders = InMemory(tuple(_samples(garbage, region=region)), CLASSES)
+        data: Dataset = InMemory(tuple(_samples(garbage, region=region)), CLASSES)
         border = config.data.border_width
-        targets = WithBorders(data, border, config.data.border_touching) if border else data
+        targets = with_borders(data, border, config.data.border_touching) if border else data
         model = config.model.model_copy(update={"in_channels": 1, "num_classes": len(targets.classes)})
         config = config.model_copy(update={"model": model})
         rule = PixelWeights.of(

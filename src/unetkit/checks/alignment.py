@@ -54,7 +54,6 @@ SYMMETRIES: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "with rows and columns swapped": lambda x: x.T,
     "mirrored along the rising diagonal": lambda x: x[::-1, ::-1].T,
 }
-_SWAPPING = frozenset(list(SYMMETRIES)[4:])
 
 
 @dataclass(frozen=True, slots=True)

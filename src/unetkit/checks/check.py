@@ -17,6 +17,7 @@ from unetkit.config import Config, load_config
 from unetkit.data.dataset import Dataset
 from unetkit.data.layouts import open_usable
 from unetkit.data.targets import instances_of
+from unetkit.errors import listed
 from unetkit.progress import Progress
 from unetkit.reporting.html import Content, Picture, Table, render
 from unetkit.reporting.pictures import BLUE, ORANGE, Rgb, image_picture, label_picture, outlined_picture, png
@@ -134,8 +135,7 @@ def write_page(path: Path, report: CheckReport, dataset: Dataset) -> None:
     def shown(finding: Finding) -> _Shown:
         """Return a finding with pictures of its first images, as long as the page has pictures left."""
         nonlocal left
-        rest = len(finding.images) - _MOST_NAMES
-        names = ", ".join(finding.images[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+        names = listed(finding.images, _MOST_NAMES)
         pictures: list[Picture] = []
         for place, name in enumerate(finding.images[:_PICTURED] if finding.show != "nothing" else ()):
             if left <= 0:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from unetkit.checks.alignment import CERTAIN
 from unetkit.checks.duplicates import similarity_to_next
 from unetkit.checks.facts import SPECK, Duplicates, ImageFacts, files, names
-from unetkit.checks.findings import DatasetFacts, Finding, Severity, named
+from unetkit.checks.findings import DatasetFacts, Finding, Severity
+from unetkit.errors import listed
 
 _FEW_LEVELS = 32
 _SATURATED = 0.05
@@ -47,7 +48,7 @@ def unreadable(data: DatasetFacts) -> Iterator[Finding]:
     for complaints in groups.values():
         found, _, advice = complaints[0].rpartition("; ")
         others = [one.partition(": ")[0].replace("\\", "/").rpartition("/")[2] for one in complaints[1:]]
-        alike = f" (and {len(others)} more like it: {named(others)})" if others else ""
+        alike = f" (and {len(others)} more like it: {listed(others)})" if others else ""
         advice = advice if found else "mend the file, or leave it out"
         yield Finding("error", f"{found or complaints[0]}{alike}", advice, each=tuple(complaints if others else ()))
     if not data.images and not data.complaints:
@@ -383,7 +384,7 @@ def absent_classes(data: DatasetFacts) -> Iterator[Finding]:
     """Find classes that occur nowhere."""
     absent = [name for name, share in zip(data.classes, data.class_shares, strict=False) if share == 0]
     if absent and len(absent) < len(data.classes) - 1:
-        found = f"{len(absent)} of {len(data.classes)} classes occur nowhere: {named(absent)}"
+        found = f"{len(absent)} of {len(data.classes)} classes occur nowhere: {listed(absent)}"
         yield Finding("note", found, "name in data.classes the classes that are to be learned")
 
 
@@ -393,7 +394,7 @@ def rare_classes(data: DatasetFacts) -> Iterator[Finding]:
     rare = [f"{name} ({100 * share:.2g} %)" for name, share in shares if 0 < share < _RARE]
     if rare:
         found = (
-            f"{len(rare)} of {len(data.classes)} classes are rare by their share of the labelled pixels: {named(rare)}"
+            f"{len(rare)} of {len(data.classes)} classes are rare by their share of the labelled pixels: {listed(rare)}"
         )
         yield Finding("note", found, "look at their own scores: those of all pixels together hardly change with them")
 
@@ -402,7 +403,7 @@ def unseen_classes(data: DatasetFacts) -> Iterator[Finding]:
     """Find classes that only held-out images have."""
     unseen = data.classes_in(data.held_out) - data.classes_in(data.train)
     if unseen:
-        found = f"only held-out images have the classes {named([data.classes[index] for index in sorted(unseen)])}"
+        found = f"only held-out images have the classes {listed([data.classes[index] for index in sorted(unseen)])}"
         yield Finding("warning", found, "choose another data.split, so that they can be learned")
 
 
@@ -473,7 +474,7 @@ def _alike(groups: Sequence[Duplicates]) -> str:
         if rest
         else ""
     )
-    return f"{named(names(first.images))} {what}{more}"
+    return f"{listed(names(first.images))} {what}{more}"
 
 
 def _of_groups(severity: Severity, groups: Sequence[Duplicates], found: str, advice: str) -> Finding:

@@ -20,6 +20,7 @@ from unetkit.checks.duplicates import similar_pairs, thumbnail
 from unetkit.data.dataset import Sample
 from unetkit.data.split import stack_of
 from unetkit.data.targets import components
+from unetkit.errors import listed
 
 Floats = NDArray[np.float32]
 
@@ -32,7 +33,6 @@ _TRAITS_SIDE = 256  # to which images are reduced for the traits of their classe
 _FEW_PIXELS = 20  # of which a class's traits are not measured
 _MOST_CHANNELS = 4
 _NEAR = 2  # sections
-_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +243,7 @@ def files(images: Sequence[ImageFacts]) -> str:
     """Name the file of a single image, or the first few of many and their number."""
     if len(images) == 1:
         return images[0].source
-    rest = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""
-    return f"{len(images)} images ({', '.join(names(images)[:_NAMED])}{rest})"
+    return f"{len(images)} images ({listed(names(images))})"
 
 
 @dataclass(frozen=True, slots=True)

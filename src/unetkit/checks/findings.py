@@ -20,12 +20,12 @@ from unetkit.checks.facts import Duplicates, ImageFacts, find_duplicates, image_
 from unetkit.config import Config
 from unetkit.data.dataset import Account, Dataset, ItemDataset, account_of, complaints_of, division_of
 from unetkit.data.split import Split, split_dataset, with_method
-from unetkit.errors import ConfigError, DataError
+from unetkit.errors import ConfigError, DataError, listed
 from unetkit.images.image import decoding
 from unetkit.machine import available_cores
 from unetkit.progress import NoProgress, Progress
 
-_NAMED, _NAMED_CLASSES = 3, 6
+_NAMED_CLASSES = 6
 
 Palette = tuple[bytes, ...]
 """The colours of a palette, three bytes each."""
@@ -199,12 +199,11 @@ class DatasetFacts:
         dtypes = ", ".join(sorted({one.dtype for one in self.images}))
         shares = sorted(zip(self.class_shares, self.classes, strict=False), reverse=True)
         present = [f"{name} {100 * share:.3g} %" for share, name in shares if share]
-        rest = f" and {len(present) - _NAMED_CLASSES} more" if len(present) > _NAMED_CLASSES else ""
         split = self.config.data.split
         return {
             "sizes": f"{shown}{' and others' if len(sizes) > 4 else ''} (channels x rows x columns)",
             "values": f"{dtypes}, {low:.5g} to {high:.5g}, mean {mean:.5g}",
-            "classes": f"{', '.join(present[:_NAMED_CLASSES])}{rest}" or "no labels",
+            "classes": listed(present, _NAMED_CLASSES) or "no labels",
             "split": f"{len(self.train)} to train on, {len(self.held_out)} held out ({split.method}"
             f"{f', the groups {split.group}' if split.group else ''})"
             f"{f', {len(self.split.test)} to test' if self.split.test else ''}",
@@ -271,9 +270,3 @@ def _palette(path: Path) -> Palette:
         values = (image.getpalette("RGB") or []) if image.mode == "P" else []
     colours = np.array(values, np.uint8).reshape(-1, 3)
     return () if (colours == colours[:, :1]).all() else tuple(colour.tobytes() for colour in colours)
-
-
-def named(names: Sequence[str]) -> str:
-    """Name the first few of many."""
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,11 @@ class Sample:
 
 
 class Dataset(Protocol):
-    """A finite sequence of samples. Reading a sample may raise `DataError`; asking for the length may not."""
+    """A finite sequence of samples. Reading a sample may raise `DataError`; asking for the length may not.
+
+    A data set may say more of itself, by attributes that others lack: see `division_of`, `complaints_of`, `account_of`,
+    `mask_map_of` and `channel_files_of`.
+    """
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -86,16 +90,6 @@ class Dataset(Protocol):
 
     def __getitem__(self, index: int, /) -> Sample:
         """The sample at `index`, from 0."""
-        ...
-
-
-@runtime_checkable
-class DividedDataset(Dataset, Protocol):
-    """A data set that is divided by its makers, as into folders `train`, `val` and `test`."""
-
-    @property
-    def division(self) -> "Division":
-        """What its makers say."""
         ...
 
 
@@ -116,6 +110,17 @@ class Division:
     groups: tuple[str, ...] = ()
     stacks: tuple[str, ...] = ()
 
+    @classmethod
+    def of_parts(cls, parts: Sequence[str]) -> "Division":
+        """Divide samples by the part of the set that each belongs to: train, val, test, or "" where nothing says it.
+
+        Where all are of val or test nothing would be left to train on, and nothing is divided.
+        """
+        if not any(part in ("", "train") for part in parts):
+            return cls()
+        held_out, test = (tuple(at for at, part in enumerate(parts) if part == one) for one in ("val", "test"))
+        return cls(held_out, test)
+
     @property
     def serial(self) -> bool:
         """Whether samples are neighbouring sections of stacks."""
@@ -123,11 +128,6 @@ class Division:
 
 
 UNDIVIDED = Division()
-
-
-def division_of(dataset: Dataset) -> Division:
-    """Return how the data itself is divided."""
-    return dataset.division if isinstance(dataset, DividedDataset) else UNDIVIDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,25 +160,37 @@ class Subset:
         return self.dataset[self.indices[index]]
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A data set whose samples are changed when they are read.
+
+    Attributes:
+        dataset: where they come from.
+        classes: the names of the classes of what is made of them, index 0 first.
+        change: makes it; may raise `DataError`.
+    """
+
+    dataset: Dataset
+    classes: tuple[str, ...]
+    change: Callable[[Sample], Sample]
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return len(self.dataset)
+
+    def __getitem__(self, index: int, /) -> Sample:
+        """Read the sample at `index` and change it.
+
+        Raises:
+            DataError: as the data set, or a sample that cannot be changed so.
+        """
+        return self.change(self.dataset[index])
+
+
 def samples_of(dataset: Dataset) -> Iterator[Sample]:
     """Yield every sample in order."""
     for index in range(len(dataset)):
         yield dataset[index]
-
-
-@runtime_checkable
-class PartlyUsable(Protocol):
-    """A data set from which unusable files were left out."""
-
-    @property
-    def complaints(self) -> tuple[str, ...]:
-        """A sentence about each file that was left out."""
-        ...
-
-
-def complaints_of(dataset: Dataset) -> tuple[str, ...]:
-    """Return a sentence about each file that was left out of a data set."""
-    return dataset.complaints if isinstance(dataset, PartlyUsable) else ()
 
 
 @contextmanager
@@ -212,21 +224,6 @@ class Account:
     unsure: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     section: tuple[tuple[str, str], ...] = ()
-
-
-@runtime_checkable
-class Accounted(Protocol):
-    """A data set whose reader says what it took the files for."""
-
-    @property
-    def account(self) -> Account:
-        """What it took them for."""
-        ...
-
-
-def account_of(dataset: Dataset) -> Account:
-    """Return what a reader took the files for; nothing where it does not say."""
-    return dataset.account if isinstance(dataset, Accounted) else Account()
 
 
 Read = Callable[[], NDArray[Any]]
@@ -361,7 +358,7 @@ class Files:
         Raises:
             DataError: other numbers of pages, or pages of other sizes; those of single images are compared when read.
         """
-        count = self.image.count
+        count, region = self.image.count, self.region
         for mask in self.masks:
             if mask.count != count:
                 raise DataError(f"{mask.source}: has {mask.count} pages, but {self.image.source} has {count}")
@@ -379,17 +376,13 @@ class Files:
                 self.image.source,
                 partial(self.image.read, page),
                 tuple(Stored(partial(mask.read, page), mask.source) for mask in self.masks),
-                None if self.region is None else _page(self.region, page),
+                None if region is None else Stored(partial(region.read, min(page, region.count - 1)), region.source),
                 scaled if unit else None,
                 unit,
                 stacks[page] if count > 1 or self.is_stack else "",
             )
             for page in range(count)
         ]
-
-
-def _page(region: Image, page: int) -> Stored:
-    return Stored(partial(region.read, min(page, region.count - 1)), region.source)
 
 
 def require_same_size(image: str, image_size: Sequence[int], mask: str, mask_size: Sequence[int]) -> None:
@@ -465,11 +458,26 @@ def name_of(dataset: Dataset, index: int) -> tuple[str, str]:
     return sample.name, sample.source
 
 
+def division_of(dataset: Dataset) -> Division:
+    """Return how the data itself is divided."""
+    return getattr(dataset, "division", UNDIVIDED)
+
+
+def complaints_of(dataset: Dataset) -> tuple[str, ...]:
+    """Return a sentence about each file that was left out of a data set."""
+    return getattr(dataset, "complaints", ())
+
+
+def account_of(dataset: Dataset) -> Account:
+    """Return what a reader took the files for; nothing where it does not say."""
+    return getattr(dataset, "account", Account())
+
+
 def mask_map_of(dataset: Dataset) -> MaskMap | None:
     """Return what the values of a set's masks mean, where there is one meaning for all."""
-    return dataset.mask_map if isinstance(dataset, ItemDataset | InMemory) else None
+    return getattr(dataset, "mask_map", None)
 
 
 def channel_files_of(dataset: Dataset) -> tuple[str, ...]:
     """Return the words that tell an image's files apart where each channel has one; else none."""
-    return dataset.channel_files if isinstance(dataset, ItemDataset | InMemory) else ()
+    return getattr(dataset, "channel_files", ())

@@ -12,13 +12,12 @@ import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unetkit.errors import DataError, UsageError
+from unetkit.errors import DataError, UsageError, known_names
 from unetkit.images import open_image
 from unetkit.progress import NoProgress, Progress
 from unetkit.storage.atomic import atomic_path, make_folder, temporary_folder
@@ -84,9 +83,7 @@ def fetch(
         >>> fetch("isbi2012", "data/isbi2012")
     """
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(known)}"
-        raise UsageError(f"{name}: not a public data set that is known; {hint}")
+        raise UsageError(f"{name}: not a public data set that is known; {known_names(name, known)}")
     data, folder = known[name], Path(out)
     present = [file for file in data.pixels if (folder / file).exists()]
     for file in present:

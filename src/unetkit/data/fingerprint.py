@@ -6,13 +6,13 @@ Assumes that the samples can be read twice with the same result. Does not judge 
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.data.dataset import Dataset, Sample
+from unetkit.data.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,72 +61,51 @@ def fingerprint(dataset: Dataset, *, indices: Sequence[int] | None = None) -> Fi
     Raises:
         DataError: a sample that cannot be read.
     """
-    seen = _Seen(len(dataset.classes))
+    names, sizes, dtypes = list[str](), Counter[tuple[int, ...]](), set[str]()
+    low, high, total, count = np.inf, -np.inf, 0.0, 0
+    class_counts = np.zeros(len(dataset.classes), np.int64)
+    pixel_hash: Any = hashlib.sha256()
+    label_hash: Any = hashlib.sha256()
+    pixels_of_each, labels_of_each = list[str](), list[str]()
     for index in range(len(dataset)) if indices is None else indices:
         sample = dataset[index]
-        seen.add(sample)
-    labelled = int(seen.class_counts.sum())
-    return Fingerprint(
-        samples=len(seen.names),
-        sizes={str(list(shape)): count for shape, count in seen.sizes.items()},
-        dtype=", ".join(sorted(seen.dtypes)),
-        minimum=seen.minimum if seen.names else 0.0,
-        maximum=seen.maximum if seen.names else 0.0,
-        mean=seen.total / max(seen.pixels, 1),
-        classes=tuple(dataset.classes),
-        class_shares=tuple(float(count) / labelled for count in seen.class_counts) if labelled else (),
-        sha256_pixels=seen.pixel_hash.hexdigest(),
-        sha256_labels=seen.label_hash.hexdigest() if labelled else "",
-        names=tuple(seen.names),
-        pixels_of_each=tuple(seen.pixels_of_each),
-        labels_of_each=tuple(seen.labels_of_each),
-    )
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What has been counted so far."""
-
-    num_classes: int
-    names: list[str] = field(default_factory=list[str])
-    sizes: Counter[tuple[int, ...]] = field(default_factory=Counter[tuple[int, ...]])
-    dtypes: set[str] = field(default_factory=set[str])
-    minimum: float = np.inf
-    maximum: float = -np.inf
-    total: float = 0.0
-    pixels: int = 0
-    pixel_hash: Any = field(default_factory=hashlib.sha256)
-    label_hash: Any = field(default_factory=hashlib.sha256)
-    pixels_of_each: list[str] = field(default_factory=list[str])
-    labels_of_each: list[str] = field(default_factory=list[str])
-    class_counts: NDArray[np.int64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.class_counts = np.zeros(self.num_classes, np.int64)
-
-    def add(self, sample: Sample) -> None:
-        pixels, labels = sample.pixels, sample.labels
-        self.names.append(sample.name)
-        self.sizes[pixels.shape] += 1
-        self.dtypes.add(str(pixels.dtype))
-        self.minimum = min(self.minimum, float(pixels.min()))
-        self.maximum = max(self.maximum, float(pixels.max()))
-        self.total += float(pixels.sum(dtype=np.float64))
-        self.pixels += pixels.size
+        pixels, labels, valid = sample.pixels, sample.labels, sample.valid
+        names.append(sample.name)
+        sizes[pixels.shape] += 1
+        dtypes.add(str(pixels.dtype))
+        low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
+        total += float(pixels.sum(dtype=np.float64))
+        count += pixels.size
         stored = _little_endian(pixels)
-        self.pixel_hash.update(stored)
-        self.pixels_of_each.append(_short(stored))
+        pixel_hash.update(stored)
+        pixels_of_each.append(_short(stored))
         if labels is None:
-            self.labels_of_each.append("")
-            return
+            labels_of_each.append("")
+            continue
         parts = [_little_endian(labels)]
-        if sample.valid is not None:
-            parts = [np.ascontiguousarray(sample.valid), _little_endian(np.where(sample.valid, labels, 0))]
+        if valid is not None:
+            parts = [np.ascontiguousarray(valid), _little_endian(np.where(valid, labels, 0))]
         for part in parts:
-            self.label_hash.update(part)
-        self.labels_of_each.append(_short(*parts))
-        counted = labels.ravel() if sample.valid is None else labels[sample.valid]
-        self.class_counts += np.bincount(counted, minlength=self.num_classes)
+            label_hash.update(part)
+        labels_of_each.append(_short(*parts))
+        counted = labels.ravel() if valid is None else labels[valid]
+        class_counts += np.bincount(counted, minlength=len(class_counts))
+    labelled = int(class_counts.sum())
+    return Fingerprint(
+        samples=len(names),
+        sizes={str(list(shape)): number for shape, number in sizes.items()},
+        dtype=", ".join(sorted(dtypes)),
+        minimum=low if names else 0.0,
+        maximum=high if names else 0.0,
+        mean=total / max(count, 1),
+        classes=tuple(dataset.classes),
+        class_shares=tuple(float(number) / labelled for number in class_counts) if labelled else (),
+        sha256_pixels=pixel_hash.hexdigest(),
+        sha256_labels=label_hash.hexdigest() if labelled else "",
+        names=tuple(names),
+        pixels_of_each=tuple(pixels_of_each),
+        labels_of_each=tuple(labels_of_each),
+    )
 
 
 def _short(*parts: NDArray[Any]) -> str:

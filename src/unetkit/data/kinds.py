@@ -24,8 +24,15 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unetkit.config import DataConfig
-from unetkit.data.channel_masks import are_channels, look_at_channels
-from unetkit.data.masks import MaskMap, colour_codes, index_values, is_small, present_values
+from unetkit.data.masks import (
+    MaskMap,
+    are_channels,
+    colour_codes,
+    index_values,
+    is_small,
+    look_at_channels,
+    present_values,
+)
 from unetkit.errors import DataError
 
 BINARY = ("background", "foreground")
@@ -104,25 +111,29 @@ class _Seen:
         if len(present) < 3 and is_small(values):
             counts = np.bincount(values.ravel())[present]
             return cls(tuple(present.tolist()), tuple(counts.tolist()), coloured, frame)
-        indices = np.searchsorted(present, values).astype(np.int32)
         if is_small(values):
             lookup = np.zeros(int(present[-1]) + 1, np.int32)
             lookup[present] = np.arange(len(present))
             indices = lookup[values]
+        else:
+            indices = np.searchsorted(present, values).astype(np.int32)
         counts = np.bincount(indices.ravel())
+        seen = cls(tuple(present.tolist()), tuple(counts.tolist()), coloured, frame)
         if not closely or len(present) > 2**15:
-            return cls(tuple(present.tolist()), tuple(counts.tolist()), coloured, frame)
+            return seen
         equal = ndimage.maximum_filter(indices, 3) == ndimage.minimum_filter(indices, 3)
         inside = np.bincount(indices[equal], minlength=len(present)) / counts
-        pieces = _pieces(indices, int(present[0] == 0)) if len(present) > 2 else None
-        edges = None if coloured else _along_edges(values)
-        several = indices if len(present) > 2 else indices[:0]
-        ordered = any(_rising(one[one >= int(present[0] == 0)]) for one in (several.ravel(), several.T.ravel()))
+        first, several = int(present[0] == 0), indices if len(present) > 2 else indices[:0]
+        ordered = any(_rising(one[one >= first]) for one in (several.ravel(), several.T.ravel()))
         shares = [axis / side for axis, side in zip(np.indices(indices.shape, np.float32), indices.shape, strict=True)]
         means = [np.bincount(indices.ravel(), axis.ravel()) / counts for axis in shares]
-        return cls(
-            *(tuple(present.tolist()), tuple(counts.tolist()), coloured, frame, pieces, tuple(inside.tolist()), edges),
-            *(ordered, tuple(zip(*(one.tolist() for one in means), strict=True))),
+        return replace(
+            seen,
+            pieces=_pieces(indices, first) if len(present) > 2 else None,
+            inside=tuple(inside.tolist()),
+            edges=None if coloured else _along_edges(values),
+            ordered=ordered,
+            places=tuple(zip(*(one.tolist() for one in means), strict=True)),
         )
 
 
@@ -246,11 +257,7 @@ def _channelled(masks: Sequence[tuple[str, ReadMask]]) -> list[NDArray[np.generi
 
 
 def _of_channels(masks: Sequence[tuple[str, ReadMask]], config: DataConfig) -> MaskMap | None:
-    """Return the meaning of masks of several channels; None for others.
-
-    Raises:
-        DataError: other numbers of channels or classes than are declared.
-    """
+    """Return the meaning of masks of several channels; None for others."""
     several = _channelled(masks)
     if not several and config.mask_kind == "channels":
         raise DataError(f"{masks[0][0]}: has no channels of their own meaning; leave data.mask_kind=channels out")
@@ -262,8 +269,7 @@ def _of_channels(masks: Sequence[tuple[str, ReadMask]], config: DataConfig) -> M
         return MaskMap(config.classes or _numbered(top), kind="instances", words=_IDS_AND_CLASSES)
     table = dict(found.table)
     if config.mask_values is not None:
-        top = max((index for index in config.mask_values.values() if index != "ignore"), default=0)
-        table = MaskMap.of(config.mask_values, config.classes or _numbered(top)).table or {}
+        table = MaskMap.of(config.mask_values, config.classes or _names(config)).table or {}
     channels = [channel for channel, index in table.items() if index]
     names = config.classes or ("background", *(f"channel{channel}" for channel in channels))
     if max(table.values(), default=0) >= len(names):
@@ -349,8 +355,10 @@ def _of_colours(
     few = classes is None or len(classes) == 2
     if few and _mean_pieces(seen) >= _ONE_PIECE and (most > _MANY or objects):
         return _instances(classes, title, f"up to {most - 1} in an image, each in one piece", coloured=True)
-    step = next((step for step in _CHANNEL_STEPS if _of_one_channel(seen, step)), None)
-    if few and step and (why := _objects([replace(one, values=_divided(one, step)) for one in seen], objects=objects)):
+    held = np.unique([value for one in seen for value in one.values])
+    step = next((step for step in _CHANNEL_STEPS if not (held % step).any() and held.max() // step < 2**8), 0)
+    of_channel = [replace(one, values=tuple(value // step for value in one.values)) for one in seen] if step else []
+    if few and step and (why := _objects(of_channel, objects=objects)):
         return _instances(classes, title, f"{why}, in one channel", coloured=True)
     if most > _MANY:
         raise DataError(
@@ -368,14 +376,6 @@ def _of_colours(
     table = {value: index for index, value in enumerate(values)}
     words = f"{len(values)} colours, a class each: {', '.join(f'#{value:06x}' for value in values[:8])}"
     return MaskMap(names, table, coloured=True, words=words, unsure="the classes are named by their colours")
-
-
-def _of_one_channel(seen: Sequence[_Seen], step: int) -> bool:
-    return all(value % step == 0 and value // step < 2**8 for one in seen for value in one.values)
-
-
-def _divided(one: _Seen, step: int) -> tuple[int, ...]:
-    return tuple(value // step for value in one.values)
 
 
 def _of_values(

@@ -7,8 +7,8 @@ The sampling grid is computed in single precision, as those systems do. Does not
 Legend of shapes: C channels or classes, H height, W width.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unetkit.config import Resize
-from unetkit.data.dataset import Dataset, Sample
+from unetkit.data.dataset import Changed, Dataset, Sample
 
 Size = tuple[int, int]
 
@@ -75,39 +75,13 @@ def resize_sample(sample: Sample, size: Size, kind: Resize, *, classes: int) -> 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Resized:
-    """A data set whose samples are all brought to one size."""
-
-    dataset: Dataset
-    size: Size
-    kind: Resize
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes of the data set."""
-        return self.dataset.classes
-
-    def __len__(self) -> int:
-        """The number of samples."""
-        return len(self.dataset)
-
-    def __getitem__(self, index: int, /) -> Sample:
-        """Read the sample at `index`.
-
-        Raises:
-            DataError: as the data set.
-        """
-        return resize_sample(self.dataset[index], self.size, self.kind, classes=len(self.classes))
+def resized(dataset: Dataset, size: Size, kind: Resize) -> Dataset:
+    """Return a data set whose samples are all brought to one size."""
+    return Changed(dataset, dataset.classes, partial(resize_sample, size=size, kind=kind, classes=len(dataset.classes)))
 
 
 def _sampling_grid(length: int, side: int, kind: Resize) -> Tensor:
     """Return for every pixel of an axis of `side` where [side] on the axis of `length` it is sampled, within it."""
-    scale = np.float32(length) / np.float32(side)
-    return _GRIDS[kind](torch.arange(side, dtype=torch.float32), float(scale)).clamp(0, length - 1)
-
-
-_GRIDS: dict[Resize, Callable[[Tensor, float], Tensor]] = {
-    "half-pixel": lambda target, scale: (target + 0.5) * scale - 0.5,
-    "asymmetric": lambda target, scale: target * scale,
-}
+    scale, target = float(np.float32(length) / np.float32(side)), torch.arange(side, dtype=torch.float32)
+    grid = (target + 0.5) * scale - 0.5 if kind == "half-pixel" else target * scale
+    return grid.clamp(0, length - 1)

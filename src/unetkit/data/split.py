@@ -81,11 +81,7 @@ def split_dataset(dataset: Dataset, config: SplitConfig) -> Split:
 
 
 def _groups(dataset: Dataset, indices: Sequence[int], expression: str) -> list[str]:
-    """Return the group of each sample: what an expression finds last in its file's path, or in its name.
-
-    Raises:
-        ConfigError: an expression that is not valid, or that finds nothing in one of them.
-    """
+    """Return the group of each sample: what an expression finds last in its file's path, or in its name."""
     try:
         pattern = re.compile(expression)
     except re.error as error:
@@ -142,13 +138,7 @@ def _shuffled(count: int, seed: int) -> list[int]:
     # numpy's legacy generator: `np.random.seed(0)` followed by `np.random.shuffle` draws exactly these numbers.
     order = np.arange(count)
     np.random.RandomState(seed).shuffle(order)
-    return [int(index) for index in order]
-
-
-def _rotated(order: list[int], places: int) -> list[int]:
-    """Move every element `places` to the right, round the end, as `collections.deque.rotate` does."""
-    cut = -places % len(order) if order else 0
-    return order[cut:] + order[:cut]
+    return order.tolist()
 
 
 def mindspore_folds(count: int, config: SplitConfig) -> Split:
@@ -158,7 +148,7 @@ def mindspore_folds(count: int, config: SplitConfig) -> Split:
     a few twice, as the older system does. `shuffled` is the same idea without that flaw.
     """
     held = round(count / config.folds)
-    order = _rotated(_shuffled(count, config.seed), config.fold * held)
+    order: list[int] = np.roll(_shuffled(count, config.seed), config.fold * held).tolist()
     return Split(tuple(order[: count - held]), tuple(order[count - held :]))
 
 
@@ -169,7 +159,7 @@ def tensorflow_folds(count: int, config: SplitConfig) -> Split:
     by 5 and hold out 6: they overlap, and some slices are never validated. Kept to reproduce that system's numbers.
     """
     ratio = 1.0 - 1.0 / config.folds
-    order = _rotated(_shuffled(count, config.seed), config.fold * int((1.0 - ratio) * count))
+    order: list[int] = np.roll(_shuffled(count, config.seed), config.fold * int((1.0 - ratio) * count)).tolist()
     trained = int(ratio * count)
     return Split(tuple(order[:trained]), tuple(order[trained:]))
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from unetkit.config import BORDER, LossConfig
-from unetkit.data.dataset import Dataset, Sample, samples_of
+from unetkit.data.dataset import Changed, Dataset, Sample, samples_of
 from unetkit.errors import ConfigError, DataError
 from unetkit.storage.atomic import part_of
 from unetkit.storage.cache import user_cache
@@ -86,42 +86,24 @@ def border_labels(
     return np.where(at_border, labels.dtype.type(border), labels)
 
 
-@dataclass(frozen=True, slots=True)
-class WithBorders:
-    """A data set whose last class is the border of its objects.
+def with_borders(dataset: Dataset, width: int = 1, touching: bool = False) -> Dataset:
+    """Return a data set whose last class, 'border', is the border of its objects.
 
-    Attributes:
+    Args:
         dataset: what it is made from; its samples hold objects, or the regions of its classes are taken for them.
         width: as in `border_labels`.
         touching: as in `border_labels`.
     """
 
-    dataset: Dataset
-    width: int = 1
-    touching: bool = False
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes of the data set and 'border'."""
-        return (*self.dataset.classes, BORDER)
-
-    def __len__(self) -> int:
-        """The number of samples."""
-        return len(self.dataset)
-
-    def __getitem__(self, index: int, /) -> Sample:
-        """Read the sample at `index`.
-
-        Raises:
-            DataError: an unreadable sample, or one without labels.
-        """
-        sample = self.dataset[index]
-        instances, border = instances_of(sample), len(self.dataset.classes)
+    def bordered(sample: Sample) -> Sample:
+        instances, border = instances_of(sample), len(dataset.classes)
         assert sample.labels is not None
         labels = border_labels(
-            sample.labels, instances, border=border, width=self.width, touching=self.touching, valid=sample.valid
+            sample.labels, instances, border=border, width=width, touching=touching, valid=sample.valid
         )
         return replace(sample, labels=labels, instances=instances)
+
+    return Changed(dataset, (*dataset.classes, BORDER), bordered)
 
 
 _REACH = 6.0

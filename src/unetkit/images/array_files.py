@@ -379,11 +379,7 @@ def _package(name: str) -> Any:
 
 
 def _named(file: File, arrays: list[str], what: str = "array") -> str:
-    """Return the array or scene that is named after the file, or the only one.
-
-    Raises:
-        DataError: none, several and none named, or no such one.
-    """
+    """Return the array or scene that is named after the file, or the only one."""
     if file.inside in arrays or (not file.inside and len(arrays) == 1):
         return file.inside or arrays[0]
     if not arrays:

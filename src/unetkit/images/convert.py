@@ -30,11 +30,7 @@ def image_writer(out: Path) -> Writer | None:
 
 
 def _opened(path: Path, companions: bool) -> Image:
-    """Open an image, or the image files of a folder as the slices of one.
-
-    Raises:
-        DataError: as `open_image` and `stacked`; a folder without images.
-    """
+    """Open an image, or the image files of a folder as the slices of one."""
     if not is_folder(path):
         return open_image(path, companions=companions)
     files = (file.name for file in path.iterdir() if file.is_file() and not file.name.startswith("."))

@@ -174,15 +174,24 @@ class Image:
                 f"{self.source}: is a single slice, but the network sees each slice with its neighbours "
                 f"(model.context={context}); give the stack that it belongs to"
             )
-        around = neighbours(self.stacks, context)
+        return self._joining(neighbours(self.stacks, context), self.axes, self.shape[:-3])
+
+    def _joining(self, numbers: NDArray[np.intp], axes: str, pages: tuple[int, ...]) -> "Image":
+        """Return the image whose pages have the channels of several pages, one page after the other.
+
+        Args:
+            numbers: [N, S] the pages that each of its pages is made of.
+            axes: of the image.
+            pages: lengths of the axes that count its N pages.
+        """
 
         def decode(page: int, rows: slice, columns: slice) -> NDArray[Any]:
-            numbers: list[int] = around[page].tolist()
-            read = {number: self.decode(number, rows, columns) for number in set(numbers)}
-            return np.concatenate([read[number] for number in numbers])
+            wanted: list[int] = numbers[page].tolist()
+            read = {number: self.decode(number, rows, columns) for number in set(wanted)}
+            return np.concatenate([read[number] for number in wanted])
 
-        channels = around.shape[1] * self.channels
-        return replace(self, shape=(*self.shape[:-3], channels, *self.shape[-2:]), decode=decode)
+        shape = (*pages, numbers.shape[1] * self.channels, *self.shape[-2:])
+        return replace(self, axes=axes, shape=shape, decode=decode)
 
     def part(self, rows: slice, columns: slice) -> "Image":
         """Return the image of a window of every page; the slices have a start and a stop in the page."""
@@ -197,24 +206,14 @@ class Image:
     def pages_as_channels(self) -> "Image":
         """Return the one page whose channels are the pages of this image, which have one channel each."""
         assert self.channels == 1
-
-        def decode(page: int, rows: slice, columns: slice) -> NDArray[Any]:
-            return np.concatenate([self.decode(number, rows, columns) for number in range(self.count)])
-
-        return replace(self, axes="cyx", shape=(self.count, *self.shape[-2:]), decode=decode)
+        return self._joining(np.arange(self.count)[None], "cyx", ())
 
     def times_as_channels(self) -> "Image":
         """Return the image whose axis of times is that of channels, as of a NIfTI of several contrasts."""
         assert self.channels == 1
-        axis = self.axes.index("t")
-        numbers = np.moveaxis(np.arange(self.count).reshape(self.shape[:-3]), axis, -1).reshape(-1, self.shape[axis])
-
-        def decode(page: int, rows: slice, columns: slice) -> NDArray[Any]:
-            return np.concatenate([self.decode(int(number), rows, columns) for number in numbers[page]])
-
-        axes = self.axes.replace("t", "")
-        pages = (*self.shape[:axis], *self.shape[axis + 1 : -3])
-        return replace(self, axes=axes, shape=(*pages, self.shape[axis], *self.shape[-2:]), decode=decode)
+        axis, lengths = self.axes.index("t"), self.shape[:-3]
+        numbers = np.moveaxis(np.arange(self.count).reshape(lengths), axis, -1).reshape(-1, lengths[axis])
+        return self._joining(numbers, self.axes.replace("t", ""), (*lengths[:axis], *lengths[axis + 1 :]))
 
     def with_channels(self, channels: tuple[int, ...]) -> "Image":
         """Return the image with some of its channels, counted from 0, in this order.

@@ -198,7 +198,8 @@ class ZarrFilling:
             smaller = _create_level(self.root, self.form, levels, height, width)
             shrink = partial(_shrink, array, smaller, self.form)
             with ThreadPoolExecutor(_AT_ONCE) as several:
-                for _, row in groupby(_shards(self.form.pages, height, width), key=lambda key: key[:2]):
+                shards = product(range(self.form.pages), range(-(-height // SHARD)), range(-(-width // SHARD)))
+                for _, row in groupby(shards, key=lambda key: key[:2]):
                     deque(several.map(shrink, row), maxlen=0)
             levels, array = levels + 1, smaller
         import zarr  # slow to import
@@ -227,10 +228,6 @@ def _create_level(root: Path, form: Form, level: int, height: int, width: int) -
         dimension_names=list(form.array_axes) if new else None,
         chunk_key_encoding={"name": "default" if new else "v2", "separator": "/"},
     )
-
-
-def _shards(pages: int, height: int, width: int) -> Iterator[tuple[int, int, int]]:
-    yield from product(range(pages), range(-(-height // SHARD)), range(-(-width // SHARD)))
 
 
 def _where(form: Form, page: int, rows: slice, columns: slice, planes: slice = slice(None)) -> tuple[int | slice, ...]:

@@ -20,8 +20,9 @@ from unetkit.images.image import File, Image, Piece, Role, decoding, require_bou
 from unetkit.limits import MOST_PAGES, MOST_PIXELS
 
 _NAMES = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
-_PNG_DEPTH, _PNG_COLOUR = 24, 25
-"""Offsets of the bits per sample and of the colour type in a PNG file: both follow the size in its first chunk."""
+_PNG_DEPTH, _PNG_COLOUR, _HEAD = 24, 25, 33
+"""Offsets of the bits per sample and of the colour type in a PNG file: both follow the size in its first chunk, which
+ends at the last one."""
 
 _PLAIN_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PLAIN_CHUNKS = frozenset({b"IHDR", b"IDAT", b"IEND", b"gAMA", b"pHYs", b"tEXt", b"tIME"})
@@ -44,6 +45,8 @@ def open_raster(file: File, role: Role) -> Image:
         DataError: not such a file, damaged, or larger than is decoded.
     """
     with file.open() as handle:
+        head = handle.read(_HEAD)
+        handle.seek(0)
         image = _opened(handle, file.source)
         width, height = image.size
         # Of other formats with frames, such as WebP, the first is the image.
@@ -57,7 +60,7 @@ def open_raster(file: File, role: Role) -> Image:
                 f"{file.source}: has {count:,} frames; at most {MOST_PAGES.value:,} are read: cut it into parts, "
                 f"or {MOST_PAGES.more}"
             )
-        deep = image.mode.startswith("I") or (image.format == "PNG" and _png_depth(file) == 16)
+        deep = image.mode.startswith("I") or (image.format == "PNG" and head[_PNG_DEPTH] == 16)
         dtype = np.float32 if image.mode == "F" else np.bool_ if image.mode == "1" else np.uint16 if deep else np.uint8
 
     def decode(page: int, rows: slice, columns: slice) -> NDArray[Any]:
@@ -84,11 +87,6 @@ def _is_grey(palette: NDArray[np.uint8]) -> bool:
     return bool(len(palette)) and bool((palette == palette[:, :1]).all())
 
 
-def _png_depth(file: File) -> int:
-    with file.open() as handle:
-        return handle.read(33)[_PNG_DEPTH]
-
-
 def decode_raster(handle: BinaryIO, source: str, role: Role, page: int = 0) -> NDArray[Any]:
     """Return the pixels of a frame as [C, H, W] in the type that is stored.
 
@@ -96,7 +94,7 @@ def decode_raster(handle: BinaryIO, source: str, role: Role, page: int = 0) -> N
         DataError: as `open_raster`.
     """
     with decoding(source):
-        head = handle.read(33)
+        head = handle.read(_HEAD)
         handle.seek(0)
         image = _opened(handle, source)
         is_png = head.startswith(b"\x89PNG")

@@ -35,7 +35,6 @@ from unetkit.images.image import Colour, File, Image, PixelSize, Role, decoding
 from unetkit.images.raster import from_palette
 from unetkit.limits import MOST_PAGES
 
-MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MINISWHITE, _SEPARATED, _COLOURS = 0, 5, (2, 6, 8)
 """Kinds of pixels: white is zero, CMYK, and RGB, YCbCr or Lab."""
 
@@ -313,9 +312,6 @@ def _companions(tiff: tifffile.TiffFile, file: File) -> dict[str, _Part]:
     """Return the other files that the XML of an OME-TIFF takes pages from, where these may be opened, by their names.
 
     A file that names one file alone is whole, whatever that one was called when it was written.
-
-    Raises:
-        DataError: it is a part of a set and is to be opened alone, or others are missing, damaged or in other folders.
     """
     if not tiff.is_ome:
         return {}
@@ -347,11 +343,7 @@ def _companions(tiff: tifffile.TiffFile, file: File) -> dict[str, _Part]:
 
 
 def _stored_bytes(pages: Iterable[Any], files: dict[str, _Part]) -> tuple[int, int]:
-    """Return how many bytes the pages take, and how many their files have.
-
-    Raises:
-        DataError: a page's pixels lie beyond the end of its file.
-    """
+    """Return how many bytes the pages take, and how many their files have; refuse pages beyond the end of theirs."""
     total = 0
     for number, page in enumerate(pages):
         file, size = files[page.parent.filename]
@@ -367,9 +359,6 @@ def _require_whole_chain(handle: BinaryIO, source: str) -> int:
 
     Returns:
         The size of the file in bytes.
-
-    Raises:
-        DataError: the file ends before the chain does, or has more pages than are followed.
     """
     size = handle.seek(0, 2)
     handle.seek(0)

@@ -2,6 +2,9 @@
 
 The tensors under plain names are the weights to predict with, named as in the module's state dict. A checkpoint of a
 running training has more, under `training/`: what is needed to go on exactly where it stopped.
+
+A model hub has a folder with such a file, model.safetensors, and config.json, which holds the same card for the hub and
+for people, so that it must not say something else.
 """
 
 import hashlib
@@ -138,3 +141,45 @@ def digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
         sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         sha256.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha256.hexdigest()
+
+
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_LIBRARY = {"library_name": "unetkit"}
+_LARGEST = 2**24  # bytes of config.json
+_ADVICE = f"get both files again, or open {WEIGHTS} alone"
+
+
+def write_hub_files(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write both files into a folder that is not whole yet.
+
+    Raises:
+        StorageError, OSError: the disk did not take them.
+    """
+    checkpoint.for_prediction().save(folder / WEIGHTS)
+    content = _LIBRARY | checkpoint.card.model_dump(mode="json")
+    (folder / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_hub_files(folder: Path) -> Checkpoint | None:
+    """Read the network of such a folder; None for any other path.
+
+    Raises:
+        ModelFileError: config.json is not what the weights file says of itself, or one of both is damaged.
+    """
+    weights, config = folder / WEIGHTS, folder / CONFIG
+    if not (weights.is_file() and config.is_file()):
+        return None
+    checkpoint = Checkpoint.load(weights)
+    try:
+        if config.stat().st_size > _LARGEST:
+            raise ValueError("too large")
+        content = json.loads(config.read_text(encoding="utf-8"))
+        said = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+        card = ModelCard.model_validate_json(json.dumps({key: said[key] for key in said if key not in _LIBRARY}))
+    except ValidationError as error:
+        raise ModelFileError(f"{config}: not the card of a network ({first_complaint(error)}); {_ADVICE}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{config}: cannot be read ({error}); {_ADVICE}") from None
+    if changed := [key for key in ModelCard.model_fields if getattr(card, key) != getattr(checkpoint.card, key)]:
+        raise ModelFileError(f"{config}: says something else of {changed[0]} than {WEIGHTS} itself; {_ADVICE}")
+    return checkpoint

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
+from unetkit.errors import listed
+
 NETWORKS: dict[str, tuple[str, ...]] = {
     "segmentation_models.pytorch": (r"encoder\.", r"decoder\.", r"segmentation_head\.0\.weight$"),
     "MONAI's BasicUNet": (r"conv_0\.conv_0\.conv\.weight$", r"upcat_\d\.", r"final_conv\.weight$"),
@@ -33,13 +35,11 @@ def network_of(names: Iterable[str]) -> str | None:
 
 def unknown_weights(names: Iterable[str]) -> str:
     """Say what weights that no network here has are, and what to do with them."""
-    listed = list(names)
-    whose = network_of(listed)
-    shown = ", ".join(name[:60] for name in listed[:3]) or "none"
-    more = f" and {len(listed) - 3:,} more" if len(listed) > 3 else ""
+    found = list(names)
+    whose, shown = network_of(found), listed([name[:60] for name in found]) or "none"
     return (
         f"weights {f'named as those of {whose}' if whose else 'of a network that is not known here'}, without the "
-        f"network itself (its tensors: {shown}{more}); export the network to ONNX where it was made, and give that "
+        f"network itself (its tensors: {shown}); export the network to ONNX where it was made, and give that "
         "with --classes and --normalization"
     )
 

@@ -21,8 +21,7 @@ from unetkit.formats.mindspore import read_own_graph
 from unetkit.formats.runtime import Activation
 from unetkit.legacy.checkpoints import read_legacy
 from unetkit.modelfile.card import ModelCard, StoredNetwork
-from unetkit.modelfile.checkpoint import Checkpoint
-from unetkit.modelfile.hub import read_hub_files
+from unetkit.modelfile.checkpoint import Checkpoint, read_hub_files
 from unetkit.models import Ensemble, Network, build_model, to_dtype
 from unetkit.prediction.predictor import Predictor, PredictorOptions
 from unetkit.run import Run, open_run

@@ -21,7 +21,6 @@ from scipy import ndimage
 
 from unetkit.config import ObjectsConfig
 from unetkit.data.channels import in_channels, pages_as_channels
-from unetkit.data.layouts.families import files_of_channels, has_word
 from unetkit.data.layouts.mask_files import (
     IMAGE_FOLDERS,
     SECTIONS,
@@ -30,6 +29,7 @@ from unetkit.data.layouts.mask_files import (
     image_files,
     is_mask_name,
 )
+from unetkit.data.layouts.names import files_of_channels, has_word
 from unetkit.data.outlines import coco_masks, pack_runs
 from unetkit.errors import DataError, UsageError
 from unetkit.images import SUFFIXES, natural, open_image

@@ -14,8 +14,7 @@ from typing import Any
 from unetkit.errors import RemoteError, UnetkitError, UsageError
 from unetkit.formats.runtime import reason, required
 from unetkit.modelfile.about import About, read_about
-from unetkit.modelfile.checkpoint import Checkpoint
-from unetkit.modelfile.hub import CONFIG, WEIGHTS, write_hub_files
+from unetkit.modelfile.checkpoint import CONFIG, WEIGHTS, Checkpoint, write_hub_files
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import LoadOptions, load
 from unetkit.publishing.facts import Facts, gather

@@ -50,15 +50,14 @@ def atomic_path(path: Path) -> Generator[Path]:
         return
     temporary = part_of(path)
     try:
-        yield temporary
-        mask = os.umask(0o022)  # it can only be read by setting it
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        flush(temporary)
-        temporary.replace(path)
-        flush(path.parent)
-    except OSError as error:
-        raise not_written(path, error) from error
+        with written_to(path):
+            yield temporary
+            mask = os.umask(0o022)  # it can only be read by setting it
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
+            flush(temporary)
+            temporary.replace(path)
+            flush(path.parent)
     finally:
         with suppress(OSError):  # a name that is too long, or a folder that is gone
             temporary.unlink(missing_ok=True)
@@ -107,10 +106,9 @@ def temporary_folder(path: Path | None = None) -> Generator[Path]:
     """
     folder = part_of(path or Path(tempfile.gettempdir()) / "unetkit")
     try:
-        folder.mkdir(mode=0o777 if path else 0o700)
-        yield folder
-    except OSError as error:
-        raise not_written(path or folder, error) from error
+        with written_to(path or folder):
+            folder.mkdir(mode=0o777 if path else 0o700)
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -172,10 +170,8 @@ def make_folder(folder: Path) -> None:
     """
     if is_remote(folder):
         return
-    try:
+    with written_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise not_written(folder, error) from error
 
 
 @contextmanager

@@ -44,11 +44,7 @@ def locked(path: Path, *, wait: bool = False) -> Generator[None]:
 
 
 def _lock(file: IO[str], *, wait: bool) -> None:
-    """Lock a file until it is closed.
-
-    Raises:
-        OSError: another process has the lock, or there are none.
-    """
+    """Lock a file until it is closed; `OSError`: another process has the lock, or there are none."""
     if sys.platform == "win32":
         raise OSError(errno.ENOSYS, "no locks that end with their process")
     import fcntl

@@ -31,9 +31,9 @@ from unetkit.data import (
 from unetkit.data.context import around_each, context_note, with_context
 from unetkit.data.dataset import Subset, account_of, channel_files_of, division_of, mask_map_of, name_of
 from unetkit.data.layouts.mask_files import pinned
-from unetkit.data.resize import Resized
+from unetkit.data.resize import resized
 from unetkit.data.split import with_method
-from unetkit.data.targets import PixelWeights, WithBorders
+from unetkit.data.targets import PixelWeights, with_borders
 from unetkit.devices import free_memory
 from unetkit.distributed import World
 from unetkit.errors import ConfigError, DataError
@@ -166,8 +166,8 @@ def prepare(
     data, around = config.data, around_each(dataset, config.model.context)
     report = None if checked else before_training(dataset, config)
     split = split_dataset(dataset, data.split)
-    sized = dataset if data.size is None else Resized(dataset, data.size, data.resize)
-    targets = WithBorders(sized, data.border_width, data.border_touching) if data.border_width else sized
+    sized = dataset if data.size is None else resized(dataset, data.size, data.resize)
+    targets = with_borders(sized, data.border_width, data.border_touching) if data.border_width else sized
     counting = tuple(index for index in split.train if (valid := dataset[index].valid) is None or valid.any())
     if not counting:
         raise DataError(f"{data.path}: no pixel of the {len(split.train)} training images counts; check the regions")

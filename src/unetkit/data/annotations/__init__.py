@@ -5,12 +5,17 @@ to which image is found in `data.layouts.annotated`.
 """
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 
 from unetkit.data.annotations.coco import read_coco
-from unetkit.data.annotations.exports import read_darwin, read_label_studio
 from unetkit.data.annotations.imagej import holds_regions, read_regions
-from unetkit.data.annotations.json_files import read_geojson, read_labelme, read_supervisely, read_via
+from unetkit.data.annotations.json_files import (
+    read_darwin,
+    read_geojson,
+    read_label_studio,
+    read_labelme,
+    read_supervisely,
+    read_via,
+)
 from unetkit.data.annotations.records import AnnotatedImage, AnnotationFormat
 from unetkit.data.annotations.text_files import (
     is_cvat,
@@ -22,7 +27,7 @@ from unetkit.data.annotations.text_files import (
     read_runs,
     read_yolo,
 )
-from unetkit.errors import DataError
+from unetkit.errors import DataError, known_names
 
 __all__ = [
     "BACKGROUND",
@@ -91,7 +96,5 @@ def chosen_classes(names: Sequence[str], chosen: Sequence[str] | None, source: s
         )
     for name in chosen[1:]:
         if name not in names:
-            near = get_close_matches(name, names, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are: {', '.join(names)}"
-            raise DataError(f"{source}: there is no category '{name}'; {hint}")
+            raise DataError(f"{source}: there is no category '{name}'; {known_names(name, names)}")
     return tuple(chosen)

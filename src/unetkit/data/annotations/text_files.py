@@ -5,9 +5,9 @@ import io
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from threading import Lock
-from xml.parsers import expat
+from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,9 +112,8 @@ def read_runs(content: bytes, source: str) -> list[AnnotatedImage]:
             image, _, name = image.rpartition("_")
         text, place = (row.get(run_column) or "").strip(), f"line {line}"
         found[image] += [] if text.lower() in _NONE else [(name, _pairs(text, f"{source}, {place}"), place)]
-        sides = [(row.get(key or "") or "").strip() for key in (height, width)]
-        if all(side.isdecimal() and 0 < int(side) <= LONGEST_SIDE for side in sides):
-            sizes[image] = int(sides[0]), int(sides[1])
+        if size := _size([(row.get(key or "") or "").strip() for key in (height, width)]):
+            sizes[image] = size
     every = [pairs for objects in found.values() for _, pairs, _ in objects if len(pairs)]
     from_zero = any(pairs[:, 0].min() == 0 for pairs in every)
     by_rows = _are_rows(
@@ -130,6 +129,12 @@ def read_runs(content: bytes, source: str) -> list[AnnotatedImage]:
         )
         for image, its in found.items()
     ]
+
+
+def _size(sides: Sequence[str]) -> tuple[int, int] | None:
+    """Return the height and width of an image; None where they are not said, or are none."""
+    height, width = (int(side) if side.isdecimal() and len(side) < 10 else 0 for side in sides)
+    return (height, width) if 0 < height <= LONGEST_SIDE and 0 < width <= LONGEST_SIDE else None
 
 
 def _pairs(text: str, source: str) -> NDArray[np.int64]:
@@ -154,38 +159,29 @@ def is_cvat(content: bytes) -> bool:
     return b"<annotations" in content[:2000] and b"<image " in content
 
 
-class _Cvat:
-    """Follows the elements of a file: images, and the marks in them."""
+def read_cvat(content: bytes, source: str) -> list[AnnotatedImage]:
+    """Read polygons, boxes, ellipses and masks of all images of an `annotations.xml`.
 
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.images: list[AnnotatedImage] = []
-        self.image: Mapping[str, str] | None = None
-        self.shapes: list[Shape] = []
-        self.left_out = Counter[str]()
-
-    def start(self, kind: str, its: dict[str, str]) -> None:
-        if kind == "image":
-            self.image, self.shapes, self.left_out = its, [], Counter[str]()
-        elif self.image is not None and kind in ("polygon", "box", "ellipse", "mask"):
-            place = f"{self.image.get('name')}, {kind} {len(self.shapes)}"
-            try:
-                outline = _cvat_outline(kind, its)
-            except (KeyError, ValueError) as error:
-                raise DataError(f"{self.source}: {place}: {error} is missing or no number; export it again") from error
-            self.shapes.append(Shape(its.get("label", ""), outline, place))
-        elif self.image is not None and kind in ("polyline", "points", "cuboid", "skeleton"):
-            self.left_out[kind] += 1
-
-    def end(self, kind: str) -> None:
-        if kind != "image" or self.image is None:
-            return
-        sides = [self.image.get(key, "") for key in ("height", "width")]
-        known = all(side.isdecimal() and 0 < int(side) <= LONGEST_SIDE for side in sides)
-        size = (int(sides[0]), int(sides[1])) if known else None
-        image = AnnotatedImage(self.image.get("name", ""), tuple(self.shapes), size, dict(self.left_out))
-        self.images.append(image)
-        self.image = None
+    Raises:
+        DataError: not XML, a document type, or a mark without its numbers.
+    """
+    images: list[AnnotatedImage] = []
+    for image in _xml(content, source, "CVAT's annotations").iter("image"):
+        shapes: list[Shape] = []
+        left_out = Counter[str]()
+        for mark in image.iter():
+            if mark.tag in ("polygon", "box", "ellipse", "mask"):
+                place = f"{image.get('name')}, {mark.tag} {len(shapes)}"
+                try:
+                    outline = _cvat_outline(mark.tag, mark.attrib)
+                except (KeyError, ValueError) as error:
+                    raise DataError(f"{source}: {place}: {error} is missing or no number; export it again") from error
+                shapes.append(Shape(mark.get("label", ""), outline, place))
+            elif mark.tag in ("polyline", "points", "cuboid", "skeleton"):
+                left_out[mark.tag] += 1
+        sides = [image.get(key, "") for key in ("height", "width")]
+        images.append(AnnotatedImage(image.get("name", ""), tuple(shapes), _size(sides), dict(left_out)))
+    return images
 
 
 def _cvat_outline(kind: str, its: Mapping[str, str]) -> Outline:
@@ -210,39 +206,22 @@ def _cvat_outline(kind: str, its: Mapping[str, str]) -> Outline:
     return Bitmap(top, left, inside.reshape(height, width))
 
 
-def read_cvat(content: bytes, source: str) -> list[AnnotatedImage]:
-    """Read polygons, boxes, ellipses and masks of all images of an `annotations.xml`.
+class _Builder(ElementTree.TreeBuilder):
+    """Builds a tree, and refuses a document type, whose entities could fill the memory or name other files."""
 
-    Raises:
-        DataError: not XML, a document type, or a mark without its numbers.
-    """
-    cvat = _Cvat(source)
-    _follow(content, source, cvat.start, cvat.end, "CVAT's annotations")
-    return cvat.images
+    def doctype(self, *_: object) -> None:
+        """Refuse it."""
+        raise DataError("declares a document type")
 
 
-def _follow(
-    content: bytes,
-    source: str,
-    start: Callable[[str, dict[str, str]], None],
-    end: Callable[[str], None],
-    expected: str,
-) -> None:
-    """Call two functions for every element of an XML file, as it begins and as it ends.
-
-    Raises:
-        DataError: not XML, or a document type, whose entities could fill the memory or name other files.
-    """
-
-    def refuse(*_: object) -> None:
-        raise DataError(f"{source}: declares a document type; {expected} have none")
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, refuse
+def _xml(content: bytes, source: str, expected: str) -> ElementTree.Element:
+    """Return the outermost element of an XML file."""
     try:
-        parser.Parse(content, True)
-    except expat.ExpatError as error:
+        return ElementTree.fromstring(content, ElementTree.XMLParser(target=_Builder()))
+    except ElementTree.ParseError as error:
         raise DataError(f"{source}: not whole XML ({error}); {expected} were expected") from error
+    except DataError as error:
+        raise DataError(f"{source}: {error}; {expected} have none") from None
 
 
 def is_imagescope(content: bytes) -> bool:
@@ -250,55 +229,31 @@ def is_imagescope(content: bytes) -> bool:
     return b"<Annotations" in content[:2000] and b"<Region" in content
 
 
-class _ImageScope:
-    """Follows the elements of a file: layers, each with a name, and the regions in them."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.shapes: list[Shape] = []
-        self.left_out = Counter[str]()
-        self.title = ""
-        self.kind = ""
-        self.corners: list[float] = []
-
-    def start(self, kind: str, its: dict[str, str]) -> None:
-        if kind == "Annotation":
-            self.title, self.kind = its.get("Name", ""), ""
-        elif kind == "Attribute" and not self.kind:  # before the regions: of the layer
-            self.title = self.title or its.get("Name", "")
-        elif kind == "Region":
-            self.kind = "hole" if its.get("NegativeROA") == "1" else _SCOPE_KINDS.get(its.get("Type", "0"), "other")
-            self.corners = []
-        elif kind == "Vertex":
-            try:
-                corner = [float(its["X"]), float(its["Y"])]
-            except (KeyError, ValueError) as error:
-                raise DataError(
-                    f"{self.source}: region {len(self.shapes)}: {error} is missing or no number; export it again"
-                ) from error
-            self.corners += corner
-
-    def end(self, kind: str) -> None:
-        if kind != "Region" or not self.corners:
-            return
-        place = f"region {len(self.shapes)}"
-        if not all(map(math.isfinite, self.corners)):
-            raise DataError(f"{self.source}: {place}: a corner that is no number; export it again")
-        if self.kind == "outline" and len(self.corners) >= 6:
-            self.shapes.append(Shape(self.title, Polygons([[self.corners]]), place))
-        else:
-            self.left_out[self.kind if self.kind != "outline" else "point"] += 1
-
-
 _SCOPE_KINDS = {"0": "outline", "1": "outline", "2": "ellipse", "3": "arrow", "4": "ruler"}
 
 
 def read_imagescope(content: bytes, source: str) -> list[AnnotatedImage]:
-    """Read the outlines of one image; the class is the name of their layer, or of its first attribute.
+    """Read the outlines of one image; the class is the name of their layer, or of its first attribute with one.
 
     Raises:
         DataError: not XML, a document type, or a corner without its numbers.
     """
-    scope = _ImageScope(source)
-    _follow(content, source, scope.start, scope.end, "ImageScope's annotations")
-    return [AnnotatedImage("", tuple(scope.shapes), left_out=dict(scope.left_out))]
+    shapes: list[Shape] = []
+    left_out = Counter[str]()
+    for layer in _xml(content, source, "ImageScope's annotations").iter("Annotation"):
+        titles = [layer.get("Name", ""), *(one.get("Name", "") for one in layer.iterfind("Attributes/Attribute"))]
+        for region in layer.iter("Region"):
+            place, kind = f"region {len(shapes)}", _SCOPE_KINDS.get(region.get("Type", "0"), "other")
+            try:
+                corners = [float(corner.attrib[key]) for corner in region.iter("Vertex") for key in ("X", "Y")]
+            except (KeyError, ValueError) as error:
+                raise DataError(f"{source}: {place}: {error} is missing or no number; export it again") from error
+            if not all(map(math.isfinite, corners)):
+                raise DataError(f"{source}: {place}: a corner that is no number; export it again")
+            if region.get("NegativeROA") == "1":
+                kind = "hole"
+            if kind == "outline" and len(corners) >= 6:
+                shapes.append(Shape(next(filter(None, titles), ""), Polygons([[corners]]), place))
+            elif corners:
+                left_out["point" if kind == "outline" else kind] += 1
+    return [AnnotatedImage("", tuple(shapes), left_out=dict(left_out))]

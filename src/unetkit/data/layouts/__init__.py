@@ -8,7 +8,7 @@ to the matcher (`matcher`), or to the patterns and lists that the configuration 
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from unetkit.config import DataConfig
@@ -25,7 +25,7 @@ from unetkit.data.dataset import (
     refuse,
     stacks_of,
 )
-from unetkit.data.layouts.coco import is_coco, is_coco_folder, open_coco, open_coco_file, open_coco_folder
+from unetkit.data.layouts.coco import is_coco, open_coco, open_coco_file
 from unetkit.data.layouts.mask_files import (
     IMAGE_FOLDERS,
     TEST_IMAGES,
@@ -35,7 +35,7 @@ from unetkit.data.layouts.mask_files import (
     find_stack,
     image_files,
     images_in,
-    is_isbi_folder,
+    is_isbi,
     is_mask_name,
     open_arrays,
     open_isbi,
@@ -56,28 +56,12 @@ SAMPLE = "sample"
 """The path of the stack that is generated in memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """A layout of data that means more than images and masks: how it is recognised, and how it is opened."""
-
-    name: str
-    recognises: Callable[[Tree], bool]
-    opens: Callable[[Tree, DataConfig], Dataset]
-
-
-LAYOUTS: tuple[Layout, ...] = (
-    Layout(
-        "stack with the ISBI names",
-        lambda tree: tree.root.is_dir() and is_isbi_folder(tree.root),
-        lambda tree, config: open_isbi(tree.root, config),
-    ),
-    Layout(
-        "COCO",
-        lambda tree: is_coco_folder(tree.root) if tree.root.is_dir() else is_coco(tree),
-        lambda tree, config: open_coco_folder(tree.root, config) if tree.root.is_dir() else open_coco([tree], config),
-    ),
-    Layout("a mask for each object", is_nuclei, open_nuclei),
-)
+LAYOUTS: dict[Callable[[Tree], bool], Callable[[Tree, DataConfig], Dataset]] = {
+    is_isbi: open_isbi,
+    is_coco: open_coco,
+    is_nuclei: open_nuclei,
+}
+"""Layouts of data that mean more than images and masks: what recognises them, and what opens them."""
 
 DEFAULT = DataConfig()
 
@@ -123,11 +107,7 @@ def open_usable(path: str | Path | None, *, config: DataConfig = DEFAULT) -> Dat
 
 
 def _joined(dataset: Dataset, test: Dataset, path: str) -> Dataset:
-    """Return a data set with another one as its test set.
-
-    Raises:
-        DataError: sets of objects and of masks, which are read differently.
-    """
+    """Return a data set with another one as its test set."""
     if not isinstance(dataset, ItemDataset) or not isinstance(test, ItemDataset):
         raise DataError(
             f"data.test={path}: only sets of images and masks are joined; score it after the training instead"
@@ -167,10 +147,11 @@ def _open(path: str | Path | None, config: DataConfig) -> Dataset:
         downloaded = len(archives) == 1 and not images_in(tree)
         if downloaded and not any(name.lower().endswith(".json") for name in tree.files):
             return _open(archives[0], config)
-        layout = next((layout for layout in LAYOUTS if layout.recognises(tree)), None)
-        dataset = layout.opens(tree, config) if layout else open_matched(tree, config)
-        if layout is not None and config.channels is not None and isinstance(dataset, ItemDataset) and dataset.names:
-            return replace(dataset, items=tuple(with_channels(item, config.channels) for item in dataset.items))
+        opens = next((opens for recognises, opens in LAYOUTS.items() if recognises(tree)), open_matched)
+        dataset = opens(tree, config)
+        channels = config.channels if opens is not open_matched else None
+        if channels is not None and isinstance(dataset, ItemDataset) and dataset.names:
+            return replace(dataset, items=tuple(with_channels(item, channels) for item in dataset.items))
         if dataset is None and downloaded:
             return _open(archives[0], config)
         if dataset is None and tree.archives:
@@ -182,11 +163,7 @@ def _open(path: str | Path | None, config: DataConfig) -> Dataset:
 
 
 def _open_volume(path: Path, config: DataConfig) -> Dataset:
-    """Open an OME-Zarr image and the labels in it.
-
-    Raises:
-        DataError: no labels, or several.
-    """
+    """Open an OME-Zarr image and the labels in it."""
     from unetkit.images.omezarr import label_names  # zarr is slow to import
 
     found = label_names(path) if is_zarr(path) else ()
@@ -200,20 +177,16 @@ def _open_volume(path: Path, config: DataConfig) -> Dataset:
 
 
 def _open_file(path: Path, config: DataConfig) -> Dataset:
-    """Open a list, an annotation file, or one image file and the mask file next to it.
-
-    Raises:
-        DataError: files that cannot be read or do not fit together.
-    """
+    """Open a list, an annotation file, or one image file and the mask file next to it."""
     suffix = path.suffix.lower()
     form = format_of(path.name, path.read_bytes()) if suffix in ANNOTATIONS else None
     if form is None and suffix == ".csv":
         return open_list(path, config)
     if suffix == ".json" and (form is None or form.name == "COCO"):
         return open_coco_file(path, config)
-    if path.stem == TRAIN_IMAGES and find_stack(path.parent, TRAIN_LABELS):
-        return open_isbi(path.parent, config)
     tree = open_tree(path.parent)
+    if path.stem == TRAIN_IMAGES and find_stack(path.parent, TRAIN_LABELS):
+        return open_isbi(tree, config)
     near = replace(tree, files=tuple(name for name in tree.files if "/" not in name))
     dataset = open_matched(near, config, only=path.name) if suffix in SUFFIXES else None
     if form is not None:
@@ -324,11 +297,7 @@ def _patterns(named: str | dict[str, str]) -> list[str]:
 
 
 def _listed(named: Sequence[str]) -> Tree:
-    """List the files and folders that are named, below the working folder or below the root of the file system.
-
-    Raises:
-        DataError: nothing there.
-    """
+    """List the files and folders that are named, below the working folder or below the root of the file system."""
     files: dict[str, None] = {}
     for one in named:
         fixed = Path(one.split("*")[0].split("?")[0].split("[")[0])

@@ -9,7 +9,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, cast
 
@@ -29,8 +28,8 @@ from unetkit.data.annotations import (
 from unetkit.data.dataset import kept
 from unetkit.data.layouts.matcher import Match, Pair, Partner, join, pair, spread, unlabelled_folders
 from unetkit.data.layouts.names import Group, Name, make_groups
-from unetkit.data.outlines import Objects, Polygons, Shape, draw_shapes
-from unetkit.errors import DataError
+from unetkit.data.outlines import Objects, Polygons, draw_shapes
+from unetkit.errors import DataError, listed
 from unetkit.images import natural
 from unetkit.storage.tree import Tree
 
@@ -175,8 +174,9 @@ def _of_many_images(
     if not said and not complaints:
         return []
     for source, absent in missing.items():
-        shown = ", ".join(absent[:_SHOWN]) + (f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else "")
-        complaints.append(f"{source}: lists {shown}, which are not among the images; add them, or take them out")
+        complaints.append(
+            f"{source}: lists {listed(absent)}, which are not among the images; add them, or take them out"
+        )
     taken = [one for one in images if not said.keys().isdisjoint(file.path for file in one.files)] or images[:1]
     group = Group.of(file for one in taken for file in one.files)
     regions = Partner(group, {}, "") if region is None else pair(group, region)
@@ -263,8 +263,17 @@ def painter_of(tree: Tree, found: Annotations, classes: Sequence[str] | None) ->
 
     def draw(one: Pair, page: int) -> Callable[[tuple[int, int]], Objects]:
         image, file = shapes_of(one)
-        shapes = tuple(shape for shape in image.shapes if shape.page in (None, page))
-        return partial(_drawn, image, shapes, index_of, tree.source(one.image.path), file)
+        shapes = [shape for shape in image.shapes if shape.page in (None, page)]
+
+        def drawn(size: tuple[int, int]) -> Objects:
+            if image.size is not None and image.size != size:
+                raise DataError(
+                    f"{tree.source(one.image.path)}: {size[0]} x {size[1]} pixels (rows x columns), but {file} says "
+                    f"{image.size[0]} x {image.size[1]}; was the image resized or turned? annotate it as it is"
+                )
+            return draw_shapes(shapes, index_of, size, file)
+
+        return drawn
 
     total = sum(counts[key] for key in index_of)
     words = f"outlines of {total:,} objects, {found.form.name}"
@@ -291,22 +300,6 @@ def _doubts(found: Annotations) -> list[str]:
     if shapes and all(isinstance(one.outline, Polygons) and one.outline.is_box for one in shapes):
         doubts.append("all outlines are upright rectangles: are they boxes around objects? a mask needs their outlines")
     return doubts
-
-
-def _drawn(
-    image: AnnotatedImage,
-    shapes: Sequence[Shape],
-    index_of: Mapping[str, int],
-    source: str,
-    file: str,
-    size: tuple[int, int],
-) -> Objects:
-    if image.size is not None and image.size != size:
-        raise DataError(
-            f"{source}: {size[0]} x {size[1]} pixels (rows x columns), but {file} says {image.size[0]} x "
-            f"{image.size[1]}; was the image resized or turned? annotate it as it is"
-        )
-    return draw_shapes(shapes, index_of, size, file)
 
 
 def _class_list(tree: Tree) -> tuple[dict[str, str], str]:

@@ -29,23 +29,11 @@ from unetkit.storage.tree import Tree, is_archive, open_tree
 _ANNOTATION = re.compile(r"(^|/)annotations/instances_[^/]*\.json$")
 
 
-def is_coco_folder(folder: Path) -> bool:
-    """Tell whether a folder holds annotation files in `annotations/`, or archives that do."""
-    return any(folder.glob("annotations/instances_*.json")) or any(is_coco(tree) for tree in _archives_in(folder))
-
-
 def is_coco(tree: Tree) -> bool:
-    """Tell whether there are annotation files as annotations/instances_*.json."""
-    return bool(_annotation_files(tree))
-
-
-def open_coco_folder(folder: Path, config: DataConfig) -> Dataset:
-    """Open the annotation files of a folder and of the archives in it.
-
-    Raises:
-        DataError: as `open_coco`.
-    """
-    return open_coco([open_tree(folder), *_archives_in(folder)], config)
+    """Tell whether there are annotation files as annotations/instances_*.json, or archives that hold them."""
+    whole, *archives = _trees(tree)
+    own = [name for name in _annotation_files(whole) if tree.root.is_file() or name.count("/") == 1]
+    return bool(own) or any(map(_annotation_files, archives))
 
 
 def open_coco_file(path: Path, config: DataConfig) -> Dataset:
@@ -55,15 +43,18 @@ def open_coco_file(path: Path, config: DataConfig) -> Dataset:
         DataError: as `open_coco`.
     """
     root = path.parent.parent if path.parent.name == "annotations" else path.parent
-    return open_coco([open_tree(root)], config, only=path.relative_to(root).as_posix())
+    return open_coco(open_tree(root), config, only=path.relative_to(root).as_posix())
 
 
-def open_coco(trees: Sequence[Tree], config: DataConfig, *, only: str | None = None) -> Dataset:
-    """Open every annotation file, or only one; the split method 'given' holds out what files named 'val' describe.
+def open_coco(tree: Tree, config: DataConfig, *, only: str | None = None) -> Dataset:
+    """Open every annotation file, those of archives in a folder included, or only one.
+
+    What files named 'val' describe is held out.
 
     Raises:
         DataError: files that are missing, damaged or unsafe, or classes that are not categories.
     """
+    trees = [tree] if only else _trees(tree)
     wanted = [(tree, name) for tree in trees for name in ([only] if only else _annotation_files(tree))]
     files = [read_annotations(tree.read(name), tree.source(name)) for tree, name in wanted]
     roots = [PurePosixPath(name).parent.parent for _, name in wanted]
@@ -82,24 +73,25 @@ def open_coco(trees: Sequence[Tree], config: DataConfig, *, only: str | None = N
             with kept(complaints):
                 items.append(_item(file, picture, index_of, root, where, known))
                 parts.append(file.part)
-    divided = len(files) > 1
-    held_out = tuple(index for index, part in enumerate(parts) if "val" in part and divided)
-    test = tuple(index for index, part in enumerate(parts) if "test" in part and divided)
+    division = Division.of_parts(["val" if "val" in part else "test" if "test" in part else "" for part in parts])
+    held_out, test = len(division.held_out), len(division.test)
     if len({item.name for item in items}) < len(items):
         items = [replace(item, name=f"{part}-{item.name}") for item, part in zip(items, parts, strict=True)]
     account = Account(
         (
             ("images", f"{len(items)}, listed in {', '.join(file.source.rpartition('/')[2] for file in files)}"),
             ("masks", "outlines of objects, in the same files"),
-            *((("held out", f"{len(held_out)} images, those of the file named val"),) if held_out else ()),
-            *((("test set", f"{len(test)} images, scored once at the end and used for nothing else"),) if test else ()),
+            *((("held out", f"{held_out} images, those of the file named val"),) if held_out else ()),
+            *((("test set", f"{test} images, scored once at the end and used for nothing else"),) if test else ()),
         )
     )
-    return ItemDataset(tuple(items), None, Division(held_out, test), tuple(complaints), account, classes)
+    return ItemDataset(tuple(items), None, division, tuple(complaints), account, classes)
 
 
-def _archives_in(folder: Path) -> list[Tree]:
-    return [open_tree(path) for path in sorted(folder.glob("*.zip")) if is_archive(path)]
+def _trees(tree: Tree) -> list[Tree]:
+    """Return an archive, or a folder and the archives in it."""
+    archives = [] if tree.root.is_file() else sorted(tree.root.glob("*.zip"))
+    return [tree, *(open_tree(path) for path in archives if is_archive(path))]
 
 
 def _annotation_files(tree: Tree) -> list[str]:

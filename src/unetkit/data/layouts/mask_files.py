@@ -21,17 +21,28 @@ from unetkit.config import DataConfig
 from unetkit.config.text import write_inline
 from unetkit.data.annotations import BACKGROUND, OBJECT
 from unetkit.data.channels import in_channels, in_one_form, pages_as_channels
-from unetkit.data.dataset import UNDIVIDED, Account, Dataset, Division, Files, Item, ItemDataset, kept, stacks_of
+from unetkit.data.dataset import Account, Dataset, Division, Files, Item, ItemDataset, kept, stacks_of
 from unetkit.data.kinds import ClassNames, decide
 from unetkit.data.layouts.annotated import Annotations, Painter, find_annotations, painter_of
 from unetkit.data.layouts.class_names import class_names
-from unetkit.data.layouts.lists import NO_LISTS, Lists, find_lists
 from unetkit.data.layouts.matcher import Match, Pair, alternative, join, pages_of, recognise
-from unetkit.data.layouts.names import OBJECT_WORDS, Group, Name, make_groups, matching, stem_of, tokens
+from unetkit.data.layouts.names import (
+    NO_LISTS,
+    OBJECT_WORDS,
+    PARTS,
+    Group,
+    Lists,
+    Name,
+    find_lists,
+    make_groups,
+    matching,
+    stem_of,
+    tokens,
+)
 from unetkit.data.layouts.nuclei import draw_masks
 from unetkit.data.masks import MaskMap
 from unetkit.data.outlines import Objects
-from unetkit.errors import DataError
+from unetkit.errors import DataError, listed
 from unetkit.images import HOLDING_ARRAYS, SUFFIXES, arrays_in, is_image_name, is_zarr, open_image
 from unetkit.images.image import Image, blank
 from unetkit.storage.tree import Tree
@@ -183,15 +194,7 @@ def open_list(path: Path, config: DataConfig) -> Dataset:
     if not {"image", "label"} <= columns:
         found = ", ".join(sorted(columns)) or "none"
         raise DataError(f"{path}: has the columns {found}; expected image,label and perhaps split,roi,group")
-    parts = {
-        "": "",
-        "train": "train",
-        "training": "train",
-        "val": "val",
-        "valid": "val",
-        "validation": "val",
-        "test": "test",
-    }
+    parts = {"": "", **PARTS}
     complaints: list[str] = []
     pairs: list[Pair] = []
     groups: dict[str, str] = {}
@@ -278,11 +281,7 @@ def assemble(tree: Tree, match: Match, config: DataConfig, annotations: Annotati
 
 
 def _one_mask_an_object(tree: Tree, match: Match, config: DataConfig) -> Painter | None:
-    """Return what draws objects that have a mask each; None for other masks.
-
-    Raises:
-        DataError: other than two classes are declared.
-    """
+    """Return what draws objects that have a mask each; None for other masks."""
     if not match.objects:
         return None
     classes = config.classes or (BACKGROUND, match.title or OBJECT)
@@ -347,7 +346,7 @@ def _each(files: Sequence[str], what: str) -> list[str]:
     """Return a complaint about each of a few files, or one about many."""
     if len(files) <= _NAMED:
         return [f"{file}: has {what}" for file in files]
-    return [f"{', '.join(files[:_NAMED])} and {len(files) - _NAMED} more: have {what}"]
+    return [f"{listed(files, _NAMED)}: have {what}"]
 
 
 def _mask_map(match: Match, files: Sequence[Files], config: DataConfig, named: ClassNames | None) -> MaskMap:
@@ -361,8 +360,7 @@ def _mask_map(match: Match, files: Sequence[Files], config: DataConfig, named: C
         ]
 
     if not match.titles:
-        words = {token for text in (match.labels[0].pattern,) for token in tokens(text)}
-        objects = bool(words & OBJECT_WORDS)
+        objects = not OBJECT_WORDS.isdisjoint(tokens(match.labels[0].pattern))
         return decide(masks(0), config, title=match.title, objects=objects, named=named)
     alone = config.model_copy(update={"classes": None, "mask_values": None})
     layers = tuple(decide(masks(place), alone, title=title) for place, title in enumerate(match.titles))
@@ -391,10 +389,7 @@ def _division(parts: Sequence[tuple[str, str]], config: DataConfig, tree: Tree) 
                 "'test/**', or the path of another data set"
             )
         named = ["test" if path in chosen else "train" if part == "test" else part for part, path in parts]
-    if not any(part in ("", "train") for part in named):
-        return UNDIVIDED
-    held_out = tuple(index for index, part in enumerate(named) if part == "val")
-    return Division(held_out, tuple(index for index, part in enumerate(named) if part == "test"))
+    return Division.of_parts(named)
 
 
 def are_sections(images: Sequence[Image]) -> bool:
@@ -484,7 +479,7 @@ def _account(
         taken.append(("no masks", f"{len(left)} images are left out: {group.pattern if group else left[0].path}"))
     unsure = [*match.unsure, *([meaning.unsure] if meaning.unsure else [])]
     unsure += [f"other masks are there, too: to take them, set {one}" for one in match.alternatives]
-    for title, place in zip(match.titles, range(len(match.titles)), strict=True):
+    for place, title in enumerate(match.titles):
         without = [pair for pair in match.pairs if pair.masks[place] is None]
         if without:
             unsure.append(
@@ -536,8 +531,11 @@ ISBI_CLASSES = ("membrane", "interior")
 _SUFFIXES = (".tif", ".tiff")
 
 
-def is_isbi_folder(folder: Path) -> bool:
+def is_isbi(tree: Tree) -> bool:
     """Tell whether a folder holds the challenge's stacks, or one of them and no other images."""
+    folder = tree.root
+    if folder.is_file():
+        return False
     there = [find_stack(folder, name) is not None for name in (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES)]
     return all(there[:2]) or (any(there) and len(image_files(folder)) == sum(there))
 
@@ -547,12 +545,13 @@ def find_stack(folder: Path, name: str) -> Path | None:
     return next((folder / f"{name}{suffix}" for suffix in _SUFFIXES if (folder / f"{name}{suffix}").is_file()), None)
 
 
-def open_isbi(folder: Path, config: DataConfig) -> Dataset:
+def open_isbi(tree: Tree, config: DataConfig) -> Dataset:
     """Open train-volume.tif and train-labels.tif of a folder; the samples are named `train-volume[07]`.
 
     Raises:
         DataError: one of the two is missing, or they do not fit together.
     """
+    folder = tree.root
     images, labels = find_stack(folder, TRAIN_IMAGES), find_stack(folder, TRAIN_LABELS)
     for found, name, other in ((images, TRAIN_IMAGES, labels), (labels, TRAIN_LABELS, images)):
         if found is None:

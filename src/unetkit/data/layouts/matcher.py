@@ -18,17 +18,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.data.layouts.families import MOST_FILES, Division, divisions, mirrored_folders, told_apart_by
 from unetkit.data.layouts.names import (
     IMAGE_WORDS,
     LABEL_WORDS,
+    MOST_FILES,
     REGION_WORDS,
+    Division,
     Drop,
     Group,
     Name,
     Scope,
     Token,
+    divisions,
+    mirrored_folders,
     natural,
+    told_apart_by,
 )
 from unetkit.errors import DataError
 from unetkit.images import open_bytes, open_image
@@ -529,7 +533,9 @@ def _choose(
         rest = [one for one in candidates if one is not first]
         labels = {"": first.group}
     for one in (one for one in rest if looks[one.group].read):
-        alternatives.append(f"{alternative(one.group)} ({_in_words(looks[one.group])})")
+        levels = looks[one.group].levels
+        values = "two values" if levels <= 2 else f"up to {levels} values"
+        alternatives.append(f"{alternative(one.group)} ({values})")
     match = join(images, labels, region, channels)
     return replace(match, alternatives=tuple(alternatives), unsure=tuple(unsure))
 
@@ -537,10 +543,6 @@ def _choose(
 def alternative(group: Group) -> str:
     """Return the setting that takes a group of masks."""
     return f"data.labels='{group.pattern}'"
-
-
-def _in_words(look: Look) -> str:
-    return "two values" if look.levels <= 2 else f"up to {look.levels} values"
 
 
 def _rank(one: Partner, looks: Mapping[Group, Look]) -> tuple[float, ...]:

@@ -3,20 +3,30 @@
 A path is cut into tokens: words, at capitals too, and numbers. Words such as `images`, `mask` or `test` say what a file
 is for; what is left says which image it is about, its key. Files are put into groups that differ in their keys alone:
 files of one folder, or of folders that differ in numbers or hold the same kinds of files, whose names have the same
-ending (`_mask`, `_1stHO`, `.ah`) and whose type is the same. Looks at no file's content.
+ending (`_mask`, `_1stHO`, `.ah`) and whose type is the same.
+
+Groups are made of others where files are of one image, or folders of one kind. `a_ch1.tif` and `a_ch2.tif` are files
+of one image: its channels, or, of masks, its classes; they are told apart by one piece of their names that takes the
+same few values for every image, or by one folder. Folders such as those of diagnoses lie below the images as below the
+masks, and both are then one group each.
+
+Lists say which part of the set files belong to, too: train.txt, val.txt and test.txt with a name a line, without
+folders and endings or with them, as the VOC challenge has. Nothing else of the content of files is looked at.
 """
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import pairwise
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
+from unetkit.errors import DataError
 from unetkit.images import is_image_name, natural
+from unetkit.storage.tree import Tree
 
 IMAGE_WORDS = frozenset(
     {"image", "images", "img", "imgs", "im", "raw", "input", "inputs", "picture", "pictures", "photo", "photos"}
@@ -63,6 +73,13 @@ IDENTIFIER = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECA
 _ALONE = {"x": "images", "y": "labels"}
 _ARRAYS = ("", ".npy")
 """The endings of arrays: one in a file of several has none."""
+
+_LISTED = 0.9  # share of a list's lines that name files
+MOST_FILES = 8
+"""Files of an image."""
+
+_FROM_THE_END = (-1, -2, -3, 0)
+"""The places of the piece that may tell an image's files apart where names have different numbers of pieces."""
 
 Token = str | int
 Drop = Literal["nothing", "words", "all"]
@@ -193,6 +210,52 @@ def stem_of(file: str) -> str:
     if not is_image_name(file) and is_image_name(stem):
         stem = PurePosixPath(stem).stem
     return stem.removesuffix(".ome")
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Which part of the set files belong to, as lists next to them say.
+
+    Attributes:
+        files: the lists.
+        parts: name of a file without its ending -> train, val or test.
+    """
+
+    files: tuple[str, ...] = ()
+    parts: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def name(self, path: str) -> Name:
+        """Take a path apart; what its own folders say goes before the lists."""
+        name = Name.of(path)
+        return name if name.part else replace(name, part=self.parts.get(name.stem, ""))
+
+
+NO_LISTS = Lists()
+
+
+def find_lists(tree: Tree, images: Iterable[str]) -> Lists:
+    """Find the lists that name the image files of a folder or an archive; none where they contradict each other.
+
+    Of lists in several folders those are taken that name the most.
+    """
+    counts = Counter(stem_of(PurePosixPath(path).name) for path in images)
+    labelled = {stem for stem, count in counts.items() if count > 1} or counts.keys()  # an image and its mask
+    found: dict[str, Lists] = defaultdict(Lists)
+    for path in tree.files:
+        words = tokens(PurePosixPath(path).stem)
+        if not path.lower().endswith(".txt") or len(words) != 1 or words[0] not in PARTS:
+            continue
+        try:
+            lines = [line.strip() for line in tree.read(path).decode().splitlines() if line.strip()]
+        except (DataError, UnicodeDecodeError):
+            continue
+        names = [stem_of(PurePosixPath(line.replace("\\", "/")).name) for line in lines]
+        known = {name: PARTS[str(words[0])] for name in names if name in labelled}
+        folder = str(PurePosixPath(path).parent)
+        if len(known) < _LISTED * len(names) or not known or not known.keys().isdisjoint(found[folder].parts):
+            continue
+        found[folder] = Lists((*found[folder].files, path), {**found[folder].parts, **known})
+    return max(found.values(), key=lambda lists: len(lists.parts), default=NO_LISTS)
 
 
 _ORDER = ("", "train", "val", "test")
@@ -447,6 +510,113 @@ def _alike(inside: dict[str, dict[tuple[object, ...], set[str]]]) -> Iterator[se
                 continue
         if len(folders) > 1:
             yield folders
+
+
+def _separated(text: str) -> list[str]:
+    return [piece for piece in re.split(r"[\s_.+-]+", text.lower()) if piece]
+
+
+Division = tuple[Group, ...]
+"""Groups that hold the files of the same images, one group a piece of the names that tells them apart."""
+
+
+def divisions(group: Group) -> list[Division]:
+    """Return the ways in which one piece of the names may tell an image's files apart.
+
+    The piece takes the same 2 to 8 values for every image. Where the values are words, some may be missing for some
+    images, as the masks of a class that is not there are; each image then lies in one folder, or each value does.
+    """
+    stems = [file.stem for file in group.files]
+    plain = [IDENTIFIER.sub("", stem) for stem in stems]
+    found: list[Division] = []
+    for names in (stems, *([plain] if plain != stems else [])):
+        rows = list(map(_pieces, names))
+        shortest = min(map(len, rows))
+        places = range(-1, -shortest - 1, -1) if len(set(map(len, rows))) == 1 else _FROM_THE_END
+        for place in places if shortest and not group.word else ():
+            if place < 0 and -place <= shortest or 0 <= place < shortest:
+                found += [one for by_folder in (True, False) if (one := _divided(group, rows, place, by_folder))][:1]
+    return found
+
+
+def _divided(group: Group, rows: Sequence[Sequence[str]], place: int, by_folder: bool) -> Division:
+    values: dict[str, list[Name]] = defaultdict(list)
+    of_image: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    for file, row in zip(group.files, rows, strict=True):
+        at = place % len(row)
+        values[row[at]].append(file)
+        of_image[(file.part, file.folders if by_folder else (), *row[:at], *row[at + 1 :])].add(row[at])
+    if not 2 <= len(values) <= MOST_FILES or len(of_image) < 2:
+        return ()
+    counts = [len(held) for held in of_image.values()]
+    worded = all(any(map(str.isalpha, value)) for value in values)
+    several = worded and sum(count > 1 for count in counts) >= max(2, len(counts) / 2)
+    if sum(counts) < len(rows) or not (min(counts) == len(values) or several):
+        return ()
+    return tuple(Group.of(values[word], word) for word in sorted(values, key=natural))
+
+
+def mirrored_folders(groups: Sequence[Group]) -> list[Group]:
+    """Return what groups in folders next to each other are together, where folders of their names lie elsewhere, too.
+
+    As `test/dent/*` and `test/scratch/*`, beside `truth/dent/*` and `truth/scratch/*`.
+    """
+    families: dict[tuple[object, ...], dict[str, Group]] = defaultdict(dict)
+    for group in groups:
+        template, roles = group.files[0].template, group.role_words[1]
+        for depth, folder in enumerate(template):
+            if folder != "*" and not ROLES.intersection(tokens(folder)):
+                families[(template[:depth], template[depth + 1 :], roles, group.files[0].suffix)][folder] = group
+    found: list[Group] = []
+    for place, one in families.items():
+        for other_place, other in families.items():
+            shared = one.keys() & other.keys()
+            if place[:2] != other_place[:2] and len(shared) > 1:
+                files = [file for folder in sorted(shared) for file in one[folder].files]
+                found.append(Group.of(files))
+                break
+    return list({group.files: group for group in found}.values())
+
+
+def told_apart_by(one: Name, other: Name) -> tuple[str, str] | None:
+    """Return the pieces of two paths where they differ in one alone, and that is no word for a role."""
+    rows = [[*map(str.lower, file.folders), *_separated(IDENTIFIER.sub("", file.stem))] for file in (one, other)]
+    if len(rows[0]) != len(rows[1]) or one.suffix != other.suffix:
+        return None
+    differing = {(first, second) for first, second in zip(*rows, strict=True) if first != second}
+    words = {word for pair in differing for piece in pair for word in tokens(piece)}
+    return differing.pop() if len(differing) == 1 and not words & (ROLES | SECONDARY_WORDS) else None
+
+
+def has_word(path: Path, word: str) -> bool:
+    """Tell whether a piece of a file's name is a word that tells an image's files apart."""
+    return word in _separated(IDENTIFIER.sub("", path.stem))
+
+
+def files_of_channels(path: Path, words: Sequence[str]) -> list[Path]:
+    """Return the files of an image's channels, in the order of the words that tell them apart.
+
+    Args:
+        path: one of them.
+        words: as `ItemDataset.channel_files` has them.
+
+    Raises:
+        DataError: files that are not there.
+    """
+    near = [one for one in path.parent.iterdir() if one.suffix == path.suffix]
+    near += [one for folder in path.parent.parent.iterdir() if (one := folder / path.name).is_file()]
+    found: dict[str, Path] = {}
+    for other in near:
+        told = told_apart_by(*(Name("/".join(one.parts[-3:])) for one in (path, other)))
+        if told is not None and set(told) <= set(words):
+            found |= {told[0]: path, told[1]: other}
+    missing = [word for word in words if word not in found]
+    if missing:
+        raise DataError(
+            f"{path}: the network was trained on images with a file for each channel ({', '.join(words)}); next to it "
+            f"there is none for {', '.join(missing)}: name them as those of the training, or give one file an image"
+        )
+    return [found[word] for word in words]
 
 
 def matching(pattern: str, paths: Iterable[str]) -> list[str]:

@@ -67,10 +67,7 @@ def open_nuclei(tree: Tree, config: DataConfig) -> Dataset:
             *((("no masks", f"{len(bare)} images are left out: {_above(bare[0])}/*"),) if bare else ()),
         )
     )
-    divided = len(set(parts)) > 1
-    held_out, test = (tuple(at for at, part in enumerate(parts) if part == one and divided) for one in ("val", "test"))
-    division = Division(held_out, test)
-    return ItemDataset(tuple(items), None, division, tuple(complaints), account, classes)
+    return ItemDataset(tuple(items), None, Division.of_parts(parts), tuple(complaints), account, classes)
 
 
 def _above(identity: str) -> str:
