@@ -47,7 +47,7 @@ from unetkit.images import is_zarr, open_image
 from unetkit.images.image import Image, as_pixels
 from unetkit.images.write import Form, tiff_stack, to_png
 from unetkit.labelling.strokes import UNCHANGED, Follower, Journal, Labels, Painting, Place, Stroke
-from unetkit.storage.atomic import atomic_write, make_folder
+from unetkit.storage.atomic import atomic_write, make_folder, write_json
 from unetkit.storage.lock import locked
 
 COLOURS = ("#2f6fde", "#f08a24", "#2aa876", "#d6336c", "#8e5bd9", "#c9a400", "#17a2b8", "#7d8597")
@@ -208,9 +208,7 @@ class Contents:
     def rows(self, painting: Painting, start: Path) -> list["Row"]:
         """Return the rows of a list of the images that are painted on: trained on, and held out where anything is.
 
-        Args:
-            painting: of this project.
-            start: the folder that paths are relative to.
+        Paths are relative to the folder `start`.
         """
         found: list[Row] = []
         for number in sorted({image for image, _ in painting.pages}):
@@ -226,13 +224,7 @@ class Contents:
         return found
 
     def config(self, data: Path, *, held_out: bool, overrides: Sequence[str] = ()) -> Config:
-        """Return the ordinary configuration of a training on what is painted.
-
-        Args:
-            data: the list of the images.
-            held_out: some windows are held out.
-            overrides: `key=value` texts.
-        """
+        """Return the ordinary configuration of a training on what is painted; `data` is the list of the images."""
         values = {"0": "ignore", **{str(index + 1): index for index in range(len(self.classes))}}
         found: dict[str, Any] = {
             "data.path": str(data.resolve()),
@@ -259,7 +251,7 @@ class Contents:
         ]
         classes = [asdict(one) for one in self.classes]
         content = {"version": 1, "classes": classes, "automatic": self.automatic, "images": images}
-        atomic_write(self.folder / _PROJECT, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_json(self.folder / _PROJECT, content)
 
     @classmethod
     def read(cls, folder: Path) -> "Contents":

@@ -122,10 +122,7 @@ class Session:
         return self._trainer is not None
 
     def sync(self, *, strokes: int | None = None) -> bool:
-        """Take over what was painted since the last time; return whether there was anything.
-
-        Args:
-            strokes: how many strokes to know in all; None: all that are in the journal.
+        """Take over what was painted since the last time, or up to so many strokes; return whether there was anything.
 
         Raises:
             DataError: a damaged journal, or an image that cannot be read.
@@ -313,11 +310,7 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def open_session(contents: Contents, *, overrides: Sequence[str] = ()) -> Session:
-    """Open the newest run of a project, or begin one; another one begins where the classes have changed.
-
-    Args:
-        contents: of the project.
-        overrides: `key=value` texts for a run that begins.
+    """Open the newest run of a project, or begin one by `overrides`; another one begins where the classes have changed.
 
     Raises:
         RunFolderError, StorageError: the run cannot be opened or made.
@@ -352,11 +345,7 @@ def run_folders(folder: Path) -> list[Path]:
 
 
 def repeat(run: Run, out: Path) -> Run:
-    """Train a run of a project again: the same steps on the same strokes.
-
-    Args:
-        run: that the page made, up to the last line of its log.
-        out: the folder to make.
+    """Train a run of a project again, up to the last line of its log: the same steps on the same strokes.
 
     Raises:
         UsageError: the log names no strokes.
