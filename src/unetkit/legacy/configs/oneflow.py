@@ -11,8 +11,7 @@ from pydantic import Field
 
 from unetkit.distributed import launched_world
 from unetkit.errors import UsageError
-from unetkit.legacy.configs.translation import ISBI, PROGRAM, Draft, System
-from unetkit.legacy.configs.values import Settings, Text, Values, Whole, parse_flags
+from unetkit.legacy.configs.translation import ISBI, PROGRAM, Draft, Settings, System, Text, Values, Whole, parse_flags
 from unetkit.legacy.networks import MILESIAL
 
 _FIXED = {

@@ -11,8 +11,18 @@ from pydantic import Field
 
 from unetkit.distributed import launched_world
 from unetkit.errors import UsageError
-from unetkit.legacy.configs.translation import PROGRAM, Draft, System
-from unetkit.legacy.configs.values import MaybeWhole, Number, Settings, Text, Values, Whole, parse_flags
+from unetkit.legacy.configs.translation import (
+    PROGRAM,
+    Draft,
+    MaybeWhole,
+    Number,
+    Settings,
+    System,
+    Text,
+    Values,
+    Whole,
+    parse_flags,
+)
 from unetkit.legacy.configs.zoo import CROPS
 from unetkit.legacy.networks import NVIDIA
 
