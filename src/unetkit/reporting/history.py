@@ -153,13 +153,7 @@ def ranked(evaluation: Evaluation, metric: str) -> list[tuple[float, ImageScores
 
 
 def extremes(evaluation: Evaluation, metric: str, each: int) -> list[Chosen]:
-    """Return the worst and the best images, no image twice; the better half of few counts as best.
-
-    Args:
-        evaluation: the images' scores.
-        metric: the score that ranks.
-        each: how many from each end.
-    """
+    """Return the worst and the best images, `each` of both, no image twice; the better half of few counts as best."""
     order = ranked(evaluation, ranking_metric(evaluation, metric))
     low = min(each, len(order) // 2)
     high = min(each, len(order) - low)

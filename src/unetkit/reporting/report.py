@@ -64,7 +64,7 @@ def report(
     Example:
         >>> unetkit.report("runs/first")
     """
-    run = run if isinstance(run, Run) else open_run(Path(run))
+    run = open_run(run)
     begun, config, functions = time.perf_counter(), run.config, own_functions(own)
     predictor = load(run, options={"calibrate": False})
     with cpu_threads(config.train.threads):
@@ -114,15 +114,10 @@ def write_report(
     extra: Mapping[str, str] | None = None,
     test: Evaluation | None = None,
 ) -> Path:
-    """Write `report.html` and `pictures/` of a run, finished or not.
+    """Write `report.html` and `pictures/` of a run, finished or not, with `each` of the worst and of the best images.
 
-    Args:
-        run: its folder is read and written to.
-        evaluation: the scores of its weights on the held-out images; None where there are none.
-        load_example: gives an image of the evaluation by its name; None: no images are shown.
-        each: how many of the worst and of the best images are shown.
-        extra: further lines for the summary, such as {"Parameters": "481,250"}.
-        test: the scores of the same weights on the test set; None where there is none.
+    `load_example` gives an image of the evaluation by its name; None: none is shown. `extra` are further lines for the
+    summary, such as {"Parameters": "481,250"}, and `test` the scores of the same weights on the test set.
 
     Returns:
         The page's path.

@@ -145,7 +145,8 @@ def _summary(found: Search) -> Facts:
         words = Markup("<b>{}</b>: {} {} on the held-out images").format(
             best.folder, breakable(found.metric), shown(best.score)
         )
-        facts += [("Best", words), ("Its settings", _said(best.values))]
+        values = Markup(" ").join(code(f"{key}={value}") for key, value in best.values.items())
+        facts += [("Best", words), ("Its settings", values)]
         facts.append(("Train it", code(f"unetkit train {found.path / BEST} --out RUN")))
         mind = (
             f"The best of {len(found.trials)} was chosen on the images that it is scored on: expect less on others. "
@@ -153,10 +154,6 @@ def _summary(found: Search) -> Facts:
         )
         facts.append(("Mind", mind))
     return facts
-
-
-def _said(values: dict[str, str]) -> Markup:
-    return Markup(" ").join(code(f"{key}={value}") for key, value in values.items())
 
 
 def _trials_table(found: Search) -> Table:

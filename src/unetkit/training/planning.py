@@ -236,7 +236,8 @@ def data_choices(facts: DatasetFacts) -> Iterator[Choice]:
     if _touching(facts) >= _TOUCHING:
         reason = f"{100 * _touching(facts):.0f} % of the objects touch another one: a border class parts them"
         across = f"; a {_OF_ACROSS}th of the {_across(facts):.0f} px that they are across"
-        yield Choice("data.border_width", _border_width(facts), reason + across)
+        width = int(np.clip(round(_across(facts) / _OF_ACROSS), 1, _WIDEST_BORDER))  # grows, so that it can be learned
+        yield Choice("data.border_width", width, reason + across)
 
 
 def split_choices(facts: DatasetFacts) -> Iterator[Choice]:
@@ -408,11 +409,6 @@ def _diameter(area: float) -> float:
 def _told_apart(facts: DatasetFacts) -> bool:
     """Tell whether the data tells objects apart."""
     return any(one.objects is not None and one.objects.touching is not None for one in facts.images)
-
-
-def _border_width(facts: DatasetFacts) -> int:
-    """Return the width of the border class in pixels: it grows with the objects, so that it can be learned."""
-    return int(np.clip(round(_across(facts) / _OF_ACROSS), 1, _WIDEST_BORDER))
 
 
 def _touching(facts: DatasetFacts) -> float:

@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 
 from unetkit.config import Config, ConfigSource, load_config, preset_names
-from unetkit.configuring import configure, training_lines
+from unetkit.configuring import configure, data_override, training_lines
 from unetkit.data.dataset import Subset
 from unetkit.devices import choose_device, choose_precision, cpu_threads, imitation_note
 from unetkit.distributed import World, joined, launched_world
@@ -77,7 +77,7 @@ def train(
         loss: a function of your own, (logits [N, K, H, W], labels [N, H, W], weights [N, H, W] or None) -> scalar, in
             place of the terms of the section `loss`; see `training.losses.LossFunction`. The run records its source.
         metrics: functions of your own by the names of their scores, (probabilities [K, H, W], labels [H, W]) -> number
-            of one image, more is better; see `metrics.own`. `train.best_metric` may name one.
+            of one image, more is better; see `metrics.families`. `train.best_metric` may name one.
         follow: takes every line of the log when it is written; what it raises ends the training.
         test: score the test set at the end, where the data has one.
         progress: follows the work; None: nobody.
@@ -93,7 +93,7 @@ def train(
         >>> run = unetkit.train("isbi", data="sample", out="runs/first", overrides=["train.steps=50"])
     """
     own, told, main = Own.of(loss, metrics), progress or NoProgress(), launched_world().is_main_process
-    given = [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])]
+    given = [*overrides, *data_override(data)]
     configured = configure(source, given, flags=flags, bug_compatible=bug_compatible)
     if main:
         for remark in configured.remarks:
@@ -118,13 +118,7 @@ def fit(
 ) -> Run:
     """Train a network as `train` does, but leave its scores and its report to the caller.
 
-    Args:
-        config: the configuration.
-        out: the run folder to make.
-        own_split: a division that the data itself has comes before that of the configuration.
-        own: functions of the caller's.
-        follow: as of `train`.
-        progress: follows the work.
+    With `own_split` a division that the data itself has comes before that of the configuration.
     """
     begun, world = time.perf_counter(), launched_world()
     require_trackers(config.train.track)
