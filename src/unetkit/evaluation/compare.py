@@ -221,10 +221,6 @@ class Head:
     seconds_per_megapixel: float
     scores: dict[str, float]
 
-    def as_json(self) -> dict[str, Any]:
-        """Return everything as plain values."""
-        return asdict(self)
-
 
 def measure_heads(predictor: Predictor, dataset: Dataset, *, metric: str = "foreground_dice") -> list[Head]:
     """Score every head of a network on labelled images; empty for networks without a choice of heads.

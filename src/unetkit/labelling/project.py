@@ -303,7 +303,7 @@ class Project:
             DataError: the journal is damaged.
         """
         self.contents = contents
-        self._changing = threading.RLock()
+        self.changing = threading.RLock()  # is held while the labels change
         self.painting = Painting(contents.sizes)
         with ExitStack() as held:
             try:
@@ -325,11 +325,6 @@ class Project:
             self._held = held.pop_all()
         self._changed = {image for image, _ in self.painting.pages}
 
-    @property
-    def changing(self) -> threading.RLock:
-        """Held while the labels change."""
-        return self._changing
-
     def paint(self, stroke: Stroke) -> bool:
         """Add a stroke; it is on the disk when this returns. Return whether it is new: one that was sent again is not.
 
@@ -338,7 +333,7 @@ class Project:
             StorageError: the disk did not take it; nothing changed.
         """
         self._require_fitting(stroke)
-        with self._changing:
+        with self.changing:
             if stroke.number <= self.painting.numbers.get(stroke.session, 0):
                 return False
             self._journal.append(stroke)
@@ -367,7 +362,7 @@ class Project:
         names = [one.name.strip() for one in classes]
         if len(names) < 2 or not all(names) or len(set(names)) < len(names) or len(names) > _MOST_CLASSES:
             raise UsageError(f"classes {', '.join(names)}: 2 to {_MOST_CLASSES} different names were expected")
-        with self._changing:
+        with self.changing:
             used = max((int(page.max()) for page in self.painting.pages.values()), default=0)
             if used > len(names):
                 raise UsageError(f"{len(names)} classes, but class {used} is painted; erase it first, or keep it")
@@ -380,7 +375,7 @@ class Project:
         Raises:
             StorageError: the disk did not take it; nothing changed.
         """
-        with self._changing:
+        with self.changing:
             self._save(replace(self.contents, automatic=automatic))
 
     def _save(self, contents: Contents) -> None:
@@ -393,7 +388,7 @@ class Project:
         Raises:
             StorageError: the disk did not take one; the journal has everything.
         """
-        with self._changing:
+        with self.changing:
             changed, contents = sorted(self._changed), self.contents
             for image in changed:
                 self._write_image(image)
@@ -408,7 +403,7 @@ class Project:
 
     def close(self) -> None:
         """Write what is not written, and let others in."""
-        with self._changing:
+        with self.changing:
             try:
                 self.write()
             finally:

@@ -91,7 +91,7 @@ class Session:
         self._places: tuple[Place, ...] = ()
         self._trainer: Trainer | None = None
         self._shown: Predictor | None = None
-        self._last_loss: float | None = None
+        self.last_loss: float | None = None  # of the painted pixels of the last batch that was measured
         self._described = ""
 
     @cached_property
@@ -105,11 +105,6 @@ class Session:
     def step(self) -> int:
         """How many steps were taken."""
         return 0 if self._trainer is None else self._trainer.state.step
-
-    @property
-    def last_loss(self) -> float | None:
-        """The loss of the painted pixels of the last batch that was measured."""
-        return self._last_loss
 
     @property
     def scores(self) -> dict[str, float]:
@@ -151,7 +146,7 @@ class Session:
         loss = float(last.loss)  # waits for the device
         state.step += steps
         state.train_seconds += time.perf_counter() - begun
-        self._last_loss = loss / (1.0 if last.counting is None else max(float(last.counting), 1e-9))
+        self.last_loss = loss / (1.0 if last.counting is None else max(float(last.counting), 1e-9))
         if not math.isfinite(loss):
             raise DivergedError(
                 f"the loss is {loss} at step {state.step}: the training diverged; the last good checkpoint stands in "
@@ -159,7 +154,7 @@ class Session:
             )
         seconds = {"train_seconds": round(state.train_seconds, 4)}
         speed = {"images_per_second": round(steps * train.batch / (time.perf_counter() - begun), 2)}
-        self.run.append_log({"step": state.step, **seconds, "loss": self._last_loss, "lr": last.lr, **speed})
+        self.run.append_log({"step": state.step, **seconds, "loss": self.last_loss, "lr": last.lr, **speed})
         if state.step % train.checkpoint_every < steps:
             self.save()
 

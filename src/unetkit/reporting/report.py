@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def report(
             here = [CHOSEN_HERE] if described.get("sha256_pixels") in chosen_on(predictor, scored) else []
             scored = replace(scored, notes=(*scored.notes, *here, *missing_functions(run, functions)))
             _keep_temperature(run, scored)
-            heads = [head.as_json() for head in measure_heads(predictor, held_out, metric=config.train.best_metric)]
+            heads = [asdict(head) for head in measure_heads(predictor, held_out, metric=config.train.best_metric)]
             parts = ({"heads": heads} if heads else {}) | (
                 {} if scored_test is None else {"test": scored_test.as_json()}
             )

@@ -188,8 +188,7 @@ def _translate_steps(settings: TensorFlowSettings, draft: Draft) -> None:
     if ranks > 1 and not settings.benchmark:
         steps, said = max(1, steps // ranks), f"{said} / {ranks} processes"
     draft.set(said, {"train.steps": steps})
-    said = settings.said("batch_size") + (f" x {ranks} processes" if ranks > 1 else "")
-    draft.set(said, {"train.batch": settings.batch_size * ranks})
+    draft.set_batch(settings, "batch_size", ranks)
     if settings.benchmark:
         draft.notes.append(f"{settings.said('benchmark')}: unetkit bench measures images per second")
     ascend, scale = settings.given("npu_loss_scale"), settings.npu_loss_scale

@@ -443,6 +443,15 @@ class Draft:
         for original, ours in keys.items():
             self.set(settings.said(original), {ours: getattr(settings, original)})
 
+    def set_batch(self, settings: Settings, key: str, ranks: int) -> None:
+        """Set the batch of all processes; the original's is that of one."""
+        said = settings.said(key) + (f" x {ranks} processes" if ranks > 1 else "")
+        self.set(said, {"train.batch": getattr(settings, key) * ranks})
+
+    def set_patch(self, origin: str, rows: int, columns: int) -> None:
+        """Set the sides of patches."""
+        self.set(origin, {"train.patch": rows if rows == columns else [rows, columns]})
+
     def known_issue(self, key: str, original: str, *, here: str, bug_compatible: str | None = None) -> bool:
         """Note a known issue (see `KnownIssue`), and return whether it is kept."""
         kept = self.bug_compatible and bug_compatible is not None

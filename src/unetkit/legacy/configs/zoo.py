@@ -363,7 +363,7 @@ def _translate_isbi(settings: ZooSettings, draft: Draft) -> None:
         draft.set(said, {"data.size": [rows, columns]})
         _note_sixteens(settings, draft, rows, columns)
     said, augmented = settings.said("image_size"), True
-    draft.set(said, {"train.patch": rows if rows == columns else [rows, columns]})
+    draft.set_patch(said, rows, columns)
     if settings.given("train_augment") and not settings.train_augment:
         augmented = draft.known_issue(
             settings.said("train_augment"),
@@ -396,8 +396,9 @@ def _translate_folders(settings: ZooSettings, draft: Draft) -> None:
         draft.set(settings.said("dataset", "split"), {"data.split.method": "last"})
         draft.set(settings.said("split"), {"data.split.share": round(1 - settings.split, 9)})
     columns, rows = _sides(settings, "image_size", (96, 96))
-    patch = rows if rows == columns else [rows, columns]
-    draft.set(settings.said("image_size"), {"data.size": [rows, columns], "train.patch": patch})
+    said = settings.said("image_size")
+    draft.set(said, {"data.size": [rows, columns]})
+    draft.set_patch(said, rows, columns)
     if settings.model_name == "unet_medical":
         draft.known_issue(
             settings.said("model_name", "dataset"),
@@ -522,7 +523,7 @@ def translate_training(settings: ZooSettings, draft: Draft, images: TrainingImag
     passes, epoch = max(1, passes), max(1, epoch)
     said = f"{settings.said(epochs_key, 'repeat', batch_key)}: {passes} x {epoch} steps ({images.said})"
     draft.set(said, {"train.steps": passes * epoch})
-    draft.set(settings.said(batch_key) + (f" x {ranks} processes" if ranks > 1 else ""), {"train.batch": batch * ranks})
+    draft.set_batch(settings, batch_key, ranks)
     draft.copy(settings, {"repeat": "train.repeat"})
     return epoch
 
