@@ -96,6 +96,11 @@ def data_override(data: str | Path | None) -> list[str]:
     return [] if data is None else [f"data.path={json.dumps(str(data))}"]
 
 
+def asks_for_split(source: ConfigSource, overrides: Sequence[str]) -> bool:
+    """Tell whether a user chose how data is divided: in a configuration of their own, or by an override."""
+    return str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
+
+
 @contextmanager
 def _fetched(source: ConfigSource) -> Generator[ConfigSource]:
     """Give a configuration that lies on this machine; messages name it as the user did."""

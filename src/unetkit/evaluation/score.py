@@ -46,7 +46,7 @@ from unetkit.metrics import (
 from unetkit.metrics.binary import Curve
 from unetkit.metrics.calibration import Confidence
 from unetkit.metrics.legacy import SIZES
-from unetkit.objects import ObjectMap, describe, find_objects, true_objects
+from unetkit.objects import ObjectMap, describe, true_objects
 from unetkit.prediction import Predictor, require_probabilities
 from unetkit.prediction.predictor import AT_ONCE
 from unetkit.progress import NoProgress, Progress
@@ -320,7 +320,7 @@ def prediction_of(
         unit=sample.unit,
         labels_only=predictor.card.outputs_labels,
         true_objects=partial(objects_of, sample, classes),
-        found_objects=cache(partial(find_objects, probabilities_LHW, predictor.classes, predictor.object_config)),
+        found_objects=cache(partial(predictor.objects_in, probabilities_LHW)),
         resized=resized,
     )
 

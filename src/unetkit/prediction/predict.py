@@ -31,7 +31,7 @@ from unetkit.images.convert import Writer, image_writer
 from unetkit.images.image import ALL
 from unetkit.images.omewrite import SHARD, form_at, ome_zarr, require_place
 from unetkit.images.write import Form, png_image, tiff_stack
-from unetkit.objects import ObjectMap, find_objects, method_for
+from unetkit.objects import ObjectMap, method_for
 from unetkit.objects.find import border_index, colour_of
 from unetkit.prediction.blocks import reason_against, values_of
 from unetkit.prediction.crops import prefetch
@@ -567,8 +567,7 @@ def objects_to_file(
                 p_KHW = predictor.probabilities(pixels_CHW) if answers is None else np.array(answers(page))
                 if (region := regions[image]) is not None:
                     p_KHW = region.within(torch.from_numpy(p_KHW), page, ALL, ALL).numpy()
-                objects = find_objects(p_KHW, predictor.classes, predictor.object_config)
-                scores = scores_of(objects, predictor.of_data(torch.from_numpy(p_KHW)).numpy())
+                objects, scores = scored_objects(predictor, p_KHW)
                 shown_CHW = pixels_CHW[predictor.card.own_channels]
                 found = Found(image, page, pages, shown_CHW, objects, scores)
                 for sink in sinks:
@@ -690,8 +689,10 @@ def _places(out: Path, source: Path, *, several: bool, outlines: bool) -> list[_
     return places
 
 
-def scores_of(objects: ObjectMap, probabilities_KHW: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the mean probability [N] of each object's class over its pixels."""
+def scored_objects(predictor: Predictor, p_KHW: NDArray[np.float32]) -> tuple[ObjectMap, NDArray[np.float64]]:
+    """Return the objects of an image, and the mean probability [N] of each one's class over its pixels."""
+    objects = predictor.objects_in(p_KHW)
     classes_HW = np.append(0, objects.classes)[objects.ids]
-    chosen_HW = np.take_along_axis(probabilities_KHW, classes_HW[None], axis=0)[0]
-    return np.bincount(objects.ids.ravel(), chosen_HW.ravel(), len(objects) + 1)[1:] / objects.sizes()
+    data_KHW = predictor.of_data(torch.from_numpy(p_KHW)).numpy()
+    chosen_HW = np.take_along_axis(data_KHW, classes_HW[None], axis=0)[0]
+    return objects, np.bincount(objects.ids.ravel(), chosen_HW.ravel(), len(objects) + 1)[1:] / objects.sizes()

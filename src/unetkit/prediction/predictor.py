@@ -260,7 +260,15 @@ class Predictor:
             DataError, UsageError: as `probabilities`.
             ConfigError: its classes and the section `objects` do not go together.
         """
-        return find_objects(self.probabilities(pixels_CHW), self.classes, self.object_config)
+        return self.objects_in(self.probabilities(pixels_CHW))
+
+    def objects_in(self, probabilities_KHW: NDArray[Any]) -> ObjectMap:
+        """Return the objects that probabilities of the network's classes make.
+
+        Raises:
+            ConfigError: its classes and the section `objects` do not go together.
+        """
+        return find_objects(probabilities_KHW, self.classes, self.object_config)
 
     def of_data(self, probabilities_KHW: Tensor) -> Tensor:
         """Return the probabilities of `data_classes`: the border's go to the most probable class of objects."""

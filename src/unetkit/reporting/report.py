@@ -30,7 +30,6 @@ from unetkit.evaluation.score import (
 from unetkit.metrics import MetricFunction, own_functions
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.models import count_parameters
-from unetkit.objects import find_objects
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import load
 from unetkit.progress import NoProgress, Progress
@@ -172,8 +171,7 @@ def _examples(predictor: Predictor, held_out: Dataset, config: DataConfig, *, ob
             )
             borders = true == border, p_KHW.argmax(0) == border
         if objects:
-            found = find_objects(p_KHW, predictor.classes, predictor.object_config)
-            shown = objects_of(sample, predictor.data_classes), found
+            shown = objects_of(sample, predictor.data_classes), predictor.objects_in(p_KHW)
         return Example(name, sample.pixels, sample.labels, data_KHW, borders, shown, decided)
 
     return load_example

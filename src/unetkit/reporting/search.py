@@ -12,7 +12,7 @@ from unetkit.reporting import tables
 from unetkit.reporting.html import Content, Facts, Picture, Table, breakable, code, render
 from unetkit.reporting.page import Curves
 from unetkit.reporting.plots import parallel, trial_scores
-from unetkit.reporting.text import aligned, shown
+from unetkit.reporting.text import aligned, counted, shown
 from unetkit.storage.atomic import atomic_write
 
 BEST = "best.yaml"
@@ -76,8 +76,7 @@ class Search:
     @property
     def counted(self) -> str:
         """How many trials there are of each state, in words."""
-        states = [one.state for one in self.trials]
-        return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
+        return counted([one.state for one in self.trials]) or "none"
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values."""

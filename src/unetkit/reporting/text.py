@@ -30,6 +30,11 @@ def shown(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
+def counted(words: Sequence[str]) -> str:
+    """Return how often each word is there: `3 finished, 1 failed`."""
+    return ", ".join(f"{count} {word}" for word, count in Counter(words).items())
+
+
 def short_formula(name: str) -> tuple[str, str]:
     """Return a score's formula without and with its symbols: the rule, and what its letters stand for."""
     rule, _, symbols = definition_of(name).formula.partition(", ")

@@ -33,10 +33,10 @@ from unetkit.images.image import Image
 from unetkit.images.omewrite import SHARD
 from unetkit.images.write import Form, to_png
 from unetkit.models import decide
-from unetkit.objects import find_objects, object_classes
+from unetkit.objects import object_classes
 from unetkit.objects.find import colour_of, outermost
 from unetkit.prediction.blocks import choose_tiles, plan_of, reason_against, with_memory
-from unetkit.prediction.predict import objects_to_file, predict_to_file, scores_of
+from unetkit.prediction.predict import objects_to_file, predict_to_file, scored_objects
 from unetkit.prediction.predictor import Predictor
 from unetkit.prediction.sources import open_fitting
 from unetkit.progress import Progress
@@ -154,8 +154,7 @@ class Layers:
             self.note = str(failure)
             return
         p_KHW = np.array(self._whole[page])
-        objects = find_objects(p_KHW, predictor.classes, predictor.object_config)
-        scores = scores_of(objects, predictor.of_data(torch.from_numpy(p_KHW)).numpy())
+        objects, scores = scored_objects(predictor, p_KHW)
         sizes = objects.sizes()
         for index, (rows, columns) in enumerate(ndimage.find_objects(objects.ids)[: _MOST_ROWS - len(self.rows)]):
             box = [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]

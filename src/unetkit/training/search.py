@@ -22,9 +22,9 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unetkit.config import Config, ConfigSource, annotated_yaml, load_config, preset_names
+from unetkit.config import Config, ConfigSource, annotated_yaml, load_config
 from unetkit.config.text import parse, write_inline
-from unetkit.configuring import data_override
+from unetkit.configuring import asks_for_split, data_override
 from unetkit.devices import choose_device, choose_precision
 from unetkit.distributed import launched_world
 from unetkit.errors import ConfigError, DataError, DivergedError, InterruptedRun, RunFolderError, UsageError
@@ -177,10 +177,9 @@ def search(
     clash = {one.key for one in ranges} & {word.partition("=")[0].strip() for word in overrides}
     if clash:
         raise UsageError(f"{', '.join(sorted(clash))}: is searched over and given, too; leave out one")
-    split_is_asked = str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
     require_trackers(config.train.track)
     choose_precision(config.train.precision, choose_device(config.train.device))
-    config = _divided(config, progress, own_split=not split_is_asked)
+    config = _divided(config, progress, own_split=not asks_for_split(source, overrides))
     make_folder(out)
     content = {"config": config.model_dump(mode="json"), "over": list(over), "trials": trials, "seed": seed}
     write_json(out / _SEARCH, content)

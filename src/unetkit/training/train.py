@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import torch
 
-from unetkit.config import Config, ConfigSource, load_config, preset_names
-from unetkit.configuring import configure, data_override, training_lines
+from unetkit.config import Config, ConfigSource, load_config
+from unetkit.configuring import asks_for_split, configure, data_override, training_lines
 from unetkit.data.dataset import Subset
 from unetkit.devices import choose_device, choose_precision, cpu_threads, imitation_note
 from unetkit.distributed import World, joined, launched_world
@@ -100,8 +100,9 @@ def train(
             told.log(f"note: {remark}")
     if (out := out or configured.out) is None:
         raise UsageError("--out is missing; write: unetkit train isbi --data DIR --out RUN")
-    split_is_asked = str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
-    run = fit(configured.config, out, own_split=not split_is_asked, own=own, follow=follow, progress=told)
+    run = fit(
+        configured.config, out, own_split=not asks_for_split(source, overrides), own=own, follow=follow, progress=told
+    )
     if main:
         report(run, own=own.metrics, test=test, progress=told)
     return run
