@@ -20,7 +20,7 @@ import torch
 from measure import append_record, circumstances
 from unetkit.images.blocks import Blocks
 from unetkit.images.write import Form
-from unetkit.objects.merge import joined
+from unetkit.objects.parts import joined
 from unetkit.prediction.engine import carry_out
 from unetkit.prediction.journal import open_journal
 from unetkit.prediction.schedule import crew_of

@@ -22,8 +22,8 @@ from unetkit.config import load_config
 from unetkit.configuring import translate_config
 from unetkit.legacy.configs.oneflow import OneFlowSettings
 from unetkit.legacy.configs.tensorflow import TensorFlowSettings
-from unetkit.legacy.configs.values import Settings
-from unetkit.legacy.configs.zoo_keys import ZooSettings
+from unetkit.legacy.configs.translation import Settings
+from unetkit.legacy.configs.zoo import ZooSettings
 from unetkit.metrics import FAMILIES, Definition
 from unetkit.metrics.definitions import CLASS, said_range
 

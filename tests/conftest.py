@@ -58,7 +58,7 @@ class Ended(NamedTuple):
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Run `unetkit` with words as a shell does, but in this process: to start another one takes seconds."""
     from unetkit import cli
-    from unetkit.serving.keeper import Kept
+    from unetkit.serving.server import Kept
 
     def run(*words: object) -> Ended:
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -66,7 +66,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         code = 0
         with monkeypatch.context() as patched:
             patched.setattr(sys, "argv", ["unetkit", *map(str, words)])
-            patched.setattr("unetkit.serving.keeper.keep_serving", Kept)  # the copy would go on with the tests
+            patched.setattr("unetkit.serving.server.keep_serving", Kept)  # the copy would go on with the tests
             try:
                 cli.main()
             except SystemExit as ended:

@@ -4,6 +4,7 @@ This is the one door to the legacy configurations and to the lines that the olde
 they are asked for, so that a preset costs nothing more.
 """
 
+import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Configured",
     "configure",
+    "data_override",
     "evaluation_lines",
     "load_config",
     "training_lines",
@@ -87,6 +89,16 @@ def configure(
         with _fetched(source) as local:
             return Configured(io.load_config(local, overrides))
     return Configured(translation.config, translation)
+
+
+def data_override(data: str | Path | None) -> list[str]:
+    """Return the override that names a data set; none where none is named."""
+    return [] if data is None else [f"data.path={json.dumps(str(data))}"]
+
+
+def asks_for_split(source: ConfigSource, overrides: Sequence[str]) -> bool:
+    """Tell whether a user chose how data is divided: in a configuration of their own, or by an override."""
+    return str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
 
 
 @contextmanager
@@ -158,13 +170,7 @@ def training_lines(
 ) -> "TrainingLines | None":
     """Return what prints a training as an older system does; None where `train.log_format` asks for none.
 
-    Args:
-        config: of the training.
-        log: takes each line.
-        images: that it trains on.
-        world: the processes that share a batch.
-        device: where it computes, such as cuda.
-        folder: for the files that the system writes; the main process alone writes them.
+    Files that the system writes go to `folder`; the main process alone writes them.
     """
     train = config.train
     if train.log_format is None:
@@ -181,14 +187,7 @@ def training_lines(
 def evaluation_lines(
     system: "System", content: dict[str, Any], metric: str, *, own_size: bool = False
 ) -> Iterator[str]:
-    """Yield the lines that an older system prints of an evaluation.
-
-    Args:
-        system: whose lines.
-        content: as `Evaluation.as_json` gives it.
-        metric: the score that the configuration asks for.
-        own_size: of the images as they are, also where there are scores at the size that the network reads.
-    """
+    """Yield the lines that an older system prints of an evaluation, as `legacy.lines` has them, of its `as_json`."""
     from unetkit.legacy import lines
 
     images = [image["scores"] for image in content["images"]]

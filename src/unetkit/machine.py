@@ -1,7 +1,8 @@
-"""What the machine gives to a process: cores and memory. Loads no PyTorch, so that readers start without it."""
+"""What the machine gives to a process: cores, memory, signals. Loads no PyTorch, so that readers start without it."""
 
 import ctypes
 import os
+import signal
 import sys
 from contextlib import suppress
 
@@ -11,6 +12,12 @@ from unetkit.errors import UsageError
 def available_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that ask a process to end, but for those that this one ignores, as under nohup."""
+    known = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else [])]
+    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def threads_of(count: int | None) -> int:

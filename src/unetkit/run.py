@@ -17,7 +17,6 @@ A folder is a run when it holds config.yaml. Assumes a file system that renames 
 """
 
 import json
-import os
 import platform
 import re
 import sys
@@ -38,10 +37,11 @@ from unetkit.config.io import first_complaint
 from unetkit.devices import choose_device, choose_precision, device_name
 from unetkit.display import Display, Records, picture
 from unetkit.errors import DamagedFileError, RemoteError, RunFolderError
+from unetkit.machine import available_cores
 from unetkit.metrics import deciding_table
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.storage import Mirror, is_remote
-from unetkit.storage.atomic import atomic_write, is_taken, make_folder, not_written, written_to
+from unetkit.storage.atomic import atomic_write, is_taken, make_folder, not_written, write_json, written_to
 from unetkit.storage.lock import is_locked, locked
 
 Record = dict[str, Any]
@@ -237,8 +237,7 @@ class Run:
     def send(self, warn: Callable[[str], None] | None = None) -> None:
         """Bring the image in object storage up to date, where the run has one.
 
-        Args:
-            warn: takes a line about a failure, which the next sending makes good; None: it is raised.
+        `warn` takes a line about a failure, which the next sending makes good; None: it is raised.
 
         Raises:
             RemoteError: the storage does not take it; all is in the folder here.
@@ -290,7 +289,7 @@ class Run:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file of the folder whole."""
-        atomic_write(self.path / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        write_json(self.path / name, value)
 
     def read_json(self, name: str) -> Any | None:
         """Read a JSON file of the folder; None where it is not there.
@@ -406,13 +405,16 @@ def alone_in(path: Path, doing: str = "training") -> Generator[None]:
         yield
 
 
-def open_run(path: Path) -> Run:
-    """Open a run folder that exists; one in object storage is brought here first.
+def open_run(run: Run | str | Path) -> Run:
+    """Open a run folder that exists; one in object storage is brought here first, and a run is one already.
 
     Raises:
         RunFolderError: not a run folder.
         ConfigError: its config.yaml was edited into something that is not a configuration.
     """
+    if isinstance(run, Run):
+        return run
+    path = Path(run)
     if is_remote(path):
         mirror = Mirror.of(path)
         mirror.pull()
@@ -443,7 +445,7 @@ def environment(config: Config) -> Record:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
         "device": device_name(device),
         "precision": str(choose_precision(config.train.precision, device)).removeprefix("torch."),
         "packages": packages,

@@ -128,13 +128,7 @@ def time_contenders(
     rounds: int = 7,
     progress: Progress | None = None,
 ) -> list[Timing]:
-    """Time networks in turns.
-
-    Args:
-        contenders: the networks.
-        batches: numbers of images in a call.
-        rounds: how often each is called with each number.
-        progress: follows the work.
+    """Time networks in turns; arguments as of `bench`.
 
     Raises:
         UnetkitError: one of them cannot be loaded.

@@ -28,8 +28,7 @@ from unetkit.data.dataset import account_of, division_of
 from unetkit.data.layouts import open_usable
 from unetkit.data.outlines import Objects, Polygons, Shape, Spans, draw_runs, draw_shapes
 from unetkit.errors import DataError
-from unetkit.objects.find import regions
-from unetkit.objects.polygons import polygons
+from unetkit.objects.find import polygons, regions
 
 pytest.importorskip("pycocotools", reason="needs the extra 'coco'")
 roifile = pytest.importorskip("roifile", reason="needs the extra 'imagej'")

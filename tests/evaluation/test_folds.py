@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from unetkit.config import load_config
 from unetkit.data import Sample, split_dataset
 from unetkit.errors import ConfigError, RunFolderError
-from unetkit.evaluation import divide
-from unetkit.evaluation.folds import read_folder
+from unetkit.evaluation.crossval import divide, read_folder
 from unetkit.prediction.load import member_folders
 
 

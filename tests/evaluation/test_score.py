@@ -16,7 +16,7 @@ from unetkit.config import load_config
 from unetkit.data import InMemory, Sample, write_sample
 from unetkit.data.resize import resize_sample
 from unetkit.errors import DataError, UsageError
-from unetkit.evaluation import Folder, Folds, score_folder
+from unetkit.evaluation.crossval import Folder, Folds, score_folder
 from unetkit.evaluation.score import choose_for, named_families, score_predictor
 from unetkit.evaluation.tune import choose
 from unetkit.images.image import Pixels

@@ -11,8 +11,7 @@ from scipy import ndimage
 
 from unetkit.config import BORDER, ObjectsConfig, load_config
 from unetkit.data import Sample
-from unetkit.evaluation import Folder, Folds, score_folder, written
-from unetkit.evaluation.crossval import read_objects, read_predictions
+from unetkit.evaluation.crossval import Folder, Folds, read_objects, read_predictions, score_folder, written
 from unetkit.evaluation.score import score_predictor
 from unetkit.metrics import Metrics
 from unetkit.modelfile.card import ModelCard

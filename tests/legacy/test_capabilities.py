@@ -148,7 +148,7 @@ def _check_the_lines(printed: str) -> None:
 def test_every_key_has_its_row() -> None:
     from unetkit.legacy.configs.oneflow import OneFlowSettings
     from unetkit.legacy.configs.tensorflow import TensorFlowSettings
-    from unetkit.legacy.configs.zoo_keys import ZooSettings
+    from unetkit.legacy.configs.zoo import ZooSettings
 
     found = {row[0].strip("`-"): row[1] for row in rows("older-systems-table.md", "Keys and flags") if len(row) == 2}
     for settings in (ZooSettings, TensorFlowSettings, OneFlowSettings):

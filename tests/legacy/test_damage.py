@@ -18,8 +18,8 @@ from torch import Tensor
 from unetkit.errors import ModelFileError
 from unetkit.legacy.checkpoints import read_legacy
 from unetkit.legacy.checkpoints.mindspore import write_checkpoint
-from unetkit.legacy.graphs import Graph, Node
 from unetkit.legacy.graphs.air import encode as encode_air
+from unetkit.legacy.graphs.graph import Graph, Node
 from unetkit.legacy.graphs.mindir import encode as encode_mindir
 from unetkit.legacy.networks import MEDICAL, MILESIAL, NVIDIA, SIMPLE
 from unetkit.storage.protobuf import field

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skimage.measure import label
 
 from unetkit.objects.find import regions
-from unetkit.objects.merge import joined, touching
+from unetkit.objects.parts import joined, touching
 
 
 def labelled(mask_HW: NDArray[Any], side: int) -> NDArray[np.int64]:

@@ -16,8 +16,7 @@ from skimage.measure import regionprops
 from unetkit.config import ObjectsConfig
 from unetkit.objects import find_objects
 from unetkit.objects.find import Evidence, object_classes, regions
-from unetkit.objects.merge import Contact, across, touching, united
-from unetkit.objects.windows import MARGIN, View, needs_halo, pieces_of
+from unetkit.objects.parts import MARGIN, Contact, View, across, needs_halo, pieces_of, touching, united
 
 TWO = ("background", "cell")
 THREE = ("background", "cell", "border")

@@ -111,10 +111,12 @@ def test_workers_give_the_same_bytes(make: Maker, files: dict[str, Path]) -> Non
 def test_objects_are_found_in_what_all_slices_say_and_drawn_on_their_own(
     make: Maker, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from unetkit.prediction import results
+    from unetkit.prediction import object_files
 
     shown: list[NDArray[Any]] = []
-    monkeypatch.setattr(results, "outlined", lambda pixels, objects: shown.append(pixels) or np.zeros((4, 4), np.uint8))
+    monkeypatch.setattr(
+        object_files, "outlined", lambda pixels, objects: shown.append(pixels) or np.zeros((4, 4), np.uint8)
+    )
     predictor, out = make(), files["mapped"].with_name("labels.tif")
     objects_to_file(predictor, files["mapped"], out, outlines=True)
     for page, channels in enumerate(seen(STACK, 1)):

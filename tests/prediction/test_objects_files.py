@@ -15,7 +15,7 @@ from PIL import Image
 from unetkit.config import ObjectsConfig
 from unetkit.data.outlines import draw_runs
 from unetkit.errors import ConfigError, StorageError, UsageError
-from unetkit.prediction import Predictor, objects_to_file, results
+from unetkit.prediction import Predictor, object_files, objects_to_file
 
 SQUARES = ((slice(2, 12), slice(3, 18)), (slice(20, 30), slice(0, 9)))
 """Two objects of an image of 32 x 40 pixels."""
@@ -216,7 +216,7 @@ def test_a_failure_half_way_leaves_nothing(finder: Predictor, folder: Path, monk
             raise OSError(28, "No space left on device")
         return np.zeros((32, 40, 3), np.uint8)
 
-    monkeypatch.setattr(results, "outlined", full)
+    monkeypatch.setattr(object_files, "outlined", full)
     with pytest.raises(StorageError, match="No space left"):
         objects_to_file(finder, folder, folder.with_name("labels"), outlines=True)
     assert names(folder.parent) == ["many"]

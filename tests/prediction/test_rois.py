@@ -17,11 +17,9 @@ from unetkit.config import ObjectsConfig
 from unetkit.errors import UsageError
 from unetkit.images.array import image_of_array
 from unetkit.objects import ObjectMap
-from unetkit.objects.find import regions
-from unetkit.objects.polygons import polygons
+from unetkit.objects.find import polygons, regions
 from unetkit.prediction import Predictor, objects_to_file
-from unetkit.prediction.results import Found
-from unetkit.prediction.rois import imagej_file
+from unetkit.prediction.object_files import Found, imagej_file
 
 
 def filled(rings: list[Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -105,7 +103,7 @@ def test_a_network_that_sees_neighbours_puts_objects_on_their_slices(finder: Pre
     ids[2:5, 2:6] = 1
     objects = ObjectMap(ids, np.ones(1, np.int64), np.ones(1, np.float32))
     with imagej_file(tmp_path / "o.zip", finder.classes) as sink:
-        sink.put(Found(Path("stack"), 1, opened, np.zeros((1, 8, 8), np.uint8), objects, np.ones(1)))
+        sink(Found(Path("stack"), 1, opened, np.zeros((1, 8, 8), np.uint8), objects, np.ones(1)))
     (roi,) = roifile.roiread(tmp_path / "o.zip")
     assert (roi.position, roi.z_position, roi.t_position) == (2, 0, 0)
 

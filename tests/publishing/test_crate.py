@@ -17,7 +17,7 @@ from rocrate.rocrate import ROCrate
 import unetkit
 from unetkit.errors import DamagedFileError, DataError, RunFolderError, UsageError
 from unetkit.modelfile.checkpoint import Checkpoint
-from unetkit.publishing.crate import METADATA, PROFILE
+from unetkit.publishing.pack import METADATA, PROFILE
 from unetkit.publishing.reproduce import compare_runs
 from unetkit.run import Run, open_run
 

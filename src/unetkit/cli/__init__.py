@@ -7,15 +7,14 @@ import sys
 from itertools import takewhile
 from types import FrameType
 
-from unetkit.cli import data, evaluate, export, label, predict, publish, runs, serve, train
+from unetkit.cli import data, evaluate, export, predict, serve, train
 from unetkit.cli.app import app, complain
 from unetkit.errors import InterruptedRun, UnetkitError, UsageError
+from unetkit.machine import ending_signals
 
-__all__ = ["app", "data", "evaluate", "export", "label", "main", "predict", "publish", "runs", "serve", "train"]
-
+__all__ = ["app", "data", "evaluate", "export", "main", "predict", "serve", "train"]
 
 _LESS = "choose a smaller size, patch, tile or batch, or fewer images at once"
-
 
 _OF_PATHS = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS)
 """What asking whether a path is there, or removing it, may end with."""
@@ -35,8 +34,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command and turn the errors of our tree into one line and their exit code."""
     _received.clear()
-    ends = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else []))
-    ends = [number for number in ends if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+    ends = ending_signals()
     for number in ends:
         signal.signal(number, _stop)
     try:

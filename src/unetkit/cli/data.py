@@ -1,6 +1,5 @@
 """The verbs about data: data sample, data fetch, data convert, data check."""
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,7 +79,7 @@ def data_convert(
 
     The classes may be chosen: data convert DIR --out OUT --config FILE, or data.classes=[background,cat]
     """
-    from unetkit.configuring import configure
+    from unetkit.configuring import configure, data_override
     from unetkit.data import convert, open_dataset
     from unetkit.errors import UsageError
     from unetkit.images.convert import convert_image, image_writer
@@ -97,7 +96,7 @@ def data_convert(
             version = ome_version.value
             convert_image(named, place, labels=labels, version=version, companions=companions, progress=progress)
         else:
-            given = [*words, *([f"data.path={json.dumps(named)}"] if named else [])]
+            given = [*words, *data_override(named)]
             section = configure({} if config is None else config, given, flags=flags).config.data
             convert(open_dataset(section.path, config=section), place, progress=progress)
     print(f"written: {url_of(place)}")

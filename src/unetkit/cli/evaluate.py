@@ -1,6 +1,5 @@
 """The verbs that score: evaluate a network, compare two of them, metrics (what there is, and anybody's files)."""
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -161,14 +160,14 @@ def _network_and_config(
     model: str | None, data: str | None, config: str | None, flags: Sequence[str]
 ) -> "tuple[str, Configured | None]":
     """Return the network to score, and the configuration that says on what, where one is given."""
-    from unetkit.configuring import configure
+    from unetkit.configuring import configure, data_override
 
     if config is None and flags:
         raise UsageError(f"{flags[0]}: flags of an older system go with its configuration; give --config FILE")
     if config is None:
         require(model, "MODEL", "unetkit evaluate RUN --data DIR")
         return str(model), None
-    configured = configure(config, [] if data is None else [f"data.path={json.dumps(data)}"], flags=flags)
+    configured = configure(config, data_override(data), flags=flags)
     return str(configured.network(model)), configured
 
 

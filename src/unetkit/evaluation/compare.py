@@ -221,18 +221,11 @@ class Head:
     seconds_per_megapixel: float
     scores: dict[str, float]
 
-    def as_json(self) -> dict[str, Any]:
-        """Return everything as plain values."""
-        return asdict(self)
-
 
 def measure_heads(predictor: Predictor, dataset: Dataset, *, metric: str = "foreground_dice") -> list[Head]:
     """Score every head of a network on labelled images; empty for networks without a choice of heads.
 
-    Args:
-        predictor: the network; its head is chosen anew, and in the end as it was.
-        dataset: images with labels.
-        metric: a score that is wanted, beside those of the family overlap.
+    Its head is chosen anew, and in the end as it was. Scores are those of the family overlap and of that of `metric`.
     """
     network = predictor.network
     if not isinstance(network, UNetPlusPlus) or not network.deep_supervision:

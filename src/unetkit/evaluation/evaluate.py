@@ -3,7 +3,6 @@
 Says which images are scored and by which metrics; how they are scored is `score`'s.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.config import ConfigSource, DataConfig
-from unetkit.configuring import Configured, configure
+from unetkit.configuring import Configured, configure, data_override
 from unetkit.data import Dataset, fingerprint, open_dataset, samples_of, split_dataset
 from unetkit.data.context import with_context
 from unetkit.devices import cpu_threads
 from unetkit.errors import DataError, UsageError
-from unetkit.evaluation import folds
-from unetkit.evaluation.crossval import score_folder
-from unetkit.evaluation.folds import Folder
+from unetkit.evaluation.crossval import Folder, read_folder, score_folder
 from unetkit.evaluation.score import (
     CHOSEN_HERE,
     Answer,
@@ -82,7 +79,7 @@ def evaluate(
     """
     configured = config
     if configured is not None and not isinstance(configured, Configured):
-        configured = configure(configured, [] if data is None else [f"data.path={json.dumps(str(data))}"])
+        configured = configure(configured, data_override(data))
     folder = folder_of(model)
     # The trainings of a cross-validation have no temperature: it would be fitted on the images that they are scored on.
     given: LoadOptions = options or {}
@@ -128,7 +125,7 @@ def folder_of(model: Model) -> Folder | None:
     """Return the cross-validation whose folder a model is, if it is one."""
     if isinstance(model, Run | Predictor) or member_folders(local_copy(model)) is None:
         return None
-    return folds.read_folder(local_copy(model))
+    return read_folder(local_copy(model))
 
 
 def labelled(

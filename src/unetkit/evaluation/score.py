@@ -46,7 +46,7 @@ from unetkit.metrics import (
 from unetkit.metrics.binary import Curve
 from unetkit.metrics.calibration import Confidence
 from unetkit.metrics.legacy import SIZES
-from unetkit.objects import ObjectMap, describe, find_objects, true_objects
+from unetkit.objects import ObjectMap, describe, true_objects
 from unetkit.prediction import Predictor, require_probabilities
 from unetkit.prediction.predictor import AT_ONCE
 from unetkit.progress import NoProgress, Progress
@@ -151,14 +151,9 @@ def score(
     world: World = World(),
     progress: Progress | None = None,
 ) -> dict[str, list[ScoredImage]]:
-    """Score every answer against its labels.
+    """Score the answers to this process's share of the images, in any order; each is forgotten before the next comes.
 
-    Args:
-        answers: of this process's share of the images, in any order; each is forgotten before the next is asked for.
-        metrics: what is computed.
-        total: how many answers are expected here, for `progress`.
-        world: the processes that share the images; each gets the whole result.
-        progress: follows the work.
+    Of the processes that share the images (`world`) each gets the whole result; `total` answers are expected here.
 
     Returns:
         The images of every set, by its name and in order; `summarise` makes an Evaluation of them.
@@ -190,14 +185,9 @@ def summarise(
     notes: Sequence[str] = (),
     objects: ObjectsConfig | None = None,
 ) -> Evaluation:
-    """Pool at least one image, all scored by the same metrics.
+    """Pool at least one image, all scored by `metrics`; `notes` stand before those of the images.
 
-    Args:
-        images: what `score` kept of them.
-        metrics: as they were scored.
-        classes: the names of the data's classes.
-        notes: what the reader of the numbers should know; those of the images follow them.
-        objects: how objects were made, where that was done in one way.
+    `objects` says how objects were made, where that was done in one way.
     """
     scores, details = dict[str, float](), dict[str, Any]()
     own: list[dict[str, float]] = [{} for _ in images]
@@ -231,15 +221,10 @@ def score_predictor(
     world: World = World(),
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Predict labelled images and score them against their labels.
+    """Predict labelled images, all or those of `indices`, and score them against their labels.
 
-    Args:
-        predictor: the network with its preprocessing.
-        dataset: images with labels.
-        indices: which of them; None: all.
-        metrics: what is computed; what needs probabilities is left out where the network has none, but isbi refused.
-        world: the processes that share the images; each gets the whole result.
-        progress: follows the work.
+    What needs probabilities is left out where the network has none, but isbi refused. Of the processes that share the
+    images (`world`) each gets the whole result.
 
     Raises:
         DataError, UsageError: labels that are missing or do not fit; no probabilities for the challenge's numbers.
@@ -335,7 +320,7 @@ def prediction_of(
         unit=sample.unit,
         labels_only=predictor.card.outputs_labels,
         true_objects=partial(objects_of, sample, classes),
-        found_objects=cache(partial(find_objects, probabilities_LHW, predictor.classes, predictor.object_config)),
+        found_objects=cache(partial(predictor.objects_in, probabilities_LHW)),
         resized=resized,
     )
 
@@ -346,22 +331,13 @@ def of_data(predictor: Predictor, probabilities_LHW: NDArray[Any]) -> NDArray[An
 
 
 def objects_of(sample: Sample, classes: Sequence[str]) -> ObjectMap:
-    """Return the true objects of a labelled image: those the data tells, or else the connected regions of its labels.
-
-    Args:
-        sample: an image with labels.
-        classes: of the data.
-    """
+    """Return the true objects of a labelled image: those the data tells, or the connected regions of its labels."""
     assert sample.labels is not None
     return true_objects(sample.labels, sample.instances, classes)
 
 
 def notes_on(networks: Mapping[str, Predictor], metrics: Metrics) -> tuple[list[str], ObjectsConfig | None]:
     """Say what is done to the probabilities of these networks before they are scored, and what is made of them.
-
-    Args:
-        networks: those that answered, by their names.
-        metrics: what is computed.
 
     Returns:
         The notes, and how objects are made; None where that is not asked, or each network has a way of its own.

@@ -96,15 +96,8 @@ def choose(
 ) -> Tuning:
     """Choose the thresholds of masks and the numbers of `objects` on labelled images; the method and `fill_holes` stay.
 
-    Each image is predicted once: what it is scored by with any choice follows from what was counted.
-
-    Args:
-        predictor: the network.
-        dataset: images with labels.
-        indices: which of them; the network was not trained on these.
-        objects: choose the numbers of objects, too.
-        sha256: of the pixels of the data set, to be kept with the choice.
-        progress: follows the work.
+    The network was not trained on these images. Each is predicted once: what it is scored by with any choice follows
+    from what was counted. `sha256` of the data set's pixels is kept with the choice.
 
     Raises:
         DataError: there are fewer than two images, or one has no labels.

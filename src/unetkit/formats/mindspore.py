@@ -26,24 +26,14 @@ from unetkit.errors import ModelFileError, UsageError
 from unetkit.formats.job import ExportJob, noise, quiet
 from unetkit.formats.runtime import CARD_KEY, Runtime, RuntimeOptions, refused
 from unetkit.legacy.checkpoints import to_mindspore, write_mindspore_checkpoint
-from unetkit.legacy.graphs import (
-    Graph,
-    GraphError,
-    encode_air,
-    encode_mindir,
-    execute,
-    kind_of_graph,
-    notes_of,
-    padding_of,
-    pair_of,
-    read_graph,
-    results,
-    steps,
-)
+from unetkit.legacy.graphs import kind_of_graph, notes_of, read_graph
+from unetkit.legacy.graphs.air import encode as encode_air
 from unetkit.legacy.graphs.from_torch import TRANSLATIONS, GraphBuilder, ValueInfo
+from unetkit.legacy.graphs.graph import Graph, GraphError, execute, padding_of, pair_of, results, steps
+from unetkit.legacy.graphs.mindir import encode as encode_mindir
 from unetkit.legacy.networks import mindspore_names
 from unetkit.modelfile.card import ExportCard, StoredNetwork
-from unetkit.models import build_model
+from unetkit.models import build_outline
 from unetkit.models.blocks import Upsample, legacy_bilinear
 
 __all__ = [
@@ -240,8 +230,7 @@ def read_own_graph(path: Path) -> StoredNetwork | None:
 
 def _weights(graph: Graph, model: ModelConfig) -> tuple[dict[str, Tensor], list[str]]:
     """Return the weights of a network by our names, and the names of those that the graph lacks."""
-    with torch.device("meta"):
-        shapes = build_model(model.model_copy(update={"init": "torch"})).state_dict()
+    shapes = build_outline(model).state_dict()
     names = {ours: f"net.{theirs}" for ours, theirs in mindspore_names(model).items()}
     state, missing = dict[str, Tensor](), list[str]()
     for ours, shape in shapes.items():

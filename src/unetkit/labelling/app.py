@@ -304,14 +304,7 @@ def _history(folder: Path) -> list[list[Any]]:
 
 
 def labelling_app(project: Project, *, access: Access, folder: Path, overrides: Sequence[str] = ()) -> Guard:
-    """Return the guarded application of a project.
-
-    Args:
-        project: that is open; its owner closes it.
-        access: who may ask.
-        folder: for tiles; its owner removes it.
-        overrides: `key=value` texts for a run that begins.
-    """
+    """Return the guarded application of an open project; its owner closes it, and removes `folder`, of tiles."""
     state = Labelling(project, overrides, folder)
 
     @asynccontextmanager

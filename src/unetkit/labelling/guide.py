@@ -56,14 +56,7 @@ def window_means(values_HW: NDArray[Any], side: int = SIDE) -> NDArray[np.float6
 def rank_windows(
     place: Place, uncertainty_HW: NDArray[np.float32], painted_HW: NDArray[np.bool_], *, most: int = 8
 ) -> list[Suggestion]:
-    """Return the windows of a page that are not answered, the most uncertain first.
-
-    Args:
-        place: the image and the page.
-        uncertainty_HW: of every pixel, 0 to 1.
-        painted_HW: which are painted.
-        most: how many.
-    """
+    """Return the windows of a page that are not answered, at most so many, the most uncertain (0 to 1) first."""
     answered = window_means(painted_HW)
     means = window_means(np.where(painted_HW, 0, uncertainty_HW)) / np.maximum(1 - answered, 1e-6)
     means[answered > _ANSWERED] = -1
@@ -82,10 +75,7 @@ def choose(
 ) -> Suggestion | None:
     """Return the most uncertain window of all pages that was not answered since it was ranked; None: there is none.
 
-    Args:
-        pages: the windows of each page.
-        painted: the labels [H, W] of pages, as they are now.
-        but: windows that are passed over, such as those that were suggested before.
+    `painted` are the labels [H, W] of pages, as they are now. What is in `but` is passed over.
     """
     ranked = sorted((one for found in pages.values() for one in found), key=lambda one: -(one.uncertainty or 0))
     for one in ranked:

@@ -47,7 +47,7 @@ from unetkit.images import is_zarr, open_image
 from unetkit.images.image import Image, as_pixels
 from unetkit.images.write import Form, tiff_stack, to_png
 from unetkit.labelling.strokes import UNCHANGED, Follower, Journal, Labels, Painting, Place, Stroke
-from unetkit.storage.atomic import atomic_write, make_folder, not_written
+from unetkit.storage.atomic import atomic_write, make_folder, not_written, write_json
 from unetkit.storage.lock import locked
 
 COLOURS = ("#2f6fde", "#f08a24", "#2aa876", "#d6336c", "#8e5bd9", "#c9a400", "#17a2b8", "#7d8597")
@@ -208,9 +208,7 @@ class Contents:
     def rows(self, painting: Painting, start: Path) -> list["Row"]:
         """Return the rows of a list of the images that are painted on: trained on, and held out where anything is.
 
-        Args:
-            painting: of this project.
-            start: the folder that paths are relative to.
+        Paths are relative to the folder `start`.
         """
         found: list[Row] = []
         for number in sorted({image for image, _ in painting.pages}):
@@ -226,13 +224,7 @@ class Contents:
         return found
 
     def config(self, data: Path, *, held_out: bool, overrides: Sequence[str] = ()) -> Config:
-        """Return the ordinary configuration of a training on what is painted.
-
-        Args:
-            data: the list of the images.
-            held_out: some windows are held out.
-            overrides: `key=value` texts.
-        """
+        """Return the ordinary configuration of a training on what is painted; `data` is the list of the images."""
         values = {"0": "ignore", **{str(index + 1): index for index in range(len(self.classes))}}
         found: dict[str, Any] = {
             "data.path": str(data.resolve()),
@@ -259,7 +251,7 @@ class Contents:
         ]
         classes = [asdict(one) for one in self.classes]
         content = {"version": 1, "classes": classes, "automatic": self.automatic, "images": images}
-        atomic_write(self.folder / _PROJECT, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_json(self.folder / _PROJECT, content)
 
     @classmethod
     def read(cls, folder: Path) -> "Contents":
@@ -311,7 +303,7 @@ class Project:
             DataError: the journal is damaged.
         """
         self.contents = contents
-        self._changing = threading.RLock()
+        self.changing = threading.RLock()  # is held while the labels change
         self.painting = Painting(contents.sizes)
         with ExitStack() as held:
             try:
@@ -335,11 +327,6 @@ class Project:
             self._held = held.pop_all()
         self._changed = {image for image, _ in self.painting.pages}
 
-    @property
-    def changing(self) -> threading.RLock:
-        """Held while the labels change."""
-        return self._changing
-
     def paint(self, stroke: Stroke) -> bool:
         """Add a stroke; it is on the disk when this returns. Return whether it is new: one that was sent again is not.
 
@@ -348,7 +335,7 @@ class Project:
             StorageError: the disk did not take it; nothing changed.
         """
         self._require_fitting(stroke)
-        with self._changing:
+        with self.changing:
             if stroke.number <= self.painting.numbers.get(stroke.session, 0):
                 return False
             self._journal.append(stroke)
@@ -377,7 +364,7 @@ class Project:
         names = [one.name.strip() for one in classes]
         if len(names) < 2 or not all(names) or len(set(names)) < len(names) or len(names) > _MOST_CLASSES:
             raise UsageError(f"classes {', '.join(names)}: 2 to {_MOST_CLASSES} different names were expected")
-        with self._changing:
+        with self.changing:
             used = max((int(page.max()) for page in self.painting.pages.values()), default=0)
             if used > len(names):
                 raise UsageError(f"{len(names)} classes, but class {used} is painted; erase it first, or keep it")
@@ -390,7 +377,7 @@ class Project:
         Raises:
             StorageError: the disk did not take it; nothing changed.
         """
-        with self._changing:
+        with self.changing:
             self._save(replace(self.contents, automatic=automatic))
 
     def _save(self, contents: Contents) -> None:
@@ -403,7 +390,7 @@ class Project:
         Raises:
             StorageError: the disk did not take one; the journal has everything.
         """
-        with self._changing:
+        with self.changing:
             changed, contents = sorted(self._changed), self.contents
             for image in changed:
                 self._write_image(image)
@@ -418,7 +405,7 @@ class Project:
 
     def close(self) -> None:
         """Write what is not written, and let others in."""
-        with self._changing:
+        with self.changing:
             try:
                 self.write()
             finally:

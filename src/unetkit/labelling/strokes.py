@@ -270,10 +270,7 @@ class Follower:
     line: int = 0
 
     def new(self, *, at_most: int | None = None) -> Iterator[Stroke]:
-        """Yield the strokes since the last time; what is not a whole line yet is left for the next.
-
-        Args:
-            at_most: how many.
+        """Yield the strokes since the last time, or at most so many; what is not a whole line yet is left for the next.
 
         Raises:
             DataError: a damaged line.

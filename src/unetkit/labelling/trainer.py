@@ -91,7 +91,7 @@ class Session:
         self._places: tuple[Place, ...] = ()
         self._trainer: Trainer | None = None
         self._shown: Predictor | None = None
-        self._last_loss: float | None = None
+        self.last_loss: float | None = None  # of the painted pixels of the last batch that was measured
         self._described = ""
 
     @cached_property
@@ -107,11 +107,6 @@ class Session:
         return 0 if self._trainer is None else self._trainer.state.step
 
     @property
-    def last_loss(self) -> float | None:
-        """The loss of the painted pixels of the last batch that was measured."""
-        return self._last_loss
-
-    @property
     def scores(self) -> dict[str, float]:
         """Of the last validation."""
         return {} if self._trainer is None else self._trainer.state.scores
@@ -122,10 +117,7 @@ class Session:
         return self._trainer is not None
 
     def sync(self, *, strokes: int | None = None) -> bool:
-        """Take over what was painted since the last time; return whether there was anything.
-
-        Args:
-            strokes: how many strokes to know in all; None: all that are in the journal.
+        """Take over what was painted since the last time, or up to so many strokes; return whether there was anything.
 
         Raises:
             DataError: a damaged journal, or an image that cannot be read.
@@ -154,7 +146,7 @@ class Session:
         loss = float(last.loss)  # waits for the device
         state.step += steps
         state.train_seconds += time.perf_counter() - begun
-        self._last_loss = loss / (1.0 if last.counting is None else max(float(last.counting), 1e-9))
+        self.last_loss = loss / (1.0 if last.counting is None else max(float(last.counting), 1e-9))
         if not math.isfinite(loss):
             raise DivergedError(
                 f"the loss is {loss} at step {state.step}: the training diverged; the last good checkpoint stands in "
@@ -162,7 +154,7 @@ class Session:
             )
         seconds = {"train_seconds": round(state.train_seconds, 4)}
         speed = {"images_per_second": round(steps * train.batch / (time.perf_counter() - begun), 2)}
-        self.run.append_log({"step": state.step, **seconds, "loss": self._last_loss, "lr": last.lr, **speed})
+        self.run.append_log({"step": state.step, **seconds, "loss": self.last_loss, "lr": last.lr, **speed})
         if state.step % train.checkpoint_every < steps:
             self.save()
 
@@ -313,11 +305,7 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def open_session(contents: Contents, *, overrides: Sequence[str] = ()) -> Session:
-    """Open the newest run of a project, or begin one; another one begins where the classes have changed.
-
-    Args:
-        contents: of the project.
-        overrides: `key=value` texts for a run that begins.
+    """Open the newest run of a project, or begin one by `overrides`; another one begins where the classes have changed.
 
     Raises:
         RunFolderError, StorageError: the run cannot be opened or made.
@@ -346,11 +334,7 @@ def open_session(contents: Contents, *, overrides: Sequence[str] = ()) -> Sessio
 
 
 def repeat(run: Run, out: Path) -> Run:
-    """Train a run of a project again: the same steps on the same strokes.
-
-    Args:
-        run: that the page made, up to the last line of its log.
-        out: the folder to make.
+    """Train a run of a project again, up to the last line of its log: the same steps on the same strokes.
 
     Raises:
         UsageError: the log names no strokes.

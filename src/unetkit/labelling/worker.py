@@ -200,13 +200,7 @@ class Worker:
     """The process, as the server has it."""
 
     def __init__(self, folder: Path, heard: Emit, *, overrides: Sequence[str] = ()) -> None:
-        """Start it.
-
-        Args:
-            folder: of the project.
-            heard: takes what it says, in a thread of its own; at last {"event": "ended", "code"}.
-            overrides: `key=value` texts for a run that begins.
-        """
+        """Start it; `heard` takes what it says, in a thread of its own; at last {"event": "ended", "code"}."""
         command = [sys.executable, "-m", "unetkit.labelling.worker", str(folder), *overrides]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True

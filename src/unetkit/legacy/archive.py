@@ -92,13 +92,7 @@ _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def archive_of_state(system: str, content: Any, resolve: Resolve) -> Archive | None:
-    """Return what a saved state holds, or None where it holds no network.
-
-    Args:
-        system: who wrote it, for messages.
-        content: the unpickled value.
-        resolve: gives the tensor of a value.
-    """
+    """Return what a saved state holds once it is unpickled; None where it holds no network."""
     top = _mapping(content)
     states = (top, *(_mapping(top.get(key)) for key in _NETWORKS))
     network = next((state for state in states if len(state) <= MOST_TENSORS and _tensors(state, resolve)), None)

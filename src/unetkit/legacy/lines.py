@@ -70,14 +70,7 @@ class TrainingLines:
             self.log(f"Using {self.facts.device} device")
 
     def steps(self, done: int, losses: Sequence[float], terms: Mapping[str, float], seconds: float) -> None:
-        """Print some steps, and the epochs that end with one of them.
-
-        Args:
-            done: steps that were done before.
-            losses: of each step.
-            terms: of the loss, by our names, their means over these steps.
-            seconds: that these steps took together.
-        """
+        """Print steps after the first `done`, and the epochs that end with one; terms are means over the steps."""
         each = seconds / len(losses)
         for step, loss in enumerate(losses, done):
             self.losses.append(loss)
@@ -133,12 +126,8 @@ def evaluation_lines(
 ) -> Iterator[str]:
     """Yield the lines of an evaluation; none for a system that prints none.
 
-    Args:
-        system: whose lines.
-        images: the scores of each image.
-        scores: of all of them.
-        metric: the score that the configuration asks for; it says which form of Dice is printed.
-        own_size: print the score at the image's own size, also where there is one at the size that the network reads.
+    `metric`, which the configuration asks for, says which form of Dice is printed: at the image's own size where that
+    is wanted, else at the size that the network reads, where there is such a score.
     """
     if system == "tensorflow":
         form = _form("soft_dice_class_mean", scores, own_size=own_size)

@@ -295,14 +295,10 @@ _FREE = {
 
 
 def to_mindspore(network: ModelConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a network's weights as MindSpore's model zoo names them, in the order in which it writes them.
+    """Return a network's weights, by our names, as MindSpore's model zoo names them, in its order.
 
     Colour images have the channels R, G, B for our networks and B, G, R for MindSpore's, so the first convolution is
     flipped. Heads that a UNet++ was built without become zeros; MindSpore predicts with the last one.
-
-    Args:
-        network: its configuration.
-        state: its weights by their names in our state dict.
 
     Raises:
         UsageError: it is none of unet_medical, unet_simple and unet_nested.

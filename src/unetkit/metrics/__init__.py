@@ -1,21 +1,19 @@
 """Scores, and what they mean: `FAMILIES` is the table of all of them, `DEFINITIONS` holds a card for every name."""
 
-from collections.abc import Mapping
-
-from unetkit.display import table
-from unetkit.errors import UsageError
 from unetkit.metrics.bootstrap import Difference, paired_bootstrap, whole_score
-from unetkit.metrics.definitions import Definition, find_definition, improves
+from unetkit.metrics.definitions import Definition, MetricFunction, Metrics, Prediction
 from unetkit.metrics.families import (
     DEFINITIONS,
     FAMILIES,
     Family,
     ImageScores,
-    Metrics,
-    Prediction,
+    better,
     choose_metrics,
     deciding_scores,
+    deciding_table,
+    definition_of,
     family_of,
+    own_functions,
     usual_families,
 )
 from unetkit.metrics.isbi import (
@@ -32,7 +30,6 @@ from unetkit.metrics.isbi import (
 from unetkit.metrics.legacy import legacy_scores, size_suffix
 from unetkit.metrics.objects import ObjectCounts, Overlaps, added, mean_precision, object_scores, pool_objects
 from unetkit.metrics.overlap import pool, score_image, soft_dice
-from unetkit.metrics.own import MetricFunction, own_definition, require_name
 
 __all__ = [
     "DEFINITIONS",
@@ -75,36 +72,3 @@ __all__ = [
     "usual_families",
     "whole_score",
 ]
-
-
-def definition_of(name: str) -> Definition:
-    """Return the card of a score by its name, such as `mean_iou` or `dice_nucleus`; any other name is a user's own."""
-    return own_definition(name) if family_of(name) == "own" else find_definition(name, DEFINITIONS)
-
-
-def own_functions(functions: Mapping[str, MetricFunction] | None) -> Mapping[str, MetricFunction]:
-    """Return functions of a user's own whose names are fit and free.
-
-    Raises:
-        UsageError: one is not.
-    """
-    for name in functions or {}:
-        require_name(name)
-        if (family := family_of(name)) != "own":
-            raise UsageError(
-                f"metrics: {name} reads as a score of unetkit's family {family}, such as that of a class; give yours "
-                f"another name, such as my_{name}"
-            )
-    return functions or {}
-
-
-def deciding_table(scores: Mapping[str, float], metric: str | None = None) -> str:
-    """Return the scores that decide, with their meanings, as an HTML table."""
-    named = {name: definition_of(name) for name in deciding_scores(scores, metric)}
-    rows = [[name, f"{scores[name]:.4f}", f"{card.meaning}; {card.better} is better"] for name, card in named.items()]
-    return table(["score", "value", "meaning"], rows)
-
-
-def better(name: str, value: float, best: float) -> bool:
-    """Tell whether `value` of the score `name` is strictly better than `best`; NaN never is."""
-    return improves(definition_of(name), value, best)

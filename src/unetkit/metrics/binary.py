@@ -18,9 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.metrics.definitions import CLASS, Definition, means_of_each
+from unetkit.metrics.definitions import (
+    Definition,
+    Metrics,
+    Pooled,
+    Prediction,
+    means_of_classes,
+    means_of_each,
+    of_one_class,
+    per_image,
+)
 from unetkit.metrics.overlap import DECIDED, class_labels, count_confusion
-from unetkit.metrics.prediction import Metrics, Pooled, Prediction
 
 _SHIFT = 13  # bits of a float32 that are cut off: 10 bits of its fraction are left
 _BASE = (int(np.float32(2.0**-24).view(np.uint32)) >> _SHIFT) - 1  # what is nearer to 0 or 1 is as good as 0 or 1
@@ -177,10 +185,7 @@ def binary_scores(counts: ImageBinary, classes: Sequence[str]) -> dict[str, floa
     labels, of_class = class_labels(classes), dict[str, dict[str, float]]()
     for k, ranking in enumerate(counts.rankings, 1):
         of_class[labels[k]] = ranking.scores() | _rates(counts.confusion, k)
-    scores = means_of_each(list(of_class.values()))
-    if len(of_class) > 1:
-        scores |= {f"{name}_{label}": value for label, its in of_class.items() for name, value in its.items()}
-    return scores
+    return means_of_classes(of_class)
 
 
 def _rates(confusion: NDArray[np.int64], k: int) -> dict[str, float]:
@@ -276,10 +281,8 @@ def _cards() -> dict[str, Definition]:
             threshold=threshold,
             source=source,
         )
-        one = replace(card, name=f"{name}_{CLASS}", meaning=f"{meaning}; {CLASS}", classes=f"the one named {CLASS}")
-        for base in (card, one):
-            means = {"meaning": f"{base.meaning}; mean of images", "averaging": "each image, then the mean over images"}
-            cards += [base, replace(base, name=f"{base.name}_per_image", **means)]
+        for base in (card, of_one_class(card)):
+            cards += [base, per_image(base, "each image, then the mean over images")]
     return {card.name: card for card in cards}
 
 

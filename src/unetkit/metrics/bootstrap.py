@@ -85,7 +85,10 @@ def paired_bootstrap(
     if not 1 <= block <= count // 2:
         raise UsageError(f"{count} images in blocks of {block}: at least two blocks are needed to tell anything")
     weights_RN = _draws(count, block, resamples, np.random.default_rng(seed)) / count
-    first_R, second_R = (_scores(values, weights_RN, rule, better) for values in (first, second))
+    first_R, second_R = (
+        _best_over_thresholds(rule(np.einsum("rn,tnc->rtc", weights_RN, _counts(values))), better)
+        for values in (first, second)
+    )
     value = whole_score(first, rule=rule, better=better) - whole_score(second, rule=rule, better=better)
     difference_R = first_R - second_R
     tail = _expanded_tail(count / block)
@@ -115,11 +118,6 @@ def image_scores(values: NDArray[Any], *, rule: Rule = as_it_is, better: Literal
     counts = _counts(values)
     curve_T = rule(counts.mean(1))
     return rule(counts[int(curve_T.argmax() if better == "higher" else curve_T.argmin())])
-
-
-def _scores(values: NDArray[Any], weights_RN: _Values, rule: Rule, better: str) -> _Values:
-    """Return the score [R] over images that are weighted anew R times."""
-    return _best_over_thresholds(rule(np.einsum("rn,tnc->rtc", weights_RN, _counts(values))), better)
 
 
 def _best_over_thresholds(scores_RT: _Values, better: str) -> _Values:

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.metrics.definitions import Definition
-from unetkit.metrics.prediction import Metrics, Pooled, Prediction
+from unetkit.metrics.definitions import Definition, Metrics, Pooled, Prediction
 
 BINS = 15
 TEMPERATURES = (0.2, 10.0)
@@ -158,8 +157,7 @@ def pool_confidence(images: Sequence[ImageConfidence]) -> Confidence:
 def fit_temperature(pixels: Pixels) -> float:
     """Return the number that logits have to be divided by so that the probabilities of the truth are highest.
 
-    Args:
-        pixels: of images that the network was not trained on.
+    The pixels are of images that the network was not trained on.
     """
 
     def surprise(log_temperature: float) -> float:

@@ -2,21 +2,45 @@
 
 A family keeps something of every image (`of_image`) and makes the scores of the set and of its images from that
 (`of_set`), so that images can be scored in any order and by any process. To add a family, write its record.
+
+One family is the user's own: plain functions that `train`, `evaluate` and `report` are given, each under a name. A
+function is called as `function(probabilities, labels)` (`MetricFunction`) and returns a number; more is better, so an
+error is returned with its sign reversed. The score of a set is the mean over its images; NaN stands for "no value", and
+such an image is left out. Pixels that do not count are given as class 0 in both, so that they never disagree. Nothing
+here remembers a function: a run keeps the source (`functions.json`), and whoever scores gives it again.
 """
 
+import math
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+import numpy as np
+
+from unetkit.display import table
 from unetkit.errors import UsageError
-from unetkit.metrics import binary, calibration, isbi, legacy, objects, overlap, own, surface
-from unetkit.metrics.definitions import SIZE, Definition, definition_in, size_in
+from unetkit.metrics import binary, calibration, isbi, legacy, objects, overlap, surface
+from unetkit.metrics.definitions import (
+    SIZE,
+    Definition,
+    MetricFunction,
+    Metrics,
+    Pooled,
+    Prediction,
+    definition_in,
+    find_definition,
+    improves,
+    mean_over_images,
+    size_in,
+)
 from unetkit.metrics.objects import ObjectCounts
-from unetkit.metrics.prediction import Metrics, Pooled, Prediction
 
 MOST_SCORES = 10
 """Of a short table."""
+
+_OF_THE_LOG = frozenset({"step", "loss", "lr", "train_seconds", "validation_seconds", "images_per_second"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +83,27 @@ class Family:
     of_probabilities: bool = False
 
 
+def own_scores(one: Prediction, metrics: Metrics) -> dict[str, float]:
+    """Return the value of every function that gives one.
+
+    Raises:
+        UsageError: a function returns something else than a number.
+    """
+    probabilities, labels = one.probabilities.astype(np.float32, copy=False), one.labels
+    if one.valid is not None:
+        first = np.zeros_like(probabilities)
+        first[0] = 1
+        probabilities, labels = np.where(one.valid, probabilities, first), np.where(one.valid, labels, 0)
+    found = dict[str, float]()
+    for name, function in metrics.own.items():
+        value: Any = function(probabilities, labels)
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError):
+            raise UsageError(f"metrics: {name} returned {type(value).__name__}; expected one number an image") from None
+    return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
 FAMILIES: dict[str, Family] = {
     "overlap": Family(
         about="pixels with their right class, and the overlap of predicted and true regions",
@@ -76,7 +121,7 @@ FAMILIES: dict[str, Family] = {
         definitions=legacy.DEFINITIONS,
         headline=("soft_dice_two_class_{size}", "soft_iou_two_class_{size}", "soft_dice_foreground"),
         of_image=legacy.of_image,
-        of_set=legacy.of_set,
+        of_set=mean_over_images,
     ),
     "objects": Family(
         about="how many objects are found, and how well each is outlined",
@@ -132,8 +177,8 @@ FAMILIES: dict[str, Family] = {
         usual=lambda classes, objects: False,
         definitions={},
         headline=(),
-        of_image=own.of_image,
-        of_set=own.of_set,
+        of_image=own_scores,
+        of_set=mean_over_images,
     ),
 }
 """Every family by its name, in the order in which scores are written."""
@@ -149,12 +194,54 @@ def family_of(score: str) -> str:
     return next((name for name, one in FAMILIES.items() if definition_in(one.definitions, score) is not None), "own")
 
 
+def definition_of(name: str) -> Definition:
+    """Return the card of a score by its name, such as `mean_iou` or `dice_nucleus`; any other name is a user's own."""
+    return own_definition(name) if family_of(name) == "own" else find_definition(name, DEFINITIONS)
+
+
+def own_definition(name: str) -> Definition:
+    """Return the card of a metric of a user's own."""
+    return Definition(
+        name=name,
+        meaning="a metric of the user's own, mean over images",
+        formula=f"the function that was given as {name}; functions.json of the run keeps its source",
+        better="higher",
+        classes="as the function takes them",
+        averaging="each image by itself, then the mean over images",
+        absent="an image for which the function returns NaN is left out",
+        threshold="as the function decides",
+        source="the user",
+        low=None,
+        high=None,
+    )
+
+
+def own_functions(functions: Mapping[str, MetricFunction] | None) -> Mapping[str, MetricFunction]:
+    """Return functions of a user's own whose names are fit and free.
+
+    Raises:
+        UsageError: one is not.
+    """
+    for name in functions or {}:
+        if re.fullmatch(r"[A-Za-z]\w*", name) is None or name in _OF_THE_LOG:
+            raise UsageError(f"metrics: {name!r} cannot name a metric; use letters, digits, _, and no word of the log")
+        if (family := family_of(name)) != "own":
+            raise UsageError(
+                f"metrics: {name} reads as a score of unetkit's family {family}, such as that of a class; give yours "
+                f"another name, such as my_{name}"
+            )
+    return functions or {}
+
+
+def better(name: str, value: float, best: float) -> bool:
+    """Tell whether `value` of the score `name` is strictly better than `best`; NaN never is."""
+    return improves(definition_of(name), value, best)
+
+
 def deciding_scores(scores: Mapping[str, float], metric: str | None = None) -> list[str]:
     """Return the names of at most ten scores: the one that chooses weights, then those that matter most of each family.
 
-    Args:
-        scores: what there is, by name.
-        metric: the score that chose the weights, or that is asked about.
+    `metric` is the score that chose the weights, or that is asked about.
     """
     found = [metric] if metric is not None and metric in scores else []
     found += [name for name in scores if family_of(name) == "own"]
@@ -169,14 +256,15 @@ def deciding_scores(scores: Mapping[str, float], metric: str | None = None) -> l
     return [name for name in dict.fromkeys((*found[:1], *scores)) if name in chosen]
 
 
-def usual_families(classes: Collection[str], *, objects: bool, named: Collection[str] = ()) -> list[str]:
-    """Return the families that a report computes.
+def deciding_table(scores: Mapping[str, float], metric: str | None = None) -> str:
+    """Return the scores that decide, with their meanings, as an HTML table."""
+    named = {name: definition_of(name) for name in deciding_scores(scores, metric)}
+    rows = [[name, f"{scores[name]:.4f}", f"{card.meaning}; {card.better} is better"] for name, card in named.items()]
+    return table(["score", "value", "meaning"], rows)
 
-    Args:
-        classes: the names of the data's classes.
-        objects: whether the data tells objects apart.
-        named: those that the configuration names.
-    """
+
+def usual_families(classes: Collection[str], *, objects: bool, named: Collection[str] = ()) -> list[str]:
+    """Return the families that a report computes: those that are usual for such data, and those that are named."""
     return [name for name, family in FAMILIES.items() if name in named or family.usual(classes, objects)]
 
 

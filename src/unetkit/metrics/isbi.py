@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError
-from unetkit.metrics.definitions import Definition
+from unetkit.metrics.definitions import Definition, Metrics, Pooled, Prediction
 from unetkit.metrics.isbi_pixels import (
     compare,
     count_warping_errors,
@@ -31,7 +31,6 @@ from unetkit.metrics.isbi_pixels import (
     label_components,
     thin_borders,
 )
-from unetkit.metrics.prediction import Metrics, Pooled, Prediction
 
 _Values = NDArray[np.float64]
 
@@ -152,12 +151,7 @@ def isbi_scores(label: NDArray[Any], probability: NDArray[Any], *, warping: bool
 
 
 def score_slice(label: NDArray[Any], probability: NDArray[Any], *, warping: bool = True) -> IsbiSlice:
-    """Score one slice at every threshold, to be pooled with others by `pool_slices`.
-
-    Args:
-        label: [H, W], as in `isbi_scores`.
-        probability: the same shape, probability of interior in [0, 1].
-        warping: whether to count warping errors too.
+    """Score one slice [H, W] at every threshold, to be pooled with others by `pool_slices`; arguments as `isbi_scores`.
 
     Raises:
         DataError: as `isbi_scores`.
@@ -388,11 +382,7 @@ _POOLED = {"rand_error": "plain", "pixel_error": "pixel"}
 
 
 def scores_chosen_elsewhere(slices: Sequence[IsbiSlice], folds: Sequence[int]) -> dict[str, float]:
-    """Score every slice at the threshold that is best on the slices of all other folds.
-
-    Args:
-        slices: what each slice contributes.
-        folds: the fold of each slice; at least two.
+    """Score every slice at the threshold that is best on the slices of all other folds; at least two folds are given.
 
     Returns:
         The four numbers without the warping error, by the names of their cards, such as `v_rand_thinned_other_folds`.

@@ -285,15 +285,11 @@ def find_objects(labels: NDArray[np.int32]) -> Objects:
 
 
 def compare(truth: Objects, predicted: NDArray[np.int32]) -> Agreement:
-    """Compare a prediction with the truth.
+    """Compare a prediction [H, W], object ids from 1, 0 for none, with the truth.
 
     With c[i,j] the pixels of true object i and predicted object j, j = 0 for none, n0 = sum_i c[i,0]:
     together in both = sum_{i, j>=1} c[i,j]^2 + n0, together in the prediction = sum_{j>=1} (sum_i c[i,j])^2 + n0,
     together in the truth = sum_i (sum_j c[i,j])^2. The information score is 2 I / (H(truth) + H(prediction)).
-
-    Args:
-        truth: the true objects.
-        predicted: [H, W] object ids from 1, 0 for none.
 
     Source: Arganda-Carreras et al. 2015, Crowdsourcing the creation of image segmentation algorithms for connectomics.
     """

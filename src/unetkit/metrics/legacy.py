@@ -6,7 +6,6 @@ is computed there says so at the end of its name: `_388` for 388 x 388, `_at_96x
 Legend of shapes: K classes, H height, W width, P pixels.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.metrics import overlap
-from unetkit.metrics.definitions import SIZE, Definition, means_of_each
+from unetkit.metrics.definitions import SIZE, Definition, Metrics, Prediction, highest
 from unetkit.metrics.overlap import EPSILON, SOFT_DICE, SOFT_IOU, ZOO, ClassSums
-from unetkit.metrics.prediction import Metrics, Pooled, Prediction, highest
 
 _LEAST = 1e-30  # a probability of 0 would make the cross entropy infinite
 
@@ -60,11 +58,6 @@ def of_image(one: Prediction, metrics: Metrics) -> dict[str, float]:
         return kept
     small, labels = one.resized(metrics.legacy_size)
     return kept | legacy_scores(small, labels, suffix=size_suffix(*metrics.legacy_size))
-
-
-def of_set(images: Sequence[Mapping[str, float]], classes: Sequence[str]) -> Pooled:
-    """Return the means over images."""
-    return Pooled(means_of_each(images), images)
 
 
 def size_suffix(rows: int, columns: int) -> str:

@@ -24,8 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError
-from unetkit.metrics.definitions import Definition
-from unetkit.metrics.prediction import Metrics, Pooled, Prediction
+from unetkit.metrics.definitions import Definition, Metrics, Pooled, Prediction, per_image
 from unetkit.metrics.surface import diagonal
 from unetkit.objects import ObjectMap
 from unetkit.objects.find import outermost
@@ -320,8 +319,7 @@ def mean_precision(overlaps: Overlaps) -> float:
 def pool_objects(images: Sequence[ObjectCounts]) -> dict[str, float]:
     """Return the scores of a set: from added counts, `_per_image` next to them, means where that is the definition.
 
-    Args:
-        images: the counts of each; none give no scores.
+    No images give no scores.
     """
     if not images:
         return {}
@@ -455,12 +453,5 @@ _CARDS = (
 DEFINITIONS: dict[str, Definition] = {
     card.name: card
     for base in _CARDS
-    for card in (
-        (base,)
-        if base.name in AVERAGED
-        else (
-            base,
-            replace(base, name=f"{base.name}_per_image", meaning=f"{base.meaning}; mean of images", averaging=_MEAN),
-        )
-    )
+    for card in ((base,) if base.name in AVERAGED else (base, per_image(base, _MEAN)))
 }

@@ -18,8 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError
-from unetkit.metrics.definitions import CLASS, Definition, means_of_each
-from unetkit.metrics.prediction import Metrics, Pooled, Prediction, highest
+from unetkit.metrics.definitions import (
+    CLASS,
+    Definition,
+    Metrics,
+    Pooled,
+    Prediction,
+    highest,
+    means_of_each,
+    per_image,
+)
 
 EPSILON = 1e-6
 """Guards the soft forms of Dice against an empty denominator, as the older systems do."""
@@ -87,14 +95,10 @@ def score_image(
 
 
 def pool(images: Sequence[ImageOverlap], classes: Sequence[str]) -> dict[str, float]:
-    """Return the scores of a set of images.
+    """Return the scores of a set of at least one image.
 
     A score that follows from pixel counts appears twice: `dice_x` from the counts summed over the set, and
     `dice_x_per_image`, the mean over the images that have a value. Soft scores are means over the images.
-
-    Args:
-        images: at least one image's scores.
-        classes: the names of the classes, as they were given to `score_image`.
     """
     assert images, "a set of no images has no score"
     pooled = hard_scores(np.sum([image.confusion for image in images], axis=0), classes)
@@ -151,11 +155,8 @@ def class_labels(classes: Sequence[str]) -> list[str]:
 def soft_dice(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
     """Return 2 sum(p y) / (sum(p^2) + sum(y^2) + 1e-6) of one image over all classes and pixels, y the one-hot truth.
 
-    The older systems' metric (squared denominator as in Milletari et al. 2016, background included), in float64.
-
-    Args:
-        probabilities: [K, H, W] float.
-        labels: [H, W] class indices below K.
+    Probabilities are [K, H, W], labels [H, W]. The older systems' metric (squared denominator as in Milletari et al.
+    2016, background included), in float64.
     """
     return ClassSums.of(probabilities, labels).dice()
 
@@ -296,15 +297,7 @@ DEFINITIONS: dict[str, Definition] = {
         *(
             card
             for base in _POOLED
-            for card in (
-                base,
-                replace(
-                    base,
-                    name=f"{base.name}_per_image",
-                    meaning=f"{base.meaning}; mean of images",
-                    averaging=f"{_WITHIN[base.name]}, then the mean over images",
-                ),
-            )
+            for card in (base, per_image(base, f"{_WITHIN[base.name]}, then the mean over images"))
         ),
         SOFT_DICE,
         SOFT_IOU,

@@ -11,14 +11,21 @@ Legend of shapes: H height, W width, S and T outline pixels of the one and of th
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unetkit.metrics.definitions import CLASS, Definition, means_of_each
+from unetkit.metrics.definitions import (
+    Definition,
+    Metrics,
+    Pooled,
+    Prediction,
+    means_of_classes,
+    means_of_each,
+    of_one_class,
+)
 from unetkit.metrics.overlap import DECIDED, class_labels
-from unetkit.metrics.prediction import Metrics, Pooled, Prediction
 
 _PERCENTILE = 95
 
@@ -82,10 +89,7 @@ def of_image(one: Prediction, metrics: Metrics) -> ImageSurface:
         of_class = {
             labels[k]: surface_scores(found == k, true == k, pixel_size=pixel_size) for k in range(1, len(labels))
         }
-        scores = means_of_each(list(of_class.values()))
-        if len(of_class) > 1:
-            scores |= {f"{name}_{label}": value for label, its in of_class.items() for name, value in its.items()}
-        return scores
+        return means_of_classes(of_class)
 
     scaled = None if one.pixel_size is None else measured(one.pixel_size)
     return ImageSurface(measured((1.0, 1.0)), scaled, one.unit)
@@ -139,8 +143,7 @@ def _cards() -> dict[str, Definition]:
             high=None,
             resolution="that of the labels; distances in pixels, or in the images' unit, which is in the notes",
         )
-        each = {"meaning": f"{meaning}; {CLASS}", "classes": f"the one named {CLASS}"}
-        cards += [card, replace(card, name=f"{name}_{CLASS}", **each)]
+        cards += [card, of_one_class(card)]
     return {card.name: card for card in cards}
 
 

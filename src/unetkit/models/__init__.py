@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from unetkit.config import ModelConfig
@@ -28,6 +29,7 @@ __all__ = [
     "UNet",
     "UNetPlusPlus",
     "build_model",
+    "build_outline",
     "count_parameters",
     "decide",
     "foreground_share",
@@ -63,6 +65,16 @@ def build_model(config: ModelConfig) -> Network:
             raise ConfigError(f"model.{key}: found null, and no data to take it from; set it to a number")
     of_others = {"name", "context", "deep_supervision", "head"}
     return NETWORKS[config.name](config, Options(**config.model_dump(exclude=of_others)))
+
+
+def build_outline(config: ModelConfig) -> Network:
+    """Make the network of a configuration without memory for its weights: names, shapes and numbers of them.
+
+    Raises:
+        ConfigError: channels or classes are open.
+    """
+    with torch.device("meta"):
+        return build_model(config.model_copy(update={"init": "torch"}))  # other rules take seconds without memory
 
 
 def count_parameters(*modules: nn.Module) -> int:

@@ -116,12 +116,7 @@ class Layout:
 
 
 def unet_geometry(layout: Layout, *, whole_image: bool) -> Geometry:
-    """Return the geometry of a U-Net.
-
-    Args:
-        layout: of the network.
-        whole_image: a norm averages over the image, at prediction too.
-    """
+    """Return the geometry of a U-Net; `whole_image`: a norm averages over the image, at prediction too."""
 
     def decoder(span: Span, level: int = 0) -> Span:
         if level == layout.depth:
@@ -134,12 +129,10 @@ def unet_geometry(layout: Layout, *, whole_image: bool) -> Geometry:
 
 
 def unetpp_geometry(layout: Layout, *, head: int, whole_image: bool) -> Geometry:
-    """Return the geometry of a UNet++ that predicts with one of its heads.
+    """Return the geometry of a UNet++ that predicts with one of its heads, from 1 to depth.
 
-    Args:
-        layout: of the network; its multiple holds for every head, so that all heads see the same padded image.
-        head: from 1 to depth.
-        whole_image: a norm averages over the image, at prediction too.
+    The layout's multiple holds for every head, so that all see the same padded image. `whole_image`: a norm averages
+    over the image, at prediction too.
     """
 
     def node(span: Span, level: int = 0, column: int = head) -> Span:

@@ -29,7 +29,7 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from unetkit.machine import available_cores
 from unetkit.objects.find import NEIGHBOURS, renumbered
-from unetkit.objects.windows import View
+from unetkit.objects.parts import View
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 

@@ -17,7 +17,7 @@ Legend of shapes: K classes or channels of a page, H height, W width.
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -39,10 +39,10 @@ from unetkit.machine import keep_freed_memory, release_freed_memory, resident_me
 from unetkit.prediction.crops import Crop
 from unetkit.prediction.load import LoadOptions, Model, load
 from unetkit.prediction.predictor import Predictor
-from unetkit.prediction.regions import Region, open_region
-from unetkit.prediction.results import open_fitting
-from unetkit.prediction.tiling import Plan, Span, align_up, grid_of, window
+from unetkit.prediction.sources import Region, open_fitting, open_region
+from unetkit.prediction.tiling import Plan, Span, align_up, grid_of, shifted, window
 from unetkit.storage import is_remote
+from unetkit.storage.atomic import atomic_path
 
 Result = Literal["masks", "probabilities", "objects", "volumes"]
 """What values are; those of volumes are objects that go through the slices."""
@@ -116,14 +116,10 @@ class Opened:
             release_freed_memory()
             self.shape[:] = crops[0].pixels_CHW.shape
         for part in self.predictor.window(crops, self.plan, block.rows, block.columns):
-            rows, columns = (
-                slice(own.start - all_of_it.start, own.stop - all_of_it.start)
-                for own, all_of_it in ((part.rows, block.rows), (part.columns, block.columns))
-            )
             p_KHW = part.probabilities_KHW
             if self.region is not None:
                 p_KHW = self.region.within(p_KHW, block.page, part.rows, part.columns)
-            yield rows, columns, p_KHW
+            yield shifted(part.rows, block.rows.start), shifted(part.columns, block.columns.start), p_KHW
 
 
 @lru_cache(maxsize=1)  # a worker loads the network once
@@ -133,7 +129,9 @@ def opened(job: Job) -> Opened:
     Raises:
         UnetkitError: as `load` and `open_image`.
     """
-    predictor = job.model if isinstance(job.model, Predictor) else _loaded(job)
+    predictor = job.model
+    if not isinstance(predictor, Predictor):
+        predictor = load(predictor, device=job.device, options=job.options).folded()
     predictor = with_gaps(with_memory(predictor, job.tiles.memory))
     keep_freed_memory()
     target = open_target(job.path, job.form, tiff=job.tiff)
@@ -141,10 +139,6 @@ def opened(job: Job) -> Opened:
     plan = plan_of(predictor, job.form, job.tiles.step, side=blocks.side)
     image = open_fitting(predictor, job.source)
     return Opened(predictor, image, target, blocks, plan, open_region(job.region, image))
-
-
-def _loaded(job: Job) -> Predictor:
-    return load(job.model, device=job.device, options=job.options).folded()
 
 
 def read_block(job: Job, number: int) -> str:
@@ -187,12 +181,10 @@ def predict_block(job: Job, number: int, crops: list[Crop]) -> NDArray[Any]:
     block = work.blocks[number]
     height, width = (part.stop - part.start for part in (block.rows, block.columns))
     values_KHW = np.empty((job.form.planes, height, width), job.form.dtype)
-    white = 1 if job.form.labels else 255
     with cpu_threads(job.threads):
         for rows, columns, p_KHW in work.parts(block, crops):
-            values_KHW[:, rows, columns] = values_of(
-                work.predictor, p_KHW, probabilities=job.result == "probabilities", white=white
-            )
+            values = values_of(work.predictor, p_KHW, job.form, probabilities=job.result == "probabilities")
+            values_KHW[:, rows, columns] = values
     return values_KHW
 
 
@@ -207,19 +199,39 @@ def write_block(job: Job, number: int, values_KHW: NDArray[Any]) -> str:
     return checksum(values_KHW)
 
 
-def values_of(predictor: Predictor, p_KHW: Tensor, *, probabilities: bool, white: int) -> NDArray[Any]:
-    """Return what files hold [K, H, W] of probabilities: of two classes that of the second, else of all, or masks.
+def values_of(predictor: Predictor, p_KHW: Tensor, form: Form, *, probabilities: bool) -> NDArray[Any]:
+    """Return what files hold [K, H, W] of probabilities of all classes: of two that of the second, else all, or masks.
 
-    Args:
-        predictor: whose probabilities they are.
-        p_KHW: the probabilities of all its classes.
-        probabilities: whether they are wanted, or masks.
-        white: the value of the second of two classes in a mask.
+    In a mask of two classes the second is 255, or 1 where the form says what labels mean.
     """
     if probabilities:
         return (p_KHW[1:] if len(predictor.classes) == 2 else p_KHW).cpu().numpy()
     labels_HW = predictor.decided(p_KHW)
-    return (labels_HW * np.uint8(white) if len(predictor.data_classes) == 2 else labels_HW)[None]
+    white = np.uint8(1 if form.labels else 255)
+    return (labels_HW * white if len(predictor.data_classes) == 2 else labels_HW)[None]
+
+
+def open_form(form: Form, channels: tuple[str, ...]) -> Form:
+    """Return the form of what is kept of an image while its prediction is unfinished: float32 numbers, no labels."""
+    return replace(form, dtype=np.float32, channels=channels, labels=(), card=None, version="0.5")
+
+
+def keep(path: Path, *arrays: NDArray[Any]) -> None:
+    """Keep arrays of an unfinished prediction in a file, one after the other.
+
+    Raises:
+        StorageError: the disk did not take it.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as handle:
+        for values in arrays:
+            np.save(handle, values)
+
+
+@lru_cache(maxsize=2)
+def kept_pair(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the two arrays that were kept in a file; this process holds them until its cache is cleared."""
+    with path.open("rb") as handle:
+        return np.load(handle), np.load(handle)
 
 
 def with_memory(predictor: Predictor, gigabytes: float) -> Predictor:
@@ -309,12 +321,9 @@ minima a pixel (Bond and Efstathiou 1987), and on a plane as many regions have u
 
 
 def allowed_memory(device: torch.device, memory: float | None, workers: int) -> float:
-    """Return the bytes that a process may hold.
+    """Return the bytes that a process may hold; the memory of other devices than the CPU is not bounded.
 
-    Args:
-        device: that computes; the memory of other devices than the CPU is not bounded.
-        memory: gigabytes that each process may take; None: half of what is free, for all of them together.
-        workers: how many processes.
+    Without `memory`, gigabytes for each process, it is half of what is free, for all workers together.
     """
     if memory is not None:
         return memory * 1e9
@@ -322,13 +331,7 @@ def allowed_memory(device: torch.device, memory: float | None, workers: int) -> 
 
 
 def require_room(count: int, each: float, what: str, allowed: float) -> None:
-    """Make sure that this process can hold so many things.
-
-    Args:
-        count: how many.
-        each: bytes of one.
-        what: they are, for people.
-        allowed: bytes that the process may hold.
+    """Make sure that this process may hold `count` things of `each` bytes; `what` they are, for people.
 
     Raises:
         UsageError: it would hold more.

@@ -32,7 +32,9 @@ from unetkit.prediction.blocks import (
     allowed_memory,
     choose_tiles,
     input_checksum,
+    kept_pair,
     network_checksum,
+    open_form,
     opened,
     plan_of,
     predict_block,
@@ -42,15 +44,14 @@ from unetkit.prediction.blocks import (
     with_memory,
     write_block,
 )
-from unetkit.prediction.gaps import BASINS, GAP_HALO, OPEN, Gaps, forget_gaps, open_form
+from unetkit.prediction.gaps import BASINS, GAP_HALO, OPEN, Gaps
 from unetkit.prediction.journal import Journal, finish, open_journal
-from unetkit.prediction.labels import EVIDENCE, PARTS, Labels, Rule, forget, table_of
+from unetkit.prediction.labels import EVIDENCE, PARTS, Labels, Rule, table_of
 from unetkit.prediction.load import LoadOptions, Model
+from unetkit.prediction.object_files import table, write_table
 from unetkit.prediction.predictor import Predictor
-from unetkit.prediction.regions import open_region
-from unetkit.prediction.results import open_fitting
 from unetkit.prediction.schedule import TRIES, Crew, Staged, crew_of
-from unetkit.prediction.tables import table, write_table
+from unetkit.prediction.sources import open_fitting, open_region
 from unetkit.progress import Progress
 from unetkit.storage import is_remote
 from unetkit.version import __version__
@@ -143,19 +144,7 @@ def predict_in_blocks(
 ) -> Made:
     """Predict an image block by block, into a file or folder that is there whole or as an unfinished one.
 
-    Args:
-        predictor: the network, in this process.
-        source: the image.
-        out: the output.
-        form: what it will hold.
-        tiff: whether it is a TIFF.
-        result: what its values are.
-        work: who makes it.
-        region: the mask of where something may be found; None: everywhere.
-        progress: follows the blocks.
-
-    Returns:
-        What is to be said of it.
+    `form` and `result` say what it will hold; `region` is the mask of where something may be found.
 
     Raises:
         UsageError: it cannot be begun, or not be resumed.
@@ -216,8 +205,7 @@ def predict_in_blocks(
             raise StorageError(f"{error}; what is done is kept: go on by --resume") from error
         finally:
             opened.cache_clear()
-            forget()
-            forget_gaps()
+            kept_pair.cache_clear()
     if not tiff and image_of(out) is not None:
         register(out, form.version)
     planned = with_gaps(with_memory(predictor, job.tiles.memory))
@@ -389,15 +377,7 @@ def carry_out(
     progress: Progress,
     stage: int = 0,
 ) -> None:
-    """Do the step of every block that is not done, and note each.
-
-    Args:
-        journal: of what is done: block n of a stage is entry n + stage * blocks.
-        blocks: all of them.
-        crew: who does it.
-        step: what is done.
-        progress: follows it.
-        stage: how many steps of every block were done before.
+    """Do the step of every block that is not done, and note each: block n of a stage is entry n + stage * blocks.
 
     Raises:
         FailedBlocksError: of some blocks it failed every time.

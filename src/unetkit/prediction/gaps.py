@@ -12,7 +12,6 @@ Legend of shapes: K classes, H height, W width, N basins, E contours.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,22 @@ from unetkit.images.write import Form
 from unetkit.machine import release_freed_memory
 from unetkit.objects.contours import Contours, contours_of, own_basins, raised, strengths_of, with_background
 from unetkit.objects.find import Evidence
-from unetkit.objects.windows import View
-from unetkit.prediction.blocks import OF_CONTOUR, Job, Result, opened, probabilities_of, require_room, values_of
+from unetkit.objects.parts import View
+from unetkit.prediction.blocks import (
+    OF_CONTOUR,
+    Job,
+    Result,
+    keep,
+    kept_pair,
+    open_form,
+    opened,
+    probabilities_of,
+    require_room,
+    values_of,
+)
 from unetkit.prediction.crops import Crop
-from unetkit.storage.atomic import atomic_path, make_folder
+from unetkit.prediction.tiling import shifted
+from unetkit.storage.atomic import make_folder
 
 OPEN, BASINS = "open", "basins"
 """In the folder of an unfinished prediction: probabilities with their gaps, and basins."""
@@ -74,13 +85,12 @@ class Gaps:
 
     def seen(self, number: int) -> NDArray[np.float32]:
         """Return the probability of the background [H, W] in the window around a block."""
-        block = self._blocks[number]
-        return self._open(block.page, *self._view(block).window)[0]
+        return self._open(self._view(number, GAP_HALO))[0]
 
     def find(self, number: int, walls_HW: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the basins [H, W] of a block, and their lowest places [N]."""
         release_freed_memory()  # what the network leaves does not fit
-        return own_basins(walls_HW, self._view(self._blocks[number]))
+        return own_basins(walls_HW, self._view(number, GAP_HALO))
 
     def write(self, number: int, found: tuple[NDArray[np.int32], NDArray[np.int64]]) -> str:
         """Write the basins of a block; return their checksum.
@@ -89,8 +99,7 @@ class Gaps:
             StorageError: the disk did not take it.
         """
         ids_1HW, places = found[0][None].astype(np.uint32), found[1]
-        with atomic_path(self._folder / f"{number}.npy") as temporary, temporary.open("wb") as handle:
-            np.save(handle, places)
+        keep(self._folder / f"{number}.npy", places)
         open_target(self.path, self._basins, tiff=False).put(self._blocks[number], ids_1HW)
         return checksum(ids_1HW)
 
@@ -111,26 +120,17 @@ class Gaps:
         each = [np.load(self._folder / f"{number}.npy") for number in self._blocks.of_page(page)]
         offsets = np.cumsum([0, *map(len, each)])
         _, nodes = np.unique(np.concatenate(each), return_inverse=True)
-        with atomic_path(self._numbers(page)) as temporary, temporary.open("wb") as handle:
-            np.save(handle, offsets)
-            np.save(handle, nodes + 1)
+        keep(self._numbers(page), offsets, nodes + 1)
 
     def contours(self, number: int) -> Contours:
         """Return the contours of a block, and those to the blocks before it."""
-        block = self._blocks[number]
-        view = View(block.page, block.rows, block.columns, self._size, 1)
-        own = view.own
-        walls_HW = self._open(block.page, *view.window)[0]
+        view = self._view(number, 1)
+        own, walls_HW = view.own, self._open(view)[0]
         seen = slice(own[0].stop), slice(own[1].stop)
         return contours_of(self._nodes(view)[seen], walls_HW[seen], own)
 
     def join(self, page: int, contours: Iterable[tuple[int, Contours]], *, allowed: float) -> None:
-        """Join regions of a page on the graph of its contours, and keep their strengths in a file.
-
-        Args:
-            page: its number.
-            contours: its blocks, and the contours of each; in any order.
-            allowed: bytes that this process may hold.
+        """Join regions of a page on the graph of its blocks' contours, and keep their strengths in a file.
 
         Raises:
             UsageError: joining them takes more.
@@ -139,25 +139,20 @@ class Gaps:
         each = [one for _, one in sorted(contours, key=lambda pair: pair[0])]
         require_room(sum(len(one.lengths) for one in each), OF_CONTOUR, f"contours of page {page}", allowed)
         sides, strengths = strengths_of(each)
-        with atomic_path(self._strengths(page)) as temporary, temporary.open("wb") as handle:
-            np.save(handle, sides)
-            np.save(handle, strengths)
+        keep(self._strengths(page), sides, strengths)
 
     def around(self, number: int) -> NDArray[np.float32]:
         """Return the probabilities [K, H, W] of a block and the pixels next to it."""
-        block = self._blocks[number]
-        return self._open(block.page, *View(block.page, block.rows, block.columns, self._size, 1).window)
+        return self._open(self._view(number, 1))
 
     def close(self, number: int, planes: NDArray[np.float32]) -> NDArray[Any]:
         """Return the values [K, H, W] of a block by its probabilities with closed gaps."""
-        block, predictor = self._blocks[number], opened(self.job).predictor
-        view = View(block.page, block.rows, block.columns, self._size, 1)
-        walls_HW = raised(self._nodes(view), planes[0], *_two_of(self._strengths(block.page)))
+        view, predictor = self._view(number, 1), opened(self.job).predictor
+        walls_HW = raised(self._nodes(view), planes[0], *kept_pair(self._strengths(view.page)))
         closed_KHW = with_background(planes[:, *view.own], walls_HW[view.own])
         if self.result in ("masks", "probabilities"):
-            white = 1 if self.form.labels else 255
             wanted = self.result == "probabilities"
-            return values_of(predictor, torch.from_numpy(closed_KHW), probabilities=wanted, white=white)
+            return values_of(predictor, torch.from_numpy(closed_KHW), self.form, probabilities=wanted)
         return Evidence.of(closed_KHW, predictor.classes).planes(predictor.classes)
 
     def put(self, number: int, values_KHW: NDArray[Any]) -> str:
@@ -183,10 +178,6 @@ class Gaps:
         return Blocks(self.form)
 
     @property
-    def _size(self) -> tuple[int, int]:
-        return self.form.height, self.form.width
-
-    @property
     def _folder(self) -> Path:
         return self.path.with_name("places")
 
@@ -200,18 +191,20 @@ class Gaps:
     def _strengths(self, page: int) -> Path:
         return self._folder / f"strengths-{page}.npy"
 
-    def _view(self, block: Block) -> View:
-        return View(block.page, block.rows, block.columns, self._size, GAP_HALO)
+    def _view(self, number: int, halo: int) -> View:
+        block = self._blocks[number]
+        return View(block.page, block.rows, block.columns, (self.form.height, self.form.width), halo)
 
-    def _open(self, page: int, rows: slice, columns: slice) -> NDArray[np.float32]:
-        return open_target(self.job.path, self.job.form, tiff=False).get(page, rows, columns)
+    def _open(self, view: View) -> NDArray[np.float32]:
+        """Return the probabilities [K, H, W] of a window, with their gaps."""
+        return open_target(self.job.path, self.job.form, tiff=False).get(view.page, *view.window)
 
     def _ids(self, block: Block) -> NDArray[np.uint32]:
         return open_target(self.path, self._basins, tiff=False).get(block.page, block.rows, block.columns)[0]
 
     def _nodes(self, view: View) -> NDArray[np.int64]:
         """Return the basins [H, W] of a window, as they are numbered over its page."""
-        (offsets, nodes), blocks = _two_of(self._numbers(view.page)), self._blocks
+        (offsets, nodes), blocks = kept_pair(self._numbers(view.page)), self._blocks
         found = np.empty([part.stop - part.start for part in view.window], np.int64)
         downs, acrosses = (range(part.start // blocks.side, -(-part.stop // blocks.side)) for part in view.window)
         for down, across in product(downs, acrosses):
@@ -221,25 +214,6 @@ class Gaps:
                 slice(max(own.start, seen.start), min(own.stop, seen.stop))
                 for own, seen in zip((block.rows, block.columns), view.window, strict=True)
             ]
-            place = [
-                slice(part.start - seen.start, part.stop - seen.start)
-                for part, seen in zip(parts, view.window, strict=True)
-            ]
+            place = [shifted(part, seen.start) for part, seen in zip(parts, view.window, strict=True)]
             found[*place] = nodes[offsets[number] + self._ids(Block(view.page, *parts)) - 1]
         return found
-
-
-def open_form(form: Form, classes: tuple[str, ...]) -> Form:
-    """Return the form of the probabilities of all classes in an image."""
-    return replace(form, dtype=np.float32, channels=classes, labels=(), card=None, version="0.5")
-
-
-@lru_cache(maxsize=2)
-def _two_of(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    with path.open("rb") as handle:
-        return np.load(handle), np.load(handle)
-
-
-def forget_gaps() -> None:
-    """Let go of what this process keeps of a job."""
-    _two_of.cache_clear()

@@ -89,13 +89,8 @@ def unfinished_folder(out: Path) -> Path:
 def open_journal(out: Path, job: Content, *, resume: bool, overwrite: bool) -> Generator[Journal]:
     """Open the journal of a prediction to begin it or to go on with it; other processes are kept from it meanwhile.
 
-    Where nothing was begun when the block ends, nothing is left.
-
-    Args:
-        out: the output to be made.
-        job: what it is.
-        resume: go on with an unfinished prediction, if there is one.
-        overwrite: drop an unfinished prediction, if there is one.
+    Where nothing was begun when the block ends, nothing is left. An unfinished prediction that is there is gone on with
+    (`resume`) or dropped (`overwrite`).
 
     Raises:
         UsageError: another process is at it, there is one and nothing is said of it, or it is another job.

@@ -4,18 +4,17 @@ Every block is divided into its parts, with what is summed up over them. Then ev
 next column, row and, where objects go through depth, slice. The graph of what touches gives every part the number of
 its object; objects that are too small or too uncertain have none. At last every block writes those numbers.
 
-Connected regions are parts as they are. Where regions are cut, parts depend on what lies around a block (`windows` says
-what, and how exact that is). Every block is then predicted first, once; of its probabilities is kept what objects are
-made of, one to three numbers a pixel, on the disk, until every block has read its window from there. To predict the
-halo again instead would cost the network 1.56 times the work with a halo of 128 pixels, and 1.27 times with 64. Holes
-are regions of background that one object alone touches, whatever their size.
+Connected regions are parts as they are. Where regions are cut, parts depend on what lies around a block
+(`objects.parts` says what, and how exact that is). Every block is then predicted first, once; of its probabilities is
+kept what objects are made of, one to three numbers a pixel, on the disk, until every block has read its window from
+there. To predict the halo again instead would cost the network 1.56 times the work with a halo of 128 pixels, and 1.27
+times with 64. Holes are regions of background that one object alone touches, whatever their size.
 
 Legend of shapes: K classes, E kinds of evidence, H height, W width, N parts, M objects, L pixels of a border.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,8 @@ from unetkit.images.blocks import Block, Blocks, Target, checksum, create_target
 from unetkit.images.write import Form
 from unetkit.machine import release_freed_memory
 from unetkit.objects.find import Evidence, Heights
-from unetkit.objects.merge import Contact, Graph, across, touching, united
-from unetkit.objects.windows import Pieces, View, needs_halo, pieces_of
-from unetkit.prediction.blocks import OF_PART, Job, probabilities_of, require_room
+from unetkit.objects.parts import Contact, Graph, Pieces, View, across, needs_halo, pieces_of, touching, united
+from unetkit.prediction.blocks import OF_PART, Job, keep, kept_pair, open_form, probabilities_of, require_room
 from unetkit.prediction.crops import Crop
 from unetkit.prediction.predictor import Predictor
 from unetkit.storage.atomic import atomic_path, make_folder
@@ -113,7 +111,7 @@ class Rule:
         """Return the form of what is kept of the probabilities of an image until it is split."""
         planes = len(Evidence.of(np.ones((len(self.classes), 1, 1), np.float32), self.classes).planes(self.classes))
         channels = tuple(map(str, range(planes))) if planes > 1 else ()
-        return replace(form, dtype=np.float32, channels=channels, labels=(), card=None, version="0.5")
+        return open_form(form, channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +213,7 @@ class Labels:
     def relabel(self, number: int) -> str:
         """Write the numbers of the objects of a block; return their checksum."""
         block = Blocks(self.form)[number]
-        offsets, numbers = _numbers(self.path.with_name(NUMBERS))
+        offsets, numbers = kept_pair(self.path.with_name(NUMBERS))
         own = np.append(0, numbers[offsets[number] + 1 : offsets[number + 1] + 1]).astype(self.form.dtype)
         values = own[self._get(block)]
         self._target("output").put(block, values)
@@ -224,9 +222,7 @@ class Labels:
     def merge(self, contacts: Iterable[tuple[int, list[Contact]]], *, allowed: float) -> Parts:
         """Make objects of the parts of all blocks, keep the number of every part in a file, and return the objects.
 
-        Args:
-            contacts: blocks, and what `touching` said of each.
-            allowed: bytes that this process may hold.
+        Every block comes with what `touching` said of it. This process may hold `allowed` bytes.
 
         Raises:
             UsageError: joining the parts takes more.
@@ -244,9 +240,7 @@ class Labels:
         sure = (merged.certain / merged.sizes).astype(np.float32) >= self.rule.config.min_confidence
         kept = (merged.kinds > 0) & (merged.sizes >= self.rule.config.min_size) & sure
         numbers = np.append(0, np.where(kept, np.cumsum(kept), 0))[objects]
-        with atomic_path(self.path.with_name(NUMBERS)) as temporary, temporary.open("wb") as handle:
-            np.save(handle, offsets)
-            np.save(handle, numbers)
+        keep(self.path.with_name(NUMBERS), offsets, numbers)
         return Parts(*(getattr(merged, name)[kept] for name in names))
 
     def _evidence(self, number: int, crops: list[Crop]) -> Evidence:
@@ -273,18 +267,6 @@ class Labels:
 
     def _get(self, block: Block) -> NDArray[Any]:
         return self._target("parts").get(block.page, block.rows, block.columns)
-
-
-@lru_cache(maxsize=1)
-def _numbers(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where the parts of each block begin, and the object of every part."""
-    with path.open("rb") as handle:
-        return np.load(handle), np.load(handle)
-
-
-def forget() -> None:
-    """Let go of what this process keeps of a job."""
-    _numbers.cache_clear()
 
 
 def _merged(parts: Parts, objects: NDArray[np.int64], count: int) -> Parts:

@@ -22,7 +22,7 @@ from unetkit.formats.runtime import Activation
 from unetkit.legacy.checkpoints import read_legacy
 from unetkit.modelfile.card import ModelCard, StoredNetwork
 from unetkit.modelfile.checkpoint import Checkpoint, read_hub_files
-from unetkit.models import Ensemble, Network, build_model, to_dtype
+from unetkit.models import Ensemble, Network, build_model, build_outline, to_dtype
 from unetkit.prediction.predictor import Predictor, PredictorOptions
 from unetkit.run import Run, open_run
 from unetkit.storage import local_copy
@@ -71,8 +71,7 @@ def _checkpoint(path: Path) -> StoredNetwork:
 
 def _require_weights(stored: StoredNetwork, path: Path) -> None:
     """Make sure that a file holds the weights of the network that its card describes, and no others."""
-    with torch.device("meta"):  # which takes no memory, however large the network is said to be
-        expected = build_model(stored.model.model_copy(update={"init": "torch"})).state_dict()
+    expected = build_outline(stored.model).state_dict()  # which takes no memory, however large it is said to be
     for name in dict.fromkeys((*expected, *stored.state)):
         found, wanted = (tuple(state[name].shape) if name in state else "none" for state in (stored.state, expected))
         if found != wanted:
@@ -213,13 +212,8 @@ def load(model: Model, *, device: str = "auto", options: LoadOptions | None = No
         model: a run or its folder (its best weights), a network file, an exported file, a legacy system's checkpoint,
             or the folder of a cross-validation (the mean of its trainings' probabilities).
         device: auto, cpu, cuda or mps; for an exported file one that its runtime has.
-        options: keys of the `predict` section that go before the file's own, and of `objects` by their whole names
-            (`objects.threshold`); `overrides`, the same as texts such as "tile=64"; `head` of a UNet++ (1 is the
-            fastest, its depth the most accurate); `runtime` and `threads` of an exported file; `precision`, in which
-            the network computes: float32 (default), bfloat16 or float16, faster where the processor has it; `trust`
-            for a file that can run code and is not your own export. Of other people's ONNX or TorchScript file:
-            `classes`, `normalization`, `multiple` or `input_size`, `activation`, `output`, as `Description` has them.
-            None values are passed over.
+        options: keys of `predict`, which go before the file's own, of `objects` by their whole names, and all that
+            `LoadOptions` has besides; None values are passed over.
 
     Returns:
         The predictor; `predictor.network` is the torch.nn.Module, or the `ExportedNetwork` of an exported file, and

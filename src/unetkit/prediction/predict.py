@@ -31,39 +31,40 @@ from unetkit.images.convert import Writer, image_writer
 from unetkit.images.image import ALL
 from unetkit.images.omewrite import SHARD, form_at, ome_zarr, require_place
 from unetkit.images.write import Form, png_image, tiff_stack
-from unetkit.objects import ObjectMap, find_objects, method_for
+from unetkit.objects import ObjectMap, method_for
 from unetkit.objects.find import border_index, colour_of
 from unetkit.prediction.blocks import reason_against, values_of
 from unetkit.prediction.crops import prefetch
 from unetkit.prediction.engine import Work, predict_in_blocks
 from unetkit.prediction.labels import TABLES, table_of
 from unetkit.prediction.load import LoadOptions, Model, load, members
-from unetkit.prediction.predictor import Part, Predictor, require_probabilities
-from unetkit.prediction.regions import Region, open_region, parts_within, regions_for
-from unetkit.prediction.results import (
+from unetkit.prediction.object_files import (
     Found,
     Sink,
     coco_file,
+    geojson_file,
+    imagej_file,
     labels,
+    outlines,
+    table_file,
+)
+from unetkit.prediction.predictor import Part, Predictor, require_probabilities
+from unetkit.prediction.sources import (
+    Region,
     names_for,
     open_fitting,
-    outlines,
+    open_region,
+    parts_within,
+    regions_for,
     require_empty,
     require_free,
     require_not_source,
     sections_around,
 )
-from unetkit.prediction.rois import geojson_file, imagej_file
-from unetkit.prediction.tables import table_file
 from unetkit.prediction.uncertainty import MEASURES, answers_to, uncertainty
 from unetkit.progress import NoProgress, Progress
 from unetkit.storage import is_remote, url_of
 from unetkit.storage.atomic import atomic_folder, make_folder
-
-
-def _writer(out: Path) -> Writer | None:
-    return png_image if out.suffix.lower() == ".png" else image_writer(out)
-
 
 Answers = Callable[[int], NDArray[np.float32]]
 """Gives the probabilities [K, H, W] of a page by its number."""
@@ -397,7 +398,7 @@ class _Writing:
             DataError, UsageError: as `predict_to_file`.
         """
         pages = open_fitting(self.predictor, source, sections)
-        writer = _writer(out)
+        writer = png_image if out.suffix.lower() == ".png" else image_writer(out)
         if writer is None:
             raise UsageError(
                 f"{out}: its ending says no form that is written; choose a name with .tif, .png or .ome.zarr"
@@ -456,8 +457,7 @@ class _Writing:
         """Say what was written."""
         notes = dict.fromkeys(task.note for task in tasks if task.note)
         decided = "" if self.fractions else self.predictor.decision
-        forms = ((task.source, task.form) for task in tasks)
-        images = tuple(PredictedFile(source, form.pages, form.height, form.width) for source, form in forms)
+        images = tuple(PredictedFile(one.source, one.form.pages, one.form.height, one.form.width) for one in tasks)
         written = tuple(dict.fromkeys(out / task.out if out != task.out else out for task in tasks))
         return Predicted(written, images, seconds, (*self.predictor.notes, *notes, *([decided] if decided else [])))
 
@@ -468,15 +468,12 @@ class _Writing:
         for task in tasks:
             with task.writer(task.out, task.form) as output:
                 for page, part in prefetch(parts_within(task.region, self._parts(task), background=not self.uncertain)):
-                    if self.uncertain:
-                        values_KHW = part.probabilities_KHW.numpy()
-                    else:
-                        values_KHW = values_of(
-                            self.predictor,
-                            part.probabilities_KHW,
-                            probabilities=self.probabilities,
-                            white=1 if task.form.labels else 255,
-                        )
+                    p_KHW, wanted = part.probabilities_KHW, self.probabilities
+                    values_KHW = (
+                        p_KHW.numpy()
+                        if self.uncertain
+                        else values_of(self.predictor, p_KHW, task.form, probabilities=wanted)
+                    )
                     output.put(page, part.rows.start, part.columns.start, values_KHW)
                     done, written = done + 1, written + values_KHW[0].size
                     speed = written / 1e6 / (time.monotonic() - started)
@@ -570,12 +567,11 @@ def objects_to_file(
                 p_KHW = predictor.probabilities(pixels_CHW) if answers is None else np.array(answers(page))
                 if (region := regions[image]) is not None:
                     p_KHW = region.within(torch.from_numpy(p_KHW), page, ALL, ALL).numpy()
-                objects = find_objects(p_KHW, predictor.classes, predictor.object_config)
-                scores = scores_of(objects, predictor.of_data(torch.from_numpy(p_KHW)).numpy())
+                objects, scores = scored_objects(predictor, p_KHW)
                 shown_CHW = pixels_CHW[predictor.card.own_channels]
                 found = Found(image, page, pages, shown_CHW, objects, scores)
                 for sink in sinks:
-                    sink.put(found)
+                    sink(found)
                 done, counts[image] = done + 1, counts[image] + len(objects)
                 progress.update(done, total, {"objects": str(sum(counts.values()))})
     notes = (predictor.plan(pages.height, pages.width).note for pages in opened.values())
@@ -693,8 +689,10 @@ def _places(out: Path, source: Path, *, several: bool, outlines: bool) -> list[_
     return places
 
 
-def scores_of(objects: ObjectMap, probabilities_KHW: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the mean probability [N] of each object's class over its pixels."""
+def scored_objects(predictor: Predictor, p_KHW: NDArray[np.float32]) -> tuple[ObjectMap, NDArray[np.float64]]:
+    """Return the objects of an image, and the mean probability [N] of each one's class over its pixels."""
+    objects = predictor.objects_in(p_KHW)
     classes_HW = np.append(0, objects.classes)[objects.ids]
-    chosen_HW = np.take_along_axis(probabilities_KHW, classes_HW[None], axis=0)[0]
-    return np.bincount(objects.ids.ravel(), chosen_HW.ravel(), len(objects) + 1)[1:] / objects.sizes()
+    data_KHW = predictor.of_data(torch.from_numpy(p_KHW)).numpy()
+    chosen_HW = np.take_along_axis(data_KHW, classes_HW[None], axis=0)[0]
+    return objects, np.bincount(objects.ids.ravel(), chosen_HW.ravel(), len(objects) + 1)[1:] / objects.sizes()

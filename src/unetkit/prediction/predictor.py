@@ -27,7 +27,7 @@ from unetkit.models import decide, fuse_batch_norm, without_border
 from unetkit.models.geometry import Geometry
 from unetkit.objects import ObjectMap, find_objects, with_closed_gaps
 from unetkit.prediction.crops import EIGHT, IDENTITY, Crop, Symmetry, crops_of, in_batches, in_lanes, prefetch
-from unetkit.prediction.tiling import Allowance, Plan, Span, bytes_per_pixel, difference, make_plan
+from unetkit.prediction.tiling import Allowance, Plan, Span, bytes_per_pixel, difference, make_plan, shifted
 
 
 class PredictKeys(TypedDict, total=False):
@@ -280,7 +280,15 @@ class Predictor:
             DataError, UsageError: as `probabilities`.
             ConfigError: its classes and the section `objects` do not go together.
         """
-        return find_objects(self.probabilities(pixels_CHW), self.classes, self.object_config)
+        return self.objects_in(self.probabilities(pixels_CHW))
+
+    def objects_in(self, probabilities_KHW: NDArray[Any]) -> ObjectMap:
+        """Return the objects that probabilities of the network's classes make.
+
+        Raises:
+            ConfigError: its classes and the section `objects` do not go together.
+        """
+        return find_objects(probabilities_KHW, self.classes, self.object_config)
 
     def of_data(self, probabilities_KHW: Tensor) -> Tensor:
         """Return the probabilities of `data_classes`: the border's go to the most probable class of objects."""
@@ -327,11 +335,7 @@ class Predictor:
     def crops(self, pixels_CHW: Pixels, plan: Plan, rows: slice, columns: slice) -> list[Crop]:
         """Read what the network is to be given for a window of an image: by those tiles that have a share in it.
 
-        Args:
-            pixels_CHW: of the whole image; the tiles' windows alone are read.
-            plan: of the whole image; it is not finished at once.
-            rows: of the image, with a start and a stop.
-            columns: of the image.
+        The plan is that of the whole image, which is not finished at once; the tiles' windows alone are read.
 
         Raises:
             DataError, UsageError: as `probabilities`.
@@ -356,7 +360,7 @@ class Predictor:
                 slice(max(span.begin, part.start), min(span.end, part.stop))
                 for span, part in ((tile.row, rows), (tile.column, columns))
             ]
-            down, across = _shifted(own[0], tile.row.begin), _shifted(own[1], tile.column.begin)
+            down, across = shifted(own[0], tile.row.begin), shifted(own[1], tile.column.begin)
             shared_KHW = tile.probabilities_KHW[:, down, across]
             if plan.note is None:
                 yield Part(own[0], own[1], shared_KHW)
@@ -364,7 +368,7 @@ class Predictor:
             share_H, share_W = (
                 torch.from_numpy(span.weights()[part]) for span, part in ((tile.row, down), (tile.column, across))
             )
-            into_KHW = whole_KHW[:, _shifted(own[0], rows.start), _shifted(own[1], columns.start)]
+            into_KHW = whole_KHW[:, shifted(own[0], rows.start), shifted(own[1], columns.start)]
             into_KHW.addcmul_(shared_KHW.cpu(), share_H[:, None] * share_W)
         if plan.note is not None:
             yield Part(rows, columns, whole_KHW)
@@ -533,10 +537,6 @@ class Predictor:
                 powers_KHW = (shown_KHW - shown_KHW.amax(0)).exp_()
                 p_KHW = powers_KHW.div_(powers_KHW.sum(0))
             yield crop, crop.symmetry.undo(p_KHW)
-
-
-def _shifted(part: slice, by: int) -> slice:
-    return slice(part.start - by, part.stop - by)
 
 
 def _gathered(parts: Iterator[Part], whole_KHW: Tensor) -> Tensor:

@@ -54,11 +54,9 @@ class Staged:
 
 @contextmanager
 def crew_of(workers: int, dask: str | None) -> Generator[Crew]:
-    """Give who does the steps: this process for one worker and no address.
+    """Give who does the steps: this process for one worker and no address of a dask scheduler.
 
-    Args:
-        workers: processes to be started here.
-        dask: the address of a scheduler, whose workers have one thread each and see the same files.
+    Its workers have one thread each and see the same files.
 
     Raises:
         UsageError: dask is not installed, or no scheduler with fitting workers is there.

@@ -109,6 +109,11 @@ class Grid:
         return max(align_down(answered, multiple), 2 * self.context + multiple)
 
 
+def shifted(part: slice, origin: int) -> slice:
+    """Return a part of an axis as it is counted from an origin."""
+    return slice(part.start - origin, part.stop - origin)
+
+
 def align_down(position: int, multiple: int) -> int:
     """Return the last multiple that is not after `position`."""
     return position // multiple * multiple

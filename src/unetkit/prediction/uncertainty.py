@@ -47,12 +47,9 @@ def uncertainty(answers: Iterable[NDArray[Any]]) -> NDArray[np.float32]:
 
 
 def answers_to(pixels_CHW: NDArray[Any], members: Sequence[Predictor]) -> Iterator[NDArray[np.float32]]:
-    """Yield the probabilities [K, H, W] of the data's classes that each member gives in each flip and turn.
+    """Yield the probabilities [K, H, W] of the data's classes that each member gives in each flip and turn of an image.
 
-    Args:
-        pixels_CHW: as stored.
-        members: predictors of the same classes; their own averaging over flips and turns is left out,
-            and gaps are left open.
+    Pixels [C, H, W] are as stored. The members' own averaging over flips and turns is left out, and gaps are left open.
 
     Raises:
         DataError, UsageError: as `Predictor.probabilities`.

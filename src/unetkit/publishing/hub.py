@@ -17,8 +17,7 @@ from unetkit.modelfile.about import About, read_about
 from unetkit.modelfile.checkpoint import CONFIG, WEIGHTS, Checkpoint, write_hub_files
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import LoadOptions, load
-from unetkit.publishing.facts import Facts, gather
-from unetkit.publishing.readme import readme
+from unetkit.publishing.facts import Facts, gather, readme
 from unetkit.run import Run, open_run
 from unetkit.storage.atomic import atomic_folder, is_taken, temporary_folder
 from unetkit.version import __version__
@@ -73,7 +72,7 @@ def push_to_hub(
         >>> unetkit.push_to_hub("runs/first", "ada/membranes", about="about.yaml")
     """
     library: Any = required("huggingface_hub", "hub")
-    facts = gather(run if isinstance(run, Run) else open_run(Path(run)), read_about(about))
+    facts = gather(open_run(run), read_about(about))
     with temporary_folder() as folder:
         _fill(facts, folder, repository)
         try:

@@ -28,7 +28,7 @@ from unetkit.errors import DamagedFileError, DataError, UsageError
 from unetkit.metrics import MetricFunction, deciding_scores, definition_of
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.progress import NoProgress, Progress
-from unetkit.publishing.crate import METADATA, RESULTS, STARTED_FROM
+from unetkit.publishing.pack import METADATA, RESULTS, STARTED_FROM
 from unetkit.run import OWN_FUNCTIONS, Record, Run, open_run
 from unetkit.storage.atomic import temporary_folder
 from unetkit.storage.tree import open_tree

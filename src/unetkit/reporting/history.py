@@ -35,12 +35,12 @@ class History:
     @property
     def step(self) -> int:
         """The last step that the log tells of."""
-        return int(max((value for value in self._all("step")), default=0))
+        return int(max(self._all("step"), default=0))
 
     @property
     def train_seconds(self) -> float:
         """Seconds spent in the steps, as far as the log tells."""
-        return max((value for value in self._all("train_seconds")), default=0.0)
+        return max(self._all("train_seconds"), default=0.0)
 
     def _all(self, name: str) -> list[float]:
         return [value for line in (*self.training, *self.validations) if (value := number_in(line, name)) is not None]
@@ -153,13 +153,7 @@ def ranked(evaluation: Evaluation, metric: str) -> list[tuple[float, ImageScores
 
 
 def extremes(evaluation: Evaluation, metric: str, each: int) -> list[Chosen]:
-    """Return the worst and the best images, no image twice; the better half of few counts as best.
-
-    Args:
-        evaluation: the images' scores.
-        metric: the score that ranks.
-        each: how many from each end.
-    """
+    """Return the worst and the best images, `each` of both, no image twice; the better half of few counts as best."""
     order = ranked(evaluation, ranking_metric(evaluation, metric))
     low = min(each, len(order) // 2)
     high = min(each, len(order) - low)

@@ -286,12 +286,9 @@ _SMALL_PALETTE = 32  # up to so many greys take fewer bytes as a palette; more, 
 
 
 def panel(example: Example, classes: Sequence[str], *, heading: str = "") -> Rgb:
-    """Return the pictures of an image, from left to right, as one picture, uint8 [H, W, 3], with a legend.
+    """Return the pictures of an image, from left to right, as one picture, uint8 [H, W, 3], with heading and legend.
 
-    Args:
-        example: the image with its truth and its probabilities.
-        classes: the names of the classes, index 0 first.
-        heading: a line above the pictures; the image's name and size where there is none.
+    Without a heading it is the image's name and size.
     """
     from matplotlib import get_data_path  # its font has the sign × and more alphabets than Pillow's own
 

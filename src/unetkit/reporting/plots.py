@@ -50,29 +50,26 @@ _STYLE = {
 
 
 @contextmanager
-def drawing() -> Generator["type[Figure]"]:
-    """Set the style of the figures that the block makes and saves, and let letters pass that the font lacks."""
+def drawing(height: float, width: float = 9.6) -> Generator["Figure"]:
+    """Give a figure of so many inches to draw and save in the block; letters that the font lacks may pass."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with cast(Any, matplotlib).rc_context(_STYLE), warnings.catch_warnings():  # its stub is not whole
         warnings.filterwarnings("ignore", message="Glyph .* missing")
-        yield Figure
+        yield Figure(figsize=(width, height), layout="constrained")
 
 
 def curves(history: History, metric: str) -> dict[str, bytes]:
     """Draw loss, learning rate and validation scores, over steps and over seconds of training.
 
-    Args:
-        history: with at least one line of steps.
-        metric: the score that chose the best weights; it is drawn first and its best value is marked.
+    The log has at least one line of steps. The score that chose the best weights is drawn first, its best value marked.
 
     Returns:
         The figure as files: "svg" and "png".
     """
     rows = 2 if history.validations else 1
-    with drawing() as new_figure:
-        figure = new_figure(figsize=(9.6, 2.9 * rows), layout="constrained")
+    with drawing(2.9 * rows) as figure:
         places: Any = figure.subplots(rows, 2, squeeze=False)
         _draw_losses(places[0][0], history)
         rate: Axes = places[0][1]
@@ -89,15 +86,10 @@ def curves(history: History, metric: str) -> dict[str, bytes]:
 def dots(groups: Mapping[str, Sequence[float]], metric: str) -> dict[str, bytes]:
     """Draw a score of every image in its group, such as the fold that held it out, with the groups' means.
 
-    Args:
-        groups: the images' scores by the name of the group.
-        metric: the name of the score.
-
     Returns:
         The figure as files: "svg" and "png".
     """
-    with drawing() as new_figure:
-        figure = new_figure(figsize=(max(9.6, 1.1 * len(groups) + 1.5), 2.9), layout="constrained")
+    with drawing(2.9, max(9.6, 1.1 * len(groups) + 1.5)) as figure:
         axes: Any = figure.subplots()
         for place, values in enumerate(groups.values()):
             offsets = [place + 0.3 * (number + 0.5) / len(values) - 0.15 for number in range(len(values))]
@@ -112,14 +104,11 @@ def dots(groups: Mapping[str, Sequence[float]], metric: str) -> dict[str, bytes]
 def overlaid(runs: Mapping[str, History], metric: str) -> bytes:
     """Draw loss and validation score of several runs on top of each other, over steps and over seconds, as SVG.
 
-    Args:
-        runs: the logs by the names of the runs, each with at least one line of steps.
-        metric: the score of the validations.
+    The logs, by the names of the runs, have at least one line of steps each.
     """
     validated = any(series(history.validations, "step", metric)[0] for history in runs.values())
     rows, entries = 2 if validated else 1, -(-len(runs) // 3)
-    with drawing() as new_figure:
-        figure = new_figure(figsize=(9.6, 2.9 * rows + 0.25 * entries), layout="constrained")
+    with drawing(2.9 * rows + 0.25 * entries) as figure:
         places: Any = figure.subplots(rows, 2, squeeze=False)
         for index, (name, history) in enumerate(runs.items()):
             line = {
@@ -142,14 +131,8 @@ def overlaid(runs: Mapping[str, History], metric: str) -> bytes:
 
 
 def with_intervals(scores: Mapping[str, tuple[float, float | None, float | None]], metric: str) -> bytes:
-    """Draw scores with their intervals, the first at the top, as SVG.
-
-    Args:
-        scores: value, lower and upper end by name; None: no interval is known.
-        metric: the name of the score.
-    """
-    with drawing() as new_figure:
-        figure = new_figure(figsize=(9.6, 0.9 + 0.26 * len(scores)), layout="constrained")
+    """Draw scores with their intervals, lower and upper end where they are known, the first at the top, as SVG."""
+    with drawing(0.9 + 0.26 * len(scores)) as figure:
         axes: Any = figure.subplots()
         for place, (value, low, high) in enumerate(scores.values()):
             if low is not None and high is not None:
@@ -162,16 +145,9 @@ def with_intervals(scores: Mapping[str, tuple[float, float | None, float | None]
 
 
 def differences(images: Mapping[str, tuple[float, float]], difference: Difference, metric: str) -> bytes:
-    """Draw by how much two networks differ on every image, A - B, and the whole difference with its interval, as PNG.
-
-    Args:
-        images: the scores of A and of B of every image by its name.
-        difference: over all of them.
-        metric: the name of the score.
-    """
+    """Draw by how much two networks differ on every image, A - B, and on all with its interval, as PNG."""
     highest = definition_of(metric).better == "higher"
-    with drawing() as new_figure:
-        figure = new_figure(figsize=(9.6, 3.6), layout="constrained")
+    with drawing(3.6) as figure:
         axes: Any = figure.subplots()
         axes.axhspan(difference.low, difference.high, color=_COLOURS[1], alpha=0.15, label="95 % interval of the whole")
         axes.axhline(difference.value, color=_COLOURS[1], label=f"whole: {difference.value:+.4f}")
@@ -192,13 +168,8 @@ def differences(images: Mapping[str, tuple[float, float]], difference: Differenc
 
 
 def ranking_curves(classes: Mapping[str, Curve]) -> bytes:
-    """Draw ROC and precision against recall of every class against the rest, with the mask's own place, as SVG.
-
-    Args:
-        classes: the curves by the names of the classes, at least one.
-    """
-    with drawing() as new_figure:
-        figure = new_figure(figsize=(9.6, 4.2), layout="constrained")
+    """Draw ROC and precision against recall of every class against the rest, with the mask's own place, as SVG."""
+    with drawing(4.2) as figure:
         axes: Any = figure.subplots(1, 2)
         axes[0].plot([0, 1], [0, 1], ":", color=_BLACK, linewidth=0.8)
         for index, (name, curve) in enumerate(classes.items()):
@@ -221,8 +192,7 @@ def ranking_curves(classes: Mapping[str, Curve]) -> bytes:
 
 def reliability_diagram(confidence: Confidence) -> bytes:
     """Draw which share of the pixels of each confidence is right, and how many pixels are given it, as SVG."""
-    with drawing() as new_figure:
-        figure = new_figure(figsize=(9.6, 3.4), layout="constrained")
+    with drawing(3.4) as figure:
         axes: Any = figure.subplots(1, 2)
         axes[0].plot([0, 1], [0, 1], ":", color=_BLACK, linewidth=1, label="as certain as right")
         lowest = 1.0
@@ -298,18 +268,13 @@ TrialPoint = tuple[float, bool, Mapping[str, str]]
 
 
 def trial_scores(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequence[str], *, higher: bool) -> bytes:
-    """Draw the scores of trials in their order and over the values of every key, as SVG.
+    """Draw the scores of at least one trial in their order and over the values of every key, as SVG.
 
-    Args:
-        trials: in their order, at least one, each with the same keys.
-        metric: the name of the score.
-        logarithmic: the keys whose numbers are drawn by magnitude.
-        higher: whether higher scores are better.
+    All have the same keys; numbers of the `logarithmic` ones are drawn by magnitude.
     """
     keys = list(trials[0][2])
     rows = -(-(len(keys) + 1) // 3)
-    with drawing() as new_figure:
-        figure = new_figure(figsize=(9.6, 2.7 * rows), layout="constrained")
+    with drawing(2.7 * rows) as figure:
         places: list[Any] = list(figure.subplots(rows, 3, squeeze=False).ravel())
         so_far, best = list[float](), list[float]()
         for value, finished, _ in trials:
@@ -341,8 +306,7 @@ def parallel(trials: Sequence[TrialPoint], metric: str, logarithmic: Sequence[st
     """Draw a line a trial through its values and its score, each on an axis of its own, as SVG; as `trial_scores`."""
     keys = list(trials[0][2])
     columns = list[list[float]]()
-    with drawing() as new_figure:
-        figure = new_figure(figsize=(9.6, 3.2), layout="constrained")
+    with drawing(3.2) as figure:
         axes: Any = figure.subplots()
         for place, key in enumerate((*keys, metric)):
             texts = [values[key] if key in values else repr(score) for score, _, values in trials]

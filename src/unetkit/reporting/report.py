@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ from unetkit.evaluation.score import (
 from unetkit.metrics import MetricFunction, own_functions
 from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.models import count_parameters
-from unetkit.objects import find_objects
 from unetkit.prediction import Predictor
 from unetkit.prediction.load import load
 from unetkit.progress import NoProgress, Progress
@@ -64,7 +63,7 @@ def report(
     Example:
         >>> unetkit.report("runs/first")
     """
-    run = run if isinstance(run, Run) else open_run(Path(run))
+    run = open_run(run)
     begun, config, functions = time.perf_counter(), run.config, own_functions(own)
     predictor = load(run, options={"calibrate": False})
     with cpu_threads(config.train.threads):
@@ -83,7 +82,7 @@ def report(
             here = [CHOSEN_HERE] if described.get("sha256_pixels") in chosen_on(predictor, scored) else []
             scored = replace(scored, notes=(*scored.notes, *here, *missing_functions(run, functions)))
             _keep_temperature(run, scored)
-            heads = [head.as_json() for head in measure_heads(predictor, held_out, metric=config.train.best_metric)]
+            heads = [asdict(head) for head in measure_heads(predictor, held_out, metric=config.train.best_metric)]
             parts = ({"heads": heads} if heads else {}) | (
                 {} if scored_test is None else {"test": scored_test.as_json()}
             )
@@ -114,15 +113,10 @@ def write_report(
     extra: Mapping[str, str] | None = None,
     test: Evaluation | None = None,
 ) -> Path:
-    """Write `report.html` and `pictures/` of a run, finished or not.
+    """Write `report.html` and `pictures/` of a run, finished or not, with `each` of the worst and of the best images.
 
-    Args:
-        run: its folder is read and written to.
-        evaluation: the scores of its weights on the held-out images; None where there are none.
-        load_example: gives an image of the evaluation by its name; None: no images are shown.
-        each: how many of the worst and of the best images are shown.
-        extra: further lines for the summary, such as {"Parameters": "481,250"}.
-        test: the scores of the same weights on the test set; None where there is none.
+    `load_example` gives an image of the evaluation by its name; None: none is shown. `extra` are further lines for the
+    summary, such as {"Parameters": "481,250"}, and `test` the scores of the same weights on the test set.
 
     Returns:
         The page's path.
@@ -177,8 +171,7 @@ def _examples(predictor: Predictor, held_out: Dataset, config: DataConfig, *, ob
             )
             borders = true == border, p_KHW.argmax(0) == border
         if objects:
-            found = find_objects(p_KHW, predictor.classes, predictor.object_config)
-            shown = objects_of(sample, predictor.data_classes), found
+            shown = objects_of(sample, predictor.data_classes), predictor.objects_in(p_KHW)
         return Example(name, sample.pixels, sample.labels, data_KHW, borders, shown, decided)
 
     return load_example

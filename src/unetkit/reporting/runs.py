@@ -27,7 +27,7 @@ from unetkit.reporting.html import Content, Facts, Picture, Table, breakable, co
 from unetkit.reporting.page import Curves
 from unetkit.reporting.plots import overlaid, with_intervals
 from unetkit.reporting.tables import settings
-from unetkit.reporting.text import aligned, shown
+from unetkit.reporting.text import aligned, counted, shown
 from unetkit.run import Run, open_run
 from unetkit.storage import is_remote, url_of
 from unetkit.storage.atomic import atomic_write, make_folder
@@ -337,10 +337,9 @@ def _page(table: RunTable, histories: dict[str, History]) -> str:
 
 
 def _summary(table: RunTable) -> Facts:
-    states = [row.state for row in table.rows]
-    counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    states = counted([row.state for row in table.rows])
     scored = [row for row in _sorted(table.rows, "score", table.metric) if row.score is not None]
-    facts: list[tuple[str, Content]] = [("Folder", code(str(table.folder))), ("Runs", f"{len(table.rows)}: {counted}")]
+    facts: list[tuple[str, Content]] = [("Folder", code(str(table.folder))), ("Runs", f"{len(table.rows)}: {states}")]
     if scored:
         words = Markup("<b>{}</b>: {} {}").format(scored[0].name, breakable(table.metric), shown(scored[0].score))
         facts.append(("Best on held-out images", words))

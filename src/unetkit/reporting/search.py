@@ -12,7 +12,7 @@ from unetkit.reporting import tables
 from unetkit.reporting.html import Content, Facts, Picture, Table, breakable, code, render
 from unetkit.reporting.page import Curves
 from unetkit.reporting.plots import parallel, trial_scores
-from unetkit.reporting.text import aligned, shown
+from unetkit.reporting.text import aligned, counted, shown
 from unetkit.storage.atomic import atomic_write
 
 BEST = "best.yaml"
@@ -76,8 +76,7 @@ class Search:
     @property
     def counted(self) -> str:
         """How many trials there are of each state, in words."""
-        states = [one.state for one in self.trials]
-        return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
+        return counted([one.state for one in self.trials]) or "none"
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -145,7 +144,8 @@ def _summary(found: Search) -> Facts:
         words = Markup("<b>{}</b>: {} {} on the held-out images").format(
             best.folder, breakable(found.metric), shown(best.score)
         )
-        facts += [("Best", words), ("Its settings", _said(best.values))]
+        values = Markup(" ").join(code(f"{key}={value}") for key, value in best.values.items())
+        facts += [("Best", words), ("Its settings", values)]
         facts.append(("Train it", code(f"unetkit train {found.path / BEST} --out RUN")))
         mind = (
             f"The best of {len(found.trials)} was chosen on the images that it is scored on: expect less on others. "
@@ -153,10 +153,6 @@ def _summary(found: Search) -> Facts:
         )
         facts.append(("Mind", mind))
     return facts
-
-
-def _said(values: dict[str, str]) -> Markup:
-    return Markup(" ").join(code(f"{key}={value}") for key, value in values.items())
 
 
 def _trials_table(found: Search) -> Table:

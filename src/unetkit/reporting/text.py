@@ -30,6 +30,11 @@ def shown(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
+def counted(words: Sequence[str]) -> str:
+    """Return how often each word is there: `3 finished, 1 failed`."""
+    return ", ".join(f"{count} {word}" for word, count in Counter(words).items())
+
+
 def short_formula(name: str) -> tuple[str, str]:
     """Return a score's formula without and with its symbols: the rule, and what its letters stand for."""
     rule, _, symbols = definition_of(name).formula.partition(", ")
@@ -45,10 +50,7 @@ def labelled_line(key: str, text: str) -> str:
 def evaluation_table(content: Mapping[str, Any], *, metric: str | None = None, page: str | None = None) -> str:
     """Return the numbers that decide, each with its meaning, and below them `evaluation_lines`.
 
-    Args:
-        content: as `Evaluation.as_json` gives it.
-        metric: the score that chose the weights; None: nobody knows.
-        page: where a report of these scores is.
+    `content` is as `Evaluation.as_json` gives it, `metric` what chose the weights, `page` a report of these scores.
     """
     scores: Mapping[str, float] = content["scores"]
     names = deciding_scores(scores, metric)
@@ -156,12 +158,7 @@ def families_text() -> Iterator[str]:
 
 
 def isbi_tables(evaluation: Evaluation, *, slices: bool = False) -> str:
-    """Return the challenge's numbers with their thresholds next to the published ones.
-
-    Args:
-        evaluation: one with the challenge's numbers.
-        slices: a line for every slice, too.
-    """
+    """Return the challenge's numbers with their thresholds next to the published ones; and every slice's, if asked."""
     assert evaluation.isbi is not None
     chosen = evaluation.isbi.chosen()
     names = list(chosen)

@@ -295,12 +295,9 @@ def _closing(tracker: AbstractContextManager[Tracker], name: str, trackers: Trac
 
 @contextmanager
 def tracked(run: Run, progress: Progress, *, wanted: bool = True) -> Generator[Trackers]:
-    """Open the trackers of a run, each with all that the log holds.
+    """Open the trackers of a run, each with all that the log holds: no steps that will be done again.
 
-    Args:
-        run: its log must not hold steps that will be done again.
-        progress: takes a warning about a tracker that fails.
-        wanted: else nothing is written and nothing imported.
+    Where they are not `wanted` nothing is written and nothing imported.
     """
     trackers = Trackers({}, progress)
     with ExitStack() as stack:

@@ -16,10 +16,9 @@ from starlette.applications import Starlette
 
 from unetkit.prediction.load import LoadOptions
 from unetkit.serving import api, inference
-from unetkit.serving.api import Service
+from unetkit.serving.api import Counters, Service
 from unetkit.serving.guard import Access, Guard, Limits, guarded
 from unetkit.serving.jobs import Jobs
-from unetkit.serving.metrics import Counters
 from unetkit.serving.served import Served, load_served
 from unetkit.serving.server import address_of, page_routes, run
 from unetkit.serving.uploads import Uploads
@@ -55,14 +54,9 @@ def create_app(
     limits: ServeLimits = ServeLimits(),
     own_process: bool = False,
 ) -> Guard:
-    """Make the application of some networks.
+    """Make the application of some networks; what requests leave goes into `folder`, an empty one of its own.
 
-    Args:
-        models: to serve.
-        folder: an empty one of its own, for what requests leave.
-        access: who may ask.
-        limits: what clients may take.
-        own_process: this process serves and does nothing else, so that its memory may be bounded.
+    The memory of a process that serves and does nothing else (`own_process`) may be bounded.
     """
     service = Service(
         {one.name: one for one in models},
@@ -110,15 +104,7 @@ def serve(
 ) -> None:
     """Serve networks until a signal ends it.
 
-    Args:
-        models: what holds them, as `unetkit.load` takes it.
-        listener: as `listening` gives it.
-        host: where it listens, as it was named.
-        access: who may ask, as `access_for` says it of this host.
-        limits: what clients may take.
-        device: auto, cpu, cuda or mps.
-        options: how networks are loaded and used.
-        announce: is told the address to open.
+    `listener` is as `listening` gives it, `access` as `access_for` says it of this host; `announce` takes the address.
 
     Raises:
         ModelFileError, UsageError, ConfigError, DeviceError: as `load`.

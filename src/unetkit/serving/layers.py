@@ -7,6 +7,10 @@ transparent. Objects are found when a page is whole, as `unetkit predict --objec
 enough for the memory that is free. The uncertainty that is shown is the entropy of the answer; that of `--uncertainty`
 takes eight answers.
 
+The files that clients get are byte for byte what `unetkit predict` writes for an image of the same name, by the same
+functions. What a job computed for its layers is taken where the command would compute the very same: TIFFs of masks and
+probabilities, and objects of pages that one block holds; anything else is computed again.
+
 Legend of shapes: K classes, C channels, H height, W width.
 """
 
@@ -29,13 +33,14 @@ from unetkit.images.image import Image
 from unetkit.images.omewrite import SHARD
 from unetkit.images.write import Form, to_png
 from unetkit.models import decide
-from unetkit.objects import find_objects, object_classes
+from unetkit.objects import object_classes
 from unetkit.objects.find import colour_of, outermost
 from unetkit.prediction.blocks import choose_tiles, plan_of, reason_against, with_memory
-from unetkit.prediction.predict import scores_of
+from unetkit.prediction.predict import objects_to_file, predict_to_file, scored_objects
 from unetkit.prediction.predictor import Predictor
+from unetkit.prediction.sources import open_fitting
 from unetkit.progress import Progress
-from unetkit.serving.served import Served
+from unetkit.serving.served import Output, Served
 from unetkit.serving.tiles import Levels, new_array, shrink
 
 COLUMNS = ("number", "class", "page", "x", "y", "width", "height", "area", "score")
@@ -149,8 +154,7 @@ class Layers:
             self.note = str(failure)
             return
         p_KHW = np.array(self._whole[page])
-        objects = find_objects(p_KHW, predictor.classes, predictor.object_config)
-        scores = scores_of(objects, predictor.of_data(torch.from_numpy(p_KHW)).numpy())
+        objects, scores = scored_objects(predictor, p_KHW)
         sizes = objects.sizes()
         for index, (rows, columns) in enumerate(ndimage.find_objects(objects.ids)[: _MOST_ROWS - len(self.rows)]):
             box = [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
@@ -162,15 +166,9 @@ class Layers:
         self.count = (self.count or 0) + len(objects)
 
     def tile(self, layer: str, page: int, level: int, column: int, row: int, *, threshold: float | None) -> bytes:
-        """Return a tile of a layer as a PNG with transparency.
+        """Return a tile of a layer, one of `names`, as a PNG with transparency.
 
-        Args:
-            layer: one of `names`.
-            page: from 0.
-            level: of `levels`.
-            column: of the tile.
-            row: of the tile.
-            threshold: that labels are decided by; None: as the network's card says.
+        Labels are decided by `threshold`; None: as the network's card says.
 
         Raises:
             HTTPException: 404, there is no such layer, page or tile.
@@ -281,3 +279,49 @@ def compute(layers: Layers, image: Image, progress: Progress) -> None:
             if done % of_page == 0:
                 layers.look_for_objects(done // of_page - 1)
             progress.update(done, total, {})
+
+
+def require_possible(served: Served, source: Path, output: Output, suffix: str) -> Image:
+    """Open an image and refuse what the command would refuse, or this machine has no memory for.
+
+    Raises:
+        DataError: an image that the network does not take, or too large for what is asked.
+    """
+    image = open_fitting(served.predictor, source)
+    if suffix == ".png" and image.count > 1:
+        raise DataError(f"{source.name}: has {image.count} pages, which are too much for a PNG; choose .tif")
+    served.predictor.require_usable(image.shape[-3:])
+    if output in ("objects", "uncertainty"):
+        require_whole(image.height, image.width, output)
+    return image
+
+
+def write_result(
+    served: Served, source: Path, folder: Path, output: Output, suffix: str, layers: Layers | None, progress: Progress
+) -> Path:
+    """Write what a client asks a network for into a new folder, and return the file's path.
+
+    `layers` are whole, and of the same network and image.
+
+    Raises:
+        DataError, UsageError, ConfigError, StorageError: as `unetkit predict`.
+    """
+    predictor, out = served.predictor, folder / f"{source.stem}{suffix}"
+    image = require_possible(served, source, output, suffix)
+    of_pages = output == "objects" or suffix != ".tif" or predictor.config.close_gaps
+    answers = None if layers is None or (of_pages and in_blocks(predictor, image)) else layers.answers
+    with cpu_threads(None):
+        if output == "objects":
+            objects_to_file(predictor, source, out, outlines=suffix == ".png", answers=answers, progress=progress)
+            return out
+        uncertain = served.uncertain if output == "uncertainty" else ()
+        predict_to_file(
+            predictor,
+            source,
+            out,
+            probabilities=output == "probabilities",
+            uncertain=uncertain,
+            answers=answers,
+            progress=progress,
+        )
+    return out

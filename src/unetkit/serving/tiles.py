@@ -169,16 +169,9 @@ class ImageTiles:
     def tile(
         self, page: int, level: int, column: int, row: int, *, low: float, high: float, channel: int | None = None
     ) -> bytes:
-        """Return a tile as a PNG.
+        """Return a tile as a PNG, from the value `low`, which is black, to `high`, which is white.
 
-        Args:
-            page: from 0.
-            level: of `levels`.
-            column: of the tile.
-            row: of the tile.
-            low: the value that is black.
-            high: the value that is white.
-            channel: shown in grey; None: three in colour, of any other number the first.
+        A `channel` is shown in grey; None: three in colour, of any other number the first.
 
         Raises:
             HTTPException: 404, there is no such tile.

@@ -114,16 +114,8 @@ class _Parts:
         self._pieces, self._headers = list[bytes](), list[tuple[bytes, bytes]]()
         self._name, self._text, self._to_file = "", b"", False
         self._key, self._value, self._fields = b"", b"", 0
-        self.callbacks: dict[str, Callable[..., None]] = {
-            "on_part_begin": self.on_part_begin,
-            "on_header_field": self.on_header_field,
-            "on_header_value": self.on_header_value,
-            "on_header_end": self.on_header_end,
-            "on_headers_finished": self.on_headers_finished,
-            "on_part_data": self.on_part_data,
-            "on_part_end": self.on_part_end,
-            "on_end": self.on_end,
-        }
+        named = (name for name in dir(self) if name.startswith("on_"))
+        self.callbacks: dict[str, Callable[..., None]] = {name: getattr(self, name) for name in named}
 
     def flush(self) -> None:
         """Write what has come of the file."""

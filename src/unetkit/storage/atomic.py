@@ -8,6 +8,7 @@ temporary folder and sent from there. Assumes a file system that renames atomica
 
 import errno
 import hashlib
+import json
 import os
 import platform
 import re
@@ -19,6 +20,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from unetkit.errors import StorageError
 from unetkit.storage.remote import is_remote, send_file, send_folder
@@ -71,6 +73,15 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON for people to read, so that the file's name never holds half of it.
+
+    Raises:
+        StorageError: as `atomic_path`.
+    """
+    atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextmanager

@@ -26,13 +26,7 @@ def keeps_grid(config: AugmentConfig) -> bool:
 def sampling_grid(config: AugmentConfig, centre_B2: Tensor, sides: tuple[int, int], rng: np.random.Generator) -> Tensor:
     """Draw where in the image the pixels of the augmented patches come from: [B, 2, H, W] float32.
 
-    What is drawn is small; what is made of it is made on the device of the centres.
-
-    Args:
-        config: which changes, and how large.
-        centre_B2: centres of the patches in pixels.
-        sides: H and W of the patches.
-        rng: the step's generator.
+    What is drawn is small; what is made of it is made on the device of the patches' centres [B, 2], in pixels.
     """
     batch, device = len(centre_B2), centre_B2.device
     changed_B = torch.from_numpy(rng.random(batch) < config.probability)  # the others are flipped and turned alone
@@ -84,12 +78,7 @@ def change_intensity(
 ) -> Tensor:
     """Change gamma, contrast, brightness and noise of normalised patches [B, C, H, W], each by its own draw, and clip.
 
-    Args:
-        config: which changes, and how large.
-        pixels_BCHW: normalised patches: the `share` of a batch.
-        rng: the step's generator.
-        batch: patches in the whole batch; numbers are drawn for all of it, whatever the share.
-        share: which patches of the batch these are.
+    The patches are the `share` of a batch; numbers are drawn for all of it, whatever the share.
     """
 
     def draw(low: float, high: float) -> Tensor:

@@ -63,12 +63,7 @@ class Memory:
 
 
 def memory_of(config: Config, device: torch.device) -> Memory:
-    """Take one step with two patches and count what it keeps.
-
-    Args:
-        config: with channels and classes as numbers.
-        device: where to compute.
-    """
+    """Take one step with two patches and count what it keeps; channels and classes are numbers in the configuration."""
     train = config.train.model_copy(update={"batch": 2, "accumulate": 1})
     step = _noise_step(config.model_copy(update={"train": train}), device)
     weights = {weight.untyped_storage().data_ptr(): weight.nbytes for weight in step.model.parameters()}
@@ -134,10 +129,8 @@ def _duration(seconds: float) -> str:
 def time_steps(config: Config, device: torch.device, *, longest: float = 20.0) -> StepTime:
     """Time steps until they take alike, on a CPU with one thread and with more in turn, after one that warms up.
 
-    Args:
-        config: with channels and classes as numbers; `train.threads` is kept where it is given.
-        device: where to compute.
-        longest: seconds after which the times are taken as they are.
+    Channels and classes are numbers in the configuration; `train.threads` is kept where it is given. After `longest`
+    seconds the times are taken as they are.
     """
     keep_freed_memory()
     cores = config.train.threads or available_cores()
@@ -188,11 +181,7 @@ def _noise_step(config: Config, device: torch.device) -> TrainStep:
 def fit_memory(config: Config, device: torch.device, *, gigabytes: float | None, resident: float) -> list[Choice]:
     """Return the patch, the batch and the parts it is taken in so that a training fits the memory.
 
-    Args:
-        config: with channels and classes as numbers.
-        device: where to compute.
-        gigabytes: that the training may take; None: half of what is free.
-        resident: bytes of the training images, which lie on the device.
+    Without `gigabytes` that is half of what is free. The training images take `resident` bytes of it.
 
     Raises:
         UsageError: not even two of the smallest patches fit.

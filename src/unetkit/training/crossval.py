@@ -17,16 +17,25 @@ from unetkit.data.context import with_context
 from unetkit.devices import choose_device, cpu_threads
 from unetkit.distributed import World, joined, launched_world
 from unetkit.errors import ConfigError, InterruptedRun, UsageError
-from unetkit.evaluation import Folder, Member, OutOfFold
-from unetkit.evaluation.crossval import as_json, score_folder, written
-from unetkit.evaluation.folds import divide, is_begun, open_folder
+from unetkit.evaluation.crossval import (
+    Folder,
+    Member,
+    OutOfFold,
+    as_json,
+    divide,
+    is_begun,
+    open_folder,
+    score_folder,
+    written,
+)
 from unetkit.evaluation.score import reported_families
 from unetkit.metrics import choose_metrics
 from unetkit.prediction.load import load
 from unetkit.prediction.schedule import connected
 from unetkit.progress import NoProgress, Progress
-from unetkit.reporting.crossval import write_page
+from unetkit.reporting.page import write_crossval_page
 from unetkit.storage import is_remote, url_of
+from unetkit.storage.atomic import write_json
 from unetkit.training.prepare import absolute_data_path
 from unetkit.training.train import resume, train
 
@@ -122,10 +131,10 @@ def _carried_out(
     ready = partial(load, device=config.train.device, options={"calibrate": False})
     with cpu_threads(config.train.threads), written(folder.path, dataset) as put:
         scores = score_folder(folder, dataset, ready, metrics, put=put, progress=progress)
-    summary = as_json(folder, scores, folder.folds.notes)
-    folder.write_json("evaluation.json", summary["out_of_fold"])
-    folder.write_json("summary.json", summary)
-    write_page(folder, dataset, scores, folder.folds.notes)
+    summary = as_json(folder, scores)
+    write_json(folder.path / "evaluation.json", summary["out_of_fold"])
+    write_json(folder.path / "summary.json", summary)
+    write_crossval_page(folder, dataset, scores)
     return CrossValidation(folder.path, config.train.best_metric, scores, summary)
 
 

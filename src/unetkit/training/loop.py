@@ -7,7 +7,6 @@ is kept until the step is done; a second one ends it at once. Does not know how 
 
 import math
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -22,6 +21,7 @@ import torch
 
 from unetkit.errors import DivergedError, InterruptedRun
 from unetkit.evaluation.score import Evaluation
+from unetkit.machine import ending_signals
 from unetkit.metrics import better
 from unetkit.modelfile.card import ModelCard
 from unetkit.modelfile.checkpoint import Checkpoint
@@ -35,9 +35,6 @@ class StopRequest:
     """Whether a signal has asked to stop, and which."""
 
     signal_number: int = 0
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if sys.platform != "win32" else []))
 
 
 @contextmanager
@@ -55,8 +52,7 @@ def stop_requests() -> Generator[StopRequest]:
             raise KeyboardInterrupt
         request.signal_number = number
 
-    wanted = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
-    before = {int(number): signal.signal(number, take) for number in wanted}
+    before = {int(number): signal.signal(number, take) for number in ending_signals()}
     try:
         yield request
     finally:
@@ -122,13 +118,8 @@ class Trainer:
     ) -> None:
         """Put together what a training consists of.
 
-        Args:
-            run: where everything is written.
-            step: the network and what updates it.
-            card: of the checkpoints; step, time and scores are filled in.
-            validate: scores the network as it is; None where nothing is held out.
-            progress: follows the work.
-            lines: prints an older system's lines; None: nothing does.
+        Of the card of the checkpoints step, time and scores are filled in. `validate` scores the network as it is; None
+        where nothing is held out. `lines` prints an older system's lines.
         """
         self.run, self.step, self.card, self.validate, self.progress = run, step, card, validate, progress
         self.lines = lines

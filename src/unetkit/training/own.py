@@ -18,7 +18,7 @@ import torch
 from unetkit.data import Dataset
 from unetkit.errors import ConfigError, UsageError
 from unetkit.metrics import MetricFunction, Metrics, Prediction, own_functions
-from unetkit.metrics.own import of_image
+from unetkit.metrics.families import own_scores
 from unetkit.run import OWN_FUNCTIONS, Record, Run
 from unetkit.training.losses import LossFunction, checked_loss
 
@@ -63,9 +63,7 @@ class Own:
     def try_out(self, held_out: Dataset, classes: int) -> None:
         """Call every function once, so that a mistake in it ends a training before anything is written.
 
-        Args:
-            held_out: the images that the metrics are for.
-            classes: of the network.
+        Metrics are tried on the first held-out image, the loss for a network of so many classes.
 
         Raises:
             UsageError: a function returns what it should not.
@@ -78,7 +76,7 @@ class Own:
             assert sample.labels is not None
             even = np.full((count, *sample.labels.shape), 1 / count, np.float32)
             one = Prediction(sample.name, held_out.classes, sample.labels, even, even, valid=sample.valid)
-            of_image(one, Metrics().with_own(self.metrics))
+            own_scores(one, Metrics().with_own(self.metrics))
 
     def write(self, run: Run) -> None:
         """Record the functions in a run's folder, where there are any."""

@@ -41,12 +41,9 @@ class Slices:
 
     @classmethod
     def of(cls, dataset: Dataset, drawn: Sequence[int], around: NDArray[np.intp]) -> "Slices":
-        """Return the slices of those samples of a data set that are drawn from.
+        """Return the slices of those samples of a data set that are drawn from, in this order.
 
-        Args:
-            dataset: all samples.
-            drawn: which are drawn from, in this order.
-            around: [M, S] the samples that each sample of the data set is seen with.
+        Each sample of the data set is seen with samples `around` [M, S].
         """
         seen = around[list(drawn)]
         others = np.setdiff1d(seen, drawn)

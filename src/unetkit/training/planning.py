@@ -14,6 +14,7 @@ import yaml
 
 from unetkit.checks.check import make_checks
 from unetkit.checks.checks import neighbours
+from unetkit.checks.facts import Objects
 from unetkit.checks.findings import DatasetFacts, examine
 from unetkit.config import Config, load_config
 from unetkit.config.text import write_inline
@@ -236,7 +237,8 @@ def data_choices(facts: DatasetFacts) -> Iterator[Choice]:
     if _touching(facts) >= _TOUCHING:
         reason = f"{100 * _touching(facts):.0f} % of the objects touch another one: a border class parts them"
         across = f"; a {_OF_ACROSS}th of the {_across(facts):.0f} px that they are across"
-        yield Choice("data.border_width", _border_width(facts), reason + across)
+        width = int(np.clip(round(_across(facts) / _OF_ACROSS), 1, _WIDEST_BORDER))  # grows, so that it can be learned
+        yield Choice("data.border_width", width, reason + across)
 
 
 def split_choices(facts: DatasetFacts) -> Iterator[Choice]:
@@ -294,8 +296,7 @@ def augment_choices(facts: DatasetFacts) -> Iterator[Choice]:
     yield Choice(
         "augment.rotate90", not photographs, "photographs have an up" if photographs else "no direction is special"
     )
-    told = [one.objects for one in facts.images if one.objects is not None and one.objects.touching is not None]
-    sizes = [objects.areas for objects in told if len(objects.areas)]
+    sizes = [objects.areas for objects in _told_apart(facts) if len(objects.areas)]
     spread = np.percentile([np.median(areas) for areas in sizes], [10, 90]) if len(sizes) > 4 else np.ones(2)
     if spread[1] > 4 * spread[0]:
         reason = f"median areas differ from image to image: {spread[0]:.0f} to {spread[1]:.0f} px"
@@ -405,19 +406,14 @@ def _diameter(area: float) -> float:
     return float(2 * np.sqrt(area / np.pi))
 
 
-def _told_apart(facts: DatasetFacts) -> bool:
-    """Tell whether the data tells objects apart."""
-    return any(one.objects is not None and one.objects.touching is not None for one in facts.images)
-
-
-def _border_width(facts: DatasetFacts) -> int:
-    """Return the width of the border class in pixels: it grows with the objects, so that it can be learned."""
-    return int(np.clip(round(_across(facts) / _OF_ACROSS), 1, _WIDEST_BORDER))
+def _told_apart(facts: DatasetFacts) -> list[Objects]:
+    """Return the objects of each image that tells them apart."""
+    return [one.objects for one in facts.images if one.objects is not None and one.objects.touching is not None]
 
 
 def _touching(facts: DatasetFacts) -> float:
     """Return the share of the objects that touch another one."""
-    found = [one.objects for one in facts.images if one.objects is not None and one.objects.touching is not None]
+    found = _told_apart(facts)
     return sum(one.touching or 0 for one in found) / max(sum(len(one.areas) for one in found), 1)
 
 

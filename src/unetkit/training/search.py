@@ -22,12 +22,13 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unetkit.config import Config, ConfigSource, annotated_yaml, load_config, preset_names
+from unetkit.config import Config, ConfigSource, annotated_yaml, load_config
 from unetkit.config.text import parse, write_inline
+from unetkit.configuring import asks_for_split, data_override
 from unetkit.devices import choose_device, choose_precision
 from unetkit.distributed import launched_world
 from unetkit.errors import ConfigError, DataError, DivergedError, InterruptedRun, RunFolderError, UsageError
-from unetkit.evaluation.folds import is_begun
+from unetkit.evaluation.crossval import is_begun
 from unetkit.formats.runtime import required
 from unetkit.metrics import definition_of
 from unetkit.progress import NoProgress, Progress
@@ -35,7 +36,7 @@ from unetkit.reporting.search import BEST, Search, Trial, write_page
 from unetkit.reporting.trackers import require_trackers
 from unetkit.run import Record, alone_in, open_run
 from unetkit.storage import is_remote, url_of
-from unetkit.storage.atomic import atomic_write, is_taken, make_folder
+from unetkit.storage.atomic import atomic_write, is_taken, make_folder, write_json
 from unetkit.training.prepare import absolute_data_path, prepare
 from unetkit.training.train import resume, train
 
@@ -169,20 +170,19 @@ def search(
         raise UsageError("a search trains in one process; start it without torchrun")
     out, progress = Path(out), progress or NoProgress()
     _require_free(out)
-    config = load_config(source, [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])])
+    config = load_config(source, [*overrides, *data_override(data)])
     ranges = _ranges(over, config)
     clash = {one.key for one in ranges} & {word.partition("=")[0].strip() for word in overrides}
     if clash:
         raise UsageError(f"{', '.join(sorted(clash))}: is searched over and given, too; leave out one")
-    split_is_asked = str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
     require_trackers(config.train.track)
     choose_precision(config.train.precision, choose_device(config.train.device))
-    config = _divided(config, progress, own_split=not split_is_asked)
+    config = _divided(config, progress, own_split=not asks_for_split(source, overrides))
     content = {"config": config.model_dump(mode="json"), "over": list(over), "trials": trials, "seed": seed}
     make_folder(out)
     with alone_in(out, "searching"):
         _require_free(out)  # another process may have been faster
-        atomic_write(out / _SEARCH, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_json(out / _SEARCH, content)
         return _carried_out(out, config, ranges, trials, seed, progress)
 
 
@@ -322,7 +322,8 @@ def _take_trials(
             score = _train(trial, path / folder, config, values, _TrialProgress(progress, folder, done, total))
         except optuna.TrialPruned:
             study.tell(trial, state=state.PRUNED)
-            progress.log(f"{folder}  pruned at step {max(_reported(study, trial))}  {said}")
+            reported = study.trials[trial.number].intermediate_values
+            progress.log(f"{folder}  pruned at step {max(reported)}  {said}")
         except (DivergedError, ConfigError, DataError) as error:  # of these values; others are tried all the same
             trial.set_user_attr("reason", " ".join(str(error).split()))
             study.tell(trial, state=state.FAIL)
@@ -336,10 +337,6 @@ def _take_trials(
             mark = "  the best so far" if study.best_trial.number == trial.number else ""
             progress.log(f"{folder}  {config.train.best_metric} {score:.4f}  {said}{mark}")
         progress.update(done + 1, total, {})
-
-
-def _reported(study: "optuna.Study", trial: "optuna.Trial") -> Mapping[int, float]:
-    return study.trials[trial.number].intermediate_values
 
 
 def _train(trial: "optuna.Trial", path: Path, config: Config, values: Mapping[str, str], progress: Progress) -> float:
@@ -409,7 +406,7 @@ def _finished(study: "optuna.Study", path: Path, config: Config, ranges: Sequenc
         chosen = load_config(config, [f"{key}={value}" for key, value in best.values.items()])
         remarks = dict.fromkeys(best.values, f"chosen by {metric} on the held-out images, of {len(trials)} trials")
         atomic_write(path / BEST, annotated_yaml(chosen, remarks))
-    atomic_write(path / _TRIALS, json.dumps(found.as_json(), indent=2, ensure_ascii=False) + "\n")
+    write_json(path / _TRIALS, found.as_json())
     write_page(found, config)
     return found
 

@@ -82,12 +82,7 @@ class TrainStep:
     ) -> None:
         """Build the network and its optimizer from the configuration's seed, on the device of the training images.
 
-        Args:
-            config: resolved: channels and classes are numbers.
-            store: the training images.
-            precision: the dtype of the network's arithmetic.
-            world: the processes that share every batch.
-            loss: of the user's own; None: the configured one.
+        Channels and classes are numbers in the configuration; `precision` is the dtype of the network's arithmetic.
 
         Raises:
             ConfigError: the batch cannot be shared evenly or is never full, the patch is too small for the network, or
@@ -210,13 +205,9 @@ class TrainStep:
         return dict(self.scaler.state_dict())
 
     def restore(self, weights: Tensors, training_weights: Tensors, moments: Tensors, scalars: dict[str, float]) -> None:
-        """Take over a state that `tensors` and `scalars` gave.
+        """Take over a state that `tensors` and `scalars` gave; moments are named "<optimizer>.<weight>.<name>".
 
-        Args:
-            weights: the weights to predict with.
-            training_weights: the weights in training; empty where there is no average.
-            moments: the optimizers', by "<optimizer>.<weight>.<name>".
-            scalars: of the loss scale.
+        Without an average there are no `training_weights`: those to predict with are trained.
         """
         self.predicting.load_state_dict(weights)
         if self.average is not None:
@@ -247,10 +238,7 @@ class TrainStep:
 def gradient_scaler(fixed: float | None, device: torch.device, precision: torch.dtype) -> torch.amp.GradScaler:
     """Return what scales the loss in float16, where small gradients vanish; elsewhere it does nothing.
 
-    Args:
-        fixed: the scale for the whole training; None: it is found, and halved where a step overflows.
-        device: of the network.
-        precision: of its arithmetic.
+    Without a fixed scale it is found, and halved where a step overflows.
     """
     enabled = precision == torch.float16
     if fixed is None:

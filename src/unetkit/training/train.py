@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import torch
 
-from unetkit.config import Config, ConfigSource, load_config, preset_names
-from unetkit.configuring import configure, training_lines
+from unetkit.config import Config, ConfigSource, load_config
+from unetkit.configuring import asks_for_split, configure, data_override, training_lines
 from unetkit.data.dataset import Subset
 from unetkit.devices import choose_device, choose_precision, cpu_threads, imitation_note
 from unetkit.distributed import World, joined, launched_world
@@ -77,7 +77,7 @@ def train(
         loss: a function of your own, (logits [N, K, H, W], labels [N, H, W], weights [N, H, W] or None) -> scalar, in
             place of the terms of the section `loss`; see `training.losses.LossFunction`. The run records its source.
         metrics: functions of your own by the names of their scores, (probabilities [K, H, W], labels [H, W]) -> number
-            of one image, more is better; see `metrics.own`. `train.best_metric` may name one.
+            of one image, more is better; see `metrics.families`. `train.best_metric` may name one.
         follow: takes every line of the log when it is written; what it raises ends the training.
         test: score the test set at the end, where the data has one.
         progress: follows the work; None: nobody.
@@ -93,15 +93,16 @@ def train(
         >>> run = unetkit.train("isbi", data="sample", out="runs/first", overrides=["train.steps=50"])
     """
     own, told, main = Own.of(loss, metrics), progress or NoProgress(), launched_world().is_main_process
-    given = [*overrides, *([] if data is None else [f"data.path={json.dumps(str(data))}"])]
+    given = [*overrides, *data_override(data)]
     configured = configure(source, given, flags=flags, bug_compatible=bug_compatible)
     if main:
         for remark in configured.remarks:
             told.log(f"note: {remark}")
     if (out := out or configured.out) is None:
         raise UsageError("--out is missing; write: unetkit train isbi --data DIR --out RUN")
-    split_is_asked = str(source) not in preset_names() or any(word.startswith("data.split") for word in overrides)
-    run = fit(configured.config, out, own_split=not split_is_asked, own=own, follow=follow, progress=told)
+    run = fit(
+        configured.config, out, own_split=not asks_for_split(source, overrides), own=own, follow=follow, progress=told
+    )
     if main:
         report(run, own=own.metrics, test=test, progress=told)
     return run
@@ -118,13 +119,7 @@ def fit(
 ) -> Run:
     """Train a network as `train` does, but leave its scores and its report to the caller.
 
-    Args:
-        config: the configuration.
-        out: the run folder to make.
-        own_split: a division that the data itself has comes before that of the configuration.
-        own: functions of the caller's.
-        follow: as of `train`.
-        progress: follows the work.
+    With `own_split` a division that the data itself has comes before that of the configuration.
     """
     begun, world = time.perf_counter(), launched_world()
     require_trackers(config.train.track)

@@ -15,7 +15,7 @@ from unetkit.configuring import translate_config
 from unetkit.errors import ConfigError, UnetkitError
 from unetkit.legacy.configs import Translation
 from unetkit.legacy.configs.tensorflow import TensorFlowSettings
-from unetkit.legacy.configs.zoo_keys import ALIASES, ZooSettings
+from unetkit.legacy.configs.zoo import ALIASES, ZooSettings
 
 FILES: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("zoo.yaml").read_text())["files"]
 ZOO = yaml.safe_dump_all([FILES["unet_nested_cell"], {"lr": "the rate"}, {"device_target": ["Ascend", "GPU", "CPU"]}])

@@ -5,7 +5,7 @@ import pytest
 from unetkit.config import load_config
 from unetkit.configuring import translate_config
 from unetkit.legacy.configs.translation import Draft
-from unetkit.legacy.configs.zoo_keys import zoo_settings
+from unetkit.legacy.configs.zoo import zoo_settings
 
 ZOO = {"model_name": "unet_medical", "data_path": "/cache/data/isbi", "output_path": "/cache/train"}
 CLOUD = ["--enable_modelarts", "True", "--data_url", "s3://lab/data", "--train_url", "s3://lab/out/"]

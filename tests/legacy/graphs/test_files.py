@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from unetkit.errors import ModelFileError
-from unetkit.legacy.graphs import CARD, Constant, Graph, GraphError, Node, execute, kind_of_graph, read_graph
+from unetkit.legacy.graphs import CARD, kind_of_graph, read_graph
 from unetkit.legacy.graphs.air import encode as encode_air
-from unetkit.legacy.graphs.graph import results
+from unetkit.legacy.graphs.graph import Constant, Graph, GraphError, Node, execute, results
 from unetkit.legacy.graphs.mindir import encode as encode_mindir
 
 WRITERS: dict[str, Callable[[Graph], bytes]] = {

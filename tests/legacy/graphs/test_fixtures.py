@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unetkit.legacy.graphs import Constant, Graph, GraphError, Node, execute, read_graph
-from unetkit.legacy.graphs.graph import results
+from unetkit.legacy.graphs import read_graph
+from unetkit.legacy.graphs.graph import Constant, Graph, GraphError, Node, execute, results
 
 
 @pytest.fixture(scope="module")

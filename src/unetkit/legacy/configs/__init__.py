@@ -12,9 +12,16 @@ from typing import get_args
 from unetkit.config import Config, ConfigSource, load_tree, preset_names
 from unetkit.errors import ConfigError
 from unetkit.legacy.configs import oneflow, tensorflow, zoo
-from unetkit.legacy.configs.translation import Draft, LegacyNetwork, System, Translation
-from unetkit.legacy.configs.values import Values, legacy_documents, unwrapped
-from unetkit.legacy.configs.zoo_keys import ALIASES, Model, ZooSettings
+from unetkit.legacy.configs.translation import (
+    Draft,
+    LegacyNetwork,
+    System,
+    Translation,
+    Values,
+    legacy_documents,
+    unwrapped,
+)
+from unetkit.legacy.configs.zoo import ALIASES, Model, ZooSettings
 
 __all__ = ["LegacyNetwork", "Translation", "translate"]
 

@@ -11,8 +11,7 @@ from pydantic import Field
 
 from unetkit.distributed import launched_world
 from unetkit.errors import UsageError
-from unetkit.legacy.configs.translation import ISBI, PROGRAM, Draft, System
-from unetkit.legacy.configs.values import Settings, Text, Values, Whole, parse_flags
+from unetkit.legacy.configs.translation import ISBI, PROGRAM, Draft, Settings, System, Text, Values, Whole, parse_flags
 from unetkit.legacy.networks import MILESIAL
 
 _FIXED = {
@@ -107,10 +106,8 @@ def translate(draft: Draft, documents: Sequence[Values], words: Sequence[str]) -
     epoch = -(-images.count // (settings.batch_size * ranks))
     said = f"{settings.said('epochs', 'batch_size')}: {settings.epochs} x {epoch} steps ({images.said})"
     draft.set(said, {"train.steps": settings.epochs * epoch})
-    said = settings.said("batch_size") + (f" x {ranks} processes" if ranks > 1 else "")
-    draft.set(said, {"train.batch": settings.batch_size * ranks})
-    rows, columns = images.sides
-    draft.set("the size of its images", {"train.patch": rows if rows == columns else [rows, columns]})
+    draft.set_batch(settings, "batch_size", ranks)
+    draft.set_patch("the size of its images", *images.sides)
 
 
 SYSTEM = System("OneFlow's U-Net", translate)

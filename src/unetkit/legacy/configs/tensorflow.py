@@ -11,8 +11,18 @@ from pydantic import Field
 
 from unetkit.distributed import launched_world
 from unetkit.errors import UsageError
-from unetkit.legacy.configs.translation import PROGRAM, Draft, System
-from unetkit.legacy.configs.values import MaybeWhole, Number, Settings, Text, Values, Whole, parse_flags
+from unetkit.legacy.configs.translation import (
+    PROGRAM,
+    Draft,
+    MaybeWhole,
+    Number,
+    Settings,
+    System,
+    Text,
+    Values,
+    Whole,
+    parse_flags,
+)
 from unetkit.legacy.configs.zoo import CROPS
 from unetkit.legacy.networks import NVIDIA
 
@@ -178,8 +188,7 @@ def _translate_steps(settings: TensorFlowSettings, draft: Draft) -> None:
     if ranks > 1 and not settings.benchmark:
         steps, said = max(1, steps // ranks), f"{said} / {ranks} processes"
     draft.set(said, {"train.steps": steps})
-    said = settings.said("batch_size") + (f" x {ranks} processes" if ranks > 1 else "")
-    draft.set(said, {"train.batch": settings.batch_size * ranks})
+    draft.set_batch(settings, "batch_size", ranks)
     if settings.benchmark:
         draft.notes.append(f"{settings.said('benchmark')}: unetkit bench measures images per second")
     ascend, scale = settings.given("npu_loss_scale"), settings.npu_loss_scale

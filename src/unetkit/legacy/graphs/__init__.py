@@ -8,40 +8,8 @@ from pathlib import Path
 from unetkit.errors import ModelFileError
 from unetkit.legacy.archive import LONGEST_NAME, one_line
 from unetkit.legacy.graphs import air, mindir
-from unetkit.legacy.graphs.air import encode as encode_air
-from unetkit.legacy.graphs.graph import (
-    Constant,
-    Graph,
-    GraphError,
-    Node,
-    Value,
-    execute,
-    padding_of,
-    pair_of,
-    results,
-    steps,
-)
-from unetkit.legacy.graphs.mindir import encode as encode_mindir
-from unetkit.storage.protobuf import Message, WireError, as_bytes, as_text, fields, only
-
-__all__ = [
-    "CARD",
-    "Constant",
-    "Graph",
-    "GraphError",
-    "Node",
-    "Value",
-    "encode_air",
-    "encode_mindir",
-    "execute",
-    "kind_of_graph",
-    "notes_of",
-    "padding_of",
-    "pair_of",
-    "read_graph",
-    "results",
-    "steps",
-]
+from unetkit.legacy.graphs.graph import Graph
+from unetkit.storage.protobuf import Message, WireError, as_bytes, as_text, fields, grouped, only
 
 CARD = "unetkit"
 """The note under which a graph carries unetkit's card."""
@@ -109,4 +77,4 @@ def notes_of(path: Path) -> dict[str, str]:
         WireError: cut short or damaged.
     """
     kind = kind_of_graph(path)
-    return {} if kind is None else _FORMATS[kind].notes_of(path.read_bytes())
+    return {} if kind is None else _FORMATS[kind].notes_of(grouped(path.read_bytes()))

@@ -7,7 +7,7 @@ file. In it whole numbers that are inputs become operations `Const`; tuples are 
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -252,20 +252,16 @@ def decode(content: bytes | memoryview) -> Graph:
         nodes=tuple(node for operation in operations for node in _nodes(operation, weights)),
         weights={name: weight for name, weight in weights.items() if weight.is_floating_point()},
         output=as_text(only(graph, GraphDef.OUTPUT)),
-        notes=_notes(model),
+        notes=notes_of(model),
     )
 
 
-def notes_of(content: bytes | memoryview) -> dict[str, str]:
-    """Return the texts next to the graph of a file.
+def notes_of(model: Message) -> dict[str, str]:
+    """Return the texts next to the graph of a model.
 
     Raises:
         WireError: cut short or contradicting itself.
     """
-    return _notes(grouped(content))
-
-
-def _notes(model: Message) -> dict[str, str]:
     return {key: value for key, value in _entries(model.get(ModelDef.ATTR, [])) if isinstance(value, str)}
 
 
@@ -329,6 +325,14 @@ def _nodes(operation: _Operation, weights: Mapping[str, Tensor]) -> Iterator[Nod
             yield Node(f"{name}:{place}", "TupleGetItem", (f"{name}:all", Constant(place)))
 
 
+_SCALARS: dict[AttrDef, Callable[[protobuf.Value], Value]] = {
+    AttrDef.S: as_text,
+    AttrDef.I: as_signed,
+    AttrDef.F: as_float,
+    AttrDef.B: lambda value: bool(as_number(value)),
+}
+
+
 def _entries(parts: Iterable[protobuf.Value]) -> Iterator[tuple[str, Value]]:
     """Yield the attributes of a map; None for kinds that no operation of a U-Net has."""
     for part in parts:
@@ -342,14 +346,8 @@ def _entries(parts: Iterable[protobuf.Value]) -> Iterator[tuple[str, Value]]:
             items = as_message(only(attribute, AttrDef.LIST))
             value = tuple(integers(items.get(ListValue.I, [])))
             value = value or tuple(as_text(item) for item in items.get(ListValue.S, []))
-        elif AttrDef.S in attribute:
-            value = as_text(only(attribute, AttrDef.S))
-        elif AttrDef.I in attribute:
-            value = as_signed(only(attribute, AttrDef.I))
-        elif AttrDef.F in attribute:
-            value = as_float(only(attribute, AttrDef.F))
-        elif AttrDef.B in attribute:
-            value = bool(as_number(only(attribute, AttrDef.B)))
+        elif (scalar := next((place for place in _SCALARS if place in attribute), None)) is not None:
+            value = _SCALARS[scalar](only(attribute, scalar))
         yield as_text(only(entry, Entry.KEY)), value
 
 

@@ -227,19 +227,15 @@ def decode(content: bytes | memoryview) -> Graph:
 
     name, shape, dtype = _port(graph, GraphProto.INPUT)
     output, _, _ = _port(graph, GraphProto.OUTPUT)
-    return Graph(name, shape, dtype, tuple(nodes), weights, output, _notes(model))
+    return Graph(name, shape, dtype, tuple(nodes), weights, output, notes_of(model))
 
 
-def notes_of(content: bytes | memoryview) -> dict[str, str]:
-    """Return the texts next to the graph of a file.
+def notes_of(model: Message) -> dict[str, str]:
+    """Return the texts next to the graph of a model.
 
     Raises:
-        WireError: cut short or contradicting itself.
+        WireError: contradicting itself.
     """
-    return _notes(grouped(content))
-
-
-def _notes(model: Message) -> dict[str, str]:
     pairs = [as_message(pair) for pair in model.get(ModelProto.USER_INFO, [])]
     return {as_text(only(pair, UserInfo.KEY)): as_text(only(pair, UserInfo.VALUE)) for pair in pairs}
 
@@ -302,11 +298,7 @@ def _value(attribute: Message, depth: int = 0) -> Value:
 
 
 def encode(graph: Graph, *, version: str) -> bytes:
-    """Return the file of a graph.
-
-    Args:
-        graph: of this package's operations, as MindSpore 2.0 has them.
-        version: of what writes it.
+    """Return the file of a graph of MindSpore 2.0's operations; `version` is that of what writes it.
 
     Raises:
         GraphError: the graph cannot be computed.
