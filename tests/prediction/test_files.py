@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -397,3 +398,28 @@ def test_what_tiles_may_change_is_said_once(make_predictor: Maker, tmp_path: Pat
     predictor = make_predictor(predict={"tile": 20, "overlap": 4})
     assert predict_to_file(predictor, source, tmp_path / "out").notes == (predictor.exactness(),)
     assert predict_to_file(predictor, source / "c.png", tmp_path / "c.png").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "told"),
+    [
+        (np.arange(4800, dtype=np.uint16).reshape(60, 80) * 10, "values from 0 to 47990 (uint16)"),
+        (np.linspace(0, 1, 4800, dtype=np.float32).reshape(60, 80), "values from 0 to 1 (float32)"),
+        ((np.arange(4800) % 256).astype(np.uint8).reshape(60, 80), ""),
+        (np.zeros((60, 80), np.uint8), ""),
+        (np.linspace(-50, 300, 4800, dtype=np.float32).reshape(60, 80), ""),
+    ],
+)
+def test_images_in_another_unit_than_the_training_are_told(
+    make_predictor: Maker, tmp_path: Path, pixels: NDArray[Any], told: str
+) -> None:
+    tifffile.imwrite(tmp_path / "image.tif", pixels, photometric="minisblack")
+    notes = predict_to_file(make_predictor(), tmp_path / "image.tif", tmp_path / "mask.tif").notes
+    assert [told in note and "give images in the unit of the training" in note for note in notes] == [True] * bool(told)
+
+
+def test_eight_bits_for_a_network_of_sixteen_are_told(make_predictor: Maker, picture: Path) -> None:
+    deep = make_predictor(channels=3)
+    deep = replace(deep, card=deep.card.model_copy(update={"mean": (9000.0,) * 3, "std": (4000.0,) * 3}))
+    (note,) = predict_to_file(deep, picture, picture.with_name("mask.png")).notes
+    assert "(uint8), but the network was trained on images with a mean of 9000" in note

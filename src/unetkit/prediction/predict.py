@@ -54,6 +54,7 @@ from unetkit.prediction.sources import (
     names_for,
     open_fitting,
     open_region,
+    other_units,
     parts_within,
     regions_for,
     require_empty,
@@ -455,11 +456,11 @@ class _Writing:
 
     def predicted(self, tasks: list[_Task], out: Path, seconds: float) -> Predicted:
         """Say what was written."""
-        notes = dict.fromkeys(task.note for task in tasks if task.note)
+        notes = (*other_units(self.predictor, tasks[0].source, tasks[0].sections), *(task.note for task in tasks))
         decided = "" if self.fractions else self.predictor.decision
         images = tuple(PredictedFile(one.source, one.form.pages, one.form.height, one.form.width) for one in tasks)
         written = tuple(dict.fromkeys(out / task.out if out != task.out else out for task in tasks))
-        return Predicted(written, images, seconds, (*self.predictor.notes, *notes, *([decided] if decided else [])))
+        return Predicted(written, images, seconds, _said(*self.predictor.notes, *notes, decided))
 
     def carry_out(self, tasks: list[_Task]) -> None:
         """Predict and write every file."""
@@ -574,14 +575,15 @@ def objects_to_file(
                     sink(found)
                 done, counts[image] = done + 1, counts[image] + len(objects)
                 progress.update(done, total, {"objects": str(sum(counts.values()))})
-    notes = (predictor.plan(pages.height, pages.width).note for pages in opened.values())
-    found = tuple(
-        PredictedFile(image, pages.count, pages.height, pages.width, counts[image]) for image, pages in opened.items()
-    )
-    written = tuple(place.path for place in places)
-    return Predicted(
-        written, found, time.monotonic() - begun, (*predictor.notes, *dict.fromkeys(note for note in notes if note))
-    )
+    planned = (predictor.plan(pages.height, pages.width).note for pages in opened.values())
+    notes = _said(*predictor.notes, *other_units(predictor, images[0], around[images[0]]), *planned)
+    found = tuple(PredictedFile(at, of.count, of.height, of.width, counts[at]) for at, of in opened.items())
+    return Predicted(tuple(place.path for place in places), found, time.monotonic() - begun, notes)
+
+
+def _said(*notes: str | None) -> tuple[str, ...]:
+    """Return what there is to say, each once."""
+    return tuple(dict.fromkeys(note for note in notes if note))
 
 
 def objects_in_blocks(
@@ -640,8 +642,8 @@ def objects_in_blocks(
         region=regions_for([source], roi)[source],
         progress=progress or NoProgress(),
     )
-    regions = ("objects are connected regions: those that touch are one, and holes are left",) if through_depth else ()
-    notes = (*predictor.notes, *regions, *([made.note] if made.note else []))
+    regions = "objects are connected regions: those that touch are one, and holes are left" if through_depth else ""
+    notes = _said(*predictor.notes, *other_units(predictor, source), regions, made.note)
     found = PredictedFile(source, image.count, image.height, image.width, made.objects)
     return Predicted((out,) if table == out else (out, table), (found,), time.monotonic() - begun, notes)
 

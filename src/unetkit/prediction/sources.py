@@ -51,6 +51,36 @@ def open_fitting(predictor: Predictor, source: Path, sections: Sequence[Path] = 
     return _of_its_channels(predictor, source).with_context(predictor.card.context)
 
 
+def other_units(predictor: Predictor, source: Path, sections: Sequence[Path] = ()) -> tuple[str, ...]:
+    """Say where the middle of an image has values far from all that the network was trained on; () where it has not.
+
+    Of 16 bits given to a network of 8, or the reverse, a mask comes out that means nothing. Networks whose
+    normalisation is not known, or is no matter of mean and deviation, are left out.
+    """
+    image, card = open_fitting(predictor, source, sections), predictor.card
+    mean, std = np.array(card.mean)[:, None], np.array(card.std)[:, None]
+    if predictor.prepare is not None or (not mean.any() and (std == 1).all()):
+        return ()
+    rows, columns = (slice(max(0, side // 2 - _SEEN), side // 2 + _SEEN) for side in (image.height, image.width))
+    seen = image.page(0)[:, rows, columns].reshape(len(mean), -1)
+    span = std.max() / _FAR
+    narrow = 0 < np.ptp(seen) < span if image.dtype.kind == "f" else np.iinfo(image.dtype).max < mean.max()
+    if not narrow and (abs(np.median(seen, axis=1, keepdims=True) - mean) <= _FAR * std).any():
+        return ()
+    return (
+        f"{source}: has values from {seen.min():.5g} to {seen.max():.5g} ({image.dtype}), but the network was trained "
+        f"on images with a mean of {mean.max():.5g} and a standard deviation of {std[mean.argmax(), 0]:.3g}: if its "
+        "unit is another one, the result means nothing; give images in the unit of the training",
+    )
+
+
+_SEEN = 128
+"""Pixels on each side of the middle that are looked at."""
+
+_FAR = 20.0
+"""So many standard deviations are no change of light."""
+
+
 def sections_around(predictor: Predictor, files: Sequence[Path]) -> dict[Path, tuple[Path, ...]]:
     """Return the files of the slices that each image of a folder is seen with; () where its own pages are those.
 
