@@ -207,10 +207,10 @@ def check(
     images = _images(data, file, None if source is None else run_of(source))
     with cpu_threads(asked.get("threads")):
         parity = None if reference is None else compare(exported, pipeline_of(reference, exported.card), _few(images))
-        if data is None:
-            return Checked(Path(model), (Path(model),), exported.card, parity, None, reproduced=reproduced)
-        (progress or NoProgress()).log(f"scoring {Path(model).name} on {data}")
-        scored = _score(file, reference, images, card=exported.card)
+        scored = None
+        if data is not None:
+            (progress or NoProgress()).log(f"scoring {Path(model).name} on {data}")
+            scored = _score(file, reference, images, card=exported.card)
         return Checked(Path(model), (Path(model),), exported.card, parity, scored, reproduced=reproduced)
 
 
@@ -256,11 +256,7 @@ def _few(images: _Images | None) -> list[Image]:
 
 
 def _score(file: Predictor, torch: Predictor | None, images: _Images | None, *, card: ExportCard) -> Scored:
-    """Score the file, and the network in PyTorch, on the same images.
-
-    Raises:
-        ParityError: the scores differ by more than the types that the file computes in explain.
-    """
+    """Score the file and the network in PyTorch on the same images; refuse scores that its types do not explain."""
     assert images is not None
     dtypes = file.network.dtypes if isinstance(file.network, ExportedNetwork) else (card.dtype,)
     metric, bound = _METRICS[card.output], max(_METRIC_BOUNDS[name] for name in dtypes)

@@ -34,7 +34,6 @@ from unetkit.formats import (
     openvino,
     package,
     pt2,
-    safetensors,
     savedmodel,
     torchscript,
     web,
@@ -44,6 +43,7 @@ from unetkit.formats.job import ExportJob, FileOptions
 from unetkit.formats.package import Reproduced
 from unetkit.formats.runtime import Description, ExportedNetwork, Runtime, RuntimeOptions, first_bytes, has_member
 from unetkit.modelfile.card import ExportCard, Output
+from unetkit.modelfile.checkpoint import Checkpoint
 from unetkit.modelfile.others import content_of
 from unetkit.storage import local_copy
 from unetkit.storage.atomic import is_taken
@@ -106,6 +106,12 @@ class Format:
     foreign: Callable[[Path, RuntimeOptions, Load], ExportedNetwork] | None = None
     shared: Callable[[Path], bool] = lambda path: False
     runs_code: bool = False
+
+
+def _write_weights(job: ExportJob, path: Path) -> None:
+    """Write the weights to predict with, and their card: a network file of unetkit's own."""
+    stored = job.stored()
+    Checkpoint(card=stored.card, tensors=stored.state).write(path)
 
 
 _GRAPH = frozenset(("output", "layout", "preprocessing", "size", "batch"))
@@ -214,7 +220,7 @@ FORMATS: dict[str, Format] = {
         shared=lambda path: True,
     ),
     "mindspore-ckpt": Format("the weights, for MindSpore's model zoo", ".ckpt", mindspore.write_checkpoint),
-    "safetensors": Format("the weights, for unetkit", ".safetensors", safetensors.write),
+    "safetensors": Format("the weights, for unetkit", ".safetensors", _write_weights),
     "web": Format("a folder with a page that needs no server", ".onnx", web.write, main="model.onnx"),
 }
 
@@ -385,11 +391,7 @@ def reproduce(path: str | Path, options: RuntimeOptions = DEFAULT) -> tuple[Repr
 
 
 def _load(options: RuntimeOptions, path: Path, kind: str) -> Runtime:
-    """Load a file of a kind in its runtime.
-
-    Raises:
-        ModelFileError, UsageError, DeviceError: as `open_exported`.
-    """
+    """Load a file of a kind in its runtime."""
     load = RUNTIMES[_runtime_for(path, kind, options)].load
     if FORMATS[kind].runs_code and not options.trust and not is_own_export(path):
         raise ModelFileError(

@@ -12,7 +12,6 @@ Where they are not said the package is valid, but not ready to be uploaded.
 import hashlib
 import io
 import re
-import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from PIL import Image
 from unetkit.errors import ParityError, UsageError
 from unetkit.formats import onnx, torchscript
 from unetkit.formats.job import ExportJob, noise
-from unetkit.formats.package import WEIGHTS
+from unetkit.formats.package import WEIGHTS, quiet_zoo
 from unetkit.formats.runtime import required
 from unetkit.modelfile.about import UNET
 from unetkit.modelfile.card import ExportCard
@@ -64,16 +63,10 @@ def write(job: ExportJob, path: Path) -> None:
     description["format_version"] = spec.ModelDescr.implemented_format_version
     maintainers = [{"name": one.name, "github_user": one.github} for one in job.options.about.authors if one.github]
     _zip(path, description, members)
-    logger = required("loguru", "bioimageio").logger
-    logger.disable("bioimageio")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the validator and of what it imports: its verdict is what counts
-            summary = core.test_description(path)
-            if maintainers:  # after the test, which would ask GitHub for them
-                _zip(path, description | {"maintainers": maintainers}, members)
-    finally:
-        logger.enable("bioimageio")
+    with quiet_zoo():
+        summary = core.test_description(path)
+    if maintainers:  # after the test, which would ask GitHub for them
+        _zip(path, description | {"maintainers": maintainers}, members)
     if summary.status != "passed":
         reasons = [error.msg for detail in summary.details for error in detail.errors]
         raise ParityError(f"{path.name}: bioimageio.core refuses it: {'; '.join(reasons) or summary.status}")

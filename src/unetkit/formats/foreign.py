@@ -381,11 +381,7 @@ class _Bare:
 
 
 def _require_described(path: Path, kind: str, said: Description, *, sized: bool, trusted: bool = True) -> None:
-    """Make sure that the user has said all that a file does not say.
-
-    Raises:
-        UsageError: names what is lacking, and how to give it.
-    """
+    """Make sure that the user has said all that a file does not say."""
     lacking = {
         "the names of its classes: --classes background,nucleus": not said.classes,
         f"what is done to pixels: --normalization {'|'.join(NORMALIZATIONS)}|MEAN/STD": said.normalization is None,
@@ -455,11 +451,7 @@ _SAID = {
 def _probe(
     bare: _Bare, sizes: Sizes, prepare: Prepare, dtype: np.dtype[Any], runtime: GraphRuntime, index: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return noise [N, C, H, W] as it goes in, of another height than width where it may, and what comes out.
-
-    Raises:
-        ModelFileError: the graph does not compute it.
-    """
+    """Return noise [N, C, H, W] as it goes in, of another height than width where it may, and what comes out."""
     height, width = sizes.fitting(_PROBED, _PROBED + sizes.multiple[1])
     noise = np.random.default_rng(0).integers(0, 256, (bare.channels, height, width), np.uint8)
     x_NCHW = np.repeat(prepare(noise)[None], bare.batch or 1, 0)
@@ -478,11 +470,7 @@ _PROBED = 64
 
 
 def _axes_and_margin(path: Path, found: tuple[int, ...], given_NCHW: tuple[int, ...], axes: str) -> tuple[str, int]:
-    """Return the axes of an output, and what it lacks on each side.
-
-    Raises:
-        ModelFileError: it is not a map of the image.
-    """
+    """Return the axes of an output, and what it lacks on each side."""
     _, _, height, width = given_NCHW
     for candidate in (axes, *(other for other in ("bcyx", "byxc") if other != axes), "byx"):
         if len(candidate) != len(found):

@@ -22,7 +22,7 @@ from torch import Tensor, fx, nn
 
 from unetkit.config import ModelConfig
 from unetkit.devices import choose_device, cpu_threads
-from unetkit.errors import ModelFileError, UsageError
+from unetkit.errors import ModelFileError, UsageError, listed
 from unetkit.formats.job import ExportJob, noise, quiet
 from unetkit.formats.runtime import CARD_KEY, Runtime, RuntimeOptions, refused
 from unetkit.legacy.checkpoints import to_mindspore, write_mindspore_checkpoint
@@ -222,8 +222,7 @@ def read_own_graph(path: Path) -> StoredNetwork | None:
         card, (state, missing) = card.model_copy(update={"model": model}), _weights(graph, model)
     if missing:
         raise ModelFileError(
-            f"{path}: holds a part of the network, without {missing[0]} and {len(missing) - 1} more; "
-            "give the run that it was made from"
+            f"{path}: holds a part of the network, without {listed(missing, 1)}; give the run that it was made from"
         )
     return StoredNetwork(card, state)
 

@@ -61,13 +61,13 @@ class Package:
     Attributes:
         path: of its folder or archive.
         description: the name of the file that describes it, from the root of the archive.
-        names: of its files, as `read` takes them; None: not listed.
+        holds: whether a file of a name, as `read` takes it, is there.
         read: gives a file's content by its name next to the description.
     """
 
     path: Path
     description: str
-    names: frozenset[str] | None
+    holds: Callable[[str], bool]
     read: Callable[[str], bytes]
 
     def checked(self, name: str, sha256: str | None) -> bytes:
@@ -114,34 +114,33 @@ def open_package(path: Path) -> Package:
     if path.is_dir() or path.name in _DESCRIPTIONS:
         folder = path if path.is_dir() else path.parent
         described = path.name if not path.is_dir() else next(name for name in _DESCRIPTIONS if (path / name).is_file())
-        return Package(folder, described, None, lambda name: _read_below(folder, name))
+        return Package(
+            folder, described, lambda name: (folder / name).is_file(), lambda name: _read_below(folder, name)
+        )
     try:
         tree = open_tree(path)
     except DataError as error:
         raise ModelFileError(str(error)) from None
     described = _description_in(tree.files)
     assert described is not None
-    root = described.rpartition("/")[0]
+    root = described.rpartition(PurePosixPath(described).name)[0]
+
+    def holds(name: str) -> bool:
+        return f"{root}{name}" in tree.files
 
     def read(name: str) -> bytes:
-        inside = f"{root}/{name}" if root else name
-        if inside not in tree.files:
+        if not holds(name):
             raise ModelFileError(f"{path}: has no file {name}, which its description names; get the whole package")
         try:
-            return tree.read(inside)
+            return tree.read(f"{root}{name}")
         except DataError as error:
             raise ModelFileError(str(error)) from None
 
-    names = frozenset(name.removeprefix(f"{root}/") if root else name for name in tree.files)
-    return Package(path, described.rpartition("/")[2], names, read)
+    return Package(path, described.removeprefix(root), holds, read)
 
 
 def _read_below(folder: Path, name: str) -> bytes:
-    """Read a file of a package's folder.
-
-    Raises:
-        ModelFileError: it is not there, lies outside, or is too large.
-    """
+    """Read a file of a package's folder."""
     file = folder / PurePosixPath(name)
     try:
         whole = file.resolve(strict=True)
@@ -159,11 +158,7 @@ def _read_below(folder: Path, name: str) -> bytes:
 def card(path: Path) -> str | None:
     """Return the text of unetkit's card in the ONNX file of a package; None where it has none."""
     package = open_package(path)
-    if package.names is None:
-        there = ((path if path.is_dir() else path.parent) / WEIGHTS).is_file()
-    else:
-        there = WEIGHTS in package.names
-    return onnx.card_in(package.read(WEIGHTS), path) if there else None
+    return onnx.card_in(package.read(WEIGHTS), path) if package.holds(WEIGHTS) else None
 
 
 @contextmanager
@@ -237,7 +232,7 @@ def open_network(path: Path, options: RuntimeOptions, load: Load) -> ExportedNet
         ModelFileError: its description is not valid, or of a network that cannot be run.
     """
     package = open_package(path)
-    with _quiet():
+    with quiet_zoo():
         described = describe(package, options)
         graph = _graph(package, described, load)
         values_NKHW, counted = _values_of_test(package, described, graph)
@@ -267,7 +262,7 @@ def open_network(path: Path, options: RuntimeOptions, load: Load) -> ExportedNet
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
+def quiet_zoo() -> Generator[None]:
     """Keep the packages of bioimage.io from printing, and from warning of what is not the user's to change."""
     logger = required("loguru", "bioimageio").logger
     logger.disable("bioimageio")
@@ -414,30 +409,20 @@ _LETTERS = {"batch": "b", "channel": "c", "y": "y", "x": "x", "z": "z", "time": 
 
 
 def _letters(path: Path, tensor: Any) -> str:
-    """Return the axes of an input or output, as letters.
-
-    Raises:
-        ModelFileError: it is not that of 2D images.
-    """
+    """Return the axes of an input or output, as letters."""
     ids = [str(axis.id) for axis in tensor.axes]
     found = f"{path}: {tensor.id} has the axes {', '.join(ids)}"
     for axis in tensor.axes:
         size = axis.size if isinstance(axis.size, int) or axis.size is None else getattr(axis.size, "min", 1)
         if str(axis.id) not in ("batch", "channel", "y", "x") and size != 1:
-            raise ModelFileError(
-                f"{path}: {tensor.id} has the axes {', '.join(ids)}; only networks on 2D images are run"
-            )
+            raise ModelFileError(f"{found}; only networks on 2D images are run")
     if not {"x", "y"} <= set(ids) or len({_LETTERS.get(one, one[0]) for one in ids}) < len(ids):
         raise ModelFileError(f"{found}; expected y and x among them")
     return "".join(_LETTERS.get(one, one[0]) for one in ids)
 
 
 def _sizes(path: Path, given: Any, output: Any) -> Sizes:
-    """Return which sizes go in, and what comes out of them.
-
-    Raises:
-        ModelFileError: the output has another scale than the input.
-    """
+    """Return which sizes go in, and what comes out of them."""
     taken, made = ({str(axis.id): axis for axis in tensor.axes} for tensor in (given, output))
     steps, least, fixed, lost, halos = list[int](), list[int](), list[int](), list[int](), list[int]()
     for axis in "yx":
@@ -489,7 +474,7 @@ def _applied(described: Described, array: NDArray[Any], *, after: bool = False) 
     setup = required("bioimageio.core.proc_setup", "bioimageio").setup_pre_and_postprocessing
     what = described.model.outputs[0] if after else described.model.inputs[0]
     shown = sample.Sample({what.id: tensor.Tensor.from_numpy(array, dims=[axis.id for axis in what.axes])}, {}, None)
-    with _quiet():
+    with quiet_zoo():
         # Anew each time: statistics of a data set are those of this image, not of all images before it.
         before, behind = setup(described.model, ())
         for step in behind if after else before:
@@ -566,7 +551,7 @@ def reproduce(path: Path, options: RuntimeOptions, load: Load) -> tuple[Reproduc
     """
     package, said = open_package(path), options.description
     found = list[Reproduced]()
-    with _quiet():
+    with quiet_zoo():
         described = describe(package, options)
         graph, given = _graph(package, described, load), described.model.inputs[0]
         image = read_tensor(package, given.test_tensor)
