@@ -294,6 +294,9 @@ _STARTING = 150e6
 _DASK = 120e6
 """Bytes that being a worker of dask takes."""
 
+_LANE = 60e6
+"""Bytes that a thread which computes beside others holds in a heap of its own, beyond what is counted."""
+
 _DECODING = 3
 """What is decoded at once is held so often: as it is stored, as it is unpacked, and in its place."""
 
@@ -383,6 +386,7 @@ def choose_tiles(
     # Values are held while they are made, packed and written, and the index of a class as torch finds it.
     block = area * (8 + 4 * form.planes * np.dtype(form.dtype).itemsize + (_OF_OBJECTS if objects else 0)) * lanes
     start = resident_memory() + _STARTING + (_DASK if workers > 1 else 0) + _reading(image) + block
+    start += _LANE * lanes if lanes > 1 else 0
     stored = image.dtype.itemsize if image.dtype.kind == "u" and image.dtype.itemsize <= 2 else 4
     seen = stored * image.channels * (8 if predictor.config.tta else 1) * (lanes + _AHEAD)
     window = math.prod(min(side + 2 * halo, length) for length in (form.height, form.width)) if halo else 0
