@@ -131,15 +131,25 @@ def test_sections_in_files_of_their_own_stay_together(tmp_path: Path) -> None:
     assert value(planned, "data.split.method") == "blocks"
 
 
-def test_class_weights_are_never_chosen_and_the_rarest_class_gets_its_dice(tmp_path: Path) -> None:
+def test_the_loss_follows_the_rarest_class_and_says_what_it_can_trade(tmp_path: Path) -> None:
     images, labels = views(5, 96)
     usual = unetkit.plan(put(tmp_path / "usual", images, labels), overrides=FAST)
     few = [np.where(rare(label) == 0, 255, 0).astype(np.uint8) for label in labels]
     seldom = unetkit.plan(put(tmp_path / "seldom", images, few), overrides=FAST)
     for made in (usual, seldom):
-        assert made.config.loss.class_weights is None
+        assert (made.config.loss.cross_entropy, made.config.loss.class_weights, made.config.loss.focal) == (1, None, 0)
     assert (usual.config.loss.dice, seldom.config.loss.dice) == (0, 1)
     assert seldom.config.loss.dice_form == "per-class"
+    assert "trade calibration" in seldom.yaml
+    assert "trade calibration" not in usual.yaml
+
+
+def test_nobody_is_advised_to_weigh_classes(tmp_path: Path) -> None:
+    images, labels = views(5, 96)
+    data = put(tmp_path / "d", images, [np.where(rare(label) == 0, 255, 0).astype(np.uint8) for label in labels])
+    found = unetkit.check_data(data, overrides=["train.patch=96"]).findings
+    assert "rare classes" in {one.check for one in found}
+    assert not any("weight" in one.advice or "focal" in one.advice for one in found)
 
 
 def test_a_plan_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

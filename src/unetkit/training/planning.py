@@ -47,7 +47,7 @@ _SEVERAL = 160  # px: patches up to this side go through the network by eight
 _TOUCHING = 0.01
 _OF_ACROSS, _WIDEST_BORDER = 20, 4  # the border class is this part of an object's width, and at most so many pixels
 _SMALLEST_SHARE = 5  # percent of the labelled objects that may be taken for debris
-_VERY_RARE = 0.02  # share of the pixels below which a class gets a Dice of its own
+_RARE = 0.08  # share of the pixels below which each class gets a Dice of its own
 _FOLDS = 5
 _FEW = 30  # images of the set that the default number of steps was measured on
 MINUTES = 10.0
@@ -310,16 +310,17 @@ def augment_choices(facts: DatasetFacts) -> Iterator[Choice]:
 def loss_choices(facts: DatasetFacts) -> Iterator[Choice]:
     """Choose the losses by the table in docs/planning.md: what serves by how rare the rarest class is.
 
-    Class weights are never chosen: they trade the meaning of probabilities for false alarms of rare classes.
+    Class weights and the focal loss are never chosen: they cost calibration, and gain less than Dice or nothing.
     """
     shares = zip(facts.class_shares, facts.classes, strict=True)
     share, name = min((share, name) for share, name in shares if share > 0)
     rarest = f"the rarest class, {name}, has {100 * share:.2g} % of the pixels"
     yield Choice("loss.cross_entropy", 1, "gives probabilities that can be trusted")
-    if share >= _VERY_RARE:
-        yield Choice("loss.dice", 0, f"{rarest}: cross entropy alone serves")
+    if share >= _RARE:
+        yield Choice("loss.dice", 0, f"{rarest}: cross entropy alone serves, and keeps probabilities true")
     else:
-        yield Choice("loss.dice", 1, f"{rarest}: Dice does not let it be forgotten")
+        traded = "it can trade calibration, which the report measures"
+        yield Choice("loss.dice", 1, f"{rarest}: Dice does not let it be forgotten; {traded}")
         yield Choice("loss.dice_form", "per-class", "each class has its own part, however small it is")
 
 

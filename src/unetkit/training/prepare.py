@@ -201,7 +201,7 @@ def prepare(
         description["class_weights"] = by_class
         if config.loss.class_weights == "balanced":
             shown = ", ".join(f"{name} {weight:.3g}" for name, weight in by_class.items())
-            notes.append(f"note: loss.class_weights=balanced: {shown}")
+            notes.append(f"note: loss.class_weights=balanced: {shown}; probabilities of rare classes come out too high")
     slices = Slices.of(sized, counting, around) if config.model.context else None
     dataset = with_context(dataset, config.model.context)
     found = targets.classes, training, split, slices, normalization, weights, description, tuple(notes)
