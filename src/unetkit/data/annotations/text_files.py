@@ -265,7 +265,8 @@ class _ImageScope:
         if kind == "Annotation":
             self.title, self.kind = its.get("Name", ""), ""
         elif kind == "Attribute" and not self.kind:  # before the regions: of the layer
-            self.title = self.title or its.get("Name", "")
+            name = its.get("Name", "")
+            self.title = self.title or its.get("Value", "") or ("" if name == "Description" else name)
         elif kind == "Region":
             self.kind = "hole" if its.get("NegativeROA") == "1" else _SCOPE_KINDS.get(its.get("Type", "0"), "other")
             self.corners = []
@@ -294,7 +295,7 @@ _SCOPE_KINDS = {"0": "outline", "1": "outline", "2": "ellipse", "3": "arrow", "4
 
 
 def read_imagescope(content: bytes, source: str) -> list[AnnotatedImage]:
-    """Read the outlines of one image; the class is the name of their layer, or of its first attribute.
+    """Read the outlines of one image; the class is the name of their layer, or what its first attribute says.
 
     Raises:
         DataError: not XML, a document type, or a corner without its numbers.
