@@ -63,6 +63,28 @@ def _divided(group: Group, rows: Sequence[Sequence[str]], place: int, by_folder:
     return tuple(Group.of(values[word], word) for word in sorted(values, key=natural))
 
 
+def repeating_folders(group: Group) -> list[Division]:
+    """Return the ways in which folders next to each other hold files of the same names.
+
+    As those of several people who labelled the same images, `expert 1/a.png` and `expert 2/a.png`, or of classes.
+    """
+    depths = {len(file.folders) for file in group.files}
+    columns = [*zip(*(file.folders for file in group.files), strict=True)] if len(depths) == 1 else []
+    found: list[Division] = []
+    for column in dict.fromkeys(columns):
+        values = dict.fromkeys(column)
+        if not 2 <= len(values) <= MOST_FILES:
+            continue
+        of_image: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for file, value in zip(group.files, column, strict=True):
+            rest = [folder for folder, other in zip(file.folders, columns, strict=True) if other != column]
+            of_image[(*rest, file.stem)].add(value)
+        if len(of_image) > 1 and all(len(held) == len(values) for held in of_image.values()):
+            files = [*zip(group.files, column, strict=True)]
+            found.append(tuple(Group.of((file for file, its in files if its == value), value) for value in values))
+    return found
+
+
 def mirrored_folders(groups: Sequence[Group]) -> list[Group]:
     """Return what groups in folders next to each other are together, where folders of their names lie elsewhere, too.
 
