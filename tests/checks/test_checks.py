@@ -178,6 +178,15 @@ CASES: dict[str, Case] = {
 }
 
 
+@pytest.mark.parametrize(("width", "severities"), [(0, ["warning"]), (2, [])])
+def test_objects_that_fill_their_images_have_borders_to_learn(width: int, severities: list[str]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 64, 64), np.uint8)
+    ids = (1 + np.arange(64)[:, None] // 16 * 4 + np.arange(64) // 16).astype(np.int32)
+    full = Sample("full", pixels, np.ones((64, 64), np.uint8), ids)
+    report = checked([full], f"data.border_width={width}")
+    assert [finding.severity for finding in report.findings if finding.check == "one class"] == severities
+
+
 @pytest.mark.parametrize("check", CASES)
 def test_it_finds_what_it_is_for(check: str) -> None:
     examined, words, images = CASES[check]

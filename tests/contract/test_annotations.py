@@ -251,6 +251,36 @@ def label_studio(root: Path, images: dict[str, list[Marked]]) -> None:
     put_json(root / "project-1-at-2024.json", tasks)
 
 
+def brushes(root: Path, images: dict[str, list[Marked]]) -> None:
+    """Run lengths of pictures of red, green, blue and alpha, as Label Studio packs what was painted."""
+    tasks = []
+    for number, (file, its) in enumerate(images.items()):
+        result = []
+        for one in its:
+            top, left, inside = Polygons([[flat(one.corners)]]).draw((HEIGHT, WIDTH), file)
+            mask = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+            mask[top : top + inside.shape[0], left : left + inside.shape[1]] = np.where(inside, 255, 0)[..., None]
+            about = {"original_width": WIDTH, "original_height": HEIGHT, "from_name": "label", "type": "brushlabels"}
+            value = {"format": "rle", "rle": packed(mask.ravel()), "brushlabels": [one.name]}
+            result.append(about | {"value": value})
+        tasks.append({"id": number, "data": {"image": file}, "annotations": [{"result": result}]})
+    put_json(root / "project-2.json", tasks)
+
+
+def packed(values: NDArray[np.uint8]) -> list[int]:
+    """Pack values as runs of one value, and runs of several where each is shorter than eight."""
+    bits = f"{len(values):032b}{7:05b}{2:04b}{7:04b}{9:04b}{15:04b}"
+    ends = [*(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    start = 0
+    for end in ends:
+        if end - start > 8:
+            bits += f"1{3:02b}{end - start - 1:016b}{values[start]:08b}"
+        else:
+            bits += f"0{0:02b}{end - start - 1:03b}" + "".join(f"{value:08b}" for value in values[start:end])
+        start = end
+    return np.packbits([int(bit) for bit in bits]).tolist()
+
+
 def darwin(root: Path, images: dict[str, list[Marked]]) -> None:
     for file, its in images.items():
         found = [
@@ -270,6 +300,7 @@ WRITERS: dict[str, tuple[str, Write]] = {
     "GeoJSON": ("GeoJSON", geojson),
     "Supervisely": ("Supervisely", supervisely),
     "Label Studio": ("Label Studio", label_studio),
+    "brushes of Label Studio": ("Label Studio", brushes),
     "Darwin": ("Darwin", darwin),
     "CVAT": ("CVAT", cvat),
     "ImageScope": ("ImageScope", imagescope),

@@ -69,6 +69,17 @@ BROKEN: dict[str, tuple[str, object, str]] = {
         [{"data": {"image": "a.png"}, "annotations": [{"result": [{"original_width": 0, "from_name": ""}]}]}],
         "tasks.0.annotations.0.result.0.original_width",
     ),
+    "Label Studio brush": (
+        "p.json",
+        [
+            {
+                "data": {"image": "a.png"},
+                "annotations": [{"result": [{"type": "brushlabels", "from_name": "", "value": {"rle": [0, 0, 1]}}]}],
+                "note": "original_width",
+            }
+        ],
+        "result 0: a brush whose run lengths end early",
+    ),
     "Darwin": (
         "a.json",
         {"item": {"slots": []}, "annotations": [{"name": "x", "polygon": {"paths": [[{"x": 1}]]}}]},

@@ -271,7 +271,6 @@ def test_a_folder_of_zarrs_with_labels_is_a_set(tmp_path: Path) -> None:
     ("name", "advice"),
     [
         ("scan.dcm", "DICOM: convert it"),
-        ("p.mhd", "write them as NIfTI"),
         ("set.tar.gz", "a packed file: unpack it"),
         ("a.parquet", "write files"),
     ],

@@ -45,6 +45,28 @@ def few(seed: int) -> np.ndarray:
     return squares(3 + seed)
 
 
+def discs(seed: int, *, moves: bool = True, sizes: bool = True) -> np.ndarray:
+    """Six discs, each a value, which may lie elsewhere and be of another size in each mask."""
+    rng = np.random.default_rng(seed)
+    places = rng.permutation(9) if moves else np.arange(9)
+    rows, columns = np.ogrid[:SIDE, :SIDE]
+    found = np.zeros((SIDE, SIDE), np.uint8)
+    for number in range(6):
+        radius = rng.integers(3, 10) if sizes else 3 + number
+        row, column = (21 * np.array(divmod(places[number], 3)) + 10).tolist()
+        found[(rows - row) ** 2 + (columns - column) ** 2 < radius**2] = number + 1
+    return found
+
+
+def layers(seed: int) -> np.ndarray:
+    """Twenty-four objects of a volume, of which each of eight slices cuts six."""
+    found = np.zeros((SIDE, SIDE), np.uint16)
+    for number in range(3 * seed, 3 * seed + 6):
+        row, column = divmod(number % 25, 5)
+        found[12 * row + 1 : 12 * row + 9, 12 * column + 1 : 12 * column + 9] = number % 25 + 1
+    return found
+
+
 CASES: dict[str, tuple[Callable[[int], np.ndarray], str, tuple[str, ...], str]] = {
     "0 and 255": (lambda seed: blobs(seed) * np.uint8(255), "classes", ("background", "foreground"), "0 and 255"),
     "0 and 1": (lambda seed: blobs(seed).astype(np.uint8), "classes", ("background", "foreground"), "0 and 1"),
@@ -64,6 +86,20 @@ CASES: dict[str, tuple[Callable[[int], np.ndarray], str, tuple[str, ...], str]] 
     "indices with void": (void, "classes", ("background", "class1", "class2"), "255 where nothing counts"),
     "many ids": (lambda seed: squares(20 + seed), "instances", ("background", "object"), "20 to 27"),
     "few ids, numbered anew": (few, "instances", ("background", "object"), "3 to 10"),
+    "as many ids in each": (discs, "instances", ("background", "object"), "at other places and of other sizes"),
+    "classes of a size": (
+        lambda seed: discs(seed, sizes=False),
+        "classes",
+        ("background", *(f"class{number}" for number in range(1, 7))),
+        "indices 0 to 6",
+    ),
+    "classes of a place": (
+        lambda seed: discs(seed, moves=False),
+        "classes",
+        ("background", *(f"class{number}" for number in range(1, 7))),
+        "indices 0 to 6",
+    ),
+    "ids of a volume": (layers, "instances", ("background", "object"), "in all"),
 }
 
 
@@ -165,6 +201,8 @@ def test_object_ids_in_one_channel_are_objects(channel: int) -> None:
     decoded = found.decode([(coloured(3), "m")])
     assert decoded.instances is not None
     assert len(np.unique(decoded.instances)) == 9
+    said = decide(masks, DataConfig(mask_kind="instances")).decode([(coloured(3), "m")])
+    np.testing.assert_array_equal(said.instances, decoded.instances)
 
 
 def test_the_kind_can_be_said() -> None:

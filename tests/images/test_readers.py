@@ -1,5 +1,6 @@
 """What every reader of images promises: one table of formats, and the same checks for all."""
 
+import bz2
 import gzip
 import json
 import struct
@@ -66,6 +67,49 @@ def nifti(pixels_ZYX: NDArray[np.generic]) -> Callable[[Path], None]:
         volume.header.set_zooms((0.5, 0.5, 2.0))
         volume.header.set_xyzt_units("micron")
         nibabel.save(volume, path)
+
+    return write
+
+
+def metaimage(pixels: NDArray[np.generic], *, packed: bool = False, samples: int = 1) -> Callable[[Path], None]:
+    """Write planes in one file, or for `.mhd` next to it; of several samples, they are the last axis."""
+
+    def write(path: Path) -> None:
+        data = pixels.astype(pixels.dtype.newbyteorder(">" if packed else "<")).tobytes()
+        data = zlib.compress(data) if packed else data
+        sizes = pixels.shape[::-1] if samples == 1 else pixels.shape[-2::-1]
+        kind = {"uint8": "UCHAR", "uint16": "USHORT", "float32": "FLOAT"}[pixels.dtype.name]
+        place = f"{path.stem}.raw" if path.suffix == ".mhd" else "LOCAL"
+        lines = ["ObjectType = Image", f"NDims = {len(sizes)}", "BinaryData = True"]
+        lines += [f"BinaryDataByteOrderMSB = {packed}", f"CompressedData = {packed}", "TransformMatrix = 1 0 0 1"]
+        lines += ["ElementSpacing = 0.5 0.5 2", f"DimSize = {' '.join(map(str, sizes))}"]
+        lines += [f"ElementNumberOfChannels = {samples}"] * (samples > 1)
+        lines += [f"ElementType = MET_{kind}", f"ElementDataFile = {place}", ""]
+        head = "\n".join(lines).encode()
+        path.write_bytes(head + (data if place == "LOCAL" else b""))
+        if place != "LOCAL":
+            path.with_name(place).write_bytes(data)
+
+    return write
+
+
+def nrrd(pixels: NDArray[np.generic], *, encoding: str = "raw", kinds: str = "") -> Callable[[Path], None]:
+    """Write the fields of an array, whose last axis is the fastest, and its bytes."""
+
+    def write(path: Path) -> None:
+        packer = {"gzip": gzip.compress, "bzip2": bz2.compress, "raw": bytes}[encoding]
+        kind = {"uint8": "unsigned char", "uint16": "ushort", "float32": "float"}[pixels.dtype.name]
+        lines = ["NRRD0005", "# a comment", f"type: {kind}", f"dimension: {pixels.ndim}", "endian: little"]
+        lines += [f"sizes: {' '.join(map(str, pixels.shape[::-1]))}", f"encoding: {encoding}", "key:=a word"]
+        steps = ["(0.5,0,0)", "(0,0.5,0)", "(0,0,2)"]
+        steps = ["none" if one == "list" else steps.pop(0) for one in kinds.split() or ["domain"] * pixels.ndim]
+        lines += ["space: left-posterior-superior", f"space directions: {' '.join(steps)}"]
+        lines += [f"kinds: {kinds}"] * bool(kinds)
+        data = packer(pixels.astype(pixels.dtype.newbyteorder("<")).tobytes())
+        if path.suffix == ".nhdr":
+            lines.append(f"data file: {path.stem}.raw")
+            path.with_suffix(".raw").write_bytes(data)
+        path.write_bytes(("\n".join(lines) + "\n\n").encode() + (b"" if path.suffix == ".nhdr" else data))
 
     return write
 
@@ -199,6 +243,14 @@ CASES = [
     Case("packed.ppm.gz", gzipped(pillow(RGB, "PPM")), "cyx", channels_first(RGB)),
     Case("volume.nii", nifti(STACK), "zcyx", STACK[:, None]),
     Case("packed.nii.gz", nifti(STACK), "zcyx", STACK[:, None]),
+    Case("packed.mha", metaimage(STACK, packed=True), "zcyx", STACK[:, None]),
+    Case("colour.mha", metaimage(RGB, samples=3), "cyx", channels_first(RGB)),
+    Case("volume.mhd", metaimage(STACK), "zcyx", STACK[:, None]),
+    Case("volume.nrrd", nrrd(STACK), "zcyx", STACK[:, None]),
+    Case("packed.nrrd", nrrd(STACK, encoding="gzip"), "zcyx", STACK[:, None]),
+    Case("bzip2.nrrd", nrrd(STACK, encoding="bzip2"), "zcyx", STACK[:, None]),
+    Case("layers.nrrd", nrrd(np.moveaxis(HYPER[0], 1, -1), kinds="list domain domain domain"), "zcyx", HYPER[0]),
+    Case("volume.nhdr", nrrd(STACK), "zcyx", STACK[:, None]),
 ]
 
 
@@ -234,8 +286,8 @@ def test_a_window_is_that_part_of_the_page(case: Case, path: Path) -> None:
 
 
 def test_a_file_in_memory_is_read_alike(case: Case, path: Path) -> None:
-    if path.name.endswith((".nii", ".nii.gz")):
-        pytest.skip("NIfTI is told by its name")
+    if path.name.endswith((".nii", ".nii.gz", ".mhd", ".nhdr")):
+        pytest.skip("NIfTI is told by its name, and the pixels of others lie in another file")
     np.testing.assert_array_equal(open_bytes(path.read_bytes(), "a").read(0), open_image(path).read(0))
 
 
@@ -322,6 +374,9 @@ def test_steps_and_their_units_are_found(tmp_path: Path) -> None:
     assert found == dict.fromkeys("xy", PixelSize(0.25, "micrometer")) | {"z": PixelSize(0.5, "micrometer")}
     nifti(STACK)(tmp_path / "c.nii")
     assert open_image(tmp_path / "c.nii").pixel_size["z"] == PixelSize(2.0, "micrometer")
+    for name, write in (("c.mha", metaimage), ("c.nrrd", nrrd)):
+        write(STACK)(tmp_path / name)
+        assert open_image(tmp_path / name).pixel_size["z"] == PixelSize(2.0, "millimeter")
     tiff(GREY, resolution=(300, 300), resolutionunit="inch")(tmp_path / "d.tif")
     assert open_image(tmp_path / "d.tif").pixel_size == {}
 
@@ -342,7 +397,7 @@ def test_no_file_runs_code(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([[object()]], object), allow_pickle=True)
     np.savez(tmp_path / "a.npz", a=np.array([[object()]], object))
     for name in ("a.npy", "a.npz"):
-        with pytest.raises(DataError):
+        with pytest.raises(DataError, match="holds Python objects"):
             open_image(tmp_path / name).read(0)
 
 
@@ -398,6 +453,18 @@ def test_a_variable_of_matlab_unpacks_to_no_more_than_is_allowed(
         open_image(tmp_path / "a.mat").read(0)
 
 
+@pytest.mark.parametrize("place", ["../secret.raw", "/secret.raw", "LIST", "slice%03d.raw 0 3 1"])
+@pytest.mark.parametrize(("name", "write"), [("a.mhd", metaimage), ("a.nhdr", nrrd)])
+def test_a_header_takes_pixels_from_one_file_next_to_it(
+    tmp_path: Path, name: str, write: Callable[..., Callable[[Path], None]], place: str
+) -> None:
+    write(STACK)(tmp_path / name)
+    text = (tmp_path / name).read_text()
+    (tmp_path / name).write_text(text.replace("a.raw", place))
+    with pytest.raises(DataError, match="takes its pixels from"):
+        open_image(tmp_path / name)
+
+
 def test_headers_that_promise_too_much_are_not_allocated(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as tree:
         tree.create_dataset("raw", (2, 100_000, 100_000), "u1", chunks=(1, 1000, 1000), compression="gzip")
@@ -414,6 +481,11 @@ def test_headers_that_promise_too_much_are_not_allocated(tmp_path: Path) -> None
         archive.writestr("raw.npy", header.getvalue() + bytes(100))
     with pytest.raises(DataError, match="promises more pixels"):
         open_image(tmp_path / "a.npz")
+    for name, write in (("a.mha", metaimage(STACK, packed=True)), ("a.nrrd", nrrd(STACK, encoding="gzip"))):
+        write(tmp_path / name)
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes().replace(b" 53 37 4", b" 53000 37000 400"))
+        with pytest.raises(DataError, match="its header promises"):
+            open_image(tmp_path / name)
     nifti(STACK)(tmp_path / "a.nii")
     content = bytearray((tmp_path / "a.nii").read_bytes())
     content[42:48] = np.array([30_000, 30_000, 30_000], "<i2").tobytes()

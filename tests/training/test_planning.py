@@ -117,6 +117,17 @@ def _objects(folder: Path, side: int) -> Path:
     return put(folder, images, [ids] * 5)
 
 
+def test_objects_that_fill_their_images_are_scored_as_objects(tmp_path: Path) -> None:
+    images, _ = views(4, 64)
+    for seed, image in enumerate(images):
+        ids = 1 + (np.arange(64)[:, None] + 3 * seed) // 13 * 6 + (np.arange(64) + 5 * seed) // 13
+        put(tmp_path / str(seed), [image], [ids.astype(np.uint8)])
+    made = unetkit.plan(tmp_path, overrides=["data.mask_kind=instances", *FAST])
+    assert (value(made, "data.border_width"), value(made, "train.best_metric")) == (1, "aji")
+    assert "100 % of the pixels" in made.yaml
+    assert "to keep them apart" not in made.yaml
+
+
 def test_borders_patches_and_debris_follow_the_size_of_the_objects(tmp_path: Path) -> None:
     kinds = ["data.mask_kind=instances", *FAST]
     small, large = (unetkit.plan(_objects(tmp_path / str(side), side), overrides=kinds) for side in (12, 60))

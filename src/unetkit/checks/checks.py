@@ -65,7 +65,10 @@ def different_kinds(data: DatasetFacts) -> Iterator[Finding]:
         images = [one for one, its in zip(data.images, kinds, strict=True) if its == kind]
         model = data.images[kinds.index(usual)].source
         found = f"{files(images)}: {kind[0]} channels of {kind[1]}, but {model} has {usual[0]} of {usual[1]}"
-        yield Finding("error", found, "all images of a set must be stored alike", names(images))
+        advice = (
+            "all images of a set must be stored alike: convert the others, or name those of one kind in data.images"
+        )
+        yield Finding("error", found, advice, names(images))
 
 
 def constant(data: DatasetFacts) -> Iterator[Finding]:
@@ -329,7 +332,7 @@ def touching(data: DatasetFacts) -> Iterator[Finding]:
     """Find objects that touch: as a class of pixels alone they come out as one."""
     known = [(one, one.objects.touching) for one in data.images if one.objects and one.objects.touching is not None]
     together = sum(touching for _, touching in known)
-    if together:
+    if together and not data.config.data.border_width and not data.config.loss.border_weight:
         share = 100 * together / len(data.areas)
         found = f"{together:,} of {len(data.areas):,} objects touch another one ({share:.0f} %)"
         advice = "to keep them apart, train with data.border_width=2 or loss.border_weight=10"
@@ -369,9 +372,15 @@ def object_sizes(data: DatasetFacts) -> Iterator[Finding]:
 
 
 def one_class(data: DatasetFacts) -> Iterator[Finding]:
-    """Find a set whose labels hold a single class."""
+    """Find a set whose labels hold a single class, unless objects that touch can be told apart by their borders."""
     present = data.classes_in(frozenset(one.index for one in data.images))
-    if len(present) == 1:
+    bordered = any(one.objects is not None and one.objects.touching for one in data.images)
+    if len(present) == 1 and bordered:
+        (only,) = present
+        found = f"objects fill the images: all pixels are {data.classes[only]}"
+        if not data.config.data.border_width:
+            yield Finding("warning", found, "to learn their borders, train with data.border_width=2, as auto does")
+    elif len(present) == 1:
         (only,) = present
         found = (
             f"{data.images[0].source}: the masks of all {len(data.images)} images hold the single class {only} "

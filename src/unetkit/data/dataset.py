@@ -385,12 +385,18 @@ class Files:
         ]
 
 
+AS_LARGE = (
+    "a mask must be as large as its image: give the image that it was drawn on, or resize it to the nearest pixels "
+    "(a mean of pixels makes values that mean nothing)"
+)
+
+
 def require_same_size(image: str, image_size: Sequence[int], mask: str, mask_size: Sequence[int]) -> None:
     """Raise `DataError` where a mask is not as large as its image, [rows, columns]."""
     if tuple(image_size) != tuple(mask_size):
         raise DataError(
             f"{mask}: {mask_size[0]} x {mask_size[1]} pixels (rows x columns), but its image {image} has "
-            f"{image_size[0]} x {image_size[1]}; a mask must be as large as its image"
+            f"{image_size[0]} x {image_size[1]}; {AS_LARGE}"
         )
 
 

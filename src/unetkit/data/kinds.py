@@ -2,7 +2,8 @@
 
 Two values are two classes: 0 and 255, 0 and 1, or any other two. A few values are a class each, whether they are 0, 1,
 2 or 0, 128, 255; 255 above small class indices marks pixels that do not count, as in the VOC challenge. Values that are
-one connected piece each, and more of them in one mask than in another, are objects. A few colours are a class each,
+one connected piece each are objects where they are many, or more in one mask than in another, or lie elsewhere and are
+of another size in each mask. A few colours are a class each,
 many are objects; colours of one channel alone are its values. Grey values between 0 and white that lie along edges come
 from anti-aliasing or JPEG: the nearer of the two is meant. Other grey values between classes are refused, unless they
 are a few stray pixels.
@@ -38,7 +39,7 @@ from unetkit.errors import DataError
 BINARY = ("background", "foreground")
 OBJECT = "object"
 
-_CLOSELY, _SAMPLED, _SCANNED = 4, 32, 500  # masks
+_CLOSELY, _SAMPLED, _SCANNED = 6, 32, 500  # masks
 _FEW, _MANY = 16, 40  # values of classes
 _CHANNELLED = 8  # masks whose channels are looked at
 _VOID = 255
@@ -46,6 +47,8 @@ _ONE_PIECE = 0.85  # share of values whose largest piece has most of their pixel
 _STRAY = 0.005  # of the pixels of the class
 _INSIDE = 0.02  # of the pixels of a value, those with equal neighbours all around
 _WHITES = (255, 65535)
+_VALUES = 4  # in a mask, from which it is asked whether their sizes follow from them
+_BY_SIZE = 0.3  # share of what the sizes differ by that values explain where they are classes
 _ABOUT = 0.12  # of a side, by which the places of objects differ between images
 _AROUND = 0.75  # share of the masks whose sides have mostly the value of the background
 _EDGE = 3  # pixels to both sides of an edge that JPEG and anti-aliasing reach
@@ -85,6 +88,7 @@ class _Seen:
             values occur.
         inside: of each value, the share of its pixels with equal neighbours all around; empty where not looked at.
         ordered: the values above 0 rise in the order in which rows or columns meet them, as numbered objects do.
+        wide: whole numbers of more than 8 bits, as programs store that number objects.
         places: of each value, the mean row and column of its pixels, as shares of the sides; empty where not looked at.
         edges: share of its greys between 0 and white that lie along edges; None where nothing is blurred, or not seen.
     """
@@ -97,6 +101,7 @@ class _Seen:
     inside: tuple[float, ...] = ()
     edges: float | None = None
     ordered: bool = False
+    wide: bool = False
     places: tuple[tuple[float, float], ...] = ()
 
     @classmethod
@@ -108,6 +113,7 @@ class _Seen:
             np.concatenate([values[[0, -1]].ravel(), values[:, [0, -1]].ravel()]), return_counts=True
         )
         frame = int(sides[times.argmax()])
+        wide = stored.dtype.kind in "iu" and stored.dtype.itemsize > 1
         if len(present) < 3 and is_small(values):
             counts = np.bincount(values.ravel())[present]
             return cls(tuple(present.tolist()), tuple(counts.tolist()), coloured, frame)
@@ -118,7 +124,7 @@ class _Seen:
         else:
             indices = np.searchsorted(present, values).astype(np.int32)
         counts = np.bincount(indices.ravel())
-        seen = cls(tuple(present.tolist()), tuple(counts.tolist()), coloured, frame)
+        seen = cls(tuple(present.tolist()), tuple(counts.tolist()), coloured, frame, wide=wide)
         if not closely or len(present) > 2**15:
             return seen
         equal = ndimage.maximum_filter(indices, 3) == ndimage.minimum_filter(indices, 3)
@@ -211,7 +217,9 @@ def decide(
     if config.mask_kind == "instances" and len(classes or ()) > 2 and _channelled(masks):
         return MaskMap(tuple(classes or ()), kind="instances", words=_IDS_AND_CLASSES)
     if config.mask_kind == "instances":
-        return replace(_instances(classes, title, "data.mask_kind=instances"), ignored=ignored)
+        few = list(_look(masks, _CHANNELLED))
+        coloured = 2 * sum(one.coloured for one in few) > len(few)
+        return replace(_instances(classes, title, "data.mask_kind=instances", coloured=coloured), ignored=ignored)
     seen = list(_look(masks, _SAMPLED))
     if not seen:
         return MaskMap(classes or BINARY, ignored=ignored)
@@ -433,8 +441,8 @@ def _stray(seen: Sequence[_Seen]) -> float | None:
 def _objects(seen: Sequence[_Seen], *, objects: bool) -> str:
     """Say why values are objects; empty: they are not.
 
-    They are one piece each, and there are many of them, or their names say so, or they are numbered from 1 in every
-    mask while their number differs.
+    They are one piece each, and there are many of them, or their names say so, or they lie elsewhere and are of another
+    size in each mask, or they are numbered from 1 in every mask while their number differs.
     """
     several = [one for one in seen if len(one.values) > 2]
     if _mean_pieces(several) < _ONE_PIECE:
@@ -444,9 +452,33 @@ def _objects(seen: Sequence[_Seen], *, objects: bool) -> str:
     counted = [count == one.values[-1] for count, one in zip(counts, several, strict=True)]
     if objects or max(counts) > _FEW:
         return what
+    held = {value for one in several for value in one.values[one.values[0] == 0 :]}
+    if len(held) > (_FEW if all(one.wide for one in several) else _MANY):
+        return f"{len(held)} in all, {what}"
+    if _are_unlike_classes(several):
+        return f"{what}, at other places and of other sizes in each image"
     if all(counted) and _lie_about(several):
         return f"{what}, numbered in the order of their rows or columns, at other places in each image"
     return what if all(counted) and len(set(counts)) >= min(3, len(several)) and len(several) >= 3 else ""
+
+
+def _are_unlike_classes(several: Sequence[_Seen]) -> bool:
+    """Tell whether places and sizes of several values do not follow from the values, as those of classes do."""
+    looked_at = [one for one in several if one.places]
+    of_value: dict[int, list[tuple[float, float, float]]] = {}
+    for one in looked_at:
+        for value, count, place in zip(one.values, one.counts, one.places, strict=True):
+            if value != one.frame:
+                of_value.setdefault(value, []).append((float(np.log(count)), *place))
+    common = [np.array(found) for found in of_value.values() if len(found) > 1]
+    if len(looked_at) < 3 or len(common) < _VALUES:
+        return False
+    about = np.mean([found[:, 1:].std(axis=0) for found in common], axis=0)
+    sizes = np.concatenate([found[:, 0] for found in common])
+    within = sum(float(((found[:, 0] - found[:, 0].mean()) ** 2).sum()) for found in common)
+    # Of numbers that say nothing, they explain nothing on average: shares are counted by their degrees of freedom.
+    left = within / (len(sizes) - len(common))
+    return float(about.max()) >= _ABOUT and 1 - left / max(float(sizes.var(ddof=1)), 1e-9) < _BY_SIZE
 
 
 def _lie_about(several: Sequence[_Seen]) -> bool:

@@ -24,6 +24,7 @@ from unetkit.storage.tree import ZARR_FILES
 
 __all__ = [
     "FORMATS",
+    "HEADERS",
     "HOLDING_ARRAYS",
     "SUFFIXES",
     "Format",
@@ -95,7 +96,7 @@ FORMATS: tuple[Format, ...] = (
     Format("TIFF", (".tif", ".tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _tiff, paged=True),
     Format("PNG", (".png",), (b"\x89PNG",), open_raster),
     Format("JPEG", (".jpg", ".jpeg"), (b"\xff\xd8\xff",), open_raster),
-    Format("BMP", (".bmp", ".dib"), (b"BM",), open_raster),
+    Format("BMP", (".bmp", ".dib"), (b"BM", b"(\0\0\0"), open_raster),
     Format("GIF", (".gif",), (b"GIF87a", b"GIF89a"), open_raster, paged=True),
     Format("WebP", (".webp",), (b"RIFF....WEBP",), open_raster),
     Format(
@@ -107,6 +108,8 @@ FORMATS: tuple[Format, ...] = (
     Format("HDF5", (".h5", ".hdf5", ".hdf", ".ims"), (b"\x89HDF\r\n",), _array("hdf5"), True, "h5py", "hdf5"),
     Format("MATLAB", (".mat",), (b"MATLAB",), _array("matlab"), paged=True),
     Format("NIfTI", (".nii", ".nii.gz"), (), _array("nifti"), True, "nibabel", "nifti"),
+    Format("MetaImage", (".mha", ".mhd"), (b"ObjectType", b"NDims"), _array("metaimage"), paged=True),
+    Format("NRRD", (".nrrd", ".nhdr"), (b"NRRD",), _array("nrrd"), paged=True),
     Format("CZI", (".czi",), (b"ZISRAWFILE",), _array("bioio", "bioio_czi"), True, "bioio_czi", "czi"),
     Format("ND2", (".nd2",), (b"\xda\xce\xbe\x0a",), _array("bioio", "bioio_nd2"), True, "bioio_nd2", "nd2"),
     Format("LIF", (".lif",), (b"\x70\0\0\0",), _array("bioio", "bioio_lif"), True, "bioio_lif", "lif"),
@@ -123,6 +126,9 @@ SUFFIXES = frozenset(suffix for form in FORMATS for suffix in form.suffixes) | f
 _SEVERAL = tuple(suffix for form in FORMATS if form.name in ("npz", "HDF5", "MATLAB") for suffix in form.suffixes)
 HOLDING_ARRAYS = (*_SEVERAL, ".zarr")
 """The endings of what may hold several arrays."""
+
+HEADERS = (".mhd", ".nhdr")
+"""The endings of headers whose pixels lie next to them, as `.raw`."""
 
 _HEAD = 16
 

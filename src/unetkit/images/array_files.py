@@ -1,27 +1,33 @@
-"""Arrays in files: npy and npz of numpy, HDF5, MATLAB, NIfTI, and microscopes' own files (CZI, ND2, LIF).
+"""Arrays in files: npy and npz of numpy, HDF5, MATLAB, NIfTI, MetaImage, NRRD, and microscopes' own.
 
-What an array's axes are is taken from the file where it says so (NIfTI; HDF5 with `axistags` as ilastik writes, or
-dimension labels) and by `axes_by_size` elsewhere. Of npz, HDF5 and MATLAB files with several arrays one is named after
-the file: `file.h5/volumes/raw` or `file.h5:volumes/raw`. No file can run code: arrays of Python objects are refused.
+What an array's axes are is taken from the file where it says so (NIfTI, MetaImage, NRRD, HDF5 with the `axistags` of
+ilastik or dimension labels) and by `axes_by_size` elsewhere. Of npz, HDF5 and MATLAB files with several arrays one is
+named after the file: `file.h5/volumes/raw` or `file.h5:volumes/raw`. No file can run code: arrays of Python objects are
+refused. The headers of MetaImage and NRRD are lines of text and are read here: ITK's own reader damages its memory on
+some broken ones.
 """
 
 import json
 import math
+import re
 import struct
 import zipfile
 import zlib
+from bz2 import BZ2Decompressor
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from io import SEEK_END
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
+from zlib import decompressobj
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unetkit.errors import DataError
-from unetkit.images.array import CachedArray, MappedArray, axes_by_size, image_of_array
+from unetkit.images.array import ArrayLike, CachedArray, MappedArray, axes_by_size, image_of_array
 from unetkit.images.image import File, Image, PixelSize, Role, decoding
 from unetkit.limits import MOST_BYTES
 from unetkit.storage.tree import ZARR_FILES
@@ -33,6 +39,8 @@ def open_npy(file: File, role: Role) -> Image:
     Raises:
         DataError: damaged, truncated, or no image's axes.
     """
+    with file.open() as handle:
+        _require_numbers(file.source, _npy_header(handle)[1])
     if file.path is not None:
         found = np.load(file.path, mmap_mode="r", allow_pickle=False)
         array = MappedArray(file.path, found.dtype, found.offset, found.shape, not found.flags.c_contiguous)
@@ -54,7 +62,9 @@ def open_npz(file: File, role: Role) -> Image:
         sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.infolist()}
         name = _named(file, list(sizes))
         _require_bounded(f"{file.source}: {name}", sizes[name], ".npy")
-        shape, dtype = _npz_header(archive, f"{name}.npy")
+        with archive.open(f"{name}.npy") as member:
+            shape, dtype = _npy_header(member)
+        _require_numbers(file.source, dtype)
         if int(np.prod(shape, dtype=object)) * dtype.itemsize > sizes[name]:
             raise DataError(f"{file.source}: {name} promises more pixels {shape} than it holds; write it again")
 
@@ -66,12 +76,19 @@ def open_npz(file: File, role: Role) -> Image:
     return image_of_array(file.source, _Later(shape, dtype, whole), axes_by_size(shape), named=False, decoded="whole")
 
 
-def _npz_header(archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    with archive.open(member) as handle:
-        version = np.lib.format.read_magic(handle)
-        headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, _, dtype = headers[version](handle)
+def _npy_header(handle: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = np.lib.format.read_magic(handle)
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, _, dtype = headers[version](handle)
     return shape, dtype
+
+
+def _require_numbers(source: str, dtype: np.dtype[Any]) -> None:
+    if dtype.hasobject:
+        raise DataError(
+            f"{source}: holds Python objects, which may run code and are not read; save its pixels, or its masks, as "
+            "an array of numbers or as TIFF"
+        )
 
 
 def open_hdf5(file: File, role: Role, *, columns_first: bool = False) -> Image:
@@ -216,7 +233,7 @@ def arrays_in(path: Path) -> tuple[str, ...]:
             elif head.startswith(b"PK"):
                 with zipfile.ZipFile(handle) as archive:
                     names = [name for name in archive.namelist() if name.endswith(".npy")]
-                    shapes = {name.removesuffix(".npy"): _npz_header(archive, name)[0] for name in names}
+                    shapes = {name.removesuffix(".npy"): _npy_header(archive.open(name))[0] for name in names}
             else:
                 return ()
     except (DataError, ImportError):
@@ -252,6 +269,195 @@ def open_nifti(file: File, role: Role) -> Image:
     steps = zip("xyzt", header.header.get_zooms(), strict=False)
     known = {axis: PixelSize(float(step), _UNITS[units[axis]]) for axis, step in steps if units[axis] in _UNITS}
     return image_of_array(file.source, array, axes, pixel_size=known, decoded="whole" if packed else None)
+
+
+_LONGEST_LINE, _MOST_LINES = 4096, 1000  # of a header
+_FIELD = re.compile(rb"([\w ]+?)\s*(?:=|:=?)\s*(.*?)\s*")
+_META_TYPES = {
+    **{
+        "UCHAR": "u1",
+        "CHAR": "i1",
+        "USHORT": "u2",
+        "SHORT": "i2",
+        "UINT": "u4",
+        "INT": "i4",
+        "ULONG": "u4",
+        "LONG": "i4",
+    },
+    **{"ULONG_LONG": "u8", "LONG_LONG": "i8", "FLOAT": "f4", "DOUBLE": "f8"},
+}
+_NRRD_TYPES = {
+    name: kind
+    for kind, names in {
+        "i1": ("signed char", "int8", "int8_t", "char"),
+        "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+        "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+        "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+        "i4": ("int", "signed int", "int32", "int32_t"),
+        "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+        "i8": (
+            "longlong",
+            "long long",
+            "long long int",
+            "signed long long",
+            "signed long long int",
+            "int64",
+            "int64_t",
+        ),
+        "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+        "f4": ("float",),
+        "f8": ("double",),
+    }.items()
+    for name in names
+}
+"""The types of pixels by the names that headers give them."""
+
+_NO_CHANNELS = ("domain", "space", "time", "none", "???")
+"""Kinds of the axes of an NRRD file that are no channels."""
+
+
+def open_metaimage(file: File, role: Role) -> Image:
+    """Read the header of a MetaImage: axes beyond columns and rows count pages; pixels as `_pixels`.
+
+    Raises:
+        DataError: damaged, pixels written as text, or as `_pixels`.
+    """
+    fields, offset = _fields(file, "dimsize", "elementtype", "elementdatafile")
+    kind = fields["elementtype"].removeprefix("MET_")
+    if kind not in _META_TYPES or fields.get("binarydata", "True").lower() != "true":
+        raise DataError(f"{file.source}: pixels of the type {kind[:40]!r}, or as text; save binary numbers")
+    msb = fields.get("binarydatabyteordermsb") or fields.get("elementbyteordermsb") or "False"
+    dtype = np.dtype(f"{'>' if msb.lower() == 'true' else '<'}{_META_TYPES[kind]}")
+    sizes, samples = [int(word) for word in fields["dimsize"].split()], int(fields.get("elementnumberofchannels", 1))
+    packed = fields.get("compresseddata", "False").lower() == "true"
+    data, skipped = fields["elementdatafile"], int(fields.get("headersize", 0))
+    shape = (*sizes[::-1], *([samples] if samples > 1 else []))
+    array = _pixels(
+        file, "" if data.upper() == "LOCAL" else data, "gzip" if packed else "raw", offset, skipped, shape, dtype
+    )
+    steps = (fields.get("elementspacing") or fields.get("elementsize") or "").split()
+    known = {axis: PixelSize(float(step), "millimeter") for axis, step in zip("xyz", steps, strict=False)}
+    axes = "xyzt"[: len(sizes)][::-1] + "c" * (samples > 1)
+    return image_of_array(file.source, array, axes, pixel_size=known, decoded="whole" if packed else None)
+
+
+def open_nrrd(file: File, role: Role) -> Image:
+    """Read the header of an NRRD file: axes beyond columns and rows count pages, but for one of colours or layers.
+
+    Raises:
+        DataError: damaged, several axes that are no places, or as `_pixels`.
+    """
+    fields, offset = _fields(file, "sizes", "type", "encoding")
+    if fields["type"] not in _NRRD_TYPES:
+        raise DataError(f"{file.source}: pixels of the type {fields['type'][:40]!r}; save whole numbers or floats")
+    dtype = np.dtype(f"{'>' if fields.get('endian') == 'big' else '<'}{_NRRD_TYPES[fields['type']]}")
+    sizes = [int(word) for word in fields["sizes"].split()]
+    steps = re.findall(r"none|\([^)]*\)", fields.get("space directions", ""))
+    kinds = fields.get("kinds", "").split() or ["list" if step == "none" else "space" for step in steps]
+    kinds = kinds if len(kinds) == len(sizes) else ["space"] * len(sizes)
+    places = iter("xyzt")
+    axes = "".join(next(places) if kind.lower() in _NO_CHANNELS else "c" for kind in kinds)
+    if axes.count("c") > 1:
+        raise DataError(f"{file.source}: several axes that are no places ({' '.join(kinds)}); one at most is read")
+    encoding = {"gz": "gzip", "bz2": "bzip2"}.get(fields["encoding"], fields["encoding"])
+    data = fields.get("data file") or fields.get("datafile") or ""
+    skipped = int(fields.get("byte skip") or fields.get("byteskip") or 0)
+    array = _pixels(file, data, encoding, offset, skipped, (*sizes[::-1],), dtype)
+    lengths = {
+        axis: float(np.linalg.norm([float(word) for word in step.strip("()").split(",")]))
+        for axis, step in zip(axes, steps, strict=False)
+        if step != "none" and axis in "xyz"
+    }
+    known = {axis: PixelSize(step, "millimeter") for axis, step in lengths.items()}
+    return image_of_array(
+        file.source, array, axes[::-1], pixel_size=known, decoded=None if encoding == "raw" else "whole"
+    )
+
+
+def _fields(file: File, *needed: str) -> tuple[dict[str, str], int]:
+    """Return the fields of a header of lines `Name = value` or `name: value`, in lower case, and where it ends.
+
+    It ends with an empty line, or the line that names the file of a MetaImage's pixels.
+
+    Raises:
+        DataError: a field that is needed is missing.
+    """
+    fields: dict[str, str] = {}
+    with file.open() as handle:
+        for _ in range(_MOST_LINES):
+            line = handle.readline(_LONGEST_LINE)
+            found = _FIELD.fullmatch(line)
+            if found:
+                fields[found[1].decode("latin-1").lower()] = found[2].decode("utf-8", "replace")
+            if not line.strip() or "elementdatafile" in fields:
+                break
+        offset = handle.tell()
+    missing = next((name for name in needed if not fields.get(name)), None)
+    if missing is not None:
+        raise DataError(f"{file.source}: damaged: its header does not say '{missing}'; write it again")
+    return fields, offset
+
+
+def _pixels(
+    file: File, data: str, encoding: str, offset: int, skipped: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> ArrayLike:
+    """Return the pixels that follow a header, or lie in one file next to it: mapped, or unpacked at the first window.
+
+    Args:
+        file: of the header.
+        data: the name of the file of the pixels; "" where they follow the header.
+        encoding: raw, gzip (or zlib), or bzip2.
+        offset: where the header ends.
+        skipped: bytes before the pixels; -1: the pixels are the last bytes.
+        shape: of the array.
+        dtype: of the values.
+
+    Raises:
+        DataError: in another folder or in several files, packed otherwise, fewer than the header promises, or more than
+            is decoded.
+    """
+    if data and (Path(data).name != data or "%" in data or data.split()[0].upper() == "LIST"):
+        raise DataError(f"{file.source}: takes its pixels from {data[:60]!r}; keep them in one file, next to it")
+    if data and file.path is None:
+        raise DataError(f"{file.source}: its pixels lie in another file, {data[:60]!r}; unpack the archive")
+    if data and file.path and not file.path.with_name(data).is_file():
+        raise DataError(f"{file.source}: its pixels are missing: {data} should lie next to it")
+    if encoding not in ("raw", "gzip", "bzip2") or (encoding != "raw" and skipped):
+        raise DataError(f"{file.source}: pixels encoded as {encoding[:60]!r}; save them raw, or packed by gzip")
+    if min(shape) < 1:
+        raise DataError(f"{file.source}: has no pixels (sizes {shape})")
+    needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    path = file.path.with_name(data) if data and file.path else file.path
+    start = 0 if data else offset
+    few = f"{file.source}: holds fewer pixels than its header promises; write it again"
+    if encoding == "raw":
+        with path.open("rb") if path else file.open() as handle:
+            end = handle.seek(0, SEEK_END)
+            begin = end - needed if skipped < 0 else start + skipped
+            if begin < start or begin + needed > end:
+                raise DataError(few)
+            if path is not None:
+                return MappedArray(path, dtype, begin, shape)
+            handle.seek(begin)
+            return np.frombuffer(handle.read(needed), dtype).reshape(shape)
+    _require_bounded(file.source, needed, "raw")
+    native = dtype.newbyteorder("=")
+
+    @cache
+    def whole() -> NDArray[Any]:
+        with path.open("rb") if path else file.open() as handle:
+            handle.seek(start)
+            packed = handle.read()
+        unpacker = BZ2Decompressor() if encoding == "bzip2" else decompressobj(_GZIP_OR_ZLIB)
+        content = unpacker.decompress(packed, needed)
+        if len(content) < needed:
+            raise DataError(few)
+        return np.frombuffer(content, dtype).reshape(shape).astype(native, copy=False)
+
+    return _Later(shape, native, whole)
+
+
+_GZIP_OR_ZLIB = 47  # what zlib calls to take either
 
 
 def open_bioio(file: File, role: Role, plugin: str) -> Image:

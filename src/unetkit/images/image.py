@@ -284,6 +284,23 @@ def joined(images: Sequence[Image]) -> Image:
     return replace(middle, shape=(*middle.shape[:-3], channels, *middle.shape[-2:]), decode=decode)
 
 
+def united(images: Sequence[Image]) -> Image:
+    """Return the image of the largest value of each pixel in images of one shape, such as masks of one object each.
+
+    Raises:
+        DataError: images of other shapes.
+    """
+    for image in images:
+        if image.shape != images[0].shape:
+            here, there = (" x ".join(map(str, one.shape)) for one in (image, images[0]))
+            raise DataError(f"{image.source}: is {here}, but {images[0].source} {there}; masks of one image are alike")
+
+    def decode(page: int, rows: slice, columns: slice) -> NDArray[Any]:
+        return np.maximum.reduce([image.decode(page, rows, columns) for image in images])
+
+    return replace(images[0], decode=decode)
+
+
 def stacked(images: Sequence[Image]) -> Image:
     """Return the stack whose slices are images of one page, one after the other; of two values, they are 0 and 255.
 

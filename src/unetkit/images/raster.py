@@ -19,7 +19,7 @@ from unetkit.errors import DataError
 from unetkit.images.image import File, Image, Piece, Role, decoding, require_bounded
 from unetkit.limits import MOST_PAGES, MOST_PIXELS
 
-_NAMES = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
+_NAMES = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "PPM", "JPEG2000")
 _PNG_DEPTH, _PNG_COLOUR, _HEAD = 24, 25, 33
 """Offsets of the bits per sample and of the colour type in a PNG file: both follow the size in its first chunk, which
 ends at the last one."""

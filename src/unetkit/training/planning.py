@@ -45,6 +45,7 @@ _FEW_PX = 8  # objects are brought to about this many pixels at the coarsest lev
 _WIDTH, _WIDEST = 32, 256
 _SEVERAL = 160  # px: patches up to this side go through the network by eight
 _TOUCHING = 0.01
+_FULL = 0.01  # share of the background below which objects fill the images
 _OF_ACROSS, _WIDEST_BORDER = 20, 4  # the border class is this part of an object's width, and at most so many pixels
 _SMALLEST_SHARE = 5  # percent of the labelled objects that may be taken for debris
 _RARE = 0.08  # share of the pixels below which each class gets a Dice of its own
@@ -314,7 +315,7 @@ def loss_choices(facts: DatasetFacts) -> Iterator[Choice]:
     """
     shares = zip(facts.class_shares, facts.classes, strict=True)
     share, name = min((share, name) for share, name in shares if share > 0)
-    rarest = f"the rarest class, {name}, has {100 * share:.2g} % of the pixels"
+    rarest = f"the rarest class, {name}, has {100 * share:.3g} % of the pixels"
     yield Choice("loss.cross_entropy", 1, "gives probabilities that can be trusted")
     if share >= _RARE:
         yield Choice("loss.dice", 0, f"{rarest}: cross entropy alone serves, and keeps probabilities true")
@@ -343,7 +344,11 @@ def train_choices(facts: DatasetFacts) -> Iterator[Choice]:
     yield Choice("train.batch", batch, "enough for batch norm and for a smooth course")
     yield Choice("train.steps", steps, f"for {count} images")
     yield Choice("train.ema", 0.99, "the running average of the weights scores better than the last")
-    yield Choice("train.best_metric", "foreground_dice", "every class counts alike, and the background not at all")
+    if _touching(facts) >= _TOUCHING and facts.class_shares[0] < _FULL:
+        reason = "objects fill the images: how they are told apart is what counts"
+        yield Choice("train.best_metric", "aji", reason)
+    else:
+        yield Choice("train.best_metric", "foreground_dice", "every class counts alike, and the background not at all")
 
 
 def predict_choices(facts: DatasetFacts) -> Iterator[Choice]:

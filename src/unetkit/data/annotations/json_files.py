@@ -1,8 +1,7 @@
 """JSON of annotation tools and services.
 
 Of LabelMe, VGG Image Annotator (VIA), QuPath (GeoJSON), Supervisely, Label Studio (tasks) and V7 (Darwin JSON). Fields
-are checked as they are needed. Marks without an outline, such as points, V7's boxes and Label Studio's brushes, are
-counted and left out.
+are checked as they are needed. Marks without an outline, such as points and V7's boxes, are counted and left out.
 """
 
 import math
@@ -10,11 +9,12 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 from urllib.parse import unquote
 from zlib import decompressobj
 from zlib import error as ZlibError
 
+import numpy as np
 from pydantic import Field, FiniteFloat, field_validator
 
 from unetkit.data.annotations.records import BOM, AnnotatedImage, Point, Record, Side, parsed
@@ -292,6 +292,8 @@ class _Value(Record):
     polygonlabels: list[str] = []
     rectanglelabels: list[str] = []
     ellipselabels: list[str] = []
+    brushlabels: list[str] = []
+    rle: list[Annotated[int, Field(ge=0, le=255)]] = []
 
 
 class _Result(Record):
@@ -316,10 +318,10 @@ class _Tasks(Record):
 
 
 def read_label_studio(content: bytes, source: str) -> list[AnnotatedImage]:
-    """Read the polygons, rectangles and ellipses of a project's tasks; of several answers to a task the first.
+    """Read the polygons, rectangles, ellipses and brushes of a project's tasks; of several answers the first.
 
     Raises:
-        DataError: not Label Studio's JSON.
+        DataError: not Label Studio's JSON, or a brush that is damaged.
     """
     read = parsed(_Tasks, b'{"tasks":' + content.removeprefix(BOM) + b"}", source, "a list of Label Studio's tasks")
     images: list[AnnotatedImage] = []
@@ -341,15 +343,58 @@ def read_label_studio(content: bytes, source: str) -> list[AnnotatedImage]:
                 outline = rectangle(left, top, left + value.width * across, top + value.height * down)
             elif one.type == "ellipselabels":
                 outline = ellipse(value.x * across, value.y * down, value.radiusX * across, value.radiusY * down)
+            elif one.type == "brushlabels" and value.rle:
+                place = f"{source}: {named[0]}, result {number}"
+                outline = _brush(value.rle, (one.original_height, one.original_width), place)
             if outline is None:
                 left_out[one.type.removesuffix("labels") or "nothing"] += 1
                 continue
             sizes.add((one.original_height, one.original_width))
-            labels = [*value.polygonlabels, *value.rectanglelabels, *value.ellipselabels]
+            labels = [*value.polygonlabels, *value.rectanglelabels, *value.ellipselabels, *value.brushlabels]
             shapes.append(Shape(labels[0] if labels else "", outline, f"{named[0]}, result {number}"))
         size = sizes.pop() if len(sizes) == 1 else None
         images.append(AnnotatedImage(named[0], tuple(shapes), size, dict(left_out)))
     return images
+
+
+_CHANNELS = 4  # of a brush's picture: red, green, blue and alpha
+
+
+def _brush(coded: Sequence[int], size: tuple[int, int], source: str) -> Bitmap:
+    """Return a mask [H, W] from the run lengths of a picture [H, W, 4] whose alpha it is.
+
+    Their bits are: the number of all values (32), the bits of a value less 1 (5), and four lengths of a number less 1
+    (4 each). Then, for each run: whether it is of one value (1), which of the four lengths its number has (2), the
+    number of its values less 1, and that value, or each of them.
+
+    Raises:
+        DataError: run lengths that end early, or are of another size than the image.
+    """
+    wanted = size[0] * size[1] * _CHANNELS
+    if wanted > _CHANNELS * MOST_PIXELS.value:
+        raise DataError(f"{source}: a brush of {size[0]} x {size[1]} pixels is larger than is decoded")
+    bits, at = "".join(f"{byte:08b}" for byte in coded), 0
+
+    def number(length: int) -> int:
+        nonlocal at
+        at += length
+        if at > len(bits):
+            raise DataError(f"{source}: a brush whose run lengths end early; export it again")
+        return int(bits[at - length : at], 2)
+
+    count, length = number(32), number(5) + 1
+    lengths = [number(4) + 1 for _ in range(4)]
+    if count != wanted:
+        raise DataError(
+            f"{source}: a brush of {count:,} values; {wanted:,} were expected for {size[0]} x {size[1]} pixels (rows x "
+            "columns): export it again"
+        )
+    values, end = np.zeros(wanted, np.uint8), 0
+    while end < count:
+        alike, start = number(1), end
+        end += 1 + number(lengths[number(2)])
+        values[start:end] = number(length) if alike else [number(length) for _ in range(start, end)][: count - start]
+    return Bitmap(0, 0, values.reshape(*size, _CHANNELS)[..., -1] > 0)
 
 
 class _Corner(Record):

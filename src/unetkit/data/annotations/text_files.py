@@ -233,7 +233,7 @@ _SCOPE_KINDS = {"0": "outline", "1": "outline", "2": "ellipse", "3": "arrow", "4
 
 
 def read_imagescope(content: bytes, source: str) -> list[AnnotatedImage]:
-    """Read the outlines of one image; the class is the name of their layer, or of its first attribute with one.
+    """Read the outlines of one image; the class is the name of their layer, or what its first attribute says.
 
     Raises:
         DataError: not XML, a document type, or a corner without its numbers.
@@ -241,7 +241,9 @@ def read_imagescope(content: bytes, source: str) -> list[AnnotatedImage]:
     shapes: list[Shape] = []
     left_out = Counter[str]()
     for layer in _xml(content, source, "ImageScope's annotations").iter("Annotation"):
-        titles = [layer.get("Name", ""), *(one.get("Name", "") for one in layer.iterfind("Attributes/Attribute"))]
+        titles = [layer.get("Name", "")]
+        for one in layer.iterfind("Attributes/Attribute"):
+            titles += [one.get("Value", ""), one.get("Name", "").removeprefix("Description")]
         for region in layer.iter("Region"):
             place, kind = f"region {len(shapes)}", _SCOPE_KINDS.get(region.get("Type", "0"), "other")
             try:

@@ -16,6 +16,7 @@ from unetkit.data.annotations import SUFFIXES as ANNOTATIONS
 from unetkit.data.annotations import format_of
 from unetkit.data.channels import with_channels
 from unetkit.data.dataset import (
+    AS_LARGE,
     Dataset,
     Files,
     Item,
@@ -157,6 +158,8 @@ def _open(path: str | Path | None, config: DataConfig) -> Dataset:
         if dataset is None and tree.archives:
             tree = tree.unpacked()
             dataset = open_nuclei(tree, config) if is_nuclei(tree) else open_matched(tree, config)
+        if dataset is None and (apart := sizes_apart(tree, make_groups(images_in(tree)))):
+            raise DataError(f"{place}: {apart}; {AS_LARGE}")
         if dataset is None:
             raise DataError(f"{place}: not a data set that is known ({_contents(tree)}); {_KNOWN}")
         return dataset
@@ -201,7 +204,6 @@ def _open_file(path: Path, config: DataConfig) -> Dataset:
 
 _UNREAD = {
     **dict.fromkeys((".dcm", ".dicom"), "DICOM: convert it to NIfTI, for example by dcm2niix"),
-    **dict.fromkeys((".mhd", ".mha", ".nrrd"), "volumes of ITK: write them as NIfTI, for example by SimpleITK"),
     **dict.fromkeys((".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"), "a packed file: unpack it"),
     **dict.fromkeys((".parquet", ".arrow", ".tfrecord", ".tfrecords", ".mdb", ".pt", ".pkl"), "records: write files"),
     **dict.fromkeys((".ndjson", ".jsonl"), "records: export COCO, or masks"),
@@ -218,9 +220,8 @@ def _contents(tree: Tree) -> str:
     kinds = ", ".join(f"{count} {suffix or 'other'}" for suffix, count in others.most_common(3))
     remedy = next((f"; {suffix} files are {_UNREAD[suffix]}" for suffix in others if suffix in _UNREAD), "")
     if images:
-        why = sizes_apart(tree, make_groups(images)) or "but none could be paired with a mask"
         rest = f"; files that are not read: {kinds}" if others else ""
-        return f"{len(images)} image files such as {images[0]}, {why}{rest}{remedy}"
+        return f"{len(images)} image files such as {images[0]}, but none could be paired with a mask{rest}{remedy}"
     names = sorted({name.split("/")[0] for name in tree.files})
     held = f"it holds {', '.join(names[:4])}{', ...' * (len(names) > 4)}"
     return f"no image files, but {kinds}; {held}{remedy}"
@@ -332,5 +333,5 @@ _KNOWN = (
     "expected are images with their masks, in folders such as images/ and masks/ or in pairs such as a.png and "
     "a_mask.png, with outlines as LabelMe, YOLO, VIA, CVAT, QuPath or ImageJ keep them, "
     "a stack with its labels, ID/images with ID/masks, or annotations/instances_*.json; name other files by patterns: "
-    "data.images='**/raw/*.png' data.labels='**/labels/*.png'"
+    "data.images='**/raw/*.png' data.labels='**/labels/*.png', or list each image with its label in a .csv: image,label"
 )

@@ -26,7 +26,8 @@ from unetkit.data.annotations import (
     format_of,
 )
 from unetkit.data.dataset import kept
-from unetkit.data.layouts.matcher import Match, Pair, Partner, join, pair, spread, unlabelled_folders
+from unetkit.data.layouts.looks import spread
+from unetkit.data.layouts.matcher import Match, Pair, Partner, are_parts, join, pair, unlabelled_folders
 from unetkit.data.layouts.names import Group, Name, make_groups
 from unetkit.data.outlines import Objects, Polygons, draw_shapes
 from unetkit.errors import DataError, listed
@@ -39,6 +40,7 @@ _UPLOADED = re.compile("^[0-9a-f]{8}-")
 _LOOKED_AT = 5  # files of a group
 _LARGEST = 2**28  # bytes of a file that is looked at
 _SHOWN = 3
+_MOST_NAMES, _NAMED_EACH = 10, 0.9  # names, and share of the outlines with one of their own, that are no classes
 _NO_CLASS = ("", BACKGROUND, "_background_", "__ignore__")
 
 
@@ -83,6 +85,16 @@ class Annotations:
     complaints: tuple[str, ...] = ()
     unsure: tuple[str, ...] = ()
 
+    def with_part(self, other: "Annotations") -> "Annotations":
+        """Return what both say, of which the other is another part of the set."""
+        return replace(
+            self,
+            match=self.match.with_part(other.match),
+            said={**self.said, **other.said},
+            complaints=(*self.complaints, *other.complaints),
+            unsure=(*self.unsure, *other.unsure),
+        )
+
 
 def find_annotations(
     tree: Tree, images: Sequence[Group], files: Iterable[str], region: Group | None = None
@@ -111,7 +123,13 @@ def find_annotations(
         for form in FORMATS:
             if form.name in several:
                 found += _of_many_images(tree, form, images, several[form.name], region)
-    return max(found, key=lambda one: (len(one.match.pairs), len(one.complaints)), default=None)
+    best = max(found, key=lambda one: (len(one.match.pairs), len(one.complaints)), default=None)
+    for other in found:
+        # As a test set in a folder of its own, which names the part of the set that it is.
+        if best is not None and other.form is best.form and other.match.pairs:
+            apart = best.said.keys().isdisjoint(other.said) and are_parts(best.match.pairs, other.match.pairs)
+            best = best.with_part(other) if apart else best
+    return best
 
 
 def _form_of(tree: Tree, group: Group) -> AnnotationFormat | None:
@@ -243,6 +261,7 @@ def painter_of(tree: Tree, found: Annotations, classes: Sequence[str] | None) ->
     """
     files = list(dict.fromkeys(path for _, path in found.said.values()))
     numbers, source = _class_list(tree) if found.form.numbered else ({}, "")
+    found = _with_classes(found)
     counts = Counter(shape.name for image, _ in found.said.values() for shape in image.shapes)
     if found.form.numbered:
         named = {number: numbers.get(number, f"class{number}") for number in sorted({*numbers, *counts}, key=int)}
@@ -287,6 +306,18 @@ def painter_of(tree: Tree, found: Annotations, classes: Sequence[str] | None) ->
         found.complaints,
         frozenset((*files, *([source] if source else []))),
     )
+
+
+def _with_classes(found: Annotations) -> Annotations:
+    """Return what files say, without names where nearly each outline has one of its own: they name no classes."""
+    names = [shape.name for image, _ in found.said.values() for shape in image.shapes]
+    if len(set(names)) < max(_MOST_NAMES, _NAMED_EACH * len(names)):
+        return found
+    said = {
+        path: (replace(image, shapes=tuple(replace(shape, name="") for shape in image.shapes)), file)
+        for path, (image, file) in found.said.items()
+    }
+    return replace(found, said=said, unsure=(*found.unsure, "each outline has a name of its own: they are one class"))
 
 
 def _doubts(found: Annotations) -> list[str]:

@@ -25,7 +25,8 @@ from unetkit.data.dataset import Account, Dataset, Division, Files, Item, ItemDa
 from unetkit.data.kinds import ClassNames, decide
 from unetkit.data.layouts.annotated import Annotations, Painter, find_annotations, painter_of
 from unetkit.data.layouts.class_names import class_names
-from unetkit.data.layouts.matcher import Match, Pair, alternative, join, pages_of, recognise
+from unetkit.data.layouts.looks import pages_of
+from unetkit.data.layouts.matcher import Match, Pair, alternative, join, recognise
 from unetkit.data.layouts.names import (
     NO_LISTS,
     OBJECT_WORDS,
@@ -43,8 +44,9 @@ from unetkit.data.layouts.nuclei import draw_masks
 from unetkit.data.masks import MaskMap
 from unetkit.data.outlines import Objects
 from unetkit.errors import DataError, listed
-from unetkit.images import HOLDING_ARRAYS, SUFFIXES, arrays_in, is_image_name, is_zarr, open_image
+from unetkit.images import HEADERS, HOLDING_ARRAYS, SUFFIXES, arrays_in, is_image_name, is_zarr, open_image
 from unetkit.images.image import Image, blank
+from unetkit.images.image import united as united_image
 from unetkit.storage.tree import Tree
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "train_image")
@@ -57,6 +59,7 @@ SECTIONS = 8
 _NAMED = 3  # files of a complaint or a line
 _ALIKE = 0.2  # by which neighbours correlate more than others
 _STACK = "sections"  # the name of the stack that files make
+_UNITED = "an image has several masks of several values: they are laid over each other, the larger value on top"
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -228,6 +231,9 @@ def open_list(path: Path, config: DataConfig) -> Dataset:
 def assemble(tree: Tree, match: Match, config: DataConfig, annotations: Annotations | None = None) -> ItemDataset:
     """Make a data set of images and labels that belong together; what is wrong with files becomes complaints."""
     complaints = _complaints(tree, match, config)
+    united = match.objects and _hold_parts(tree, match)
+    if united:
+        match = replace(match, objects=False, unsure=(*match.unsure, _UNITED))
     painter = painter_of(tree, annotations, config.classes) if annotations else _one_mask_an_object(tree, match, config)
     complaints += painter.complaints if painter else ()
     names = sample_names([pair.image for pair in match.pairs])
@@ -250,6 +256,8 @@ def assemble(tree: Tree, match: Match, config: DataConfig, annotations: Annotati
             pages = (
                 image.count if painter and painter.paged(pair) else max((one.count for one in masks if one), default=1)
             )
+            if united:
+                masks = (united_image([one for one in masks if one]),)
             image = pages_as_channels(image, pages)
             masks = tuple(blank(image) if one is None else pages_as_channels(one, image.count) for one in masks)
             opened.append((pair, Files(name, image, masks, region)))
@@ -278,6 +286,17 @@ def assemble(tree: Tree, match: Match, config: DataConfig, annotations: Annotati
     mask_map = meaning if isinstance(meaning, MaskMap) else None
     words = tuple(group.word for group in match.channels)
     return ItemDataset(tuple(items), mask_map, division, tuple(complaints), account, known, words)
+
+
+def _hold_parts(tree: Tree, match: Match) -> bool:
+    """Tell whether masks of one object each have several values, of the object's parts."""
+    levels: list[int] = []
+    for pair in match.pairs[:_NAMED]:
+        try:
+            levels.append(len(np.unique(pages_of(tree, pair.mask_files[0].path, "mask").read(0))))
+        except DataError:
+            continue
+    return 2 * sum(level > 2 for level in levels) > len(levels)
 
 
 def _one_mask_an_object(tree: Tree, match: Match, config: DataConfig) -> Painter | None:
@@ -478,7 +497,9 @@ def _account(
         group = Group.of(left) if len({len(file.folders) for file in left}) == 1 else None
         taken.append(("no masks", f"{len(left)} images are left out: {group.pattern if group else left[0].path}"))
     unsure = [*match.unsure, *([meaning.unsure] if meaning.unsure else [])]
-    unsure += [f"other masks are there, too: to take them, set {one}" for one in match.alternatives]
+    unsure += [f"other masks are there, too: to take them, set {one}" for one in match.alternatives[:_NAMED]]
+    if len(match.alternatives) > _NAMED:
+        unsure.append(f"{len(match.alternatives) - _NAMED} more kinds of masks are there")
     for place, title in enumerate(match.titles):
         without = [pair for pair in match.pairs if pair.masks[place] is None]
         if without:
@@ -497,7 +518,8 @@ def _account(
     section["labels"] = labels or match.labels[0].pattern
     section |= {} if match.region is None else {"roi": match.region.pattern}
     section |= pinned(meaning) if isinstance(meaning, MaskMap) else {"classes": list(meaning.classes)}
-    shown = tuple((key, write_inline(value)) for key, value in section.items()) if not match.listed else ()
+    crossed = any(matching(label.pattern, [file.path for file in match.images.files]) for label in match.labels)
+    shown = tuple((key, write_inline(value)) for key, value in section.items()) if not match.listed | crossed else ()
     used = meaning.files if isinstance(meaning, Painter) else frozenset[str]()
     used |= {path for path in tree.files if tree.source(path) == names or path in match.lists}
     return Account(tuple(taken), tuple(unsure), _unused(tree, match, used), shown)
@@ -518,7 +540,9 @@ def _unused(tree: Tree, match: Match, taken: Set[str]) -> tuple[str, ...]:
     known = [alternative.split("'")[1] for alternative in match.alternatives]
     groups = [group for group in make_groups(match.unused) if group.pattern not in known]
     found = [f"{group.pattern} ({len(group.files)})" if len(group.files) > 1 else group.pattern for group in groups]
+    headers = {path[: path.rindex(".")] for path in tree.files if path.lower().endswith(HEADERS)}
     others = [path for path in tree.files if not is_image_name(path) and path not in taken]
+    others = [path for path in others if not (".raw" in path and path[: path.rindex(".raw")] in headers)]
     by_suffix = Counter(Path(path).suffix.lower() or Path(path).name for path in others)
     for suffix, count in by_suffix.items():
         first = next(path for path in others if (Path(path).suffix.lower() or Path(path).name) == suffix)

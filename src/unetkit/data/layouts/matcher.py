@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unetkit.data.layouts.looks import FLAT, Look, Looks, pages_of, spread
 from unetkit.data.layouts.names import (
-    IMAGE_WORDS,
     LABEL_WORDS,
     MOST_FILES,
     REGION_WORDS,
@@ -32,31 +32,27 @@ from unetkit.data.layouts.names import (
     divisions,
     mirrored_folders,
     natural,
+    repeating_folders,
+    tokens,
     told_apart_by,
 )
 from unetkit.errors import DataError
-from unetkit.images import open_bytes, open_image
-from unetkit.images.image import Image, Role
 from unetkit.storage.tree import Tree
 
-_LOOKED_AT = 3  # files of a group
 _COMPARED = 4  # images whose masks of several groups are compared
 _WHOLE_FOLDER = 3  # images of a folder without any mask that are not each a mistake
 _MANY_BARE = 0.1  # share of the images without a mask that are not each a mistake
 _SIDE = 128  # px of what is compared
 _MOST_GROUPS = 60
-_LARGEST = 2**26  # px of a file that is looked at
-_FEW = 64  # values
-_NEARLY, _ENDS, _WHITE, _EVEN = 8, 0.9, 0.002, 0.8
-"""Of masks blurred by JPEG or anti-aliasing: how near to black or white how many pixels are, how many are white, and
-how many equal their neighbour."""
-_FLAT = 0.9  # share of pixels that equal their neighbour
 _SAME_REGION = 0.95  # share of pixels in which the regions of two images agree
 _MANY_MASKS = 1.5  # masks an image from which each may be an object
 _LONGEST_NUMBER = 3  # words and numbers of a mask's name that number it
-_OBJECTS_LOOKED_AT = 12  # masks
+_IMAGES_LOOKED_AT, _MASKS_LOOKED_AT = 4, 3  # of those with a mask an object
+_PARTS = 4  # values of a mask of one object: the background and the object's parts
+_OVERLAPPING = 1.5  # times the pixels in any of an image's masks, that these have together where they say the same
 _ONE_PIECE = 0.8  # share of masks of one piece from which each is an object
 _SAME_MASK = 0.5  # Dice of two masks that mean the same
+_BESIDE = 0.02  # share of the pixels of masks that lie outside of those that hold them
 _INSIDE = 0.8  # of the area of a mask, that of one that lies in it and means something else
 _SOME, _RARE = 0.5, 0.2  # share of the images with masks that masks, or masks of a class, are there for
 _OPTIONS: tuple[tuple[Drop, Drop], ...] = (
@@ -67,91 +63,6 @@ _OPTIONS: tuple[tuple[Drop, Drop], ...] = (
     ("all", "all"),
 )
 _SCOPES: tuple[Scope, ...] = ("path", "name", "unrepeated", "plain")
-
-
-def pages_of(tree: Tree, name: str, role: Role = "image") -> Image:
-    """Open an image file of a folder or an archive.
-
-    Raises:
-        DataError: as `open_image`.
-    """
-    path = tree.path(name)
-    return open_bytes(tree.read(name), tree.source(name), role) if path is None else open_image(path, role)
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a few files of a group look like.
-
-    Attributes:
-        sizes: of pages, (rows, columns).
-        levels: the most values, or colours, in one of them.
-        flat: the smallest share of pixels that equal the next one in their row.
-        read: whether any could be read.
-        channels: the most in one of them.
-        white: the largest value is white.
-    """
-
-    sizes: frozenset[tuple[int, int]] = frozenset()
-    levels: int = 0
-    flat: float = 0.0
-    read: bool = False
-    channels: int = 0
-    white: bool = False
-
-    @classmethod
-    def at(cls, tree: Tree, group: Group) -> "Look":
-        """Look at a few files of a group; those that cannot be read are left to the reader to complain about."""
-        sizes: set[tuple[int, int]] = set()
-        levels, flat, read, channels, top = 0, 1.0, False, 0, 0
-        for file in spread(group.files, _LOOKED_AT):
-            try:
-                pages = pages_of(tree, file.path, "mask")
-                sizes.add((pages.height, pages.width))
-                if pages.height * pages.width > _LARGEST:
-                    continue
-                rows = pages.read(0)[:, :: max(1, pages.height // 256)]
-            except DataError:
-                continue
-            same = (rows[:, :, 1:] == rows[:, :, :-1]).all(axis=0)
-            channels, top = max(channels, len(rows)), max(top, rows.max())
-            if _is_blurred(rows, float(same.mean())):
-                rows = (rows > 127).astype(np.uint8)
-            fractions = rows.dtype.kind == "f" and bool((rows != np.rint(rows)).any())
-            if fractions or len(rows) == 1:
-                codes = rows[0]
-            else:
-                codes = rows.astype(np.int64).T @ (1 << np.arange(0, 16 * len(rows), 16))
-            levels, flat, read = max(levels, len(np.unique(codes))), min(flat, float(same.mean())), True
-        return cls(frozenset(sizes), levels, flat if read else 0.0, read, channels, top in (255, 65535))
-
-    def likeness(self, group: Group) -> float:
-        """Return how much a group looks like masks, above 0, or like images, below."""
-        folder, stem = group.role_words
-        score = 1.0 * (bool(folder & LABEL_WORDS) - bool(folder & IMAGE_WORDS))
-        score += 1.5 * (bool(stem & (LABEL_WORDS | REGION_WORDS)) - bool(stem & IMAGE_WORDS))
-        if group.files[0].suffix in (".jpg", ".jpeg"):
-            score -= 0.5
-        if not self.read:
-            return score
-        if self.levels <= 2:
-            return score + 3
-        if self.flat >= _FLAT:
-            return score + (2.0 if self.levels <= _FEW else 0.75)
-        return score - (0.0 if self.levels <= 16 else 2.5)
-
-
-def _is_blurred(rows: NDArray[Any], even: float) -> bool:
-    """Tell whether pixels are nearly all black or white in even areas, as those of a mask of two values are."""
-    if rows.dtype != np.uint8 or even < _EVEN:
-        return False
-    white = float((rows >= 255 - _NEARLY).mean())
-    return white >= _WHITE and white + float((rows <= _NEARLY).mean()) >= _ENDS
-
-
-def spread(files: Sequence[Name], count: int) -> list[Name]:
-    """Return a few files that are spread over all."""
-    return [files[place] for place in dict.fromkeys(np.linspace(0, len(files) - 1, count).round().astype(int).tolist())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,39 +115,53 @@ def pair_objects(images: Group, masks: Group) -> Partner:
 
     They are taken for one mask an object where most images have one, and their numbers differ or are three or more.
     """
-    for parts in (True, False):
-        for image_drop, mask_drop in _OPTIONS:
-            of_key = dict(zip(images.keys(image_drop, parts=parts), images.files, strict=True))
-            found: dict[str, list[Name]] = {}
-            for key, file in zip(masks.keys(mask_drop, parts=parts), masks.files, strict=True):
-                ends = range(len(key) - 1, max(int(parts), len(key) - 1 - _LONGEST_NUMBER), -1)
-                image = next((of_key[key[:end]] for end in ends if key[:end] in of_key), None)
-                if image is not None:
-                    found.setdefault(image.path, []).append(file)
-            counts = [len(files) for files in found.values()]
-            enough = 2 * len(found) >= len(images.files) and 2 * sum(counts) >= len(masks.files)
-            if enough and sum(counts) >= _MANY_MASKS * len(counts) and (len(set(counts)) > 1 or counts[0] > 2):
-                named = {path: tuple(files) for path, files in found.items()}
-                return Partner(masks, named, "name and number", objects=True)
+    for scope, parts, (image_drop, mask_drop) in product(_SCOPES, (True, False), _OPTIONS):
+        of_key = dict(zip(images.keys(image_drop, parts=parts, scope=scope), images.files, strict=True))
+        found: dict[str, list[Name]] = {}
+        for key, file in zip(masks.keys(mask_drop, parts=parts, scope=scope), masks.files, strict=True):
+            ends = range(len(key) - 1, max(int(parts), len(key) - 1 - _LONGEST_NUMBER), -1)
+            image = next((of_key[key[:end]] for end in ends if key[:end] in of_key), None)
+            if image is not None:
+                found.setdefault(image.path, []).append(file)
+        counts = [len(files) for files in found.values()]
+        enough = 2 * len(found) >= len(images.files) and 2 * sum(counts) >= len(masks.files)
+        if enough and sum(counts) >= _MANY_MASKS * len(counts) and (len(set(counts)) > 1 or counts[0] > 2):
+            named = {path: tuple(files) for path, files in found.items()}
+            exact = (image_drop, mask_drop) == ("nothing", "nothing")
+            return Partner(masks, named, "name and number", objects=True, exact=exact)
     return Partner(masks, {}, "name")
 
 
-def _are_objects(tree: Tree, masks: Sequence[Name]) -> bool:
-    """Tell whether nearly all of a few masks are one connected piece of two values."""
+def _are_many(images: Group, one: Partner) -> bool:
+    """Tell whether there are so many masks that an image may have several."""
+    return len(one.group.files) >= _MANY_MASKS * max(len(images.files), 2 * len(one.masks))
+
+
+def _are_objects(tree: Tree, one: Partner) -> bool:
+    """Tell whether nearly all of a few masks are one connected piece of a few values, and of an image hardly overlap.
+
+    Masks of one image that overlap are several people's, of the same thing.
+    """
     from scipy import ndimage  # slow to import
 
     whole: list[bool] = []
-    for file in spread(masks, _OBJECTS_LOOKED_AT):
-        try:
-            stored = pages_of(tree, file.path, "mask").read(0)
-        except DataError:
-            continue
-        regions, _ = ndimage.label((stored != 0).any(axis=0), np.ones((3, 3)))
-        sizes = np.bincount(regions.ravel())[1:]
-        whole.append(
-            len(np.unique(stored)) <= 2 and bool(len(sizes)) and float(sizes.max()) >= 0.9 * float(sizes.sum())
-        )
-    return bool(whole) and float(np.mean(whole)) >= _ONE_PIECE
+    together = apart = 0
+    for files in list(one.masks.values())[:: max(1, len(one.masks) // _IMAGES_LOOKED_AT)]:
+        inside: list[NDArray[np.bool_]] = []
+        for file in files[:_MASKS_LOOKED_AT]:
+            try:
+                stored = pages_of(tree, file.path, "mask").read(0)
+            except DataError:
+                continue
+            inside.append((stored != 0).any(axis=0))
+            regions, _ = ndimage.label(inside[-1], np.ones((3, 3)))
+            sizes = np.bincount(regions.ravel())[1:]
+            few = len(np.unique(stored)) <= _PARTS
+            whole.append(few and bool(len(sizes)) and float(sizes.max()) >= 0.9 * float(sizes.sum()))
+        alike = [mask for mask in inside if mask.shape == inside[0].shape]
+        together += sum(int(mask.sum()) for mask in alike)
+        apart += int(np.logical_or.reduce(alike).sum()) if alike else 0
+    return bool(whole) and float(np.mean(whole)) >= _ONE_PIECE and together < _OVERLAPPING * apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,9 +230,32 @@ class Match:
 
     @property
     def title(self) -> str:
-        """What the masks of one group are called, where their images are not called so, too, as by a shared folder."""
-        title = self.labels[0].title
-        return "" if title == self.images.title else title
+        """What the masks of one group are called."""
+        return title_of(self.labels[0], self.images)
+
+    def with_part(self, other: "Match") -> "Match":
+        """Return the match with the pairs of another part of the set."""
+        regions = [one.region for one in (self, other) if one.region]
+        return replace(
+            self,
+            pairs=(*self.pairs, *other.pairs),
+            images=Group.of((*self.images.files, *other.images.files)),
+            labels=tuple(
+                Group.of((*one.files, *further.files)) for one, further in zip(self.labels, other.labels, strict=True)
+            ),
+            region=Group.of(file for region in regions for file in region.files) if regions else None,
+            unlabelled=(*self.unlabelled, *other.unlabelled),
+            bare=(*self.bare, *other.bare),
+            orphans=(*self.orphans, *other.orphans),
+            doubled=(*self.doubled, *other.doubled),
+            unused=other.unused,
+        )
+
+
+def title_of(masks: Group, images: Group) -> str:
+    """Return what masks are called: the words of their title that the folder of their images does not have, too."""
+    shared = {str(word) for folder in images.files[0].folders[-1:] for word in tokens(folder)}
+    return "_".join(word for word in masks.title.split("_") if word not in shared)
 
 
 def join(
@@ -325,8 +273,9 @@ def join(
         channels: the groups of all channels, the first of them `images`; an image needs all of them.
     """
     partners = [pair(images, group) for group in labels.values()]
-    if len(partners) == 1 and not partners[0].masks:
-        partners = [pair_objects(images, group) for group in labels.values()]
+    if len(partners) == 1 and (not partners[0].masks or _are_many(images, partners[0])):
+        several = pair_objects(images, partners[0].group)
+        partners = [several] if several.objects or not partners[0].masks else partners
     objects = partners[0].objects
     regions = None if region is None else pair(images, region)
     further = [pair(images, group) for group in channels[1:]]
@@ -380,42 +329,33 @@ def unlabelled_folders(pairs: Sequence[Pair], lone: Sequence[Name]) -> tuple[Nam
     )
 
 
-class _Looks(dict[Group, Look]):
-    """What the groups look like; each is looked at when it is first asked for."""
-
-    def __init__(self, tree: Tree) -> None:
-        super().__init__()
-        self.tree = tree
-
-    def __missing__(self, group: Group) -> Look:
-        return self.setdefault(group, Look.at(self.tree, group))
-
-    def likeness(self, group: Group) -> float:
-        """Return how much a group looks like masks, as `Look.likeness`."""
-        return self[group].likeness(group)
-
-
 def recognise(tree: Tree, files: Sequence[Group]) -> Match | None:
     """Find images and their masks among groups of image files of a folder or an archive; None where there are none."""
     groups = files[:_MOST_GROUPS]
-    looks = _Looks(tree)
+    looks = Looks(tree)
     ways = {group: divisions(group) for group in groups}
     whole = [*groups, *mirrored_folders(groups)]
     partners = {images: _partners(tree, images, whole, looks) for images in whole}
     first = [way[0] for group in groups for way in ways[group] if not partners[group] and _is_complete(way)]
-    words = [way for group in groups for way in ways[group] if _are_words(way)]
+    apart = [way for group in groups for way in filter(_are_words, ways[group])]
+    apart += [way for group in whole for way in repeating_folders(group)]
     for images in (*whole, *first):
         paired = {file for one in partners.get(images, ()) for file in one.group.files}
-        rest = [*(whole if images in first else ()), *(one for way in words for one in way)]
+        rest = [*(whole if images in first else ()), *(one for way in apart for one in way)]
         rest = [one for one in rest if paired.isdisjoint(one.files)]
         partners[images] = [*partners.get(images, ()), *_partners(tree, images, rest, looks)]
-    sizes = {group: [max(len(one.files) for one in way) for way in ways[group]] for group in groups}
-    largest = max((min([len(group.files), *sizes[group]]) for group in groups), default=1)
+    sizes = {group: [max(len(one.files) for one in way) for way in ways.get(group, ())] for group in whole}
+    largest = max((min([len(group.files), *sizes[group]]) for group in whole), default=1)
     best: tuple[float, Group] | None = None
     for images, found in partners.items():
         for one in found:
             further = looks.likeness(one.group) - looks.likeness(images)
-            score = min(1.0, len(one.masks) / largest) + 0.15 * min(further, 6.0) - 0.2 * images.is_secondary
+            used = {file.path for own in one.masks.values() for file in own}  # one mask may be paired with two images
+            score = (
+                min(1.0, min(len(one.masks), len(used)) / largest)
+                + 0.15 * min(further, 6.0)
+                - 0.2 * images.is_secondary
+            )
             score += 0.1 * one.exact - 0.5 * (looks[images].levels <= 2)
             if best is None or score > best[0]:
                 best = score, images
@@ -438,7 +378,30 @@ def recognise(tree: Tree, files: Sequence[Group]) -> Match | None:
         for file in group.files
     }
     unused = [file.path for group in groups for file in group.files if file.path not in taken]
-    return replace(match, unused=tuple(sorted(unused)))
+    return _with_other_parts(tree, replace(match, unused=tuple(sorted(unused))), groups)
+
+
+def _with_other_parts(tree: Tree, match: Match, groups: Sequence[Group]) -> Match:
+    """Add the images and masks of another part of the set, such as the test set, that are laid out in another way."""
+    unused = set(match.unused)
+    left = [group for group in groups if unused.issuperset(file.path for file in group.files)]
+    other = recognise(tree, left) if len(left) > 1 and not match.channels else None
+    if other is None or not are_parts(match.pairs, other.pairs) or other.labels[0].is_secondary:
+        return match
+    alike = (other.titles, other.objects, other.channels) == (match.titles, match.objects, match.channels)
+    looks = [
+        [(look.channels, look.levels <= 2) for look in (Look.at(tree, one.images), Look.at(tree, one.labels[0]))]
+        for one in (match, other)
+    ]
+    if not alike or [looks[0][0][0], looks[0][1]] != [looks[1][0][0], looks[1][1]]:
+        return match
+    return match.with_part(other)
+
+
+def are_parts(pairs: Sequence[Pair], others: Sequence[Pair]) -> bool:
+    """Tell whether the others all name the part of the set that they are, and these are none of it."""
+    parts = {one.image.part for one in others}
+    return "" not in parts and parts.isdisjoint(one.image.part or "train" for one in pairs)
 
 
 def _are_words(way: Division) -> bool:
@@ -452,7 +415,7 @@ def _is_complete(way: Division) -> bool:
     return len({len(one.files) for one in way}) == 1 < len(way[0].files)
 
 
-def _partners(tree: Tree, images: Group, others: Sequence[Group], looks: _Looks) -> list[Partner]:
+def _partners(tree: Tree, images: Group, others: Sequence[Group], looks: Looks) -> list[Partner]:
     """Return the groups that may be masks of images: more like masks than these, of their size, paired with half."""
     found: list[Partner] = []
     for masks in others:
@@ -461,10 +424,10 @@ def _partners(tree: Tree, images: Group, others: Sequence[Group], looks: _Looks)
         if not looks[images].sizes & looks[masks].sizes and len(looks[images].sizes | looks[masks].sizes) == 2:
             continue
         one = pair(images, masks)
-        many = len(masks.files) >= _MANY_MASKS * max(len(images.files), 2 * len(one.masks))
-        if many and looks[masks].levels <= 2:
+        many = _are_many(images, one)
+        if many and looks[masks].levels <= _PARTS:
             one = pair_objects(images, masks)
-            if one.objects and not _are_objects(tree, masks.files):
+            if one.objects and not _are_objects(tree, one):
                 continue
         used = {file.path for own in one.masks.values() for file in own}
         if one.masks and 2 * len(used) >= min(len(images.files), len(masks.files)) and not (many and not one.objects):
@@ -474,7 +437,7 @@ def _partners(tree: Tree, images: Group, others: Sequence[Group], looks: _Looks)
 
 def sizes_apart(tree: Tree, groups: Sequence[Group]) -> str:
     """Say which groups would be images and their masks, but are of other sizes; empty where none are."""
-    looks = _Looks(tree)
+    looks = Looks(tree)
     for images, masks in product(groups[:_MOST_GROUPS], repeat=2):
         if looks.likeness(masks) > max(0.0, looks.likeness(images)) and len(pair(images, masks).masks) == len(
             images.files
@@ -484,11 +447,11 @@ def sizes_apart(tree: Tree, groups: Sequence[Group]) -> str:
                 f"{group.pattern} {' x '.join(map(str, size))}"
                 for group, size in zip((images, masks), sizes, strict=True)
             ]
-            return f"but masks are not as large as images, in pixels: {' and '.join(shown)}"
+            return f"masks are not as large as images, in pixels: {' and '.join(shown)}"
     return ""
 
 
-def _channels(images: Group, groups: Sequence[Group], looks: _Looks, masks: Sequence[Partner]) -> tuple[Group, ...]:
+def _channels(images: Group, groups: Sequence[Group], looks: Looks, masks: Sequence[Partner]) -> tuple[Group, ...]:
     """Return the groups that hold a channel each of grey images, these among them, in order; () if there are none."""
     labels = {one.group for one in masks if looks.likeness(one.group) > 0}
     words: dict[str, Group] = {}
@@ -522,7 +485,7 @@ def _choose(
             unsure.append(
                 f"{region.pattern} is nearly the same in every image: taken for regions that count, not for labels"
             )
-    classes = _classes(candidates, looks, seen)
+    classes = _classes(images, candidates, looks, seen)
     if classes:
         rest = [one for one in candidates if one not in classes.values()]
         labels = {title: one.group for title, one in classes.items()}
@@ -553,16 +516,16 @@ def _rank(one: Partner, looks: Mapping[Group, Look]) -> tuple[float, ...]:
     folder, stem = one.group.role_words
     look = looks[one.group]
     named = bool((folder | stem) & LABEL_WORDS)
-    several = 0.0 if look.levels <= 2 else 1.0
+    several = 0.0 if look.levels <= 2 and not one.objects else 1.0
     order = [word for file in one.group.files[:1] for word in file.words]
     later = sum(word in ("second", "third", "fourth", "fifth") for word in order)
-    return (*_outlines(one, looks), named - later, len(one.masks) // 2, several, len(one.masks))
+    return (*_outlines(one, looks), named - later, len(one.masks) // 2, several, len(one.masks), -len(one.group.title))
 
 
 def _outlines(one: Partner, looks: Mapping[Group, Look]) -> tuple[bool, bool]:
     """Tell whether masks are in few values or even areas, and no marks or pictures that are made of others."""
     look = looks[one.group]
-    return look.levels <= 2 or look.flat >= _FLAT, not one.group.is_secondary
+    return look.levels <= 2 or look.flat >= FLAT, not one.group.is_secondary
 
 
 @dataclass
@@ -607,9 +570,27 @@ class _Masks:
         both = sum(int((first[path] & second[path]).sum()) for path in shared)
         return 2 * both / max(1, sum(int(first[path].sum() + second[path].sum()) for path in shared))
 
+    def is_union(self, one: Partner, others: Sequence[Partner]) -> bool:
+        """Tell whether masks hold those of several other groups, and little besides."""
+        whole = self.of(one)
+        parts = [self.of(other) for other in others if self.overlap(one, other) < _SAME_REGION]
+        parts = [part for part in parts if _outside(part, whole) <= _BESIDE]
+        if len(parts) < 2:
+            return False
+        shared = set(whole).intersection(*parts)
+        together = {path: np.logical_or.reduce([part[path] for part in parts]) for path in shared}
+        return _outside(whole, together) <= _BESIDE
+
     def area(self, one: Partner) -> float:
         """Return the mean share of pixels in the masks of a group."""
         return float(np.mean([mask.mean() for mask in self.of(one).values()] or [0.0]))
+
+
+def _outside(inner: Mapping[str, NDArray[np.bool_]], outer: Mapping[str, NDArray[np.bool_]]) -> float:
+    """Return the share of the pixels of masks that lie outside others of the same images."""
+    shared = inner.keys() & outer.keys()
+    outside = sum(int((inner[path] & ~outer[path]).sum()) for path in shared)
+    return outside / max(1, sum(int(inner[path].sum()) for path in shared))
 
 
 def _small(stored: NDArray[Any]) -> NDArray[np.bool_]:
@@ -617,15 +598,17 @@ def _small(stored: NDArray[Any]) -> NDArray[np.bool_]:
     return (stored[:, rows[:, None], columns] != 0).any(axis=0)
 
 
-def _classes(candidates: Sequence[Partner], looks: Mapping[Group, Look], seen: _Masks) -> dict[str, Partner]:
+def _classes(
+    images: Group, candidates: Sequence[Partner], looks: Mapping[Group, Look], seen: _Masks
+) -> dict[str, Partner]:
     """Return the groups of masks that hold a class each, by its name, those of more pixels first; empty: none.
 
     They have names of their own, two values but for stray pixels, and hardly overlap, or one lies in the other.
     """
     most = max(len(one.masks) for one in candidates)
     named = [one for one in candidates if one.group.title and looks[one.group].read and len(one.masks) > _RARE * most]
-    named = [one for one in named if not one.group.is_secondary]
-    flat = [one for one in named if looks[one.group].white and looks[one.group].flat >= _FLAT]
+    named = [one for one in named if not one.group.is_secondary and not one.objects]
+    flat = [one for one in named if looks[one.group].white and looks[one.group].flat >= FLAT]
     named = [one for one in named if looks[one.group].levels <= 2 or one in flat]
 
     def differ(one: Partner, other: Partner) -> bool:
@@ -634,8 +617,12 @@ def _classes(candidates: Sequence[Partner], looks: Mapping[Group, Look], seen: _
         small, large = sorted((seen.area(one), seen.area(other)))
         return bool(one.group.word and other.group.word) and small < _INSIDE * large
 
+    named = [one for one in named if not seen.is_union(one, [other for other in named if other is not one])]
     apart = [one for one in named if all(one is other or differ(one, other) for other in named)]
-    if len(apart) < 2 or len({one.group.title for one in apart}) < len(apart):
+    titles = {one.group: title_of(one.group, images) for one in apart}
+    if len(apart) < 2 or len({*titles.values(), ""}) <= len(apart):
+        titles = {one.group: one.group.title for one in apart}
+    if len(apart) < 2 or len({*titles.values()}) < len(apart):
         return {}
-    apart.sort(key=lambda one: (-round(seen.area(one), 2), one.group.title))
-    return {one.group.title: one for one in apart}
+    apart.sort(key=lambda one: (-round(seen.area(one), 2), titles[one.group]))
+    return {titles[one.group]: one for one in apart}

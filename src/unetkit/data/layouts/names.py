@@ -45,7 +45,7 @@ SECONDARY_WORDS = frozenset(
     | {"heatmaps", "vague", "contour", "contours", "edge", "edges", "skeleton", "skeletons", "weight", "weights"}
     | {"tra", "track", "tracks", "tracking", "marker", "markers", "seeds", "centers", "centres", "points", "dots"}
     | {"visualized", "visualised", "visualization", "superpixels", "flow", "flows", "probability", "probabilities"}
-    | {"prediction", "predictions", "submission"}
+    | {"prediction", "predictions", "predict", "predicted", "pred", "preds", "submission"}
 )
 """Words for what is made of images and masks, or marks objects without outlines: taken where nothing better is."""
 
@@ -64,10 +64,12 @@ _SHORT_PARTS = {"tr": "train", "va": "val", "ts": "test", "tst": "test"}
 """Words for a part of the set that only count next to a role, as in `imagesTr`."""
 
 ROLES = IMAGE_WORDS | LABEL_WORDS | REGION_WORDS
+_NO_TITLES = ROLES | SECONDARY_WORDS | _GENERAL
 _ORDINAL = re.compile(r"(?<![0-9])([1-9])(?:st|nd|rd|th)(?![a-z])")
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
 _FIRST = (*PARTS, *(word for word in ROLES if len(word) > 2))  # words for roles of two letters begin many others
-_COMPOUND = re.compile(f"({'|'.join(sorted(_FIRST, key=len, reverse=True))})({'|'.join(sorted(ROLES))})")
+_SECOND = (*ROLES, "set", "dataset", "data", "crop", "crops")
+_COMPOUND = re.compile(f"({'|'.join(sorted(_FIRST, key=len, reverse=True))})({'|'.join(sorted(_SECOND))})")
 
 IDENTIFIER = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ALONE = {"x": "images", "y": "labels"}
@@ -284,9 +286,22 @@ class Group:
         paths = [PurePosixPath(file.path).parts for file in self.files]
         if len({len(path) for path in paths}) > 1:
             shared = _common([list(path[:-1]) for path in paths])
-            return "/".join((*map(_escaped, shared), "**", _wildcard(list(dict.fromkeys(path[-1] for path in paths)))))
-        columns = zip(*paths, strict=True)
-        return "/".join(_wildcard(list(dict.fromkeys(column))) for column in columns)
+            name = _wildcard(list(dict.fromkeys(path[-1] for path in paths)))
+            last = _wildcard(list(dict.fromkeys(path[-2] for path in paths))) if min(map(len, paths)) > 1 else "*"
+            return "/".join((*map(_escaped, shared), "**", *([last] if last.strip("*") else []), name))
+        *above, names = zip(*paths, strict=True)
+        parts = [_wildcard(list(dict.fromkeys(column))) for column in above]
+        return "/".join((*parts, self._with_word(_wildcard(list(dict.fromkeys(names))))))
+
+    def _with_word(self, pattern: str) -> str:
+        """Return a pattern of names with the word in it that tells the files from others, where all names have it."""
+        found = {
+            match[0] for file in self.files if (match := re.search(re.escape(self.word), file.stem, re.IGNORECASE))
+        }
+        if not self.word or self.word in pattern.lower() or len(found) != 1:
+            return pattern
+        named = pattern.replace("*", f"*{_escaped(found.pop())}*", 1)
+        return named if all(fnmatchcase(PurePosixPath(file.path).name, named) for file in self.files) else pattern
 
     def keys(self, drop: Drop, *, parts: bool, scope: Scope = "path") -> list[tuple[Token, ...]]:
         """Return the key of each file: its tokens without those that all files have in one place.
@@ -337,7 +352,7 @@ class Group:
         ]
         for name in names:
             words = [str(word) for word in tokens(name) if not _is_part(word)]
-            named = [word for word in words if word not in ROLES and word not in _GENERAL and not word.isdigit()]
+            named = [word for word in words if word not in _NO_TITLES and not word.isdigit()]
             if any(len(word) > 1 for word in named):
                 return "_".join(named)
         return ""
@@ -482,7 +497,7 @@ def _merged_folders(names: Sequence[Name]) -> dict[tuple[str, ...], tuple[str, .
         )
         for name in names:
             folder = merged[name.template]
-            if len(folder) > depth and not ROLES.intersection(tokens(folder[depth])):
+            if len(folder) > depth and not ({*tokens(folder[depth])} & {*ROLES, *_ALONE}):
                 kind = (folder[depth + 1 :], " ".join(sorted(map(str, name.roles))), name.suffix)
                 file = "" if len(name.folders) <= depth or not is_image_name(name.folders[-1]) else name.folders[-1]
                 holds[folder[:depth]][folder[depth]][kind].add(f"{file}/{name.stem}")
@@ -554,6 +569,28 @@ def _divided(group: Group, rows: Sequence[Sequence[str]], place: int, by_folder:
     if sum(counts) < len(rows) or not (min(counts) == len(values) or several):
         return ()
     return tuple(Group.of(values[word], word) for word in sorted(values, key=natural))
+
+
+def repeating_folders(group: Group) -> list[Division]:
+    """Return the ways in which folders next to each other hold files of the same names.
+
+    As those of several people who labelled the same images, `expert 1/a.png` and `expert 2/a.png`, or of classes.
+    """
+    depths = {len(file.folders) for file in group.files}
+    columns = [*zip(*(file.folders for file in group.files), strict=True)] if len(depths) == 1 else []
+    found: list[Division] = []
+    for column in dict.fromkeys(columns):
+        values = dict.fromkeys(column)
+        if not 2 <= len(values) <= MOST_FILES:
+            continue
+        of_image: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for file, value in zip(group.files, column, strict=True):
+            rest = [folder for folder, other in zip(file.folders, columns, strict=True) if other != column]
+            of_image[(*rest, file.stem)].add(value)
+        if len(of_image) > 1 and all(len(held) == len(values) for held in of_image.values()):
+            files = [*zip(group.files, column, strict=True)]
+            found.append(tuple(Group.of((file for file, its in files if its == value), value) for value in values))
+    return found
 
 
 def mirrored_folders(groups: Sequence[Group]) -> list[Group]:
