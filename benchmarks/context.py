@@ -5,13 +5,14 @@
 
 The slices of a fold are neighbours (`data.split.method=blocks`), so that those at its two ends alone are seen with
 slices that were trained on. All trainings have the same preset, steps and seeds. A row has scores out of fold, over all
-slices; below it stands the comparison with the first row by the paired bootstrap, over all slices and over blocks of
-three. What is finished is kept in FOLDER, and the script goes on where it was stopped.
+slices; below the rows stand comparisons with the first one by the paired bootstrap, over single slices and over blocks
+of three. What is finished is kept in FOLDER, and the script goes on where it was stopped.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -19,7 +20,16 @@ import torch
 import unetkit
 from measure import append_record, circumstances
 
-SCORES = ("foreground_dice", "v_rand_thinned", "v_info_thinned", "pixel_accuracy", "expected_calibration_error")
+SCORES = (
+    "foreground_dice",
+    "v_rand_thinned",
+    "v_rand_thinned_other_folds",
+    "v_info_thinned",
+    "v_info_thinned_other_folds",
+    "pixel_accuracy",
+    "expected_calibration_error",
+)
+COMPARED = ("foreground_dice", "v_rand_thinned", "v_info_thinned")
 
 
 def table(
@@ -36,10 +46,11 @@ def table(
         rows.append(f"| {context} | {' | '.join(f'{scores[name]:.4f}' if name in scores else '' for name in SCORES)} |")
         print(rows[-1], flush=True)
         if context != contexts[0]:
-            for block in (1, 3):
-                found = unetkit.compare(folder, out / f"context-{contexts[0]}", block=block)
+            for metric, block in product(COMPARED, (1, 3)):
+                found = unetkit.compare(folder, out / f"context-{contexts[0]}", metric=metric, block=block)
                 compared.append(
-                    f"- context {context} (A) against {contexts[0]} (B), blocks of {block}: {found.sentence}"
+                    f"- {found.metric}, context {context} (A) against {contexts[0]} (B), blocks of {block}: "
+                    f"{found.sentence}"
                 )
                 print(compared[-1], flush=True)
     return [*rows, "", *compared]
