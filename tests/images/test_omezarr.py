@@ -1,5 +1,6 @@
 """OME-Zarr: what is written is valid and read back by others; what others wrote is read; what lies is refused."""
 
+import errno
 import json
 import os
 import re
@@ -130,6 +131,16 @@ def test_labels_keep_their_values_in_every_level(tmp_path: Path) -> None:
 def test_the_network_is_kept_in_the_attributes(tmp_path: Path) -> None:
     write(tmp_path / "a.ome.zarr", form(card={"classes": ["a", "b"]}), PAGES)
     assert zarr.open_group(tmp_path / "a.ome.zarr", mode="r").attrs["unetkit"] == {"classes": ["a", "b"]}
+
+
+def test_a_file_system_without_hard_links_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    for version in ("0.4", "0.5"):
+        write(tmp_path / f"{version}.ome.zarr", form(version=version), PAGES)
+        assert np.array_equal(open_image(tmp_path / f"{version}.ome.zarr").read(3), PAGES[3])
 
 
 def test_nothing_is_left_of_what_failed(tmp_path: Path) -> None:

@@ -216,8 +216,7 @@ def _create_level(root: Path, form: Form, level: int, height: int, width: int) -
     import zarr  # slow to import
 
     return zarr.create_array(
-        store=root,
-        name=str(level),
+        store=root / str(level),  # by its name in a group it would need hard links, which some file systems lack
         shape=tuple(size[axis] for axis in form.array_axes),
         dtype=np.dtype(form.dtype),
         chunks=tuple(chunk.get(axis, 1) for axis in form.array_axes),
