@@ -53,7 +53,11 @@ def executed(path: Path) -> Any:
     notebook: Any = jupytext.read(path)
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
-        NotebookClient(notebook, timeout=_LONGEST, kernel_name="python3", resources=resources).execute()
+        quiet = ["--IPKernelApp.log_level=40"]  # it warns of the sockets that it is talked to by, on this machine alone
+        client = NotebookClient(
+            notebook, timeout=_LONGEST, kernel_name="python3", resources=resources, extra_arguments=quiet
+        )
+        client.execute()
     return notebook
 
 
