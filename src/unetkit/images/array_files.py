@@ -273,43 +273,40 @@ def open_nifti(file: File, role: Role) -> Image:
 
 _LONGEST_LINE, _MOST_LINES = 4096, 1000  # of a header
 _FIELD = re.compile(rb"([\w ]+?)\s*(?:=|:=?)\s*(.*?)\s*")
-_META_TYPES = {
-    **{
-        "UCHAR": "u1",
-        "CHAR": "i1",
-        "USHORT": "u2",
-        "SHORT": "i2",
-        "UINT": "u4",
-        "INT": "i4",
-        "ULONG": "u4",
-        "LONG": "i4",
-    },
-    **{"ULONG_LONG": "u8", "LONG_LONG": "i8", "FLOAT": "f4", "DOUBLE": "f8"},
-}
-_NRRD_TYPES = {
-    name: kind
-    for kind, names in {
-        "i1": ("signed char", "int8", "int8_t", "char"),
-        "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
-        "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
-        "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
-        "i4": ("int", "signed int", "int32", "int32_t"),
-        "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
-        "i8": (
-            "longlong",
-            "long long",
-            "long long int",
-            "signed long long",
-            "signed long long int",
-            "int64",
-            "int64_t",
-        ),
-        "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
-        "f4": ("float",),
-        "f8": ("double",),
-    }.items()
-    for name in names
-}
+
+
+def _by_name(names_of: dict[str, str]) -> dict[str, str]:
+    return {name: kind for kind, names in names_of.items() for name in names.split(", ")}
+
+
+_META_TYPES = _by_name(
+    {
+        "i1": "CHAR",
+        "u1": "UCHAR",
+        "i2": "SHORT",
+        "u2": "USHORT",
+        "i4": "INT, LONG",
+        "u4": "UINT, ULONG",
+        "i8": "LONG_LONG",
+        "u8": "ULONG_LONG",
+        "f4": "FLOAT",
+        "f8": "DOUBLE",
+    }
+)
+_NRRD_TYPES = _by_name(
+    {
+        "i1": "signed char, int8, int8_t, char",
+        "u1": "uchar, unsigned char, uint8, uint8_t",
+        "i2": "short, short int, signed short, signed short int, int16, int16_t",
+        "u2": "ushort, unsigned short, unsigned short int, uint16, uint16_t",
+        "i4": "int, signed int, int32, int32_t",
+        "u4": "uint, unsigned int, uint32, uint32_t",
+        "i8": "longlong, long long, long long int, signed long long, signed long long int, int64, int64_t",
+        "u8": "ulonglong, unsigned long long, unsigned long long int, uint64, uint64_t",
+        "f4": "float",
+        "f8": "double",
+    }
+)
 """The types of pixels by the names that headers give them."""
 
 _NO_CHANNELS = ("domain", "space", "time", "none", "???")
