@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,13 @@ input()
 """
 
 
+def begun_by(pid: int) -> list[int]:
+    """Return the processes that a process began, and those that they began."""
+    files = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(one) for file in files for one in file.read_text().split()]
+    return [*children, *(further for one in children for further in begun_by(one))]
+
+
 class Cluster:
     """A dask cluster of two workers, in a process of its own from when its address is first asked for."""
 
@@ -96,8 +104,7 @@ class Cluster:
 
     def kill_worker(self, draw: random.Random) -> None:
         """Kill a worker; another process takes its place."""
-        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        pids = [int(pid) for file in children for pid in file.read_text().split()]
+        pids = begun_by(self.process.pid)
         workers = [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         os.kill(draw.choice(workers), signal.SIGKILL)
 
@@ -334,7 +341,11 @@ def kill(
     process = begin(verb, verb.words(folder))
     wait(process, folder, seconds, draw)
     if not process.has_ended():
+        apart = [] if soft else begun_by(process.pid)  # torchrun's own are in other groups, and would go on
         os.killpg(process.pid, signal.SIGTERM if soft else signal.SIGKILL)
+        for pid in apart:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     code, complaint = process.end()
     early = code == 0
     if "Traceback" in complaint and not verb.prefix:
